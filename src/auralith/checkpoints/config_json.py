@@ -1,0 +1,373 @@
+"""`model_config.json` ↔ `ModelConfig`. Absent keys mean what they mean to the reference, not what 1.0 happens to use.
+
+Only what the networks here implement is accepted; everything else is refused by the name of its key, because a config
+that is half understood gives noise without an error. Two extensions are ours: an autoencoder of type "spectral", and a
+top-level object "auralith" with the model's sampling defaults.
+"""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from torch.nn import ModuleDict
+
+from auralith.checkpoints.sections import Section, read_fields
+from auralith.config import (
+    DISTILLED_SAMPLING,
+    FLOW_SAMPLING,
+    AudioFormat,
+    AutoencoderConfig,
+    Condition,
+    DiTConfig,
+    ModelConfig,
+    NumberCondition,
+    ObjectiveName,
+    OobleckConfig,
+    SamplingDefaults,
+    SpectralConfig,
+    TextCondition,
+)
+from auralith.errors import CheckpointError
+
+Json = dict[str, Any]
+
+LARGEST_DEPTH = 512
+OBJECTIVES: dict[str, ObjectiveName] = {
+    "v": "v",
+    "rectified_flow": "rectified_flow",
+    "rf_denoiser": "rf_denoiser",
+}
+GLOBAL_CONDITIONING = {"prepend": "prepend", "adaLN": "adaln"}
+QK_NORMS = {"none": "none", "ln": "ln"}
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What a checkpoint holds: a whole model, or only an autoencoder (`model` is None)."""
+
+    audio: AudioFormat
+    autoencoder: AutoencoderConfig
+    model: ModelConfig | None = None
+
+    @staticmethod
+    def of(config: ModelConfig) -> "Spec":
+        return Spec(config.audio, config.autoencoder, config)
+
+    @property
+    def numbers(self) -> tuple[NumberCondition, ...]:
+        conditions = self.model.conditions if self.model else ()
+        return tuple(c for c in conditions if isinstance(c, NumberCondition))
+
+
+def sampling_for(objective: ObjectiveName) -> SamplingDefaults:
+    """The published way to sample a model of this objective."""
+    published = {"rectified_flow": FLOW_SAMPLING, "rf_denoiser": DISTILLED_SAMPLING}
+    return published.get(objective, SamplingDefaults())
+
+
+def spec_from_json(data: Json, path: str | Path = "model_config.json") -> Spec:
+    """A config of model_type "diffusion_cond" or "autoencoder". Raises CheckpointError naming `path` and the key."""
+    root = Section(data, str(path))
+    kind = root.choice("model_type", {"diffusion_cond": "model", "autoencoder": "autoencoder"})
+    if kind == "autoencoder":
+        audio, autoencoder = _autoencoder(root, root.section("model"))
+        return Spec(audio, autoencoder)
+    return Spec.of(_model(root))
+
+
+def config_from_json(data: Json, path: str | Path = "model_config.json") -> ModelConfig:
+    """The config of a whole model. Raises CheckpointError naming `path` and the key."""
+    spec = spec_from_json(data, path)
+    if spec.model is None:
+        raise CheckpointError(f"{path} describes only an autoencoder; a whole model is needed")
+    return spec.model
+
+
+def _model(root: Section) -> ModelConfig:
+    model = root.section("model")
+    pretransform = model.section("pretransform")
+    pretransform.require("type", "autoencoder")
+    scale = pretransform.number("scale", 1.0)
+    if not scale > 0:
+        raise pretransform.error("scale", f"must be above 0, not {scale}")
+    audio, autoencoder = _autoencoder(root, pretransform.section("config"))
+    model.require("io_channels", audio.latent_channels)
+    conditioning, diffusion = model.section("conditioning"), model.section("diffusion")
+    diffusion.require("type", "dit")
+    for key in ("input_concat_ids", "prepend_cond_ids"):
+        diffusion.require(key, [], [])
+    # the shift of timesteps belongs to training and to one sampler of the reference
+    diffusion.ignore("distribution_shift_options")
+    objective = diffusion.choice("diffusion_objective", OBJECTIVES, "v")
+    extension = root.section("auralith", optional=True)
+    config = ModelConfig(
+        audio=audio,
+        window_samples=root.integer("sample_size"),
+        autoencoder=autoencoder,
+        latent_scale=scale,
+        dit=_dit(diffusion.section("config")),
+        objective=objective,
+        conditions=tuple(_condition(entry) for entry in conditioning.sections("configs")),
+        condition_dim=conditioning.integer("cond_dim"),
+        context_ids=diffusion.strings("cross_attention_cond_ids"),
+        global_ids=diffusion.strings("global_cond_ids"),
+        sampling=read_fields(extension.section("sampling"), SamplingDefaults)
+        if "sampling" in extension
+        else sampling_for(objective),
+    )
+    conditioning.ignore("default_keys", "configs")
+    for section in (conditioning, diffusion):
+        section.finish()
+    _check_model(config, diffusion)
+    return config
+
+
+def _check_model(config: ModelConfig, diffusion: Section) -> None:
+    """Raise CheckpointError where the parts don't fit each other."""
+    dit, ids = config.dit, [condition.id for condition in config.conditions]
+    numbers = [c.id for c in config.conditions if isinstance(c, NumberCondition)]
+    if len(ids) - len(numbers) != 1 or len(set(ids)) != len(ids):
+        raise CheckpointError(
+            f"{diffusion.path}: exactly one text condition and distinct ids needed"
+        )
+    if not config.context_ids or not set(config.context_ids) <= set(ids):
+        raise diffusion.error("cross_attention_cond_ids", f"must name conditions among {ids}")
+    if not set(config.global_ids) <= set(ids) or not set(config.global_ids) & set(numbers):
+        raise diffusion.error("global_cond_ids", f"must name conditions, one of {numbers} at least")
+    widths = {
+        "io_channels": (dit.latent_channels, config.audio.latent_channels),
+        "cond_token_dim": (dit.context_dim, config.condition_dim),
+        "global_cond_dim": (dit.global_dim, config.condition_dim * len(config.global_ids)),
+        "embed_dim": (dit.embed_dim, dit.head_dim * dit.num_heads),
+    }
+    for key, (found, needed) in widths.items():
+        if found != needed:
+            raise diffusion.error(f"config.{key}", f"is {found}, but the other parts need {needed}")
+    if dit.head_dim % 2 or dit.head_dim < 32:
+        raise diffusion.error("config.num_heads", "must give heads of an even width of at least 32")
+    if not dit.project_global and dit.global_dim != dit.embed_dim:
+        raise diffusion.error("config.project_global_cond", "must be true for these widths")
+    kv_heads, rest = divmod(dit.context_width, dit.head_dim)
+    if rest or dit.num_heads % kv_heads:
+        raise diffusion.error("config.cond_token_dim", f"must divide into heads of {dit.head_dim}")
+
+
+def _dit(section: Section) -> DiTConfig:
+    attention = section.section("attn_kwargs", optional=True)
+    qk_norm = attention.choice("qk_norm", QK_NORMS, "none")
+    attention.finish()
+    positions = 0
+    if section.flag("use_abs_pos_emb", False):
+        positions = section.integer("abs_pos_emb_max_length", 10_000)
+    config = DiTConfig(
+        latent_channels=section.integer("io_channels"),
+        embed_dim=section.integer("embed_dim"),
+        depth=section.integer("depth", maximum=LARGEST_DEPTH),
+        num_heads=section.integer("num_heads"),
+        context_dim=section.integer("cond_token_dim"),
+        global_dim=section.integer("global_cond_dim"),
+        project_context=section.flag("project_cond_tokens", True),
+        project_global=section.flag("project_global_cond", True),
+        qk_norm=qk_norm,
+        global_conditioning=section.choice("global_cond_type", GLOBAL_CONDITIONING, "prepend"),
+        max_positions=positions,
+    )
+    section.require("transformer_type", "continuous_transformer", "continuous_transformer")
+    section.require("timestep_cond_type", "global", "global")
+    section.require("rotary_pos_emb", True, True)
+    for key in ("patch_size", "input_concat_dim", "prepend_cond_dim", "num_memory_tokens"):
+        section.require(key, int(key == "patch_size"), int(key == "patch_size"))
+    for key in ("causal", "conformer", "use_sinusoidal_emb"):
+        section.require(key, False, False)
+    for key in ("ff_kwargs", "norm_kwargs"):
+        section.require(key, {}, {})
+    section.ignore("zero_init_branch_outputs", "abs_pos_emb_max_length")
+    section.finish()
+    return config
+
+
+def _condition(entry: Section) -> Condition:
+    kind = entry.choice("type", {"t5": "t5", "number": "number"})
+    name, section = entry.identifier("id"), entry.section("config", optional=True)
+    if hasattr(ModuleDict, name):
+        raise entry.error("id", f"is the reserved name {name!r}")
+    if kind == "number":
+        condition = NumberCondition(
+            name, section.number("min_val", 0), section.number("max_val", 1)
+        )
+        if not condition.minimum < condition.maximum:
+            raise section.error("max_val", "must be above min_val")
+    else:
+        section.require("project_out", False, False)
+        section.require("enable_grad", False, False)
+        encoder, limit = (
+            section.text("t5_model_name", "t5-base"),
+            section.integer("max_length", 128),
+        )
+        condition = TextCondition(name, encoder, limit)
+    section.finish()
+    return condition
+
+
+def _autoencoder(root: Section, section: Section) -> tuple[AudioFormat, AutoencoderConfig]:
+    sample_rate, channels = root.integer("sample_rate"), root.integer("audio_channels", 2)
+    if section.value("type", None) == "spectral":
+        inner = section.section("config")
+        config = read_fields(inner, SpectralConfig)
+        section.finish()
+        _check_spectral(inner, config)
+        if config.sample_rate != sample_rate:
+            raise root.error("sample_rate", f"must be the autoencoder's {config.sample_rate}")
+    else:
+        config = _oobleck(section)
+    if config.channels != channels:
+        raise root.error("audio_channels", f"must be the autoencoder's {config.channels}")
+    return AudioFormat(
+        sample_rate, channels, config.latent_channels, config.samples_per_frame
+    ), config
+
+
+def _check_spectral(section: Section, config: SpectralConfig) -> None:
+    positions, rest = divmod(config.bands, config.band_patch * config.band_merge)
+    if rest or config.latent_channels % positions:
+        raise section.error("bands", "must divide into patches, and these into latent_channels")
+    section.require("channels", 2, config.channels)
+    if not config.linear_bins < config.bands < config.window_size // 2:
+        raise section.error("bands", "must be above linear_bins and below half of window_size")
+    if not config.hop <= config.window_size:
+        raise section.error("hop", "must not be above window_size")
+
+
+def _oobleck(section: Section) -> OobleckConfig:
+    sides = []
+    for side in ("encoder", "decoder"):
+        outer = section.section(side)
+        outer.require("type", "oobleck")
+        inner = outer.section("config")
+        inner.require("use_snake", True, False)
+        inner.require("antialias_activation", False, False)
+        sides.append(inner)
+    section.section("bottleneck").require("type", "vae")
+    encoder, decoder = sides
+    config = OobleckConfig(
+        channels=section.integer("io_channels"),
+        latent_channels=section.integer("latent_dim"),
+        strides=encoder.integers("strides", (2, 4, 8, 8)),
+        encoder_width=encoder.integer("channels", 128),
+        encoder_multiples=encoder.integers("c_mults", (1, 2, 4, 8)),
+        decoder_width=decoder.integer("channels", 128),
+        decoder_multiples=decoder.integers("c_mults", (1, 2, 4, 8)),
+        final_tanh=decoder.flag("final_tanh", True),
+    )
+    section.require("downsampling_ratio", config.samples_per_frame)
+    encoder.require("in_channels", config.channels, 2)
+    decoder.require("out_channels", config.channels, 2)
+    encoder.require("latent_dim", 2 * config.latent_channels, 32)
+    decoder.require("latent_dim", config.latent_channels, 32)
+    decoder.require("strides", list(config.strides), [2, 4, 8, 8])
+    decoder.require("use_nearest_upsample", False, False)
+    all_multiples = (config.encoder_multiples, config.decoder_multiples)
+    for inner, multiples in zip(sides, all_multiples, strict=True):
+        if len(multiples) != len(config.strides) or any(n % 2 for n in config.strides):
+            raise inner.error("strides", "must be even numbers, one for each of c_mults")
+        inner.finish()
+    return config
+
+
+def spec_to_json(spec: Spec) -> Json:
+    """The published form of a config; `spec_from_json` reads it back unchanged."""
+    audio, autoencoder = spec.audio, _autoencoder_json(spec.autoencoder)
+    head = {"sample_rate": audio.sample_rate, "audio_channels": audio.channels}
+    config = spec.model
+    if config is None:
+        return {"model_type": "autoencoder", **head, "model": autoencoder}
+    pretransform: Json = {"type": "autoencoder", "iterate_batch": True, "config": autoencoder}
+    if config.latent_scale != 1.0:
+        pretransform["scale"] = config.latent_scale
+    conditioning = {
+        "configs": [_condition_json(condition) for condition in config.conditions],
+        "cond_dim": config.condition_dim,
+    }
+    diffusion = {
+        "cross_attention_cond_ids": list(config.context_ids),
+        "global_cond_ids": list(config.global_ids),
+        "type": "dit",
+        "diffusion_objective": config.objective,
+        "config": _dit_json(config.dit),
+    }
+    data: Json = {"model_type": "diffusion_cond", "sample_size": config.window_samples, **head}
+    data["model"] = {
+        "pretransform": pretransform,
+        "conditioning": conditioning,
+        "diffusion": diffusion,
+        "io_channels": audio.latent_channels,
+    }
+    if config.sampling != sampling_for(config.objective):
+        data["auralith"] = {"sampling": asdict(config.sampling)}
+    return data
+
+
+def config_to_json(config: ModelConfig) -> Json:
+    """The published form of a whole model's config."""
+    return spec_to_json(Spec.of(config))
+
+
+def _autoencoder_json(config: AutoencoderConfig) -> Json:
+    if isinstance(config, SpectralConfig):
+        return {"type": "spectral", "config": asdict(config)}
+    strides = list(config.strides)
+    encoder = {
+        "in_channels": config.channels,
+        "channels": config.encoder_width,
+        "c_mults": list(config.encoder_multiples),
+        "strides": strides,
+        "latent_dim": 2 * config.latent_channels,
+        "use_snake": True,
+    }
+    decoder = {
+        "out_channels": config.channels,
+        "channels": config.decoder_width,
+        "c_mults": list(config.decoder_multiples),
+        "strides": strides,
+        "latent_dim": config.latent_channels,
+        "use_snake": True,
+        "final_tanh": config.final_tanh,
+    }
+    return {
+        "encoder": {"type": "oobleck", "config": encoder},
+        "decoder": {"type": "oobleck", "config": decoder},
+        "bottleneck": {"type": "vae"},
+        "latent_dim": config.latent_channels,
+        "downsampling_ratio": config.samples_per_frame,
+        "io_channels": config.channels,
+    }
+
+
+def _condition_json(condition: Condition) -> Json:
+    if isinstance(condition, TextCondition):
+        kind = "t5"
+        config: Json = {"t5_model_name": condition.encoder, "max_length": condition.max_tokens}
+    else:
+        kind = "number"
+        config = {"min_val": condition.minimum, "max_val": condition.maximum}
+    return {"id": condition.id, "type": kind, "config": config}
+
+
+def _dit_json(config: DiTConfig) -> Json:
+    data: Json = {
+        "io_channels": config.latent_channels,
+        "embed_dim": config.embed_dim,
+        "depth": config.depth,
+        "num_heads": config.num_heads,
+        "cond_token_dim": config.context_dim,
+        "global_cond_dim": config.global_dim,
+        "project_cond_tokens": config.project_context,
+        "project_global_cond": config.project_global,
+        "transformer_type": "continuous_transformer",
+        "attn_kwargs": {"qk_norm": config.qk_norm},
+    }
+    if config.global_conditioning == "adaln":
+        data["global_cond_type"] = "adaLN"
+    if config.max_positions:
+        data |= {"use_abs_pos_emb": True, "abs_pos_emb_max_length": config.max_positions}
+    return data

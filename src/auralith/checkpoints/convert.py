@@ -1,0 +1,48 @@
+"""One layout into another, value by value: nothing is folded, cast or rounded on the way."""
+
+from pathlib import Path
+from typing import Literal
+
+from auralith.checkpoints.diffusers_folder import require_expressible, write_diffusers
+from auralith.checkpoints.opening import locate, locate_text_encoder
+from auralith.checkpoints.single_file import RawCheckpoint, write_raw
+from auralith.checkpoints.text_encoder import (
+    TextEncoderFolders,
+    copy_text_encoder,
+    find_text_encoder,
+)
+from auralith.checkpoints.writing import whole_folder
+
+Target = Literal["single-file", "diffusers"]
+
+
+def convert(
+    source: str | Path,
+    out: Path,
+    to: Target = "single-file",
+    *,
+    text_encoder: str | Path | None = None,
+) -> None:
+    """Write a checkpoint of any layout into the new folder `out`, with its text encoder.
+
+    A training checkpoint is unwrapped, with the averaged weights (EMA) where it has them. The diffusers layout needs a
+    text encoder: if none lies beside the weights it is fetched from the Hub. `out` appears whole or not at all.
+    Raises CheckpointError, also for models that the diffusers layout can't express.
+    """
+    raw = locate(source, with_text_encoder=text_encoder is None)
+    with whole_folder(out) as folder:
+        if to == "diffusers":
+            require_expressible(raw.spec)
+            write_diffusers(folder, raw, locate_text_encoder(raw, text_encoder))
+        else:
+            write_raw(folder, raw)
+            _copy_beside(raw, folder, text_encoder)
+
+
+def _copy_beside(raw: RawCheckpoint, folder: Path, wanted: str | Path | None) -> None:
+    """Carry a text encoder along if one was named or lies beside the weights."""
+    if raw.spec.model is None:
+        return
+    found = find_text_encoder(raw.folder) if wanted is None else locate_text_encoder(raw, wanted)
+    if found is not None:
+        copy_text_encoder(found, TextEncoderFolders(folder / "t5", folder / "t5"))

@@ -1,0 +1,145 @@
+"""Checkpoints by their name on the Hugging Face Hub.
+
+Everything goes through huggingface_hub, so its cache, token and environment variables (HF_HOME, HF_TOKEN,
+HF_HUB_OFFLINE, HF_ENDPOINT …) apply and files that are already there are not fetched again: of a repository with both
+layouts the single file is used, unless only the diffusers layout is in the cache. Only the files that are needed are
+fetched, and only an answer "no such file" leads on to the next possible file name.
+"""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from auralith.checkpoints.single_file import CONFIG_NAME, WEIGHTS_NAMES
+from auralith.checkpoints.text_encoder import TOKENIZER_FILES
+from auralith.errors import CheckpointError
+
+REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
+TEXT_ENCODER_PATTERNS = ("t5/*", "text_encoder/*", "tokenizer/*")
+DIFFUSERS_WEIGHTS = "transformer/diffusion_pytorch_model.safetensors"
+DIFFUSERS_PATTERNS = (
+    "model_index.json",
+    "transformer/*",
+    "vae/*",
+    "projection_model/*",
+    "scheduler/*",
+)
+
+
+def is_repository(name: str) -> bool:
+    """Whether a string has the form `owner/name` or `name`."""
+    return REPOSITORY.fullmatch(name) is not None and ".." not in name
+
+
+def fetch_checkpoint(repository: str, *, with_text_encoder: bool) -> Path:
+    """Local folder with the files of a checkpoint. Raises CheckpointError."""
+    patterns = TEXT_ENCODER_PATTERNS if with_text_encoder else ()
+    if _only_diffusers_cached(repository):
+        return _fetch_folder(repository, (*DIFFUSERS_PATTERNS, *patterns))
+    config = _fetch_file(repository, CONFIG_NAME)
+    if config is not None:
+        weights = (_fetch_file(repository, name) for name in WEIGHTS_NAMES)
+        if not any(path is not None for path in weights):
+            raise CheckpointError(f"{repository} on the Hub has no {' or '.join(WEIGHTS_NAMES)}")
+        if patterns:
+            _fetch_optional_folder(repository, patterns)
+        return config.parent
+    if _fetch_file(repository, "model_index.json") is None:
+        raise CheckpointError(f"{repository} on the Hub has no {CONFIG_NAME} or model_index.json")
+    return _fetch_folder(repository, (*DIFFUSERS_PATTERNS, *patterns))
+
+
+def fetch_text_encoder(repository: str) -> Path:
+    """Local folder with a T5 encoder and its tokenizer, such as `t5-base`. Raises CheckpointError."""
+    patterns = ("config.json", "model.safetensors", *TOKENIZER_FILES, *TEXT_ENCODER_PATTERNS)
+    return _fetch_folder(repository, patterns)
+
+
+def _only_diffusers_cached(repository: str) -> bool:
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    def cached(name: str) -> bool:
+        return isinstance(try_to_load_from_cache(repository, name), str)
+
+    try:
+        return cached(DIFFUSERS_WEIGHTS) and not any(cached(name) for name in WEIGHTS_NAMES)
+    except HFValidationError:
+        return False
+
+
+def _fetch_file(repository: str, name: str) -> Path | None:
+    """One file, or None if the repository has no file of that name."""
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+
+    with _explained(repository, name):
+        try:
+            return Path(hf_hub_download(repository, name))
+        except (
+            LocalEntryNotFoundError
+        ):  # a kind of EntryNotFoundError, but it means "not reachable"
+            raise
+        except EntryNotFoundError:
+            return None
+
+
+def _fetch_folder(repository: str, patterns: tuple[str, ...]) -> Path:
+    from huggingface_hub import snapshot_download
+
+    with _explained(repository, ", ".join(patterns)):
+        return Path(snapshot_download(repository, allow_patterns=list(patterns)))
+
+
+def _fetch_optional_folder(repository: str, patterns: tuple[str, ...]) -> None:
+    """Offline, a text encoder that is not in the cache may still be found elsewhere."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    with _explained(repository, ", ".join(patterns)), suppress(LocalEntryNotFoundError):
+        snapshot_download(repository, allow_patterns=list(patterns))
+
+
+@contextmanager
+def _explained(repository: str, what: str) -> Iterator[None]:
+    """Turn the Hub's errors into one line each: what happened and what to do."""
+    from huggingface_hub import errors
+
+    try:
+        yield
+    except errors.GatedRepoError as error:  # before RepositoryNotFoundError, of which it is a kind
+        raise CheckpointError(_gated(repository, error.response.status_code)) from None
+    except errors.RepositoryNotFoundError:
+        raise CheckpointError(
+            f"{repository!r} is neither a local file or folder nor a public model on the Hub; check the name, "
+            "or log in with `hf auth login` if it is private"
+        ) from None
+    except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled):
+        raise CheckpointError(
+            f"{what} of {repository} is not in the local cache and the Hub can't be reached (offline, or "
+            "HF_HUB_OFFLINE is set); connect once, or pass a local folder"
+        ) from None
+    except errors.HFValidationError:
+        raise CheckpointError(
+            f"{repository!r} is not a valid name; pass a path or owner/name"
+        ) from None
+    except errors.HfHubHTTPError as error:
+        raise CheckpointError(
+            f"the Hub answered {error.response.status_code} for {repository}; try again later"
+        ) from None
+    # the HTTP library's own base class; which library depends on the version of huggingface_hub
+    except (errors.HTTPError, OSError) as error:  # pyright: ignore[reportPrivateImportUsage]
+        reason = str(error).partition("\n")[0]
+        raise CheckpointError(f"{what} of {repository} could not be fetched: {reason}") from None
+
+
+def _gated(repository: str, status: int) -> str:
+    if status == 401:
+        why = "you are not logged in (401)"
+    else:
+        why = "your account has not been granted access (403)"
+    return (
+        f"{repository} is gated and {why}: 1. accept its terms at https://huggingface.co/{repository}; "
+        "2. run `hf auth login` or set HF_TOKEN; 3. or download it elsewhere and pass the local folder"
+    )

@@ -1,0 +1,180 @@
+"""From a name to networks that are ready to run.
+
+The modules are built without memory (meta device) and the tensors are mapped straight from the file; only what has to
+change (another dtype or device, folded weight norm) is copied, one tensor at a time. Nothing is loaded partially: names
+and shapes were checked against the config before.
+"""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from auralith.checkpoints.diffusers_folder import INDEX_NAME, read_diffusers_folder
+from auralith.checkpoints.hub import fetch_checkpoint, fetch_text_encoder, is_repository
+from auralith.checkpoints.reading import PICKLE_SUFFIXES, sha256_of
+from auralith.checkpoints.single_file import (
+    RawCheckpoint,
+    find_weights,
+    read_single_file,
+    refuse_training,
+)
+from auralith.checkpoints.text_encoder import (
+    TextEncoderFolders,
+    find_text_encoder,
+    open_text_encoder,
+)
+from auralith.checkpoints.transform import Networks, to_ours, without_memory
+from auralith.config import AudioFormat, AutoencoderConfig, ModelConfig
+from auralith.errors import CheckpointError
+from auralith.models.autoencoder import Autoencoder
+from auralith.models.dit import DiT
+
+if TYPE_CHECKING:
+    import transformers
+
+WEIGHTS_SUFFIXES = (".safetensors", *PICKLE_SUFFIXES)
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """A whole model in eval mode.
+
+    `model_hash` is the SHA-256 over the SHA-256 digests of its weights and config files, in that order: the same files
+    give the same hash anywhere, another layout of the same model another one. The text encoder is not part of it.
+    """
+
+    config: ModelConfig
+    autoencoder: Autoencoder
+    dit: DiT
+    numbers: nn.ModuleDict
+    text_encoder: "transformers.T5EncoderModel"
+    tokenizer: "transformers.PreTrainedTokenizerBase"
+    model_hash: str
+    source: str
+
+
+@dataclass(frozen=True, eq=False)
+class AutoencoderCheckpoint:
+    """An autoencoder in eval mode; `model_hash` as for `Checkpoint`."""
+
+    audio: AudioFormat
+    config: AutoencoderConfig
+    autoencoder: Autoencoder
+    model_hash: str
+    source: str
+
+
+def open_checkpoint(
+    source: str | Path,
+    *,
+    device: torch.device,
+    dtype: torch.dtype,
+    text_encoder: str | Path | None = None,
+) -> Checkpoint:
+    """A model from a weights file, a folder, or a name on the Hub.
+
+    The text encoder is `text_encoder` (a folder or a name on the Hub) or else what lies beside the weights (`t5/`, or
+    `text_encoder/` and `tokenizer/`) or else the Hub model that the config names. Frequencies stay in float32 whatever
+    `dtype` is. A folder with both layouts is read as a single file. Raises CheckpointError.
+    """
+    raw = locate(source, with_text_encoder=text_encoder is None)
+    refuse_training(raw)
+    config = raw.model
+    folders = locate_text_encoder(raw, text_encoder)
+    encoder, tokenizer = open_text_encoder(folders, config.condition_dim, device, dtype)
+    networks, model_hash = _load(raw, device, dtype)
+    return Checkpoint(
+        config=config,
+        autoencoder=networks.autoencoder,
+        dit=networks.dit,
+        numbers=networks.numbers,
+        text_encoder=encoder,
+        tokenizer=tokenizer,
+        model_hash=model_hash,
+        source=raw.source,
+    )
+
+
+def open_autoencoder(
+    source: str | Path, *, device: torch.device, dtype: torch.dtype
+) -> AutoencoderCheckpoint:
+    """The autoencoder of a file that holds one alone, or of a whole model. Raises CheckpointError."""
+    raw = locate(source)
+    refuse_training(raw)
+    spec = raw.spec
+    networks, model_hash = _load(raw.autoencoder_only(), device, dtype)
+    return AutoencoderCheckpoint(
+        audio=spec.audio,
+        config=spec.autoencoder,
+        autoencoder=networks.autoencoder,
+        model_hash=model_hash,
+        source=raw.source,
+    )
+
+
+def locate(source: str | Path, *, with_text_encoder: bool = False) -> RawCheckpoint:
+    """Find and check a checkpoint of any layout, reading no more than headers. Raises CheckpointError."""
+    path = Path(source).expanduser()
+    if path.is_file():
+        return read_single_file(path, str(source))
+    if not path.is_dir():
+        if path.suffix in WEIGHTS_SUFFIXES or not is_repository(str(source)):
+            raise CheckpointError(f"there is no file or folder {source}; check the path")
+        path = fetch_checkpoint(str(source), with_text_encoder=with_text_encoder)
+    weights = find_weights(path)
+    if weights is not None:
+        return read_single_file(weights, str(source))
+    if (path / INDEX_NAME).is_file():
+        return read_diffusers_folder(path, str(source))
+    return read_single_file(_only_weights_file(path), str(source))
+
+
+def _only_weights_file(folder: Path) -> Path:
+    found = sorted(path for path in folder.iterdir() if path.suffix in WEIGHTS_SUFFIXES)
+    if len(found) != 1:
+        raise CheckpointError(
+            f"{folder} holds {len(found)} weights files and no model.safetensors with model_config.json, "
+            f"nor {INDEX_NAME}; name one file"
+        )
+    return found[0]
+
+
+def locate_text_encoder(raw: RawCheckpoint, wanted: str | Path | None) -> TextEncoderFolders:
+    """The text encoder of a model, in the order that `open_checkpoint` describes. Raises CheckpointError."""
+    if wanted is None:
+        beside = find_text_encoder(raw.folder)
+        if beside is not None:
+            return beside
+        wanted = raw.model.text.encoder
+    folder = Path(wanted).expanduser()
+    if not folder.is_dir():
+        if not is_repository(str(wanted)):
+            raise CheckpointError(f"there is no folder {wanted}; name a T5 folder or a Hub model")
+        folder = fetch_text_encoder(str(wanted))
+    found = find_text_encoder(folder)
+    if found is None:
+        raise CheckpointError(
+            f"{wanted} holds no T5 encoder with its tokenizer (config.json, model.safetensors, tokenizer.json)"
+        )
+    return found
+
+
+def _load(raw: RawCheckpoint, device: torch.device, dtype: torch.dtype) -> tuple[Networks, str]:
+    """The networks and the hash of the files, which are hashed meanwhile."""
+    with ThreadPoolExecutor(1) as pool:
+        model_hash = pool.submit(sha256_of, raw.files)
+        return _load_networks(raw, device, dtype), model_hash.result()
+
+
+def _load_networks(raw: RawCheckpoint, device: torch.device, dtype: torch.dtype) -> Networks:
+    networks = without_memory(raw.spec)
+    state: dict[str, Tensor] = {}
+    for name, tensor in to_ours(raw.weights, raw.spec).items():
+        exact = name.endswith(".frequencies")  # rounding them would merge neighboring timesteps
+        state[name] = tensor.load(device, torch.float32 if exact else dtype)
+    networks.load_state_dict(state, strict=True, assign=True)
+    return networks.eval()

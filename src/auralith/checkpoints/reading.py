@@ -1,0 +1,251 @@
+"""Files of named tensors, read without trusting them: safetensors, and pickles restricted to plain tensors.
+
+Only headers are read at first. A `LazyTensor` knows its shape and dtype and fetches its values on demand, either
+mapped straight from the file (no memory of its own) or as a private copy that can be freed after a cast or a fold.
+Transformations between layouts are written on `Weights`, so that validating, loading, converting and counting
+parameters share one path. Whatever is wrong with a file becomes one `CheckpointError` line.
+"""
+
+import hashlib
+import json
+import math
+import mmap
+import os
+import pickle
+import struct
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import torch
+from torch import Tensor
+
+from auralith.errors import CheckpointError
+
+DTYPES = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "I64": torch.int64,
+    "I32": torch.int32,
+    "I16": torch.int16,
+    "I8": torch.int8,
+    "U8": torch.uint8,
+    "BOOL": torch.bool,
+}
+FLOATING = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
+MAX_HEADER_BYTES = 100_000_000
+PICKLE_SUFFIXES = (".ckpt", ".pt", ".pth", ".bin")
+# What the restricted unpickler and the zip reader raise on damaged or foreign bytes
+UNPICKLING_ERRORS = (
+    pickle.UnpicklingError,
+    RuntimeError,
+    EOFError,
+    LookupError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    AssertionError,
+    OverflowError,
+    OSError,
+    struct.error,
+)
+
+
+@dataclass(frozen=True)
+class LazyTensor:
+    """A tensor that is not in memory yet. `read` makes a private copy; `mapped` a view of the file, where possible."""
+
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+    read: Callable[[], Tensor]
+    mapped: Callable[[], Tensor] | None = None
+
+    @property
+    def numel(self) -> int:
+        return math.prod(self.shape)
+
+    @staticmethod
+    def of(tensor: Tensor) -> "LazyTensor":
+        """A tensor that is in memory already."""
+        detached = tensor.detach()
+        return LazyTensor(tuple(tensor.shape), tensor.dtype, lambda: detached, lambda: detached)
+
+    def reshaped(self, shape: tuple[int, ...]) -> "LazyTensor":
+        mapped = self.mapped
+        view = None if mapped is None else lambda: mapped().reshape(shape)
+        return LazyTensor(shape, self.dtype, lambda: self.read().reshape(shape), view)
+
+    def load(self, device: torch.device, dtype: torch.dtype) -> Tensor:
+        """The values on `device`; mapped from the file when nothing has to change."""
+        if self.mapped is not None and device.type == "cpu" and dtype == self.dtype:
+            return self.mapped()
+        return self.read().to(device=device, dtype=dtype)
+
+
+Weights = dict[str, LazyTensor]
+
+
+@dataclass(frozen=True)
+class TensorFile:
+    """The tensors of one file and, for training checkpoints, the model config saved with them."""
+
+    weights: Weights
+    config: dict[str, Any] | None = None
+
+
+def read_tensor_file(path: Path) -> TensorFile:
+    """Open a `.safetensors` file or a pickled checkpoint. Raises CheckpointError; never runs code from the file."""
+    if path.suffix == ".safetensors":
+        return TensorFile(read_safetensors(path))
+    if path.suffix in PICKLE_SUFFIXES:
+        return read_pickle(path)
+    known = ", ".join((".safetensors", *PICKLE_SUFFIXES))
+    raise CheckpointError(f"{path} is not a checkpoint: its name must end in one of {known}")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object from a file."""
+    try:
+        data = json.loads(path.read_bytes())
+    except OSError as error:
+        raise CheckpointError(f"{path} can't be read: {error.strerror or error}") from None
+    except (ValueError, RecursionError):
+        raise CheckpointError(f"{path} is not valid JSON; get the file again") from None
+    if not isinstance(data, dict):
+        raise CheckpointError(f"{path} must hold a JSON object, not a {type(data).__name__}")
+    return data
+
+
+def sha256_of(files: Iterable[Path]) -> str:
+    """SHA-256 over the SHA-256 digests of the files, in the given order; the files are streamed."""
+    total = hashlib.sha256()
+    for path in files:
+        with path.open("rb") as file:
+            total.update(hashlib.file_digest(file, "sha256").digest())
+    return total.hexdigest()
+
+
+def read_safetensors(path: Path) -> Weights:
+    """The tensors that a safetensors file announces; their values stay on disk."""
+    try:
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            header = _header(path, file, size)
+            mapping = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+    except OSError as error:
+        raise CheckpointError(f"{path} can't be read: {error.strerror or error}") from None
+    return _entries(path, mapping, header)
+
+
+def _header(path: Path, file: BinaryIO, size: int) -> bytes:
+    start = file.read(8)
+    if start == b"version ":
+        raise CheckpointError(f"{path} is a Git LFS pointer, not the weights; run `git lfs pull`")
+    length = int.from_bytes(start, "little")
+    header = file.read(length) if length <= MAX_HEADER_BYTES else b""
+    if not header.startswith(b"{"):
+        raise CheckpointError(f"{path} is not a safetensors file; get the file again")
+    if len(header) < length:
+        raise _truncated(path, size, 8 + length)
+    return header
+
+
+def _entries(path: Path, mapping: mmap.mmap, header: bytes) -> Weights:
+    damaged = CheckpointError(f"{path} is damaged: its header is not readable; get the file again")
+    try:
+        entries = json.loads(header)
+    except (ValueError, RecursionError):
+        raise damaged from None
+    start, size, end = 8 + len(header), len(mapping), 8 + len(header)
+    weights: Weights = {}
+    for name, entry in entries.items():
+        if name == "__metadata__":
+            continue
+        dtype, shape, begin, stop = _checked_entry(entry, damaged)
+        end = max(end, start + stop)
+        if end > size:
+            raise _truncated(path, size, end)
+        weights[name] = _tensor(path, mapping, start + begin, stop - begin, dtype, shape)
+    if end != size:
+        raise damaged
+    return weights
+
+
+def _checked_entry(
+    entry: object, damaged: CheckpointError
+) -> tuple[torch.dtype, tuple[int, ...], int, int]:
+    match entry:
+        case {"dtype": str(kind), "shape": [*shape], "data_offsets": [int(begin), int(stop)]}:
+            valid = kind in DTYPES and all(type(n) is int and 0 <= n < 2**48 for n in shape)
+            if valid and len(shape) <= 8 and 0 <= begin <= stop:
+                dtype = DTYPES[kind]
+                if stop - begin == math.prod(shape) * dtype.itemsize:
+                    return dtype, tuple(shape), begin, stop
+    raise damaged
+
+
+def _truncated(path: Path, size: int, needed: int) -> CheckpointError:
+    return CheckpointError(
+        f"{path} is truncated: {size:,} of at least {needed:,} bytes; get the file again"
+    )
+
+
+def _tensor(
+    path: Path,
+    mapping: mmap.mmap,
+    start: int,
+    num_bytes: int,
+    dtype: torch.dtype,
+    shape: tuple[int, ...],
+) -> LazyTensor:
+    if num_bytes == 0:
+        return LazyTensor(shape, dtype, partial(torch.empty, shape, dtype=dtype))
+    read = partial(_copied, path, start, num_bytes, dtype, shape)
+    aligned = start % dtype.itemsize == 0
+    view = partial(_view, mapping, start, math.prod(shape), dtype, shape) if aligned else None
+    return LazyTensor(shape, dtype, read, view)
+
+
+def _copied(
+    path: Path, start: int, num_bytes: int, dtype: torch.dtype, shape: tuple[int, ...]
+) -> Tensor:
+    buffer = torch.empty(num_bytes, dtype=torch.uint8)
+    with path.open("rb") as file:
+        file.seek(start)
+        if file.readinto(buffer.numpy().data) != num_bytes:
+            raise CheckpointError(f"{path} was cut short while it was read; get the file again")
+    return buffer.view(dtype).reshape(shape)
+
+
+def _view(
+    mapping: mmap.mmap, start: int, count: int, dtype: torch.dtype, shape: tuple[int, ...]
+) -> Tensor:
+    return torch.frombuffer(mapping, dtype=dtype, count=count, offset=start).reshape(shape)
+
+
+def read_pickle(path: Path) -> TensorFile:
+    """A checkpoint written by torch, through the unpickler that knows only tensors and plain containers."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(2)
+        if start != b"PK" and start[:1] != b"\x80":
+            raise CheckpointError(f"{path} is not a torch checkpoint; get the file again")
+        # only torch's zip format can be mapped
+        data = torch.load(path, map_location="cpu", weights_only=True, mmap=start == b"PK")
+    except pickle.UnpicklingError:
+        raise CheckpointError(
+            f"{path} is refused: beside tensors it holds objects that could run code when read; "
+            "use a .safetensors file"
+        ) from None
+    except UNPICKLING_ERRORS:
+        raise CheckpointError(f"{path} is not a readable torch file; get the file again") from None
+    state = data.get("state_dict", data) if isinstance(data, dict) else None
+    if not isinstance(state, dict):
+        raise CheckpointError(f"{path} holds no state_dict; use a checkpoint of a model")
+    weights = {str(k): LazyTensor.of(v) for k, v in state.items() if isinstance(v, Tensor)}
+    config = data.get("model_config")
+    return TensorFile(weights, config if isinstance(config, dict) else None)

@@ -1,0 +1,139 @@
+"""A JSON object read key by key, strictly: every mistake is a CheckpointError that names the key's full path."""
+
+import re
+from dataclasses import MISSING, fields
+from typing import Any, get_args
+
+from auralith.errors import CheckpointError
+
+LARGEST_WIDTH = 1_000_000_000
+
+
+class Section:
+    """One object of a config file. Values are checked as they are read; `finish` refuses what nobody read."""
+
+    def __init__(self, data: object, path: str) -> None:
+        if not isinstance(data, dict):
+            raise CheckpointError(f"{path} must be an object, not {data!r:.80}")
+        self.data: dict[str, Any] = data
+        self.path = path
+        self.known: set[str] = set()
+
+    def __contains__(self, key: str) -> bool:
+        return self.data.get(key) is not None
+
+    def error(self, key: str, problem: str) -> CheckpointError:
+        return CheckpointError(f"{self.path}.{key} {problem}")
+
+    def value(self, key: str, default: object = MISSING) -> Any:
+        """The raw value; null counts as absent."""
+        self.known.add(key)
+        if key in self:
+            return self.data[key]
+        if default is MISSING:
+            raise self.error(key, "is missing")
+        return default
+
+    def section(self, key: str, *, optional: bool = False) -> "Section":
+        return Section(self.value(key, {} if optional else MISSING), f"{self.path}.{key}")
+
+    def sections(self, key: str) -> list["Section"]:
+        items = self._list(key, MISSING)
+        return [Section(item, f"{self.path}.{key}[{i}]") for i, item in enumerate(items)]
+
+    def integer(self, key: str, default: object = MISSING, *, maximum: int = LARGEST_WIDTH) -> int:
+        """A whole number from 1 to `maximum`."""
+        value = self.value(key, default)
+        if type(value) is not int or not 1 <= value <= maximum:
+            raise self.error(
+                key, f"must be a whole number from 1 to {maximum:,}, not {value!r:.80}"
+            )
+        return value
+
+    def number(self, key: str, default: object = MISSING) -> float:
+        value = self.value(key, default)
+        if type(value) not in (int, float) or not abs(value) < 1e15:
+            raise self.error(key, f"must be a finite number, not {value!r:.80}")
+        return float(value)
+
+    def flag(self, key: str, default: object = MISSING) -> bool:
+        value = self.value(key, default)
+        if not isinstance(value, bool):
+            raise self.error(key, f"must be true or false, not {value!r:.80}")
+        return value
+
+    def text(self, key: str, default: object = MISSING) -> str:
+        value = self.value(key, default)
+        if not isinstance(value, str):
+            raise self.error(key, f"must be a string, not {value!r:.80}")
+        return value
+
+    def choice(self, key: str, choices: dict[str, Any], default: object = MISSING) -> Any:
+        """The meaning of one of the known strings."""
+        value = self.text(key, default)
+        if value not in choices:
+            raise self.error(key, f"is {value!r:.80}; supported: {', '.join(choices)}")
+        return choices[value]
+
+    def identifier(self, key: str) -> str:
+        value = self.text(key)
+        if not re.fullmatch(r"[A-Za-z]\w{0,99}", value):
+            raise self.error(
+                key, f"must be a short name of letters, digits and _, not {value!r:.80}"
+            )
+        return value
+
+    def integers(self, key: str, default: object = MISSING) -> tuple[int, ...]:
+        items = self._list(key, default)
+        if not 1 <= len(items) <= 16 or any(
+            type(n) is not int or not 1 <= n < 2**16 for n in items
+        ):
+            raise self.error(key, f"must be 1 to 16 positive whole numbers, not {items!r:.80}")
+        return tuple(items)
+
+    def strings(self, key: str, default: object = MISSING) -> tuple[str, ...]:
+        items = self._list(key, default)
+        if not all(isinstance(item, str) for item in items):
+            raise self.error(key, f"must be a list of strings, not {items!r:.80}")
+        return tuple(items)
+
+    def _list(self, key: str, default: object) -> list[Any]:
+        value = self.value(key, default)
+        if not isinstance(value, (list, tuple)):
+            raise self.error(key, f"must be a list, not {value!r:.80}")
+        return list(value)
+
+    def require(self, key: str, expected: object, default: object = MISSING) -> None:
+        """Refuse any value but the one that is implemented."""
+        value = self.value(key, default)
+        if value != expected or isinstance(value, bool) != isinstance(expected, bool):
+            raise self.error(key, f"is {value!r:.80}; only {expected!r} is supported")
+
+    def ignore(self, *keys: str) -> None:
+        """Mark keys that don't change what the network computes."""
+        self.known.update(keys)
+
+    def finish(self) -> None:
+        """Refuse keys that nobody read: they could mean another architecture."""
+        unknown = sorted(set(self.data) - self.known)
+        if unknown:
+            raise self.error(unknown[0][:80], "is not supported")
+
+
+def read_fields(section: Section, cls: type[Any]) -> Any:
+    """One of our config dataclasses whose fields all have defaults, from keys of the same names."""
+    values = {}
+    for field in fields(cls):
+        choices = get_args(field.type)  # of a Literal
+        if choices:
+            values[field.name] = section.choice(
+                field.name, {choice: choice for choice in choices}, field.default
+            )
+        elif type(field.default) is int:
+            values[field.name] = section.integer(field.name, field.default)
+        elif type(field.default) is float:
+            values[field.name] = section.number(field.name, field.default)
+        else:
+            values[field.name] = section.text(field.name, field.default)
+    section.finish()
+    return cls(**values)

@@ -1,0 +1,203 @@
+"""The published layout: one file of weights with its `model_config.json` beside it.
+
+Which of its relatives a file is (an inference checkpoint, an autoencoder alone, a wrapped training checkpoint) is
+recognized from the names of its tensors. Our own exports are written in this layout too.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from torch import Tensor
+
+from auralith.checkpoints.config_json import Json, Spec, spec_from_json, spec_to_json
+from auralith.checkpoints.reading import (
+    LazyTensor,
+    Weights,
+    read_json,
+    read_tensor_file,
+)
+from auralith.checkpoints.text_encoder import save_text_encoder
+from auralith.checkpoints.transform import (
+    check_weights,
+    completed,
+    published_weights,
+    to_single_file,
+    weights_of,
+    with_old_weight_norm,
+)
+from auralith.checkpoints.writing import write_json, write_safetensors
+from auralith.config import ModelConfig
+from auralith.errors import CheckpointError
+
+if TYPE_CHECKING:
+    import transformers
+
+Layout = Literal["single-file", "autoencoder", "training", "diffusers"]
+State = Mapping[str, Tensor]
+
+WEIGHTS_NAMES = ("model.safetensors", "model.ckpt")
+CONFIG_NAME = "model_config.json"
+AUTOENCODER = "pretransform.model."
+# wrapper's prefix → published prefix; later entries replace earlier ones (the averaged weights win)
+WRAPPERS = {
+    "diffusion": {"diffusion.": "", "diffusion_ema.ema_model.": "model."},
+    "autoencoder": {"autoencoder.": AUTOENCODER, "autoencoder_ema.ema_model.": AUTOENCODER},
+}
+
+
+@dataclass(frozen=True)
+class RawCheckpoint:
+    """A checkpoint with its config understood, its tensors checked, and nothing in memory yet.
+
+    `weights` has the published single-file names, complete. `files` are what the model's hash is computed from.
+    """
+
+    layout: Layout
+    source: str
+    spec: Spec
+    weights: Weights
+    files: tuple[Path, ...]
+    folder: Path
+    config_json: Json | None = None
+
+    @property
+    def model(self) -> ModelConfig:
+        """The config of a whole model. Raises CheckpointError for an autoencoder alone."""
+        if self.spec.model is None:
+            raise CheckpointError(
+                f"{self.source} holds only an autoencoder; a whole model is needed"
+            )
+        return self.spec.model
+
+    def autoencoder_only(self) -> "RawCheckpoint":
+        weights = {n: t for n, t in self.weights.items() if n.startswith(AUTOENCODER)}
+        return replace(self, spec=replace(self.spec, model=None), weights=weights)
+
+
+def find_weights(folder: Path) -> Path | None:
+    """The weights of a folder in the single-file layout, safetensors before pickle; None if it is another layout."""
+    for name in WEIGHTS_NAMES:
+        if (folder / name).is_file() and (folder / CONFIG_NAME).is_file():
+            return folder / name
+    return None
+
+
+def read_single_file(path: Path, source: str) -> RawCheckpoint:
+    """Read the header and the config of a weights file and check that they fit. Raises CheckpointError."""
+    file = read_tensor_file(path)
+    layout, weights = _recognize(with_old_weight_norm(file.weights), path)
+    config_path = _config_path(path)
+    if config_path is not None:
+        data = read_json(config_path)
+    elif file.config is not None:
+        data = file.config
+    else:
+        raise CheckpointError(f"{path} has no config; put its {CONFIG_NAME} beside it")
+    spec = spec_from_json(data, config_path or f"model_config in {path}")
+    if layout == "autoencoder" and spec.model is not None:
+        # an autoencoder beside the config of the model it belongs to
+        spec = replace(spec, model=None)
+        data = spec_to_json(spec)
+    check_weights(weights, published_weights(spec), path)
+    files = (path,) if config_path is None else (path, config_path)
+    weights = completed(weights, spec, path)
+    return RawCheckpoint(layout, source, spec, weights, files, path.parent, data)
+
+
+def _config_path(path: Path) -> Path | None:
+    """`model.ckpt` → `model_config.json`, `vae_model.ckpt` → `vae_config.json`, any file → `model_config.json`."""
+    stem = path.stem
+    names = (f"{stem}_config.json", f"{stem.removesuffix('_model')}_config.json", f"{stem}.json")
+    candidates = [path.with_name(name) for name in (*names, CONFIG_NAME)]
+    return next((candidate for candidate in candidates if candidate.is_file()), None)
+
+
+def _recognize(weights: Weights, path: Path) -> tuple[Layout, Weights]:
+    """The layout, and the model's tensors under their published names."""
+    tops = {name.split(".")[0] for name in weights}
+    for wrapper, renames in WRAPPERS.items():
+        if wrapper in tops:
+            return "training", _unwrapped(weights, renames)
+    if tops & {"pretransform", "conditioner"} or any(n.startswith("model.model.") for n in weights):
+        return "single-file", weights
+    if {"encoder", "decoder"} <= tops:
+        return "autoencoder", {AUTOENCODER + name: tensor for name, tensor in weights.items()}
+    first = min(weights, default="none")
+    raise CheckpointError(
+        f"{path} is of another architecture (first tensor: {first!r:.120}); "
+        "checkpoints of stable-audio-tools, diffusers and Auralith can be used"
+    )
+
+
+def _unwrapped(weights: Weights, renames: dict[str, str]) -> Weights:
+    out: Weights = {}
+    for wrapper, prefix in renames.items():
+        for name, tensor in weights.items():
+            if name.startswith(wrapper):
+                out[prefix + name.removeprefix(wrapper)] = tensor
+    return out
+
+
+def refuse_training(checkpoint: RawCheckpoint) -> None:
+    """Raise a CheckpointError that says how to unwrap a training checkpoint."""
+    if checkpoint.layout == "training":
+        raise CheckpointError(
+            f"{checkpoint.source} is a training checkpoint; unwrap it first: "
+            f"auralith convert {checkpoint.source} NEW_FOLDER"
+        )
+
+
+def write_raw(folder: Path, raw: RawCheckpoint) -> None:
+    """Write published tensors as they are, with their config: bit for bit the same values."""
+    weights = raw.weights
+    if raw.spec.model is None:
+        weights = {name.removeprefix(AUTOENCODER): tensor for name, tensor in weights.items()}
+    write_safetensors(folder / WEIGHTS_NAMES[0], weights)
+    write_json(folder / CONFIG_NAME, raw.config_json or spec_to_json(raw.spec))
+
+
+def save_single_file(
+    folder: Path,
+    config: ModelConfig,
+    *,
+    dit: State,
+    numbers: State,
+    autoencoder: State,
+    text_encoder: "transformers.T5EncoderModel | None" = None,
+    tokenizer: "transformers.PreTrainedTokenizerBase | None" = None,
+    dtype: torch.dtype | None = None,
+) -> None:
+    """Write a model into `folder` from our state dicts, with `t5/` if a text encoder is given.
+
+    Floating-point tensors are stored as `dtype` (None: as they are); the frequencies and the norms of the weight norm
+    stay in float32. Each file is written whole or not at all and replaces an older one.
+    """
+    parts = {"dit": dit, "numbers": numbers, "autoencoder": autoencoder}
+    _save(folder, Spec.of(config), parts, dtype)
+    if text_encoder is not None and tokenizer is not None:
+        save_text_encoder(folder / "t5", text_encoder, tokenizer, dtype)
+
+
+def save_autoencoder(
+    folder: Path, spec: Spec, state: State, *, dtype: torch.dtype | None = None
+) -> None:
+    """Write an autoencoder alone (`spec.model` is None); otherwise as `save_single_file`."""
+    _save(folder, spec, {"autoencoder": state}, dtype)
+
+
+def _save(folder: Path, spec: Spec, parts: Mapping[str, State], dtype: torch.dtype | None) -> None:
+    state = {f"{part}.{name}": t for part, tensors in parts.items() for name, t in tensors.items()}
+    ours = {name: _stored(name, tensor, dtype) for name, tensor in weights_of(state).items()}
+    weights = to_single_file(ours, spec)
+    check_weights(weights, published_weights(spec), folder)
+    write_raw(folder, RawCheckpoint("single-file", str(folder), spec, weights, (), folder))
+
+
+def _stored(name: str, tensor: LazyTensor, dtype: torch.dtype | None) -> LazyTensor:
+    """Rounded before weight norm is unfolded, so that folding gives the rounded values exactly."""
+    if dtype is None or name.endswith(".frequencies"):
+        return tensor
+    return LazyTensor(tensor.shape, dtype, lambda: tensor.read().to(dtype))

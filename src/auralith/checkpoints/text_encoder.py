@@ -1,0 +1,168 @@
+"""The T5 text encoder and its tokenizer: found beside a checkpoint, opened strictly, copied and saved.
+
+They are no part of the published weights file. A folder in the form of the transformers library holds both; in the
+diffusers layout they lie in two. transformers is imported here and only when needed.
+"""
+
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from auralith.checkpoints.reading import LazyTensor, read_json
+from auralith.checkpoints.shards import find_component, read_component
+from auralith.checkpoints.transform import check_weights, weights_of
+from auralith.checkpoints.writing import whole_file, write_json, write_safetensors
+from auralith.errors import CheckpointError
+
+if TYPE_CHECKING:
+    import transformers
+
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "spiece.model",
+)
+# What transformers raises on a config.json that is no T5's
+CONFIG_ERRORS = (ValueError, TypeError, LookupError, AttributeError, RuntimeError, ArithmeticError)
+TOKENIZER_ERRORS = (OSError, ValueError, TypeError, LookupError, ImportError)
+SHARED, TIED = "shared.weight", "encoder.embed_tokens.weight"
+
+
+@dataclass(frozen=True)
+class TextEncoderFolders:
+    """Where the model (config.json, model.safetensors) and the tokenizer lie; often the same folder."""
+
+    model: Path
+    tokenizer: Path
+
+
+def find_text_encoder(folder: Path) -> TextEncoderFolders | None:
+    """In `folder` itself, in its `t5/`, or in its `text_encoder/` and `tokenizer/`."""
+    pairs = ((folder / "t5",) * 2, (folder / "text_encoder", folder / "tokenizer"), (folder,) * 2)
+    for model, tokenizer in pairs:
+        has_tokenizer = any((tokenizer / name).is_file() for name in TOKENIZER_FILES)
+        if has_tokenizer and _is_t5(model):
+            return TextEncoderFolders(model, tokenizer)
+    return None
+
+
+def _is_t5(folder: Path) -> bool:
+    path = folder / "config.json"
+    return path.is_file() and read_json(path).get("model_type") == "t5"
+
+
+def open_text_encoder(
+    folders: TextEncoderFolders, width: int, device: torch.device, dtype: torch.dtype
+) -> tuple["transformers.T5EncoderModel", "transformers.PreTrainedTokenizerBase"]:
+    """A `transformers.T5EncoderModel` in eval mode and its tokenizer.
+
+    Raises CheckpointError, also if its states are not `width` wide, as the diffusion model needs.
+    """
+    model = _open_model(folders.model, width, device, dtype)
+    return model.eval(), _open_tokenizer(folders.tokenizer)
+
+
+def _open_model(
+    folder: Path, width: int, device: torch.device, dtype: torch.dtype
+) -> "transformers.T5EncoderModel":
+    model = _without_memory(folder)
+    if model.config.d_model != width:
+        raise CheckpointError(
+            f"the text encoder in {folder} is {model.config.d_model} wide, but the model needs "
+            f"{width}; name another one"
+        )
+    path = find_component(folder, "model")
+    found = read_component(path).items()
+    # a full T5 has a decoder as well
+    weights = {name: t for name, t in found if name.startswith(("shared.", "encoder."))}
+    embedding = weights.get(SHARED) or weights.get(TIED)
+    if embedding is not None:
+        weights[SHARED] = weights[TIED] = embedding
+    check_weights(weights, weights_of(model.state_dict()), path)
+    state = {name: tensor.load(device, dtype) for name, tensor in weights.items() if name != TIED}
+    model.load_state_dict(state | {TIED: state[SHARED]}, strict=True, assign=True)
+    model.tie_weights()
+    return model
+
+
+def _without_memory(folder: Path) -> "transformers.T5EncoderModel":
+    from huggingface_hub.errors import StrictDataclassError
+    from transformers import T5Config, T5EncoderModel
+
+    path = folder / "config.json"
+    config_errors = (StrictDataclassError, *CONFIG_ERRORS)
+    try:
+        config = T5Config.from_dict(read_json(path))
+        with torch.device("meta"):
+            return T5EncoderModel(config)
+    except config_errors as error:
+        raise CheckpointError(f"{path} is no T5 config: {_first_line(error)}") from None
+
+
+def _open_tokenizer(folder: Path) -> "transformers.PreTrainedTokenizerBase":
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
+    except TOKENIZER_ERRORS as error:
+        raise CheckpointError(f"{folder} holds no usable tokenizer: {_first_line(error)}") from None
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]
+
+
+def save_text_encoder(
+    folder: Path,
+    model: "transformers.T5EncoderModel",
+    tokenizer: "transformers.PreTrainedTokenizerBase",
+    dtype: torch.dtype | None = None,
+) -> None:
+    """Write both into one folder in the form of the transformers library."""
+    weights = {n: t for n, t in weights_of(model.state_dict()).items() if n != TIED}
+    if dtype is not None:
+        weights = {name: _cast(tensor, dtype) for name, tensor in weights.items()}
+    write_safetensors(folder / "model.safetensors", weights)
+    config = {"architectures": ["T5EncoderModel"]} | model.config.to_dict()
+    write_json(folder / "config.json", config)
+    with tempfile.TemporaryDirectory() as temporary:
+        tokenizer.save_pretrained(temporary)
+        _copy_tokenizer(Path(temporary), folder)
+
+
+def _cast(tensor: LazyTensor, dtype: torch.dtype) -> LazyTensor:
+    return LazyTensor(tensor.shape, dtype, lambda: tensor.read().to(dtype))
+
+
+def copy_text_encoder(
+    source: TextEncoderFolders, target: TextEncoderFolders, max_tokens: int | None = None
+) -> None:
+    """Copy the files; `max_tokens` is written as the tokenizer's limit, where diffusers looks for it."""
+    path = find_component(source.model, "model")
+    write_safetensors(target.model / "model.safetensors", read_component(path))
+    write_json(target.model / "config.json", read_json(source.model / "config.json"))
+    _copy_tokenizer(source.tokenizer, target.tokenizer)
+    if max_tokens is not None:
+        settings = target.tokenizer / "tokenizer_config.json"
+        existing = read_json(settings) if settings.is_file() else {}
+        write_json(settings, existing | {"model_max_length": max_tokens})
+
+
+def _copy_tokenizer(source: Path, target: Path) -> None:
+    for name in TOKENIZER_FILES:
+        if (source / name).is_file():
+            with (source / name).open("rb") as original, whole_file(target / name) as copy:
+                shutil.copyfileobj(original, copy)
+
+
+def tokenizer_limit(folder: Path, default: int) -> int:
+    """The tokenizer's `model_max_length`, if it states a sensible one."""
+    path = folder / "tokenizer_config.json"
+    limit = read_json(path).get("model_max_length") if path.is_file() else None
+    return limit if type(limit) is int and 0 < limit < 100_000 else default

@@ -1,0 +1,136 @@
+"""Prompt and seconds → the context and the global vector that the diffusion transformer is conditioned on.
+
+`model_config.json` routes every condition by its id to cross-attention, to the global vector, or to both. Text is
+padded to the token limit; its padding rows are zero but take part in attention, as in the reference. In the global
+vector a text counts by the mean of its tokens. The null condition (guidance, dropout in training) is an all-zero
+context with the global vector of the numbers alone.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+from transformers import PreTrainedTokenizerBase, T5EncoderModel
+
+from auralith.config import ModelConfig, NumberCondition
+from auralith.errors import InvalidRequest
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class TextStates:
+    """Text tokens with padding rows set to zero, and which rows are real."""
+
+    states: Float[Tensor, "batch token dim"]
+    mask: Bool[Tensor, "batch token"]
+
+    def mean(self) -> Float[Tensor, "batch dim"]:
+        return self.states.sum(1) / self.mask.sum(1, keepdim=True).clamp(min=1)
+
+
+@dataclass(frozen=True)
+class Conditioning:
+    context: Float[Tensor, "batch token dim"]
+    global_embed: Float[Tensor, "batch dim"]
+
+
+class Conditioner:
+    def __init__(
+        self,
+        config: ModelConfig,
+        numbers: nn.ModuleDict,
+        text_encoder: T5EncoderModel,
+        tokenizer: PreTrainedTokenizerBase,
+    ) -> None:
+        self.config, self.numbers = config, numbers
+        self.text_encoder, self.tokenizer = text_encoder, tokenizer
+
+    @property
+    def number_ids(self) -> tuple[str, ...]:
+        return tuple(c.id for c in self.config.conditions if isinstance(c, NumberCondition))
+
+    def __call__(
+        self, prompts: Sequence[str], numbers: Mapping[str, Sequence[float]]
+    ) -> Conditioning:
+        """Conditioning of a batch; `numbers` holds a value per prompt for each number condition (seconds)."""
+        return self.assemble(self.encode_text(prompts), numbers)
+
+    def null(self, numbers: Mapping[str, Sequence[float]]) -> Float[Tensor, "batch dim"]:
+        """The global vector of the null condition; its context is all zero and need not be built."""
+        return self._global(None, self._embed(numbers))
+
+    def encode_text(self, prompts: Sequence[str]) -> TextStates:
+        """Encode prompts, each truncated to the token limit (end token included) with a warning that shows the cut."""
+        limit = self.config.text.max_tokens
+        for prompt in prompts:
+            self._warn_of_cut(prompt, limit)
+        encoded = self.tokenizer(
+            list(prompts),
+            truncation=True,
+            max_length=limit,
+            padding="max_length",
+            return_tensors="pt",
+        )
+        device = self.text_encoder.device
+        ids, mask = encoded["input_ids"].to(device), encoded["attention_mask"].to(device)
+        states = self.text_encoder(input_ids=ids, attention_mask=mask).last_hidden_state
+        return TextStates(states.float() * mask.unsqueeze(-1), mask.bool())
+
+    def assemble(
+        self,
+        text: TextStates,
+        numbers: Mapping[str, Sequence[float]],
+        keep: Bool[Tensor, " batch"] | None = None,
+    ) -> Conditioning:
+        """Route text and numbers; items whose `keep` is false get the null condition (dropout in training)."""
+        if keep is not None:
+            text = TextStates(text.states * keep[:, None, None], text.mask)
+        embedded = self._embed(numbers)
+        rows = [
+            text.states if name == self.config.text.id else embedded[name]
+            for name in self.config.context_ids
+        ]
+        context = torch.cat(rows, dim=1)
+        if keep is not None:
+            context = context * keep[:, None, None]
+        return Conditioning(context, self._global(text, embedded))
+
+    def _embed(
+        self, numbers: Mapping[str, Sequence[float]]
+    ) -> dict[str, Float[Tensor, "batch 1 dim"]]:
+        missing = [name for name in self.number_ids if name not in numbers]
+        if missing:
+            raise InvalidRequest(f"condition {missing[0]!r} is missing; this model needs it")
+        device = self.text_encoder.device
+        return {
+            name: self.numbers[name](
+                torch.tensor([float(value) for value in numbers[name]], device=device)
+            ).float()
+            for name in self.number_ids
+        }
+
+    def _global(
+        self, text: TextStates | None, embedded: Mapping[str, Float[Tensor, "batch 1 dim"]]
+    ) -> Float[Tensor, "batch dim"]:
+        parts = []
+        for name in self.config.global_ids:
+            if name != self.config.text.id:
+                parts.append(embedded[name][:, 0])
+            elif text is not None:
+                parts.append(text.mean())
+            else:
+                parts.append(torch.zeros_like(next(iter(embedded.values()))[:, 0]))
+        return torch.cat(parts, dim=-1)
+
+    def _warn_of_cut(self, prompt: str, limit: int) -> None:
+        ids = self.tokenizer(prompt, truncation=False)["input_ids"]
+        if len(ids) > limit:
+            kept = self.tokenizer.decode(ids[: limit - 1], skip_special_tokens=True)
+            cut = self.tokenizer.decode(ids[limit - 1 :], skip_special_tokens=True)
+            log.warning(
+                "prompt has %d tokens, the limit is %d: kept %r, cut %r", len(ids), limit, kept, cut
+            )

@@ -1,0 +1,184 @@
+"""What a model is, as frozen dataclasses whose defaults are Stable Audio Open 1.0.
+
+Nothing here touches tensors or files. `AudioFormat` is the only place that converts between seconds, samples and
+latent frames; `SamplingDefaults` the only place that states the published way to sample. Foreign spellings of these
+values (`model_config.json`, diffusers' `config.json`) are translated in `auralith.checkpoints`.
+"""
+
+import math
+from dataclasses import dataclass, field
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class AudioFormat:
+    """Sample rate, channels, and how waveform samples relate to latent frames."""
+
+    sample_rate: int = 44_100
+    channels: int = 2
+    latent_channels: int = 64
+    samples_per_frame: int = 2_048
+
+    @property
+    def frame_rate(self) -> float:
+        """Latent frames per second (21.53 Hz at the published values)."""
+        return self.sample_rate / self.samples_per_frame
+
+    def num_samples(self, seconds: float) -> int:
+        """Samples of a duration, rounded to the nearest sample."""
+        return round(seconds * self.sample_rate)
+
+    def num_frames(self, num_samples: int) -> int:
+        """Latent frames needed to cover `num_samples`."""
+        return math.ceil(num_samples / self.samples_per_frame)
+
+    def seconds(self, num_samples: int) -> float:
+        return num_samples / self.sample_rate
+
+
+@dataclass(frozen=True)
+class OobleckConfig:
+    """The convolutional VAE on the waveform. Encoder and decoder may differ in width and multiples."""
+
+    channels: int = 2
+    latent_channels: int = 64
+    strides: tuple[int, ...] = (2, 4, 4, 8, 8)
+    encoder_width: int = 128
+    encoder_multiples: tuple[int, ...] = (1, 2, 4, 8, 16)
+    decoder_width: int = 128
+    decoder_multiples: tuple[int, ...] = (1, 2, 4, 8, 16)
+    final_tanh: bool = False
+
+    @property
+    def samples_per_frame(self) -> int:
+        return math.prod(self.strides)
+
+
+@dataclass(frozen=True)
+class SpectralConfig:
+    """The ConvNeXt VAE on a warped log-magnitude spectrogram: small enough to train on two CPU cores."""
+
+    channels: int = 2
+    latent_channels: int = 64
+    sample_rate: int = 44_100
+    window_size: int = 3_072
+    hop: int = 512
+    hops_per_frame: int = 4
+    bands: int = 256
+    linear_bins: int = 104
+    band_patch: int = 4
+    band_merge: int = 4
+    fine_width: int = 96
+    coarse_width: int = 224
+    fine_blocks: int = 4
+    coarse_blocks: int = 6
+    expansion: int = 2
+    phase_iterations: int = 12
+
+    @property
+    def samples_per_frame(self) -> int:
+        return self.hop * self.hops_per_frame
+
+
+@dataclass(frozen=True)
+class DiTConfig:
+    """The diffusion transformer. Widths are in features, `depth` in blocks."""
+
+    latent_channels: int = 64
+    embed_dim: int = 1_536
+    depth: int = 24
+    num_heads: int = 24
+    context_dim: int = 768
+    global_dim: int = 1_536
+    project_context: bool = False
+    project_global: bool = True
+    qk_norm: Literal["none", "ln"] = "none"
+    global_conditioning: Literal["prepend", "adaln"] = "prepend"
+    max_positions: int = 0
+    """Learned absolute positions are added to the sequence when this is above zero."""
+
+    @property
+    def context_width(self) -> int:
+        """Width of the context after its projection."""
+        return self.embed_dim if self.project_context else self.context_dim
+
+    @property
+    def global_width(self) -> int:
+        return self.embed_dim if self.project_global else self.global_dim
+
+    @property
+    def head_dim(self) -> int:
+        return self.embed_dim // self.num_heads
+
+
+@dataclass(frozen=True)
+class TextCondition:
+    """A text encoder: `encoder` is the T5 model's name; `max_tokens` its limit, end token included."""
+
+    id: str = "prompt"
+    encoder: str = "t5-base"
+    max_tokens: int = 128
+
+
+@dataclass(frozen=True)
+class NumberCondition:
+    """A number embedder; values outside [minimum, maximum] are clamped, as in the reference."""
+
+    id: str
+    minimum: float = 0.0
+    maximum: float = 512.0
+
+
+Condition = TextCondition | NumberCondition
+AutoencoderConfig = OobleckConfig | SpectralConfig
+Window = Literal["full", "fit"]
+ObjectiveName = Literal["v", "rectified_flow", "rf_denoiser"]
+
+
+@dataclass(frozen=True)
+class SamplingDefaults:
+    """How the published model is sampled (model card, first usage)."""
+
+    steps: int = 100
+    cfg_scale: float = 7.0
+    sampler: str = "dpmpp-3m-sde"
+    sigma_min: float = 0.3
+    sigma_max: float = 500.0
+    window: Window = "full"
+
+
+FLOW_SAMPLING = SamplingDefaults(steps=50, sampler="euler", sigma_min=0.0, sigma_max=1.0)
+DISTILLED_SAMPLING = SamplingDefaults(
+    steps=8, cfg_scale=1.0, sampler="pingpong", sigma_min=0.0, sigma_max=1.0
+)
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Everything needed to build and drive a model; the defaults are Stable Audio Open 1.0."""
+
+    audio: AudioFormat = AudioFormat()
+    window_samples: int = 2_097_152
+    autoencoder: AutoencoderConfig = OobleckConfig()
+    latent_scale: float = 1.0
+    dit: DiTConfig = DiTConfig()
+    objective: ObjectiveName = "v"
+    conditions: tuple[Condition, ...] = (
+        TextCondition(),
+        NumberCondition("seconds_start"),
+        NumberCondition("seconds_total"),
+    )
+    condition_dim: int = 768
+    context_ids: tuple[str, ...] = ("prompt", "seconds_start", "seconds_total")
+    global_ids: tuple[str, ...] = ("seconds_start", "seconds_total")
+    sampling: SamplingDefaults = field(default_factory=SamplingDefaults)
+
+    @property
+    def window_frames(self) -> int:
+        """Latent frames of the trained window (1024 = 47.55 s at the published values)."""
+        return self.window_samples // self.audio.samples_per_frame
+
+    @property
+    def text(self) -> TextCondition:
+        """The text condition; a model has exactly one."""
+        return next(c for c in self.conditions if isinstance(c, TextCondition))

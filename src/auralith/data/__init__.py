@@ -1,0 +1,1 @@
+"""What training reads: recordings with captions, cached latents, and a procedural corpus."""

@@ -1,0 +1,117 @@
+"""Captions: a shape for what the sound is, its slots filled, some of its descriptors, and the typing habits of people.
+
+A training caption and a held-out one never share a shape. Descriptors are left out often, because people do; those that
+are stated stand as adjectives where the shape has a place for them, or follow after a comma.
+"""
+
+import re
+
+import numpy as np
+
+from auralith.data.synth.sounds import CHARACTER_AXES, Sound
+from auralith.data.synth.words import (
+    ADJECTIVES,
+    CLAUSES,
+    HELD_OUT,
+    INSTRUMENTS,
+    LOOPS,
+    OWN_ADJECTIVES,
+    PULSES,
+    STYLES,
+    SUSTAINED,
+    TAILS,
+    THINGS,
+    TRAINING,
+)
+
+_ARTICLE = re.compile(r"\b([Aa])n? (?=(\S+))")
+_VOWEL_SOUND = re.compile(r"[aeio]|u(?!ni)|8\d|11\b|18\b|[aef]#?\d$", re.IGNORECASE)
+_CONSONANT_SOUND = re.compile(r"one\b|once\b", re.IGNORECASE)
+_MOST_STATED = 2
+
+
+def caption(sound: Sound, rng: np.random.Generator, *, held_out: bool = False) -> str:
+    """A sentence or a line of fields that a person might type to ask for the sound."""
+    shapes = HELD_OUT if held_out else TRAINING
+    candidates = [shape for group in _groups(sound) for shape in shapes[group]]
+    text = _choice(rng, candidates).format(**_slots(sound, rng))
+    text = _with_descriptors(text, sound, rng)
+    return _typed(_articles(text), rng)
+
+
+def _choice(rng: np.random.Generator, options: tuple[str, ...] | list[str]) -> str:
+    return options[int(rng.integers(len(options)))]
+
+
+def _groups(sound: Sound) -> tuple[str, ...]:
+    """Names of the groups of shapes that can state everything that must be stated of the sound."""
+    if sound.kind in STYLES:
+        return ("loop", "style")
+    if sound.kind in PULSES:
+        return ("loop",)
+    if sound.hz is None:
+        return ("scene",)
+    if sound.note is None:
+        return ("frequency",)
+    return ("note", "held note") if sound.kind in SUSTAINED else ("note",)
+
+
+def _slots(sound: Sound, rng: np.random.Generator) -> dict[str, str]:
+    """Text for each slot that a shape of the sound's groups may have."""
+    kind = sound.kind
+    if kind in THINGS:
+        thing = _choice(rng, THINGS[kind])
+        bare = re.sub(r"^an? ", "", thing)
+        return {"thing": thing, "bare": bare, "clause": _choice(rng, CLAUSES[kind])}
+    if kind in INSTRUMENTS:
+        pitch = {"hz": f"{sound.hz:.0f}"} if sound.note is None else {"note": sound.note}
+        return {"instrument": _choice(rng, INSTRUMENTS[kind]), **pitch}
+    bpm = f"{sound.bpm:.0f}"
+    if kind in PULSES:
+        return {"bpm": bpm, "loop": _choice(rng, PULSES[kind])}
+    style, noun = _choice(rng, STYLES[kind]), _choice(rng, LOOPS)
+    return {"bpm": bpm, "style": style, "loop_noun": noun, "loop": f"{style} {noun}"}
+
+
+def _with_descriptors(text: str, sound: Sound, rng: np.random.Generator) -> str:
+    """The text with up to two of the sound's descriptors, and without its "~"."""
+    adjectives, tails = [], []
+    for word in _stated(sound, rng):
+        if "~" in text and word in ADJECTIVES and rng.random() < 0.65:
+            adjectives.append(
+                _choice(rng, OWN_ADJECTIVES.get((sound.kind, word), ADJECTIVES[word]))
+            )
+        else:
+            tails.append(_choice(rng, TAILS[word]))
+    text = text.replace("~", "".join(f"{word} " for word in adjectives), 1)
+    return (" | " if " | " in text else ", ").join([text, *tails])
+
+
+def _stated(sound: Sound, rng: np.random.Generator) -> list[str]:
+    """The descriptors that the caption mentions: most that belong to the event, half of those of the recording."""
+    character = {word for axis in CHARACTER_AXES for word in axis}
+    words = [w for w in sound.descriptors if rng.random() < (0.8 if w in character else 0.5)]
+    return words[:_MOST_STATED]
+
+
+def _articles(text: str) -> str:
+    """The text with "a" or "an" as the sound of the next word asks."""
+
+    def corrected(match: re.Match[str]) -> str:
+        word = match[2].rstrip(",.:")
+        vowel = _VOWEL_SOUND.match(word) and not _CONSONANT_SOUND.match(word)
+        return f"{match[1]}n " if vowel else f"{match[1]} "
+
+    return _ARTICLE.sub(corrected, text)
+
+
+def _typed(text: str, rng: np.random.Generator) -> str:
+    """The text with the case and the final period of one typist."""
+    if rng.random() < 0.3:
+        text = text.replace("BPM", "bpm")
+    habit = rng.random()
+    if habit < 0.45:
+        text = text[0].upper() + text[1:]
+    elif habit < 0.65:
+        text = text.lower()
+    return f"{text}." if rng.random() < 0.2 and " | " not in text else text

@@ -1,0 +1,207 @@
+"""The mathematics of the diffusion, for samplers and training alike: objectives, guidance, v to denoised.
+
+Data and noise are joined by a path z_t = alpha x0 + sigma noise, and the network learns its velocity
+v = alpha' x0 + sigma' noise. Both published objectives measure t so that alpha sigma' - sigma alpha' = 1, therefore
+x0 = sigma' z - sigma v and noise = alpha v - alpha' z: an `Objective` is four numbers as functions of t.
+`Predictor` is the network as samplers see it, guidance included; `variance_exploding_denoiser` turns it into
+D(x, sigma) with x = x0 + sigma noise. States are float32 and scales are Python floats, whatever the network's dtype:
+near sigma = 500 half precision rounds the data away (bf16 is spaced by 2 there) and overflows sigma squared.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import NamedTuple, TypeVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from auralith.config import ObjectiveName
+
+Latents = Float[Tensor, "batch channel frame"]
+Times = Float[Tensor, " batch"]
+Network = Callable[[Latents, Times], Latents]
+"""(z, t) to v, for one condition; z is float32 and the network casts it to its own dtype."""
+NetworkPair = Callable[[Latents, Times], tuple[Latents, Latents]]
+"""(z, t) to (v_cond, v_uncond), best evaluated as one batch."""
+Denoiser = Callable[[Latents, float], Latents]
+"""(x, sigma) to the expected clean latents, for x = x0 + sigma noise; float32 in and out."""
+
+Scalar = TypeVar("Scalar", float, Tensor)
+
+
+class Path(NamedTuple):
+    """Scales of data and noise in z_t, and their rates along the path."""
+
+    alpha: float | Tensor
+    sigma: float | Tensor
+    alpha_rate: float | Tensor
+    sigma_rate: float | Tensor
+
+
+class Objective(ABC):
+    """A path from data (t = 0) to noise (t = 1). t is one float for all items or one value per item."""
+
+    @abstractmethod
+    def path(self, t: float | Tensor) -> Path:
+        """The path at t, of the shape of t."""
+
+    @abstractmethod
+    def t_from_sigma(self, sigma: float) -> float:
+        """The t at which noise / data is `sigma` (0 to infinity)."""
+
+    @abstractmethod
+    def guidance_level(self, t: float) -> float:
+        """The scale, 0 to 1, on which guidance intervals are stated."""
+
+    def sigma_from_t(self, t: float) -> float:
+        """Noise / data at t, infinite where no data is left."""
+        alpha, sigma, *_ = self.path(t)
+        return float(sigma / alpha) if alpha else math.inf
+
+    def add_noise(self, x0: Latents, noise: Latents, t: float | Times) -> Latents:
+        """z_t = alpha x0 + sigma noise."""
+        alpha, sigma, *_ = self.path(_per_item(t))
+        return alpha * x0 + sigma * noise
+
+    def target(self, x0: Latents, noise: Latents, t: float | Times) -> Latents:
+        """What the network is trained to output: v = alpha' x0 + sigma' noise."""
+        *_, alpha_rate, sigma_rate = self.path(_per_item(t))
+        return alpha_rate * x0 + sigma_rate * noise
+
+    def denoised(self, z: Latents, v: Latents, t: float | Times) -> Latents:
+        """x0 = sigma' z - sigma v."""
+        _, sigma, _, sigma_rate = self.path(_per_item(t))
+        return sigma_rate * z - sigma * v
+
+    def noise(self, z: Latents, v: Latents, t: float | Times) -> Latents:
+        """The noise in z: alpha v - alpha' z."""
+        alpha, _, alpha_rate, _ = self.path(_per_item(t))
+        return alpha * v - alpha_rate * z
+
+
+@dataclass(frozen=True)
+class VObjective(Objective):
+    """v prediction on the cosine path: alpha = cos(pi t / 2), sigma = sin(pi t / 2) (Salimans and Ho 2022, app. D)."""
+
+    def path(self, t: float | Tensor) -> Path:
+        angle = t * (math.pi / 2)
+        if isinstance(angle, Tensor):
+            alpha, sigma = angle.cos(), angle.sin()
+        else:
+            alpha, sigma = math.cos(angle), math.sin(angle)
+        return Path(alpha, sigma, -sigma, alpha)
+
+    def t_from_sigma(self, sigma: float) -> float:
+        return math.atan(sigma) * 2 / math.pi
+
+    def guidance_level(self, t: float) -> float:
+        return math.sin(t * math.pi / 2)
+
+
+@dataclass(frozen=True)
+class RectifiedFlow(Objective):
+    """Straight paths (Liu et al. 2022): alpha = 1 - t, sigma = t, v = noise - x0."""
+
+    def path(self, t: float | Tensor) -> Path:
+        return Path(1 - t, t, -1.0, 1.0)
+
+    def t_from_sigma(self, sigma: float) -> float:
+        return sigma / (1 + sigma)
+
+    def guidance_level(self, t: float) -> float:
+        return t
+
+
+OBJECTIVES: Mapping[ObjectiveName, Objective] = MappingProxyType(
+    {"v": VObjective(), "rectified_flow": RectifiedFlow(), "rf_denoiser": RectifiedFlow()}
+)
+"""By the name in a model's config. `rf_denoiser` differs from `rectified_flow` in how it was trained only."""
+
+
+@dataclass(frozen=True)
+class Guidance:
+    """Classifier-free guidance: its scale (1: off), the rescaling phi in 0..1, and where on the path it acts.
+
+    Outside `interval` (bounds included, on `Objective.guidance_level`) only the conditioned network is evaluated.
+    """
+
+    scale: float = 1.0
+    rescale: float = 0.0
+    interval: tuple[float, float] = (0.0, 1.0)
+
+    def active_at(self, objective: Objective, t: float) -> bool:
+        lowest, highest = self.interval
+        return self.scale != 1 and lowest <= objective.guidance_level(t) <= highest
+
+
+def guide(v_cond: Latents, v_uncond: Latents, scale: float, rescale: float = 0.0) -> Latents:
+    """v_uncond + scale (v_cond - v_uncond), in float32 (Ho and Salimans 2022, equation 6).
+
+    A share `rescale` of it is brought to the standard deviation of v_cond over the channels of each frame
+    (Lin et al. 2023, equations 15 and 16), against the loudness that large scales add.
+    """
+    v_cond, v_uncond = v_cond.float(), v_uncond.float()
+    v = v_uncond + scale * (v_cond - v_uncond)
+    if not rescale:
+        return v
+    std = v.std(dim=1, keepdim=True).clamp_min(1e-8)
+    return v * (rescale * v_cond.std(dim=1, keepdim=True) / std + (1 - rescale))
+
+
+class Prediction(NamedTuple):
+    """The velocity to follow and the unconditional one; the same tensor where guidance is off."""
+
+    v: Latents
+    v_uncond: Latents
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """The guided network as samplers see it: float32 latents and one t for the batch in, float32 velocities out."""
+
+    objective: Objective
+    conditional: Network
+    both: NetworkPair
+    guidance: Guidance = Guidance()
+
+    def __call__(self, z: Latents, t: float) -> Prediction:
+        times = torch.full((z.shape[0],), t, dtype=torch.float32, device=z.device)
+        if not self.guidance.active_at(self.objective, t):
+            v = self.conditional(z, times).float()
+            return Prediction(v, v)
+        v_cond, v_uncond = self.both(z, times)
+        v = guide(v_cond, v_uncond, self.guidance.scale, self.guidance.rescale)
+        return Prediction(v, v_uncond.float())
+
+
+def variance_exploding_denoiser(predictor: Predictor) -> Denoiser:
+    """D(x, sigma) for x = x0 + sigma noise: z = alpha x lies on the path at the t with that sigma (Karras et al. 2022).
+
+    For the v objective these are c_in = 1 / sqrt(sigma^2 + 1), c_skip = c_in^2 and c_out = -sigma c_in.
+    """
+    objective = predictor.objective
+
+    def denoise(x: Latents, sigma: float) -> Latents:
+        t = objective.t_from_sigma(sigma)
+        z = x * objective.path(t).alpha
+        return objective.denoised(z, predictor(z, t).v, t)
+
+    return denoise
+
+
+def shift_times(t: Scalar, num_frames: int) -> Scalar:
+    """Flow times moved toward noise for longer latents (Esser et al. 2024, section 5.3.2, with m linear in the length).
+
+    t, 0 to 1, becomes t / (t + e^-m (1 - t)), where m goes from 0.5 at 256 frames to 1.15 at 4096, constant outside.
+    """
+    length = min(max(num_frames, 256), 4096)
+    m = 0.5 + 0.65 * (length - 256) / 3840
+    return t / (t + math.exp(-m) * (1 - t))
+
+
+def _per_item(t: float | Times) -> float | Float[Tensor, "batch 1 1"]:
+    return t[:, None, None] if isinstance(t, Tensor) else t

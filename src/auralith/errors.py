@@ -1,0 +1,29 @@
+"""Errors a user can act on: each message is one line that says what is wrong, the limit, and the remedy.
+
+The command line prints the message and exits with code 2; an HTTP server answers with a 4xx status. Anything that
+is not an `AuralithError` is a defect of this package.
+"""
+
+
+class AuralithError(Exception):
+    """Base of every error that is the input's fault or the machine's, never the package's."""
+
+
+class InvalidRequest(AuralithError, ValueError):
+    """A value that was asked for is out of its range, of the wrong kind, or unknown."""
+
+
+class CheckpointError(AuralithError):
+    """A checkpoint is missing, damaged, of another architecture, or not safe to read."""
+
+
+class AudioError(AuralithError):
+    """A sound file can't be read or written, or the audio itself is not usable."""
+
+
+class ResourceError(AuralithError):
+    """Memory, disk space or a device is missing; the message says how much is needed."""
+
+
+class NonFiniteError(AuralithError, ArithmeticError):
+    """NaN or infinity appeared; the message names the step."""

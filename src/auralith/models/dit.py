@@ -1,0 +1,213 @@
+"""The diffusion transformer (arXiv 2407.14358, section 3.3): latents, timestep and conditioning in, network output out.
+
+`prepare` computes once per request what depends on neither the latents nor the timestep: the projected global vector,
+the keys and values of the context in every block, the rotary table. `step` is the rest and is what a sampler calls.
+`forward` is both in a row, for training. Rows of the batch beyond those that have a context (the unconditional half
+under guidance) skip cross-attention: without biases, an all-zero context contributes exactly zero.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from auralith.config import DiTConfig
+from auralith.models.attention import (
+    CrossAttention,
+    KeyValue,
+    Rotary,
+    SelfAttention,
+    rotary_table,
+)
+
+FOURIER_FEATURES = 128
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What stays the same over all steps of a request. `memories` holds one entry per block, for the first rows only."""
+
+    global_embed: Float[Tensor, "batch global_width"]
+    memories: tuple[KeyValue, ...]
+    rotary: Rotary
+
+    @property
+    def num_context_rows(self) -> int:
+        return self.memories[0].key.shape[0] if self.memories else 0
+
+    def first_rows(self, count: int) -> "Prepared":
+        """The same for the first rows of the batch alone (the conditioned half under guidance)."""
+        memories = tuple(KeyValue(m.key[:count], m.value[:count]) for m in self.memories)
+        return Prepared(self.global_embed[:count], memories, self.rotary)
+
+
+class Norm(nn.Module):
+    """LayerNorm with a trained scale and no bias."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(dim))
+
+    def forward(self, x: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch dim"]:
+        return F.layer_norm(x, (x.shape[-1],), self.scale, eps=1e-5)
+
+
+class FourierFeatures(nn.Module):
+    """[cos 2πtw, sin 2πtw] of the timestep, always in float32: half precision merges neighboring timesteps."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.frequencies = nn.Parameter(torch.randn(FOURIER_FEATURES))
+
+    def forward(self, t: Float[Tensor, " batch"]) -> Float[Tensor, "batch features"]:
+        angles = 2 * math.pi * torch.outer(t.float(), self.frequencies.float())
+        return torch.cat((angles.cos(), angles.sin()), dim=-1)
+
+
+class FeedForward(nn.Module):
+    """SwiGLU (Shazeer 2020) of four times the width: value rows first, then gate rows."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.up = nn.Linear(dim, 8 * dim)
+        self.down = nn.Linear(4 * dim, dim)
+
+    def forward(self, x: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch dim"]:
+        value, gate = self.up(x).chunk(2, dim=-1)
+        return self.down(value * F.silu(gate))
+
+
+def projection(dim_in: int, dim_out: int, *, bias: bool = False) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Linear(dim_in, dim_out, bias=bias), nn.SiLU(), nn.Linear(dim_out, dim_out, bias=bias)
+    )
+
+
+class Block(nn.Module):
+    """Self-attention, cross-attention, feed-forward, each on a normalized residual; optionally modulated (adaLN)."""
+
+    def __init__(self, config: DiTConfig) -> None:
+        super().__init__()
+        dim, qk_norm = config.embed_dim, config.qk_norm == "ln"
+        self.self_attention_norm = Norm(dim)
+        self.self_attention = SelfAttention(dim, config.num_heads, qk_norm)
+        self.cross_attention_norm = Norm(dim)
+        self.cross_attention = CrossAttention(dim, config.context_width, config.num_heads, qk_norm)
+        self.feed_forward_norm = Norm(dim)
+        self.feed_forward = FeedForward(dim)
+        if config.global_conditioning == "adaln":
+            self.modulation = nn.Parameter(torch.randn(6 * dim) / dim**0.5)
+
+    def forward(
+        self,
+        x: Float[Tensor, "batch position dim"],
+        memory: KeyValue | None,
+        rotary: Rotary,
+        modulation: Float[Tensor, "batch six_dims"] | None = None,
+    ) -> Float[Tensor, "batch position dim"]:
+        if modulation is None:
+            x = x + self.self_attention(self.self_attention_norm(x), rotary)
+            x = self._cross(x, memory)
+            return x + self.feed_forward(self.feed_forward_norm(x))
+        scale_a, shift_a, gate_a, scale_f, shift_f, gate_f = (
+            (modulation + self.modulation).unsqueeze(1).chunk(6, dim=-1)
+        )
+        hidden = self.self_attention_norm(x) * (1 + scale_a) + shift_a
+        x = x + self.self_attention(hidden, rotary) * torch.sigmoid(1 - gate_a)
+        x = self._cross(x, memory)
+        hidden = self.feed_forward_norm(x) * (1 + scale_f) + shift_f
+        return x + self.feed_forward(hidden) * torch.sigmoid(1 - gate_f)
+
+    def _cross(
+        self, x: Float[Tensor, "batch position dim"], memory: KeyValue | None
+    ) -> Float[Tensor, "batch position dim"]:
+        if memory is None:
+            return x
+        rows = memory.key.shape[0]
+        attended = x[:rows] + self.cross_attention(self.cross_attention_norm(x[:rows]), memory)
+        return attended if rows == x.shape[0] else torch.cat((attended, x[rows:]))
+
+
+class DiT(nn.Module):
+    def __init__(self, config: DiTConfig) -> None:
+        super().__init__()
+        self.config = config
+        dim = config.embed_dim
+        self.timestep_features = FourierFeatures()
+        self.timestep_embed = projection(2 * FOURIER_FEATURES, dim, bias=True)
+        self.context_embed = projection(config.context_dim, config.context_width)
+        self.global_embed = projection(config.global_dim, config.global_width)
+        self.conv_in = nn.Conv1d(config.latent_channels, config.latent_channels, 1, bias=False)
+        self.project_in = nn.Linear(config.latent_channels, dim, bias=False)
+        if config.max_positions:
+            self.positions = nn.Embedding(config.max_positions, dim)
+        if config.global_conditioning == "adaln":
+            self.modulation = nn.Sequential(nn.Linear(dim, dim), nn.SiLU(), nn.Linear(dim, 6 * dim))
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.depth))
+        self.project_out = nn.Linear(dim, config.latent_channels, bias=False)
+        self.conv_out = nn.Conv1d(config.latent_channels, config.latent_channels, 1, bias=False)
+
+    def reset_parameters(self) -> None:
+        """Zero the branches' last layers, so that training starts from the identity (as the reference does)."""
+        for module in self.modules():
+            if isinstance(module, (SelfAttention, CrossAttention)):
+                nn.init.zeros_(module.out.weight)
+            elif isinstance(module, FeedForward):
+                nn.init.zeros_(module.down.weight)
+                nn.init.zeros_(module.down.bias)
+        nn.init.zeros_(self.conv_in.weight)
+        nn.init.zeros_(self.conv_out.weight)
+
+    def prepare(
+        self,
+        context: Float[Tensor, "context_row token context_dim"] | None,
+        global_embed: Float[Tensor, "batch global_dim"],
+        num_frames: int,
+    ) -> Prepared:
+        """What all steps share. `context` may have fewer rows than `global_embed`: the rest are unconditional."""
+        positions = num_frames + (self.config.global_conditioning == "prepend")
+        memories = ()
+        if context is not None:
+            context = self.context_embed(context)
+            memories = tuple(block.cross_attention.memory(context) for block in self._blocks())
+        rotary = rotary_table(positions, self.config.head_dim, global_embed.device)
+        return Prepared(self.global_embed(global_embed), memories, rotary)
+
+    def step(
+        self,
+        latents: Float[Tensor, "batch channel frame"],
+        t: Float[Tensor, " batch"],
+        prepared: Prepared,
+    ) -> Float[Tensor, "batch channel frame"]:
+        """One evaluation at timesteps t in [0, 1] (float32 even when the network is in half precision)."""
+        features = self.timestep_features(t).to(latents.dtype)
+        condition = prepared.global_embed + self.timestep_embed(features)
+        x = self.project_in((self.conv_in(latents) + latents).transpose(1, 2))
+        modulation = None
+        if self.config.global_conditioning == "adaln":
+            modulation = self.modulation(condition)
+        else:
+            x = torch.cat((condition.unsqueeze(1), x), dim=1)
+        if self.config.max_positions:
+            scale = self.config.embed_dim**-0.5
+            x = x + scale * self.positions.weight[: x.shape[1]]
+        for index, block in enumerate(self._blocks()):
+            memory = prepared.memories[index] if prepared.memories else None
+            x = block(x, memory, prepared.rotary, modulation)
+        out = self.project_out(x[:, -latents.shape[-1] :]).transpose(1, 2)
+        return self.conv_out(out) + out
+
+    def forward(
+        self,
+        latents: Float[Tensor, "batch channel frame"],
+        t: Float[Tensor, " batch"],
+        context: Float[Tensor, "batch token context_dim"] | None,
+        global_embed: Float[Tensor, "batch global_dim"],
+    ) -> Float[Tensor, "batch channel frame"]:
+        return self.step(latents, t, self.prepare(context, global_embed, latents.shape[-1]))
+
+    def _blocks(self) -> list[Block]:
+        return [block for block in self.blocks if isinstance(block, Block)]

@@ -1,0 +1,27 @@
+"""Numbers as vectors: the embedder behind `seconds_start` and `seconds_total` (arXiv 2407.14358, section 3.2)."""
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from auralith.config import NumberCondition
+
+
+class NumberEmbedder(nn.Module):
+    """[u, sin 2πuw, cos 2πuw] of the value scaled to u in [0, 1], then one linear layer."""
+
+    def __init__(self, condition: NumberCondition, dim: int, num_frequencies: int = 128) -> None:
+        super().__init__()
+        self.minimum, self.maximum = condition.minimum, condition.maximum
+        self.frequencies = nn.Parameter(torch.randn(num_frequencies))
+        self.linear = nn.Linear(2 * num_frequencies + 1, dim)
+
+    def forward(self, values: Float[Tensor, " batch"]) -> Float[Tensor, "batch 1 dim"]:
+        """Embeddings of values in their own unit (seconds); values out of range are clamped."""
+        clamped = values.float().clamp(self.minimum, self.maximum)
+        unit = ((clamped - self.minimum) / (self.maximum - self.minimum))[:, None]
+        angles = 2 * math.pi * unit * self.frequencies.float()
+        features = torch.cat((unit, angles.sin(), angles.cos()), dim=-1)
+        return self.linear(features.to(self.linear.weight.dtype))[:, None]

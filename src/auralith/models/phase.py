@@ -1,0 +1,101 @@
+"""From magnitudes to a waveform: phases from spectral peaks, refined by Griffin–Lim.
+
+Initial phases follow single-pass spectrogram inversion (Beauregard et al. 2015): every bin advances by the frequency
+of the peak it belongs to. Bins that are noise take the phases of a noise signal instead. A few iterations of the fast
+Griffin–Lim algorithm (Perraudin et al. 2013) then make the spectrum consistent.
+"""
+
+import math
+
+import torch
+from jaxtyping import Complex, Float, Int
+from torch import Tensor
+
+MOMENTUM = 0.99
+
+
+class Stft:
+    """Short-time Fourier transform with exactly one frame per hop and full-scale sines at magnitude 1 (Hann window)."""
+
+    def __init__(self, window_size: int, hop: int) -> None:
+        self.window_size, self.hop = window_size, hop
+        self.padding = (window_size - hop) // 2
+
+    def window(self, device: torch.device) -> Float[Tensor, " sample"]:
+        return torch.hann_window(self.window_size, dtype=torch.float32, device=device)
+
+    def forward_transform(
+        self, waveform: Float[Tensor, "*batch sample"]
+    ) -> Complex[Tensor, "*batch bin time"]:
+        padded = torch.nn.functional.pad(waveform, (self.padding, self.padding))
+        frames = padded.unfold(-1, self.window_size, self.hop)
+        spectrum = torch.fft.rfft(frames * self.window(waveform.device), dim=-1)
+        return spectrum.transpose(-1, -2) / (self.window_size / 4)
+
+    def inverse_transform(
+        self, spectrum: Complex[Tensor, "batch bin time"]
+    ) -> Float[Tensor, "batch sample"]:
+        """Least-squares inverse by windowed overlap-add."""
+        window = self.window(spectrum.device)
+        frames = torch.fft.irfft(spectrum.transpose(-1, -2), n=self.window_size, dim=-1)
+        frames = frames * (window * (self.window_size / 4))
+        total = self._overlap_add(frames)
+        weight = self._overlap_add(window.square().expand(1, frames.shape[1], -1))
+        return total / weight.clamp(min=1e-3)
+
+    def _overlap_add(
+        self, frames: Float[Tensor, "batch time window"]
+    ) -> Float[Tensor, "batch sample"]:
+        num_hops = frames.shape[1]
+        length = (num_hops - 1) * self.hop + self.window_size
+        summed = torch.nn.functional.fold(
+            frames.transpose(1, 2), (1, length), (1, self.window_size), stride=(1, self.hop)
+        )
+        return summed[:, 0, 0, self.padding : self.padding + num_hops * self.hop]
+
+
+def peak_of_bin(level: Float[Tensor, "batch bin time"]) -> Int[Tensor, "batch bin time"]:
+    """Index of the local maximum reached by walking uphill from every bin."""
+    num_bins = level.shape[1]
+    padded = torch.nn.functional.pad(level, (0, 0, 1, 1), value=-math.inf)
+    below, above = padded[:, :-2], padded[:, 2:]
+    index = torch.arange(num_bins, device=level.device)[None, :, None].expand(level.shape)
+    uphill = torch.where(above > below, index + 1, index - 1)
+    target = torch.where((level >= above) & (level >= below), index, uphill)
+    for _ in range(max(1, math.ceil(math.log2(num_bins)))):  # pointer doubling
+        target = target.gather(1, target)
+    return target
+
+
+def peak_phases(
+    magnitude: Float[Tensor, "batch bin time"], stft: Stft
+) -> Float[Tensor, "batch bin time"]:
+    """Phases that let every bin advance with the frequency of its peak, found by parabolic interpolation."""
+    level = (magnitude + 1e-9).log()
+    peak = peak_of_bin(level).clamp(1, level.shape[1] - 2)
+    low, mid, high = (level.gather(1, peak + shift) for shift in (-1, 0, 1))
+    offset = (0.5 * (low - high) / (low - 2 * mid + high).clamp(max=-1e-6)).clamp(-0.5, 0.5)
+    advance = 2 * math.pi * stft.hop / stft.window_size * (peak + offset)
+    # bins of one lobe alternate in sign, because a frame's phase is counted from its first sample
+    alternate = math.pi * torch.arange(level.shape[1], device=level.device)[:, None]
+    # float64: thousands of radians accumulate over a long clip, and only the remainder matters
+    return torch.remainder(advance.double().cumsum(-1), 2 * math.pi).float() + alternate
+
+
+def reconstruct(
+    magnitude: Float[Tensor, "batch bin time"],
+    noisiness: Float[Tensor, "batch bin time"],
+    noise: Complex[Tensor, "bin time"],
+    stft: Stft,
+    iterations: int,
+) -> Float[Tensor, "batch sample"]:
+    """A waveform with about these STFT magnitudes; bins with noisiness above ½ start from the noise's phases."""
+    phases = torch.where(noisiness > 0.5, noise.angle()[None], peak_phases(magnitude, stft))
+    estimate = torch.polar(magnitude, phases)
+    previous = torch.zeros_like(estimate)
+    for _ in range(iterations):
+        consistent = stft.forward_transform(stft.inverse_transform(estimate))
+        accelerated = consistent + MOMENTUM * (consistent - previous)
+        previous = consistent
+        estimate = magnitude * accelerated / accelerated.abs().clamp(min=1e-12)
+    return stft.inverse_transform(estimate)

@@ -1,0 +1,276 @@
+"""A VAE on log-magnitude spectra: the embedded model's autoencoder, small enough to train on two CPU cores.
+
+The encoder sees, per band of a warped frequency axis (linear below ~1.5 kHz, logarithmic above) and per STFT frame,
+the log level, the width (share of the side signal) and the balance (left against right). Patches of 4 bands × 4 frames
+pass ConvNeXt blocks (Liu et al. 2022) at two resolutions and become 16 positions × 4 channels = 64 latent channels per
+2,048 samples. The decoder predicts the same three values and the scale of a Laplace distribution around the level:
+large scale means noise, small means tone. `auralith.models.phase` turns levels and scales back into a waveform.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Complex, Float
+from torch import Tensor, nn
+
+from auralith.config import SpectralConfig
+from auralith.models.autoencoder import Autoencoder, Posterior
+from auralith.models.phase import Stft, reconstruct
+
+FLOOR = 1e-10  # power of −100 dB re full scale
+LEVEL_MEAN, LEVEL_SPAN = -7.0, 2.5  # of natural-log magnitudes, to bring them near unit variance
+NOISE_SEED = 2407
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """What the network encodes: log magnitude (natural), width in [0, 1] and balance in [−1, 1] per band and frame."""
+
+    level: Float[Tensor, "batch band time"]
+    width: Float[Tensor, "batch band time"]
+    balance: Float[Tensor, "batch band time"]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A decoded `Spectrum` with the scale of the Laplace distribution around its level."""
+
+    spectrum: Spectrum
+    scale: Float[Tensor, "batch band time"]
+
+
+@dataclass(frozen=True)
+class Bands:
+    """The warped frequency axis. `pool` averages bin powers into bands; `spread` interpolates band values to bins."""
+
+    pool: Float[Tensor, "band bin"]
+    spread: Float[Tensor, "bin band"]
+
+
+@lru_cache(maxsize=4)
+def warped_bands(num_bins: int, num_bands: int, linear_bins: int, device: torch.device) -> Bands:
+    """Bands one bin apart up to `linear_bins`, then geometrically spaced up to the Nyquist frequency."""
+    num_log = num_bands - linear_bins
+    ratio = (num_bins - 1) / linear_bins
+    log_centers = linear_bins * ratio ** (torch.arange(1, num_log + 1) / num_log)
+    centers = torch.cat((torch.arange(1, linear_bins + 1), log_centers)).double()
+    bins = torch.arange(num_bins).double()
+    left = torch.cat((centers[:1] - 1, centers[:-1]))
+    right = torch.cat((centers[1:], 2 * centers[-1:] - centers[-2:-1]))
+    rising = (bins - left[:, None]) / (centers - left)[:, None]
+    falling = (right[:, None] - bins) / (right - centers)[:, None]
+    pool = torch.minimum(rising, falling).clamp(min=0)
+    upper = torch.searchsorted(centers, bins).clamp(1, num_bands - 1)
+    fraction = ((bins - centers[upper - 1]) / (centers[upper] - centers[upper - 1])).clamp(0, 1)
+    spread = torch.zeros(num_bins, num_bands, dtype=torch.float64)
+    rows = torch.arange(num_bins)
+    spread[rows, upper - 1] = 1 - fraction
+    spread[rows, upper] += fraction
+    pool = pool / pool.sum(dim=1, keepdim=True)
+    return Bands(pool.float().to(device), spread.float().to(device))
+
+
+class ConvNeXtBlock(nn.Module):
+    """Depthwise 3×3 convolution, LayerNorm, two pointwise layers; channels last."""
+
+    def __init__(self, width: int, expansion: int) -> None:
+        super().__init__()
+        self.depthwise = nn.Conv2d(width, width, 3, padding=1, groups=width)
+        self.norm = nn.LayerNorm(width)
+        self.up = nn.Linear(width, expansion * width)
+        self.down = nn.Linear(expansion * width, width)
+
+    def forward(
+        self, x: Float[Tensor, "batch position frame width"]
+    ) -> Float[Tensor, "batch position frame width"]:
+        mixed = self.depthwise(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        return x + self.down(F.gelu(self.up(self.norm(mixed)), approximate="tanh"))
+
+
+class Stage(nn.Module):
+    """ConvNeXt blocks after adding a learned embedding of the position along frequency."""
+
+    def __init__(self, positions: int, width: int, num_blocks: int, expansion: int) -> None:
+        super().__init__()
+        self.position = nn.Parameter(0.02 * torch.randn(positions, 1, width))
+        self.blocks = nn.Sequential(*(ConvNeXtBlock(width, expansion) for _ in range(num_blocks)))
+
+    def forward(
+        self, x: Float[Tensor, "batch position frame width"]
+    ) -> Float[Tensor, "batch position frame width"]:
+        return self.blocks(x + self.position)
+
+
+class SpectralEncoder(nn.Module):
+    def __init__(self, config: SpectralConfig) -> None:
+        super().__init__()
+        self.config = config
+        fine, coarse = fine_positions(config), coarse_positions(config)
+        per_position = 2 * config.latent_channels // coarse
+        patch = 3 * config.band_patch * config.hops_per_frame
+        self.patch_in = nn.Linear(patch, config.fine_width)
+        self.fine = Stage(fine, config.fine_width, config.fine_blocks, config.expansion)
+        self.merge = nn.Linear(config.band_merge * config.fine_width, config.coarse_width)
+        self.coarse = Stage(coarse, config.coarse_width, config.coarse_blocks, config.expansion)
+        self.norm = nn.LayerNorm(config.coarse_width)
+        self.out = nn.Linear(config.coarse_width, per_position)
+
+    def forward(
+        self, features: Float[Tensor, "batch kind band time"]
+    ) -> Float[Tensor, "batch twice_latent frame"]:
+        config = self.config
+        x = features.unflatten(2, (-1, config.band_patch)).unflatten(4, (-1, config.hops_per_frame))
+        x = x.permute(0, 2, 4, 1, 3, 5).flatten(3)  # batch, position, frame, patch
+        x = self.fine(self.patch_in(x))
+        x = x.unflatten(1, (-1, config.band_merge)).transpose(2, 3).flatten(3)
+        x = self.out(self.norm(self.coarse(self.merge(x))))
+        mean, log_var = x.chunk(2, dim=-1)  # batch, position, frame, channel
+        parts = (part.permute(0, 1, 3, 2).flatten(1, 2) for part in (mean, log_var))
+        return torch.cat(tuple(parts), dim=1)
+
+
+class SpectralDecoder(nn.Module):
+    def __init__(self, config: SpectralConfig) -> None:
+        super().__init__()
+        self.config = config
+        fine, coarse = fine_positions(config), coarse_positions(config)
+        per_position = config.latent_channels // coarse
+        patch = 4 * config.band_patch * config.hops_per_frame
+        self.latent_in = nn.Linear(per_position, config.coarse_width)
+        self.coarse = Stage(coarse, config.coarse_width, config.coarse_blocks, config.expansion)
+        self.split = nn.Linear(config.coarse_width, config.band_merge * config.fine_width)
+        self.fine = Stage(fine, config.fine_width, config.fine_blocks, config.expansion)
+        self.norm = nn.LayerNorm(config.fine_width)
+        self.out = nn.Linear(config.fine_width, patch)
+
+    def forward(
+        self, latents: Float[Tensor, "batch channel frame"]
+    ) -> Float[Tensor, "batch kind band time"]:
+        config = self.config
+        x = latents.unflatten(1, (coarse_positions(config), -1)).permute(0, 1, 3, 2)
+        x = self.split(self.coarse(self.latent_in(x)))
+        x = x.unflatten(3, (config.band_merge, -1)).transpose(2, 3).flatten(1, 2)
+        x = self.out(self.norm(self.fine(x)))
+        x = x.unflatten(3, (4, config.band_patch, config.hops_per_frame))
+        return x.permute(0, 3, 1, 4, 2, 5).flatten(4).flatten(2, 3)
+
+
+class Spectral(Autoencoder):
+    """`latent_mean` and `latent_std` are measured after training, so that latents come out with unit variance."""
+
+    encoder_halo = None
+    decoder_halo = None
+
+    def __init__(self, config: SpectralConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.samples_per_frame = config.samples_per_frame
+        self.stft = Stft(config.window_size, config.hop)
+        self.encoder = SpectralEncoder(config)
+        self.decoder = SpectralDecoder(config)
+        self.register_buffer("latent_mean", torch.zeros(config.latent_channels, 1))
+        self.register_buffer("latent_std", torch.ones(config.latent_channels, 1))
+        self.latent_mean: Tensor
+        self.latent_std: Tensor
+
+    def encode(self, waveform: Float[Tensor, "batch channel sample"]) -> Posterior:
+        usable = waveform.shape[-1] // self.samples_per_frame * self.samples_per_frame
+        spectrum = self.analyze(waveform[..., :usable].float())
+        mean, log_var = self.encoder(self.features(spectrum).to(self.latent_mean.dtype)).chunk(2, 1)
+        std = (0.5 * log_var).exp() / self.latent_std
+        return Posterior((mean - self.latent_mean) / self.latent_std, std)
+
+    def decode(
+        self, latents: Float[Tensor, "batch channel frame"]
+    ) -> Float[Tensor, "batch audio_channel sample"]:
+        """A waveform; its noise comes from a fixed stream, so equal latents give equal audio."""
+        return self.synthesize(self.predict(latents))
+
+    def predict(self, latents: Float[Tensor, "batch channel frame"]) -> Prediction:
+        """The network's part of decoding, up to levels and scales per band, in float32."""
+        out = self.decoder(latents * self.latent_std + self.latent_mean).float()
+        level, log_scale, width, balance = out.unbind(1)
+        spectrum = Spectrum(
+            level * LEVEL_SPAN + LEVEL_MEAN, torch.sigmoid(width), torch.tanh(balance)
+        )
+        return Prediction(spectrum, log_scale.clamp(-5, 3).exp() * LEVEL_SPAN)
+
+    def features(self, spectrum: Spectrum) -> Float[Tensor, "batch kind band time"]:
+        level = (spectrum.level - LEVEL_MEAN) / LEVEL_SPAN
+        return torch.stack((level, 2 * spectrum.width - 1, spectrum.balance), dim=1)
+
+    def analyze(self, waveform: Float[Tensor, "batch channel sample"]) -> Spectrum:
+        """Levels, widths and balances of a stereo waveform, one STFT frame per hop."""
+        left, right = self.stft.forward_transform(waveform).unbind(1)
+        power_left, power_right = power(left), power(right)
+        side = power((left - right) / 2)
+        total = (power_left + power_right) / 2
+        pooled = self.bands(waveform.device).pool @ torch.stack(
+            (total, side, power_left - power_right)
+        )
+        mean = pooled[0] + FLOOR
+        return Spectrum(0.5 * mean.log(), pooled[1] / mean, pooled[2] / (2 * mean))
+
+    def synthesize(self, prediction: Prediction) -> Float[Tensor, "batch channel sample"]:
+        """Waveform from levels: the mid signal by phase reconstruction, the side signal as a filtered copy of it."""
+        spectrum = prediction.spectrum
+        spread = self.bands(spectrum.level.device).spread
+        noise, noise_level, noise_scale = self.noise(spectrum.level.shape[-1], spectrum.level.device)
+        # 0 where the level is certain (a tone), 1 where it scatters as white noise does
+        noisiness = ((prediction.scale / noise_scale[:, None] - 0.3) / 0.5).clamp(0, 1)
+        level = spectrum.level + 0.5 * torch.log1p(-spectrum.width.clamp(max=0.999))
+        silent = (spectrum.level < 0.5 * torch.tensor(FLOOR).log() + 0.5).float()
+        level = level - 20.0 * silent
+        texture = 0.5 * (power(noise) + FLOOR).log() - spread @ noise_level[:, None]
+        magnitude = (spread @ level + (spread @ noisiness) * texture).exp()
+        mid = reconstruct(magnitude, spread @ noisiness, noise, self.stft, self.config.phase_iterations)
+        side = self._side(self.stft.forward_transform(mid), spectrum, spread)
+        return torch.stack((mid + side, mid - side), dim=1)
+
+    def _side(
+        self,
+        mid: Complex[Tensor, "batch bin time"],
+        spectrum: Spectrum,
+        spread: Float[Tensor, "bin band"],
+    ) -> Float[Tensor, "batch sample"]:
+        """A part in phase with the mid signal (balance) and a part with scattered phases (width)."""
+        width = spectrum.width.clamp(max=0.98)
+        coherent = spectrum.balance / (2 * (1 - width))
+        diffuse = (width / (1 - width) - coherent.square()).clamp(min=0).sqrt()
+        generator = torch.Generator().manual_seed(NOISE_SEED)
+        angles = 2 * torch.pi * torch.rand(mid.shape[1], 1, generator=generator).to(mid.device)
+        gain = torch.polar(spread @ diffuse, angles.expand(mid.shape)) + spread @ coherent
+        return self.stft.inverse_transform(gain * mid)
+
+    def noise(
+        self, num_hops: int, device: torch.device
+    ) -> tuple[
+        Complex[Tensor, "bin time"], Float[Tensor, " band"], Float[Tensor, " band"]
+    ]:
+        """White noise of unit bin power, and per band its median log level and the scatter around it."""
+        generator = torch.Generator().manual_seed(NOISE_SEED)
+        samples = torch.randn(1, max(num_hops, 128) * self.config.hop, generator=generator)
+        noise = self.stft.forward_transform(samples.to(device))[0]
+        noise = noise / power(noise)[1:-1].mean().sqrt()
+        level = 0.5 * (self.bands(device).pool @ power(noise) + FLOOR).log()
+        median = level.median(dim=1).values
+        scatter = (level - median[:, None]).abs().mean(dim=1)
+        return noise[:, :num_hops], median, scatter
+
+    def bands(self, device: torch.device) -> Bands:
+        num_bins = self.config.window_size // 2 + 1
+        return warped_bands(num_bins, self.config.bands, self.config.linear_bins, device)
+
+
+def power(spectrum: Complex[Tensor, "*axes"]) -> Float[Tensor, "*axes"]:
+    return spectrum.real.square() + spectrum.imag.square()
+
+
+def fine_positions(config: SpectralConfig) -> int:
+    return config.bands // config.band_patch
+
+
+def coarse_positions(config: SpectralConfig) -> int:
+    return fine_positions(config) // config.band_merge

@@ -1,0 +1,58 @@
+"""Encoding and decoding in tiles, equal to doing it whole.
+
+Every tile brings as many frames of real context per side as the network can see, and the context is discarded
+afterwards: nothing is cross-faded. The first and last tile end where the signal ends, so that true edges stay edges.
+"""
+
+from collections.abc import Iterator
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from auralith.models.autoencoder import Autoencoder, Posterior
+
+
+def tile_bounds(num_frames: int, tile: int, halo: int) -> Iterator[tuple[int, int, int, int]]:
+    """(start, end) of each tile with its context, then (start, end) of what is kept, all in frames."""
+    for kept_start in range(0, num_frames, tile):
+        kept_end = min(kept_start + tile, num_frames)
+        yield max(0, kept_start - halo), min(num_frames, kept_end + halo), kept_start, kept_end
+
+
+def decode_tiles(
+    autoencoder: Autoencoder, latents: Float[Tensor, "batch channel frame"], tile: int
+) -> Iterator[Float[Tensor, "batch audio_channel sample"]]:
+    """Consecutive pieces of the waveform, `tile` frames each; all at once if the autoencoder can't be tiled."""
+    halo, rate = autoencoder.decoder_halo, autoencoder.samples_per_frame
+    if halo is None or latents.shape[-1] <= tile:
+        yield autoencoder.decode(latents)
+        return
+    for start, end, kept_start, kept_end in tile_bounds(latents.shape[-1], tile, halo):
+        piece = autoencoder.decode(latents[..., start:end])
+        yield piece[..., (kept_start - start) * rate : (kept_end - start) * rate]
+
+
+def decode(
+    autoencoder: Autoencoder, latents: Float[Tensor, "batch channel frame"], tile: int
+) -> Float[Tensor, "batch audio_channel sample"]:
+    return torch.cat(tuple(decode_tiles(autoencoder, latents, tile)), dim=-1)
+
+
+def encode(
+    autoencoder: Autoencoder, waveform: Float[Tensor, "batch channel sample"], tile: int
+) -> Posterior:
+    """Posterior of the frames that fit into the waveform, `tile` frames at a time."""
+    halo, rate = autoencoder.encoder_halo, autoencoder.samples_per_frame
+    num_frames = waveform.shape[-1] // rate
+    if halo is None or num_frames <= tile:
+        return autoencoder.encode(waveform)
+    pieces = []
+    for start, end, kept_start, kept_end in tile_bounds(num_frames, tile, halo):
+        # the samples after the last whole frame belong to the last tile: its frames can see them
+        stop = waveform.shape[-1] if end == num_frames else end * rate
+        piece = autoencoder.encode(waveform[..., start * rate : stop])
+        kept = slice(kept_start - start, kept_end - start)
+        pieces.append((piece.mean[..., kept], piece.std[..., kept]))
+    mean, std = (torch.cat(parts, dim=-1) for parts in zip(*pieces, strict=True))
+    return Posterior(mean, std)

@@ -1,0 +1,331 @@
+"""From a request to a waveform: condition, denoise, decode, trim.
+
+`Auralith` is a loaded model. `denoising_steps` is the whole loop as a generator, so that progress, preview and
+cancellation are the caller's `for`; `generate` and `generate_batch` run it to the end. Requests of a batch that differ
+in more than prompt, seconds and seed are run one group after another: an item's audio depends on its own request only.
+"""
+
+import secrets
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from auralith import audio
+from auralith.checkpoints import Checkpoint, open_checkpoint
+from auralith.conditioning import Conditioner
+from auralith.config import ModelConfig
+from auralith.diffusion import OBJECTIVES, Guidance, Predictor
+from auralith.errors import InvalidRequest, NonFiniteError
+from auralith.models import tiling
+from auralith.models.dit import Prepared
+from auralith.noise import ItemStreams, NoiseStream, ReferenceNoise
+from auralith.request import GenerationRequest, settings_of
+from auralith.resources import choose_device, choose_dtype, require_memory
+from auralith.samplers import Schedule, Step, find_sampler
+
+Value = TypeVar("Value")
+EMBEDDED = Path(__file__).parent / "embedded"
+TILE_FRAMES = 64
+
+
+@dataclass(frozen=True)
+class Audio:
+    """A generated sound, and all that is needed to make it again."""
+
+    waveform: Float[Tensor, "channel sample"]
+    sample_rate: int
+    request: GenerationRequest
+    model_hash: str
+    warnings: tuple[str, ...] = ()
+
+
+class Auralith:
+    """A loaded model, driven by `GenerationRequest`s."""
+
+    def __init__(self, checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype) -> None:
+        self.checkpoint, self.device, self.dtype = checkpoint, device, dtype
+        self.config: ModelConfig = checkpoint.config
+        self.dit, self.autoencoder = checkpoint.dit, checkpoint.autoencoder
+        self.conditioner = Conditioner(
+            checkpoint.config, checkpoint.numbers, checkpoint.text_encoder, checkpoint.tokenizer
+        )
+
+    def generate(
+        self, request: GenerationRequest, on_step: Callable[[Step], None] | None = None
+    ) -> Audio:
+        """The sound of one request."""
+        return self.generate_batch([request], on_step)[0]
+
+    def generate_batch(
+        self,
+        requests: Sequence[GenerationRequest],
+        on_step: Callable[[Step], None] | None = None,
+    ) -> list[Audio]:
+        """The sounds of several requests, in their order. `on_step` is called after every step of every group."""
+        resolved = [self.resolve(request) for request in requests]
+        groups: dict[tuple[object, ...], list[int]] = {}
+        for index, request in enumerate(resolved):
+            groups.setdefault(self._shared(request), []).append(index)
+        sounds: dict[int, Audio] = {}
+        for indices in groups.values():
+            group = [resolved[index] for index in indices]
+            sounds.update(zip(indices, self._generate_group(group, on_step), strict=True))
+        return [sounds[index] for index in range(len(resolved))]
+
+    def denoising_steps(self, requests: Sequence[GenerationRequest]) -> Iterator[Step]:
+        """Every step of a batch whose requests may differ in prompts, seconds and seed only.
+
+        Raises:
+            InvalidRequest: the requests can't share a batch, or the model can't do what one of them asks for.
+            NonFiniteError: the latents became NaN or infinite; the message names the step.
+        """
+        resolved = [self.resolve(request) for request in requests]
+        if len({self._shared(request) for request in resolved}) != 1:
+            raise InvalidRequest("requests of one batch may differ in prompt, seconds and seed only")
+        return self._denoise(resolved)
+
+    def resolve(self, request: GenerationRequest) -> GenerationRequest:
+        """The request with every default filled in, checked against this model's limits; the seed is drawn here."""
+        defaults = self.config.sampling
+        total = request.seconds_total
+        if total is None:
+            total = request.seconds_start + self._window_seconds
+        resolved = replace(
+            request,
+            seconds_total=total,
+            seconds_output=_first(request.seconds_output, total - request.seconds_start),
+            steps=_first(request.steps, defaults.steps),
+            cfg_scale=_first(request.cfg_scale, defaults.cfg_scale),
+            sampler=_first(request.sampler, defaults.sampler),
+            sigma_min=_first(request.sigma_min, defaults.sigma_min),
+            sigma_max=_first(request.sigma_max, defaults.sigma_max),
+            seed=_first(request.seed, secrets.randbelow(2**32)),
+            window=_first(request.window, defaults.window),
+        )
+        self._check(resolved)
+        return resolved
+
+    @torch.inference_mode()
+    def decode(
+        self, latents: Float[Tensor, "batch channel frame"]
+    ) -> Float[Tensor, "batch audio_channel sample"]:
+        """Waveform of latents, in tiles; float32."""
+        scaled = (latents * self.config.latent_scale).to(self.device, self.dtype)
+        return tiling.decode(self.autoencoder, scaled, TILE_FRAMES).float()
+
+    @torch.inference_mode()
+    def encode(
+        self,
+        waveform: Float[Tensor, "batch channel sample"],
+        noise: Float[Tensor, "batch latent frame"] | None = None,
+    ) -> Float[Tensor, "batch latent frame"]:
+        """Latents of a waveform at the model's sample rate, in tiles; float32.
+
+        The mean of the posterior, or a sample of it where unit normal `noise` is given. The waveform is padded with
+        silence to whole frames.
+        """
+        missing = -waveform.shape[-1] % self.config.audio.samples_per_frame
+        padded = torch.nn.functional.pad(waveform, (0, missing)).to(self.device, self.dtype)
+        posterior = tiling.encode(self.autoencoder, padded, TILE_FRAMES)
+        latents = posterior.mean if noise is None else posterior.sample(noise.to(posterior.mean))
+        return latents.float() / self.config.latent_scale
+
+    @property
+    def _window_seconds(self) -> float:
+        return self.config.audio.seconds(self.config.window_samples)
+
+    def _generate_group(
+        self, group: list[GenerationRequest], on_step: Callable[[Step], None] | None
+    ) -> list[Audio]:
+        latents = None
+        for step in self._denoise(group):
+            latents = step.x
+            if on_step is not None:
+                on_step(step)
+        assert latents is not None  # a schedule has at least one step
+        sizes = [self.config.audio.num_samples(_known(item.seconds_output)) for item in group]
+        frames = self._frames_to_decode(max(sizes), latents.shape[-1])
+        waveforms = self.decode(latents[..., :frames]).cpu()
+        return [
+            self._finish(waveform[:, :size], item)
+            for waveform, size, item in zip(waveforms, sizes, group, strict=True)
+        ]
+
+    def _frames_to_decode(self, num_samples: int, num_frames: int) -> int:
+        """Only the frames that the wanted samples depend on."""
+        if self.autoencoder.decoder_halo is None:
+            return num_frames
+        return min(
+            num_frames, self.config.audio.num_frames(num_samples) + self.autoencoder.decoder_halo
+        )
+
+    def _finish(
+        self, waveform: Float[Tensor, "channel sample"], request: GenerationRequest
+    ) -> Audio:
+        if not waveform.isfinite().all():
+            raise NonFiniteError(
+                f"decoding gave NaN or infinite audio (seed {request.seed}); try --dtype float32"
+            )
+        return Audio(
+            waveform.contiguous(),
+            self.config.audio.sample_rate,
+            request,
+            self.checkpoint.model_hash,
+            tuple(_health_warnings(waveform)),
+        )
+
+    @torch.inference_mode()
+    def _denoise(self, group: list[GenerationRequest]) -> Iterator[Step]:
+        first = group[0]
+        num_frames = self._num_frames(first)
+        self._require_memory(len(group), num_frames)
+        objective = OBJECTIVES[self.config.objective]
+        sampler = find_sampler(_known(first.sampler), objective)
+        schedule = Schedule(
+            _known(first.steps),
+            _known(first.sigma_min),
+            _known(first.sigma_max),
+            num_frames=num_frames,
+        )
+        predictor = self._predictor(group, num_frames)
+        finite: list[Tensor] = []
+        for step in sampler.steps(predictor, schedule, self._streams(group, num_frames)):
+            finite.append(step.x.isfinite().all())  # read at the end: no host sync inside the loop
+            yield step
+        for index, fine in enumerate(torch.stack(finite).tolist()):
+            if not fine:
+                raise NonFiniteError(
+                    f"latents became NaN or infinite at step {index + 1} of {len(finite)}; "
+                    "try --dtype float32, another sampler or a lower guidance scale"
+                )
+
+    def _predictor(self, group: list[GenerationRequest], num_frames: int) -> Predictor:
+        """The guided network for a group. What stays the same over the steps is computed here, once."""
+        first = group[0]
+        guidance = Guidance(_known(first.cfg_scale), first.cfg_rescale, first.cfg_interval)
+        numbers = self._numbers(group)
+        conditioning = self.conditioner([item.prompt for item in group], numbers)
+        context, global_embed = conditioning.context, conditioning.global_embed
+        if guidance.scale != 1:
+            negatives = [item.negative_prompt or "" for item in group]
+            if first.negative_prompt:
+                negative = self.conditioner(negatives, numbers)
+                context = torch.cat((context, negative.context))
+                global_embed = torch.cat((global_embed, negative.global_embed))
+            else:
+                global_embed = torch.cat((global_embed, self.conditioner.null(numbers)))
+        prepared = self.dit.prepare(
+            context.to(self.dtype), global_embed.to(self.dtype), num_frames
+        )
+        conditioned = prepared.first_rows(len(group))
+
+        def network(z: Tensor, t: Tensor, prepared: Prepared = conditioned) -> Tensor:
+            return self.dit.step(z.to(self.dtype), t, prepared)
+
+        def both(z: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+            cond, uncond = network(z.repeat(2, 1, 1), t.repeat(2), prepared).chunk(2)
+            return cond, uncond
+
+        return Predictor(OBJECTIVES[self.config.objective], network, both, guidance)
+
+    def _numbers(self, group: list[GenerationRequest]) -> dict[str, list[float]]:
+        values = {
+            "seconds_start": [item.seconds_start for item in group],
+            "seconds_total": [_known(item.seconds_total) for item in group],
+        }
+        return {name: values[name] for name in self.conditioner.number_ids}
+
+    def _streams(self, group: list[GenerationRequest], num_frames: int) -> NoiseStream:
+        channels = self.config.audio.latent_channels
+        seeds = [_known(item.seed) for item in group]
+        if group[0].noise == "reference":
+            return ReferenceNoise(seeds[0], (len(group), channels, num_frames), self.device)
+        return ItemStreams(seeds, (channels, num_frames), self.device)
+
+    def _num_frames(self, request: GenerationRequest) -> int:
+        if request.window == "full":
+            return self.config.window_frames
+        return self.config.audio.num_frames(
+            self.config.audio.num_samples(_known(request.seconds_output))
+        )
+
+    def _shared(self, request: GenerationRequest) -> tuple[object, ...]:
+        """What requests must have in common to be one batch."""
+        own = {"prompt", "negative_prompt", "seconds_total", "seconds_start", "seconds_output"}
+        if request.noise == "item":
+            own.add("seed")
+        common = tuple(v for name, v in settings_of(request).items() if name not in own)
+        return (*common, bool(request.negative_prompt), self._num_frames(request))
+
+    def _check(self, request: GenerationRequest) -> None:
+        """Raise `InvalidRequest` for what this model can't do."""
+        seconds, longest = _known(request.seconds_output), self._window_seconds
+        if self.config.audio.num_samples(seconds) > self.config.window_samples:
+            raise InvalidRequest(
+                f"{seconds:g} s are asked for; this model makes at most {longest:.2f} s at once: "
+                "shorten seconds_total, or set seconds_output for a part of a longer recording"
+            )
+        if self.config.audio.num_samples(seconds) < 1:
+            raise InvalidRequest(f"{seconds:g} s is less than one sample; ask for more")
+        if request.seconds_start and "seconds_start" not in self.conditioner.number_ids:
+            raise InvalidRequest(
+                f"seconds_start is {request.seconds_start:g} s; this model knows no start, leave it at 0"
+            )
+        replace(request)  # the order of values that came from defaults
+        sampler = find_sampler(_known(request.sampler), OBJECTIVES[self.config.objective])
+        sampler.levels(
+            Schedule(_known(request.steps), _known(request.sigma_min), _known(request.sigma_max))
+        )
+
+    def _require_memory(self, batch: int, num_frames: int) -> None:
+        """Activations of a guided step: the feed-forward's hidden layer and its gate dominate."""
+        element = torch.finfo(self.dtype).bits // 8
+        needed = 2 * batch * (num_frames + 1) * 20 * self.config.dit.embed_dim * element
+        remedy = "generate fewer or shorter sounds at once"
+        require_memory(needed, self.device, f"a batch of {batch}", remedy)
+
+
+def load(
+    source: str | Path | None = None,
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
+    text_encoder: str | Path | None = None,
+) -> Auralith:
+    """Load a model: the embedded one (None), a name on the Hub, a folder or a checkpoint file.
+
+    Raises:
+        CheckpointError: the checkpoint is missing, damaged, of another architecture, or not safe to read.
+        ResourceError: the device or the memory it needs is not there.
+    """
+    chosen = choose_device(device)
+    number_format = choose_dtype(dtype, chosen)
+    checkpoint = open_checkpoint(
+        EMBEDDED if source is None else source,
+        device=chosen,
+        dtype=number_format,
+        text_encoder=text_encoder,
+    )
+    return Auralith(checkpoint, chosen, number_format)
+
+
+def _health_warnings(waveform: Float[Tensor, "channel sample"]) -> Iterator[str]:
+    if audio.is_silent(waveform):
+        yield f"the audio is silent (peak {audio.peak_db(waveform):.0f} dB); try another prompt or seed"
+    elif audio.looks_like_white_noise(waveform):
+        yield "the audio looks like white noise; check the sampler, its sigma range and the steps"
+
+
+def _first(value: Value | None, default: Value) -> Value:
+    return default if value is None else value
+
+
+def _known(value: Value | None) -> Value:
+    """A field that `resolve` has filled in."""
+    assert value is not None
+    return value

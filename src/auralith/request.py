@@ -1,0 +1,128 @@
+"""What a valid request is. The API, the command line, HTTP and the page all construct a `GenerationRequest`."""
+
+import math
+from dataclasses import dataclass, fields
+from typing import Literal, get_args, no_type_check
+
+from auralith.config import Window
+from auralith.errors import InvalidRequest
+from auralith.noise import MAX_SEED
+
+NoiseOrder = Literal["item", "reference"]
+MAX_STEPS = 10_000
+
+
+@no_type_check  # values come from people and from JSON: the checks below are for any type
+@dataclass(frozen=True)
+class GenerationRequest:
+    """One sound to generate. What is None takes the model's default.
+
+    Raises:
+        InvalidRequest: a value is out of its range; one line says the value, the limit and the remedy.
+    """
+
+    prompt: str
+    negative_prompt: str | None = None
+    seconds_total: float | None = None
+    """Length in seconds of the whole recording that the sound is, or is a part of."""
+    seconds_start: float = 0.0
+    """Where in that recording the sound begins; it conditions the model and never slices its output."""
+    seconds_output: float | None = None
+    """Length of the result; the rest of the recording, seconds_total − seconds_start, if None."""
+    steps: int | None = None
+    cfg_scale: float | None = None
+    cfg_rescale: float = 0.0
+    cfg_interval: tuple[float, float] = (0.0, 1.0)
+    sampler: str | None = None
+    sigma_min: float | None = None
+    sigma_max: float | None = None
+    seed: int | None = None
+    """Names the item's random stream; drawn anew if None."""
+    window: Window | None = None
+    """"full": the trained window, then trimmed; "fit": only as many latents as needed."""
+    noise: NoiseOrder = "item"
+    """"item": a stream per item; "reference": the order of stable-audio-tools for the whole batch."""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.prompt, str) or not self.prompt.strip():
+            raise InvalidRequest("prompt is empty; describe the sound in a few words")
+        if self.negative_prompt is not None and not isinstance(self.negative_prompt, str):
+            raise InvalidRequest("negative_prompt is not text; give a string or leave it out")
+        for name in ("seconds_total", "seconds_output"):
+            self._check_number(name, "s", above=0.0)
+        self._check_number("seconds_start", "s", least=0.0)
+        self._check_integer("steps", 1, MAX_STEPS)
+        self._check_integer("seed", 0, MAX_SEED)
+        self._check_number("cfg_scale", "", least=0.0, most=100.0)
+        self._check_number("cfg_rescale", "", least=0.0, most=1.0)
+        self._check_number("sigma_min", "", least=0.0)
+        self._check_number("sigma_max", "", above=0.0)
+        self._check_interval()
+        self._check_order()
+        for name, choices in (("window", get_args(Window)), ("noise", get_args(NoiseOrder))):
+            value = getattr(self, name)
+            if value not in (*choices, None):
+                raise InvalidRequest(f"{name} is {value!r}; choose one of {', '.join(choices)}")
+        if self.sampler is not None and not isinstance(self.sampler, str):
+            raise InvalidRequest(f"sampler is {self.sampler!r}; give its name")
+
+    def _check_number(
+        self,
+        name: str,
+        unit: str,
+        *,
+        above: float | None = None,
+        least: float | None = None,
+        most: float | None = None,
+    ) -> None:
+        value = getattr(self, name)
+        if value is None:
+            return
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise InvalidRequest(f"{name} is {value!r}, not a number")
+        shown = f"{name} is {value:g}{' ' + unit if unit else ''}"
+        if not math.isfinite(value):
+            raise InvalidRequest(f"{shown}; give a finite number")
+        if above is not None and value <= above:
+            raise InvalidRequest(f"{shown}; it must be above {above:g}")
+        if least is not None and value < least:
+            raise InvalidRequest(f"{shown}; it must be at least {least:g}")
+        if most is not None and value > most:
+            raise InvalidRequest(f"{shown}; it must be at most {most:g}")
+
+    def _check_integer(self, name: str, least: int, most: int) -> None:
+        value = getattr(self, name)
+        if value is None:
+            return
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise InvalidRequest(f"{name} is {value!r}; give a whole number")
+        if not least <= value <= most:
+            raise InvalidRequest(f"{name} is {value}; it must be from {least} to {most}")
+
+    def _check_interval(self) -> None:
+        interval = self.cfg_interval
+        numbers = isinstance(interval, tuple) and len(interval) == 2
+        numbers = numbers and all(
+            isinstance(bound, (int, float)) and math.isfinite(bound) for bound in interval
+        )
+        if not numbers or not 0 <= interval[0] <= interval[1] <= 1:
+            raise InvalidRequest(
+                f"cfg_interval is {interval!r}; give two ascending numbers from 0 to 1"
+            )
+
+    def _check_order(self) -> None:
+        if self.sigma_min is not None and self.sigma_max is not None:
+            if self.sigma_min >= self.sigma_max:
+                raise InvalidRequest(
+                    f"sigma_min is {self.sigma_min:g}; it must be below sigma_max, {self.sigma_max:g}"
+                )
+        if self.seconds_total is not None and self.seconds_start >= self.seconds_total:
+            raise InvalidRequest(
+                f"seconds_start is {self.seconds_start:g} s; "
+                f"it must be before seconds_total, {self.seconds_total:g} s"
+            )
+
+
+def settings_of(request: GenerationRequest) -> dict[str, object]:
+    """Every field by name, as plain values (for tags and sidecars)."""
+    return {field.name: getattr(request, field.name) for field in fields(request)}

@@ -1,0 +1,77 @@
+"""What the machine offers: device, number format and memory, asked once when a model is loaded."""
+
+import os
+import platform
+from pathlib import Path
+
+import torch
+
+from auralith.errors import InvalidRequest, ResourceError
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+GIB = 2**30
+
+
+def choose_device(name: str) -> torch.device:
+    """A device by name; "auto" takes cuda, then mps, then cpu."""
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise InvalidRequest(
+            f"device {name!r} is unknown; use auto, cpu, cuda, cuda:1 or mps"
+        ) from error
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ResourceError(f"device {name!r} is not there; use auto or cpu")
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise ResourceError("device 'mps' is not there; use auto or cpu")
+    return device
+
+
+def choose_dtype(name: str, device: torch.device) -> torch.dtype:
+    """A number format by name; "auto" takes bfloat16 on CUDA and on CPUs that compute with it, else float32."""
+    if name == "auto":
+        native = device.type == "cuda" or (device.type == "cpu" and cpu_has_bfloat16())
+        return torch.bfloat16 if native else torch.float32
+    if name not in DTYPES:
+        raise InvalidRequest(f"dtype {name!r} is unknown; use auto, {', '.join(DTYPES)}")
+    if DTYPES[name] is torch.float16 and device.type != "cuda":
+        raise InvalidRequest(
+            f"dtype float16 is slow or noisy on {device.type}; use float32 or bfloat16"
+        )
+    return DTYPES[name]
+
+
+def cpu_has_bfloat16() -> bool:
+    """Whether the CPU multiplies bfloat16 in hardware (AVX-512 BF16, AMX, or Arm's bf16)."""
+    info = Path("/proc/cpuinfo")
+    if platform.system() != "Linux" or not info.exists():
+        return False
+    flags = set(info.read_text(errors="replace").split())
+    return bool(flags & {"avx512_bf16", "amx_bf16", "bf16"})
+
+
+def available_memory(device: torch.device) -> int | None:
+    """Bytes that can still be taken on the device; None where the system does not tell."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    info = Path("/proc/meminfo")
+    if info.exists():
+        fields = dict(line.split(":", 1) for line in info.read_text().splitlines())
+        return int(fields["MemAvailable"].split()[0]) * 1024
+    if hasattr(os, "sysconf") and "SC_AVPHYS_PAGES" in os.sysconf_names:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return None
+
+
+def require_memory(needed: int, device: torch.device, purpose: str, remedy: str) -> None:
+    """Raise `ResourceError` if `needed` bytes are more than there are."""
+    free = available_memory(device)
+    if free is not None and needed > free:
+        raise ResourceError(
+            f"{purpose} needs {needed / GIB:.1f} GiB of memory on {device}, "
+            f"{free / GIB:.1f} GiB are free; {remedy}"
+        )

@@ -1,0 +1,22 @@
+"""What every sampler yields, so that progress, preview and cancel are the caller's loop."""
+
+from dataclasses import dataclass
+
+from jaxtyping import Float
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Step:
+    """One finished step.
+
+    `x` is the state after it, and of the last step the result; `denoised` the clean latents expected at its beginning,
+    at `noise_level` (sigma, or t for the samplers that walk along t). `index` counts from 0; `total` is None where the
+    sampler chooses its own steps.
+    """
+
+    index: int
+    total: int | None
+    noise_level: float
+    x: Float[Tensor, "batch channel frame"]
+    denoised: Float[Tensor, "batch channel frame"]

@@ -1,0 +1,103 @@
+"""The embedded model's autoencoder: its front end and phase reconstruction, without any trained weight."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from auralith.config import SpectralConfig
+from auralith.models.phase import Stft, peak_of_bin
+from auralith.models.spectral import Prediction, Spectral, warped_bands
+
+RATE = 44_100
+
+
+@pytest.fixture(scope="module")
+def spectral() -> Spectral:
+    return Spectral(SpectralConfig())
+
+
+def resynthesize(spectral: Spectral, waveform: Tensor, relative_scale: float) -> Tensor:
+    """Analysis and synthesis, with certain levels (0) or with levels that scatter as noise does (1)."""
+    spectrum = spectral.analyze(waveform)
+    _, _, noise_scale = spectral.noise(spectrum.level.shape[-1], waveform.device)
+    scale = torch.ones_like(spectrum.level) * noise_scale[:, None] * max(relative_scale, 1e-3)
+    return spectral.synthesize(Prediction(spectrum, scale))
+
+
+def tone(hz: float, seconds: float, gains: tuple[float, float] = (0.5, 0.5)) -> Tensor:
+    time = torch.arange(int(seconds * RATE) // 2048 * 2048) / RATE
+    wave = torch.sin(2 * math.pi * hz * time)
+    return torch.stack([gain * wave for gain in gains])[None]
+
+
+def peak_hz(wave: Tensor) -> float:
+    spectrum = torch.fft.rfft(wave * torch.hann_window(len(wave)), n=8 * len(wave)).abs()
+    return float(spectrum.argmax()) * RATE / (8 * len(wave))
+
+
+def test_stft_is_inverted_exactly() -> None:
+    stft = Stft(3072, 512)
+    waveform = torch.randn(2, 64 * 512, generator=torch.Generator().manual_seed(1))
+    restored = stft.inverse_transform(stft.forward_transform(waveform))
+    assert (restored - waveform).abs().max() < 1e-4
+    assert stft.forward_transform(waveform).shape[-1] == 64
+
+
+def test_a_full_scale_sine_has_level_zero() -> None:
+    stft = Stft(3072, 512)
+    spectrum = stft.forward_transform(2 * tone(RATE * 40 / 3072, 0.5)[0, 0])
+    assert abs(float(spectrum.abs()[:, 20].max()) - 1) < 0.01
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("hz", [82.4, 220.0, 987.8, 3520.0])
+def test_pitch_survives_resynthesis(spectral: Spectral, hz: float) -> None:
+    restored = resynthesize(spectral, tone(hz, 2.0), 0.0)
+    cents = 1200 * math.log2(peak_hz(restored[0, 0, 8192:73_728]) / hz)
+    assert abs(cents) < 15
+
+
+@torch.inference_mode()
+def test_level_and_balance_survive_resynthesis(spectral: Spectral) -> None:
+    restored = resynthesize(spectral, tone(440, 1.5, (0.6, 0.2)), 0.0)[0, :, 16_384:49_152]
+    left, right = restored.square().mean(-1).sqrt()
+    assert abs(20 * math.log10(float(left) / (0.6 / math.sqrt(2)))) < 1
+    assert abs(20 * math.log10(float(left / right)) - 20 * math.log10(3)) < 1
+
+
+@torch.inference_mode()
+def test_noise_stays_noise_of_the_same_level(spectral: Spectral) -> None:
+    noise = 0.1 * torch.randn(1, 2, 131_072, generator=torch.Generator().manual_seed(2))
+    restored = resynthesize(spectral, noise, 1.0)
+    ratio = float(restored.square().mean() / noise.square().mean())
+    assert abs(10 * math.log10(ratio)) < 1.5
+    correlation = torch.corrcoef(restored[0])[0, 1]
+    assert abs(float(correlation)) < 0.35
+
+
+@torch.inference_mode()
+def test_silence_stays_silent(spectral: Spectral) -> None:
+    assert resynthesize(spectral, torch.zeros(1, 2, 32_768), 0.0).abs().max() < 1e-5
+
+
+@torch.inference_mode()
+def test_latents_have_one_frame_per_2048_samples_and_decode_repeatably(spectral: Spectral) -> None:
+    latents = spectral.encode(tone(300, 0.7)).mean
+    assert latents.shape == (1, 64, int(0.7 * RATE) // 2048)
+    first, second = spectral.decode(latents), spectral.decode(latents)
+    assert first.shape[-1] == latents.shape[-1] * 2048
+    assert torch.equal(first, second)
+
+
+def test_bands_pool_to_averages_and_spread_to_interpolations() -> None:
+    bands = warped_bands(1537, 256, 104, torch.device("cpu"))
+    assert torch.allclose(bands.pool.sum(1), torch.ones(256), atol=1e-5)
+    assert torch.allclose(bands.spread.sum(1), torch.ones(1537), atol=1e-5)
+    assert float(bands.pool[9].argmax()) == 10
+
+
+def test_every_bin_finds_the_peak_uphill() -> None:
+    level = torch.tensor([0.0, 3, 2, 1, 4, 9, 8, 7])[None, :, None]
+    assert peak_of_bin(level).flatten().tolist() == [1, 1, 1, 5, 5, 5, 5, 5]
