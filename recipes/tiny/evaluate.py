@@ -95,7 +95,7 @@ def _quotas(number: int) -> dict[str, int]:
     others = [family for family in synth.FAMILIES if family not in SHARES]
     sizes = {family: round(number * share) for family, share in SHARES.items()}
     rest = number - sum(sizes.values())
-    sizes |= {f: part for f, part in zip(others, _split(rest, len(others)), strict=True)}
+    sizes |= zip(others, _split(rest, len(others)), strict=True)
     quotas: dict[str, int] = {}
     for family, size in sizes.items():
         kinds = [kind for kind in synth.KINDS if synth.family_of(kind) == family]

@@ -8,6 +8,7 @@ discriminant on statistics of the log-mel spectrogram. Thresholds were chosen on
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -101,9 +102,10 @@ def _magnitudes(waveform: Waveform, size: int, hop: int) -> Float[np.ndarray, "b
 
 
 def _mel_filters(size: int, bands: int) -> Float[np.ndarray, "band bin"]:
-    """Triangles of unit sum, evenly spaced on the mel scale of Slaney from 30 Hz to 16 kHz."""
+    """Triangles of unit sum, evenly spaced on the mel scale (2595 log10(1 + f / 700)) from 30 Hz to 16 kHz."""
     bins = np.fft.rfftfreq(size, 1 / SAMPLE_RATE)
-    mels = np.linspace(*(2595 * np.log10(1 + np.array([30.0, 16000.0]) / 700)), bands + 2)
+    low, high = (2595 * math.log10(1 + hz / 700) for hz in (30, 16000))
+    mels = np.linspace(low, high, bands + 2)
     edges = 700 * (10 ** (mels / 2595) - 1)
     rise = (bins - edges[:-2, None]) / (edges[1:-1] - edges[:-2])[:, None]
     fall = (edges[2:, None] - bins) / (edges[2:] - edges[1:-1])[:, None]
@@ -264,7 +266,7 @@ def _rhythm_features(waveform: Waveform) -> Float[np.ndarray, " feature"]:
         return np.zeros(9)
     matches = _autocorrelation(onsets)
     edges = (7, 12, 20, 35, 60, 100, 170, 340)
-    peaks = [float(matches[a:b].max(initial=0.0)) for a, b in zip(edges, edges[1:], strict=False)]
+    peaks = [float(matches[a:b].max(initial=0.0)) for a, b in pairwise(edges)]
     rises = onsets - onsets.min(1, keepdims=True)
     return np.array([*peaks, np.log(rises.mean() + 1e-3), np.log(rises.std() + 1e-3)])
 

@@ -13,7 +13,7 @@ import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -24,8 +24,6 @@ from torch import Tensor
 
 from auralith.errors import AudioError, InvalidRequest
 from auralith.files import check_writable, whole_file
-
-Subtype = Literal["pcm16", "pcm24", "float", "vorbis", "mp3"]
 
 SILENCE_DB = -60.0
 """A clip whose peak is below this is called silent (dBFS)."""
@@ -38,7 +36,7 @@ _BLOCK = 65_536
 @dataclass(frozen=True)
 class _Container:
     name: str
-    subtypes: dict[Subtype, str]
+    subtypes: dict[str, str]
     """Ours to libsndfile's; the first is the default."""
 
 
@@ -91,7 +89,7 @@ def write(
     waveform: Float[Tensor, "channel sample"],
     sample_rate: int,
     *,
-    subtype: Subtype | None = None,
+    subtype: str | None = None,
     tags: Mapping[str, Any] | None = None,
 ) -> None:
     """Write a sound file: the suffix chooses WAV, FLAC, OGG or MP3, `subtype` the sample format (default 16 bit).
@@ -114,13 +112,13 @@ def write(
         file.write(data)
 
 
-def check_output(path: str | Path, subtype: Subtype | None = None) -> None:
+def check_output(path: str | Path, subtype: str | None = None) -> None:
     """Raise what `write` would raise for this path and subtype, before any work is done."""
     _chosen(path, subtype)
     check_writable(path)
 
 
-def _chosen(path: str | Path, subtype: Subtype | None) -> tuple[str, str]:
+def _chosen(path: str | Path, subtype: str | None) -> tuple[str, str]:
     """libsndfile's container and subtype names for a path."""
     container = _CONTAINERS.get(Path(path).suffix.lower())
     if container is None:

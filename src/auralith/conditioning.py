@@ -35,7 +35,7 @@ class TextStates:
 @dataclass(frozen=True)
 class Conditioning:
     context: Float[Tensor, "batch token dim"]
-    global_embed: Float[Tensor, "batch dim"]
+    global_embed: Float[Tensor, "batch global_dim"]
 
 
 class Conditioner:
@@ -59,7 +59,7 @@ class Conditioner:
         """Conditioning of a batch; `numbers` holds a value per prompt for each number condition (seconds)."""
         return self.assemble(self.encode_text(prompts), numbers)
 
-    def null(self, numbers: Mapping[str, Sequence[float]]) -> Float[Tensor, "batch dim"]:
+    def null(self, numbers: Mapping[str, Sequence[float]]) -> Float[Tensor, "batch global_dim"]:
         """The global vector of the null condition; its context is all zero and need not be built."""
         return self._global(None, self._embed(numbers))
 
@@ -115,7 +115,7 @@ class Conditioner:
 
     def _global(
         self, text: TextStates | None, embedded: Mapping[str, Float[Tensor, "batch 1 dim"]]
-    ) -> Float[Tensor, "batch dim"]:
+    ) -> Float[Tensor, "batch global_dim"]:
         parts = []
         for name in self.config.global_ids:
             if name != self.config.text.id:

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from auralith import audio
+from auralith import __version__, audio
 from auralith.checkpoints import Checkpoint, open_checkpoint
 from auralith.conditioning import Conditioner
 from auralith.config import ModelConfig
@@ -24,6 +24,7 @@ from auralith.errors import InvalidRequest, NonFiniteError
 from auralith.models import tiling
 from auralith.models.dit import Prepared
 from auralith.noise import ItemStreams, NoiseStream, ReferenceNoise
+from auralith.provenance import EMBEDDED_NAME, Provenance
 from auralith.request import GenerationRequest, settings_of
 from auralith.resources import choose_device, choose_dtype, require_memory
 from auralith.samplers import Schedule, Step, find_sampler
@@ -38,17 +39,34 @@ class Audio:
     """A generated sound, and all that is needed to make it again."""
 
     waveform: Float[Tensor, "channel sample"]
+    """As the model gave it: not normalized, possibly beyond ±1."""
     sample_rate: int
-    request: GenerationRequest
-    model_hash: str
+    provenance: Provenance
     warnings: tuple[str, ...] = ()
+
+    @property
+    def request(self) -> GenerationRequest:
+        """The request with every default filled in, the seed included."""
+        return self.provenance.settings
+
+    def save(self, path: str | Path, subtype: str | None = None) -> None:
+        """Write a sound file, its format by its suffix, with the provenance in its tags.
+
+        The peak is brought to full scale, as on the model card; silence stays silent.
+        """
+        normalized = audio.peak_normalize(self.waveform)
+        tags = self.provenance.to_tags()
+        audio.write(path, normalized, self.sample_rate, subtype=subtype, tags=tags)
 
 
 class Auralith:
     """A loaded model, driven by `GenerationRequest`s."""
 
-    def __init__(self, checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype) -> None:
-        self.checkpoint, self.device, self.dtype = checkpoint, device, dtype
+    def __init__(
+        self, checkpoint: Checkpoint, name: str, device: torch.device, dtype: torch.dtype
+    ) -> None:
+        self.checkpoint, self.name = checkpoint, name
+        self.device, self.dtype = device, dtype
         self.config: ModelConfig = checkpoint.config
         self.dit, self.autoencoder = checkpoint.dit, checkpoint.autoencoder
         self.conditioner = Conditioner(
@@ -152,8 +170,8 @@ class Auralith:
         frames = self._frames_to_decode(max(sizes), latents.shape[-1])
         waveforms = self.decode(latents[..., :frames]).cpu()
         return [
-            self._finish(waveform[:, :size], item)
-            for waveform, size, item in zip(waveforms, sizes, group, strict=True)
+            self._finish(waveforms[index, :, :size], item, index, len(group))
+            for index, (size, item) in enumerate(zip(sizes, group, strict=True))
         ]
 
     def _frames_to_decode(self, num_samples: int, num_frames: int) -> int:
@@ -165,19 +183,28 @@ class Auralith:
         )
 
     def _finish(
-        self, waveform: Float[Tensor, "channel sample"], request: GenerationRequest
+        self,
+        waveform: Float[Tensor, "channel sample"],
+        request: GenerationRequest,
+        batch_index: int,
+        batch_size: int,
     ) -> Audio:
         if not waveform.isfinite().all():
             raise NonFiniteError(
                 f"decoding gave NaN or infinite audio (seed {request.seed}); try --dtype float32"
             )
-        return Audio(
-            waveform.contiguous(),
-            self.config.audio.sample_rate,
-            request,
-            self.checkpoint.model_hash,
-            tuple(_health_warnings(waveform)),
+        provenance = Provenance(
+            generator=f"auralith {__version__}",
+            model=self.name,
+            model_hash=self.checkpoint.model_hash,
+            device=self.device.type,
+            dtype=str(self.dtype).removeprefix("torch."),
+            batch_index=batch_index,
+            batch_size=batch_size,
+            settings=request,
         )
+        warnings = tuple(_health_warnings(waveform))
+        return Audio(waveform.contiguous(), self.config.audio.sample_rate, provenance, warnings)
 
     @torch.inference_mode()
     def _denoise(self, group: list[GenerationRequest]) -> Iterator[Step]:
@@ -311,7 +338,18 @@ def load(
         dtype=number_format,
         text_encoder=text_encoder,
     )
-    return Auralith(checkpoint, chosen, number_format)
+    name = EMBEDDED_NAME if source is None else _name_of(source)
+    return Auralith(checkpoint, name, chosen, number_format)
+
+
+def generate(prompt: str, seconds_total: float | None = None, seed: int | None = None) -> Audio:
+    """One sound from the embedded model; for anything more, `load` a model and ask it."""
+    return load().generate(GenerationRequest(prompt, seconds_total=seconds_total, seed=seed))
+
+
+def _name_of(source: str | Path) -> str:
+    """A Hub name as it is; of a path its last part, so that files don't tell where they were made."""
+    return Path(source).resolve().name if Path(source).exists() else str(source)
 
 
 def _health_warnings(waveform: Float[Tensor, "channel sample"]) -> Iterator[str]:

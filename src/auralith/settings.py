@@ -10,9 +10,9 @@ import difflib
 import tomllib
 import types
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, Field, fields, is_dataclass, replace
+from dataclasses import MISSING, Field, fields, is_dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 from auralith.errors import InvalidRequest
 
@@ -73,17 +73,16 @@ def _build(
 ) -> Settings:
     """An instance of `schema`; what the table leaves out comes from `base`, else from the schema."""
     assert is_dataclass(schema)
-    hints = get_type_hints(schema)
     known = {field.name: field for field in fields(schema) if field.init}
     for key in table:
         if key not in known:
             raise InvalidRequest(_unknown(f"{where}{key}", key, known))
     values = {
-        key: _convert(hints[key], table[key], f"{where}{key}", _default(known[key], base))
+        key: _convert(known[key].type, table[key], f"{where}{key}", _default(known[key], base))
         for key in table
     }
     if base is not None:
-        return replace(base, **values)
+        return schema(**({name: getattr(base, name) for name in known} | values))
     for name, field in known.items():
         required = field.default is MISSING and field.default_factory is MISSING
         if required and name not in values:

@@ -80,6 +80,16 @@ class FeedForward(nn.Module):
         return self.down(value * F.silu(gate))
 
 
+def position_waves(num_positions: int, dim: int) -> Float[Tensor, "position dim"]:
+    """Sines and cosines of rates evenly spaced up to half a cycle per position.
+
+    A rhythm of any tempo is a sum of few of them, so a modulation of channels by the tempo can pick it out.
+    """
+    rates = torch.linspace(0, math.pi, dim // 2)
+    angles = torch.outer(torch.arange(num_positions), rates)
+    return torch.cat((angles.sin(), angles.cos()), dim=-1)
+
+
 def projection(dim_in: int, dim_out: int, *, bias: bool = False) -> nn.Sequential:
     return nn.Sequential(
         nn.Linear(dim_in, dim_out, bias=bias), nn.SiLU(), nn.Linear(dim_out, dim_out, bias=bias)
@@ -160,6 +170,10 @@ class DiT(nn.Module):
                 nn.init.zeros_(module.down.bias)
         nn.init.zeros_(self.conv_in.weight)
         nn.init.zeros_(self.conv_out.weight)
+        if self.config.max_positions:
+            # scaled so that they reach the sequence with an amplitude of one half
+            waves = position_waves(self.config.max_positions, self.config.embed_dim)
+            self.positions.weight.data.copy_(0.5 * self.config.embed_dim**0.5 * waves)
 
     def prepare(
         self,

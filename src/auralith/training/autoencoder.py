@@ -23,6 +23,8 @@ class AutoencoderSettings:
     kl_weight: float = 1e-3
     stereo_weight: float = 0.5
     error_weight: float = 1.0
+    calibration_clips: int = 300
+    """Clips over which mean and spread of the finished latents are measured."""
 
 
 class AutoencoderTask:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -44,6 +44,7 @@ class LoopSettings:
             raise InvalidRequest("steps and save_every must be at least 1")
 
 
+@runtime_checkable
 class Task(Protocol):
     """What is trained: a network, and the losses of the next batch (the sum of which is minimized)."""
 

@@ -60,7 +60,7 @@ class Clip:
 
 
 def clip(seed: int, *, held_out: bool = False) -> Clip:
-    """The clip of a seed: the same samples and words every time; a held-out one shares no draw with a training one."""
+    """The clip of a seed, the same every time; a held-out one states values and uses shapes of its own."""
     rng = np.random.default_rng((seed, int(held_out)))
     sound = draw_sound(rng, held_out=held_out)
     text = caption(sound, rng, held_out=held_out)

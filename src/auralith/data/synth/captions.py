@@ -1,7 +1,7 @@
-"""Captions: a shape for what the sound is, its slots filled, some of its descriptors, and the typing habits of people.
+"""Captions: a shape for what the sound is, its slots filled, some of its descriptors, and habits of typing.
 
-A training caption and a held-out one never share a shape. Descriptors are left out often, because people do; those that
-are stated stand as adjectives where the shape has a place for them, or follow after a comma.
+A training caption and a held-out one never share a shape. Descriptors are left out often, because people do; those
+that are stated stand as adjectives where the shape has a place for them, or follow after a comma.
 """
 
 import re

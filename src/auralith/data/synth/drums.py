@@ -48,25 +48,25 @@ def _tune(rng: np.random.Generator, spread: float = 0.06) -> float:
 
 
 def kick(
-    rng: np.random.Generator, ring: float = 0.12, floor: float = 50.0, click: float = 0.25
+    rng: np.random.Generator, ring: float = 0.16, floor: float = 50.0, click: float = 0.25
 ) -> Signal:
     """Bass drum."""
-    body = drum_sweep(180 * _tune(rng), floor * _tune(rng), 0.03, ring * _tune(rng), 5 * ring)
-    body[:1000] += np.float32(click) * 0.4 * burst(rng, 1000 / SAMPLE_RATE, 0.003, 1500, 8000)
+    body = drum_sweep(180.0 * _tune(rng), floor * _tune(rng), 0.03, ring * _tune(rng), 5.0 * ring)
+    body[:1000] += np.float32(click) * 0.4 * burst(rng, 1000.0 / SAMPLE_RATE, 0.003, 1500.0, 8000.0)
     return body
 
 
 def snare(rng: np.random.Generator, ring: float = 0.11, body: float = 190.0) -> Signal:
     """Snare drum."""
-    rattle = 0.32 * burst(rng, 0.5, ring * _tune(rng), 1200, 9000)
+    rattle = 0.32 * burst(rng, 0.5, ring * _tune(rng), 1200.0, 9000.0)
     shell = modes(len(rattle), ((body * _tune(rng), 0.06, 0.8), (body * 1.7, 0.04, 0.35)))
     return rattle + shell
 
 
 def clap(rng: np.random.Generator) -> Signal:
     """Hand clap: three short bursts and a tail."""
-    tail = 0.35 * burst(rng, 0.4, 0.09 * _tune(rng), 900, 3200)
-    flams = ((0.0, burst(rng, 0.03, 0.004, 900, 3500), 0.4) for _ in range(3))
+    tail = 0.35 * burst(rng, 0.4, 0.09 * _tune(rng), 900.0, 3200.0)
+    flams = ((0.0, burst(rng, 0.03, 0.004, 900.0, 3500.0), 0.4) for _ in range(3))
     starts = (0.0, 0.011, 0.022)
     return timeline(
         len(tail),
@@ -79,30 +79,30 @@ def _cymbal(rng: np.random.Generator, seconds: float, ring: float, low: float) -
     noise = burst(rng, seconds, ring, low, None)
     turns = [phase(hz * _tune(rng, 0.01), len(noise)) for hz in (5370.0, 6420.0, 8010.0, 9120.0)]
     metal = np.sum([sine(t) for t in turns], axis=0) * decay(len(noise), ring)
-    return (0.4 * noise + 0.12 * metal).astype(np.float32)
+    return (0.25 * noise + 0.08 * metal).astype(np.float32)
 
 
 def closed_hat(rng: np.random.Generator) -> Signal:
     """Closed hi-hat."""
-    return _cymbal(rng, 0.2, 0.028 * _tune(rng), 7500)
+    return _cymbal(rng, 0.2, 0.028 * _tune(rng), 7500.0)
 
 
 def open_hat(rng: np.random.Generator) -> Signal:
     """Open hi-hat."""
-    return ramp(_cymbal(rng, 0.8, 0.17 * _tune(rng), 6500), 0.0, 0.05)
+    return ramp(_cymbal(rng, 0.8, 0.17 * _tune(rng), 6500.0), 0.0, 0.05)
 
 
 def crash(rng: np.random.Generator) -> Signal:
     """Crash cymbal."""
-    wash = 0.3 * burst(rng, 2.4, 0.5 * _tune(rng), 2500, 14000)
-    wash[: num_samples(0.2)] += 0.3 * burst(rng, 0.2, 0.03, 800, 6000)
+    wash = 0.3 * burst(rng, 2.4, 0.5 * _tune(rng), 2500.0, 14000.0)
+    wash[: num_samples(0.2)] += 0.3 * burst(rng, 0.2, 0.03, 800.0, 6000.0)
     return ramp(wash, 0.001, 0.1)
 
 
 def tom(rng: np.random.Generator, floor: float = 130.0) -> Signal:
     """Tom-tom."""
     skin = drum_sweep(floor * 1.7, floor * _tune(rng, 0.03), 0.04, 0.2 * _tune(rng), 1.0)
-    skin[: num_samples(0.1)] += 0.1 * burst(rng, 0.1, 0.01, 500, 4000)
+    skin[: num_samples(0.1)] += 0.1 * burst(rng, 0.1, 0.01, 500.0, 4000.0)
     return skin
 
 
@@ -110,7 +110,7 @@ def cowbell(rng: np.random.Generator, low: float = 560.0) -> Signal:
     """Cowbell: two square-like tones a detuned fifth apart."""
     low *= _tune(rng, 0.03)
     length = num_samples(0.8)
-    odd = [1.0, 0, 0.35, 0, 0.15, 0, 0.08]
+    odd = [1.0, 0.0, 0.35, 0.0, 0.15, 0.0, 0.08]
     pair = tone(phase(low, length), odd) + tone(phase(low * 1.48, length), odd)
     return pair * (0.6 * decay(length, 0.04) + 0.4 * decay(length, 0.16 * _tune(rng)))
 
@@ -123,7 +123,7 @@ def metronome_click(rng: np.random.Generator) -> Signal:
 
 def _rumble(rng: np.random.Generator) -> Signal:
     """Low answer between two techno kicks."""
-    return ramp(burst(rng, 0.16, 0.1, 35, 110), 0.02, 0.04)
+    return ramp(burst(rng, 0.16, 0.1, 35.0, 110.0), 0.02, 0.04)
 
 
 @dataclass(frozen=True)
@@ -142,27 +142,33 @@ _STYLES: dict[str, tuple[_Voice, ...]] = {
         _Voice(closed_hat, ("5...5...5...5...", "5..35..35..35..3"), 0.5, -0.15),
     ),
     "techno_loop": (
-        _Voice(lambda rng: np.tanh(2.5 * kick(rng, 0.13, 47, 0.5)), ("9...9...9...9...",), 0.9),
+        _Voice(lambda rng: np.tanh(2.5 * kick(rng, 0.13, 47.0, 0.5)), ("9...9...9...9...",), 0.9),
         _Voice(_rumble, (".677.677.677.677",), 0.2),
         _Voice(closed_hat, ("4396439643964396", "4496449644964496"), 0.8, 0.2),
     ),
     "hiphop_loop": (
-        _Voice(lambda rng: kick(rng, 0.2, 52, 0.3), ("9......7..9.....", "9.....7...9....."), 1.0),
-        _Voice(lambda rng: snare(rng, 0.14, 175), ("....9.......9...",), 0.9),
+        _Voice(
+            lambda rng: kick(rng, 0.2, 52.0, 0.3), ("9......7..9.....", "9.....7...9....."), 1.0
+        ),
+        _Voice(lambda rng: snare(rng, 0.14, 175.0), ("....9.......9...",), 0.9),
         _Voice(closed_hat, ("8.6.8.6.8.6.8.6.",), 0.7, 0.2),
     ),
     "dnb_loop": (
-        _Voice(lambda rng: kick(rng, 0.09, 58, 0.4), ("9.........9.....",), 0.9),
-        _Voice(lambda rng: snare(rng, 0.09, 230), ("....9..3.3..9...", "....9..3.3..9..3"), 1.0),
+        _Voice(lambda rng: kick(rng, 0.09, 58.0, 0.4), ("9.........9.....",), 0.9),
+        _Voice(lambda rng: snare(rng, 0.09, 230.0), ("....9..3.3..9...", "....9..3.3..9..3"), 1.0),
         _Voice(closed_hat, ("8.6.8.6.8.6.8.6.", "8.6.8.668.6.8.66"), 0.7, 0.2),
     ),
     "rock_loop": (
-        _Voice(lambda rng: kick(rng, 0.1, 65, 0.6), ("9.......9.......", "9.......9.9....."), 0.9),
-        _Voice(lambda rng: snare(rng, 0.16, 200), ("....9.......9...",), 1.0),
+        _Voice(
+            lambda rng: kick(rng, 0.1, 65.0, 0.6), ("9.......9.......", "9.......9.9....."), 0.9
+        ),
+        _Voice(lambda rng: snare(rng, 0.16, 200.0), ("....9.......9...",), 1.0),
         _Voice(open_hat, ("7.5.7.5.7.5.7.5.",), 0.5, 0.25),
     ),
     "trap_loop": (
-        _Voice(lambda rng: kick(rng, 0.4, 45, 0.3), ("9.....7.........", "9.........7....."), 1.0),
+        _Voice(
+            lambda rng: kick(rng, 0.4, 45.0, 0.3), ("9.....7.........", "9.........7....."), 1.0
+        ),
         _Voice(clap, ("........9.......",), 0.9),
         _Voice(closed_hat, ("8666866686668999", "8666899986668666"), 0.8, 0.2),
     ),
@@ -191,7 +197,7 @@ def render_loop(sound: Sound, rng: np.random.Generator) -> Stereo:
 
 
 def _events(sound: Sound, bar: str, step: float, rolled: bool) -> list[tuple[float, float]]:
-    """(start in seconds, gain) of every hit of a bar that repeats; a rolled hat plays its full-velocity steps twice."""
+    """(start in seconds, gain) of every hit of a bar that repeats; a rolled voice plays its loudest steps twice."""
     events = []
     for index, start in enumerate(steady(sound.seconds, step)):
         velocity = bar[index % 16]
@@ -212,7 +218,7 @@ _HITS = {
     "kick": lambda rng: kick(rng, 0.2),
     "snare": snare,
     "closed_hat": closed_hat,
-    "open_hat": lambda rng: _cymbal(rng, 1.4, 0.28, 6500),
+    "open_hat": lambda rng: _cymbal(rng, 1.4, 0.28, 6500.0),
     "crash": crash,
     "clap": clap,
 }

@@ -31,19 +31,19 @@ def _sine_tone(hz: float, length: int, rng: np.random.Generator) -> Signal:
 
 def _square_tone(hz: float, length: int, rng: np.random.Generator) -> Signal:
     k = harmonic_numbers(hz)
-    return ramp(tone(phase(hz, length), (k % 2) / k), 0.005)
+    return ramp(tone(phase(hz, length), (k % 2.0) / k), 0.005)
 
 
 def _saw_tone(hz: float, length: int, rng: np.random.Generator) -> Signal:
-    return ramp(tone(phase(hz, length), 1 / harmonic_numbers(hz)), 0.005)
+    return ramp(tone(phase(hz, length), 1.0 / harmonic_numbers(hz)), 0.005)
 
 
 def _bass(hz: float, length: int, rng: np.random.Generator) -> Signal:
     """Low-passed sawtooth with a brighter attack."""
     k = harmonic_numbers(hz, 40)
     turns = phase(hz, length)
-    body = tone(turns, k**-1.0 / (1 + (k / 3.5) ** 2))
-    bite = tone(turns, k**-0.8 / (1 + (k / 10) ** 2)) * decay(length, 0.09)
+    body = tone(turns, k**-1.0 / (1.0 + (k / 3.5) ** 2.0))
+    bite = tone(turns, k**-0.8 / (1.0 + (k / 10.0) ** 2.0)) * decay(length, 0.09)
     return ramp(body + np.float32(rng.uniform(0.4, 0.6)) * bite, 0.004)
 
 
@@ -52,18 +52,18 @@ def _pluck(hz: float, length: int, rng: np.random.Generator) -> Signal:
     k = harmonic_numbers(hz, 30)
     turns = phase(hz, length)
     body = tone(turns, [1.0, 0.4, 0.2, 0.1]) * decay(length, float(rng.uniform(0.6, 0.75)))
-    string = tone(turns, k**-1.0 * (k > 1)) * decay(length, 0.12)
+    string = tone(turns, k**-1.0 * (k > 1.0)) * decay(length, 0.12)
     return ramp(body + 0.8 * string, 0.001)
 
 
 def _pad(hz: float, length: int, rng: np.random.Generator) -> Stereo:
-    """Soft chorus: each ear hears the note and a copy that beats with it once in about 1.5 seconds."""
+    """Soft chorus: each ear hears the note with its own copy, a few cents apart."""
     k = harmonic_numbers(hz, 24)
     wave = k**-1.0 / (1 + (k / 4) ** 2)
-    beat = float(rng.uniform(0.6, 0.8))
-    left, right = (tone(phase(hz + b, length), wave) for b in (-beat, beat))
+    cents = rng.uniform(4, 7)
+    left, right = (tone(phase(hz * 2.0 ** (c / 1200.0), length), wave) for c in (-cents, cents))
     center = tone(phase(hz, length), wave)
-    return ramp(np.stack([center + 0.4 * left, center + 0.4 * right]), 0.3)
+    return ramp(np.stack([center + 0.6 * left, center + 0.6 * right]), 0.3)
 
 
 def _bell(hz: float, length: int, rng: np.random.Generator) -> Signal:
@@ -75,7 +75,7 @@ def _bell(hz: float, length: int, rng: np.random.Generator) -> Signal:
         (5.4, ring * 0.2, 0.25),
         (8.93, ring * 0.1, 0.12),
     )
-    return ramp(modes(length, [(hz * m, t, g) for m, t, g in partials if hz * m < 18000]), 0.0008)
+    return ramp(modes(length, [(hz * m, t, g) for m, t, g in partials if hz * m < 18000.0]), 0.0008)
 
 
 def _organ(hz: float, length: int, rng: np.random.Generator) -> Signal:
@@ -88,7 +88,7 @@ def _flute(hz: float, length: int, rng: np.random.Generator) -> Signal:
     """Flute-like lead: few harmonics, vibrato that sets in, breath around the pitch."""
     sway = sine(phase(float(rng.uniform(4.8, 5.4)), length)) * (1 - decay(length, 0.4))
     turns = phase(hz * (1 + 0.004 * sway.astype(np.float64)), length)
-    breath = shaped_noise(rng, length, band(hz, 4 * hz + 2000)) * drift(rng, length, 6, 0.3)
+    breath = shaped_noise(rng, length, band(hz, 4.0 * hz + 2000.0)) * drift(rng, length, 6.0, 0.3)
     voice = tone(turns, [1.0, 0.32, 0.12, 0.03]) * (1 + 0.08 * sway)
     return ramp(voice + 0.035 * breath, 0.07)
 
@@ -97,7 +97,7 @@ def _electric_piano(hz: float, length: int, rng: np.random.Generator) -> Signal:
     """Tine piano: a mellow decaying body, a short bell-like seventh harmonic, tremolo."""
     turns = phase(hz, length)
     body = tone(turns, [1.0, 0.3, 0.12, 0.04]) * decay(length, float(rng.uniform(1.0, 1.3)))
-    tine = tone(turns, [0, 0.2, 0, 0.2, 0, 0, 0.35][: len(harmonic_numbers(hz))]) * decay(
+    tine = tone(turns, [0.0, 0.2, 0.0, 0.2, 0.0, 0.0, 0.35][: len(harmonic_numbers(hz))]) * decay(
         length, 0.12
     )
     return ramp((body + tine) * (1 + 0.15 * sine(phase(5.0, length))), 0.002)

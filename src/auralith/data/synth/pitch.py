@@ -32,7 +32,7 @@ def note_hz(note: str) -> float:
 
 
 def numeric_value(token: str) -> float | None:
-    """The number that a word states ("128" -> 128.0), the Hz of a note ("F#3" -> 184.997), or None for other words."""
+    """The number that a word states ("128" -> 128.0, "F#3" -> 184.997, in Hz), or None for any other word."""
     if _NUMBER.fullmatch(token):
         return float(token)
     return note_hz(token) if _NOTE.fullmatch(token.lower()) else None

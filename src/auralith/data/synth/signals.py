@@ -14,6 +14,8 @@ SAMPLE_RATE = 44100
 
 Signal = Float32[np.ndarray, " sample"]
 Stereo = Float32[np.ndarray, "2 sample"]
+Piece = Float32[np.ndarray, " _"]
+"""A mono signal of its own length, to be placed in a longer one."""
 Response = Callable[[Float[np.ndarray, " bin"]], Float[np.ndarray, " bin"]]
 """Linear gain of a filter at each frequency in Hz."""
 
@@ -48,7 +50,7 @@ def sine(turns: Signal) -> Signal:
 
 
 def tone(turns: Signal, amplitudes: Sequence[float] | Float[np.ndarray, " harmonic"]) -> Signal:
-    """Harmonic wave: sum over k >= 1 of amplitudes[k - 1] * sin(2 pi k turns), read from a table with interpolation."""
+    """Harmonic wave: sum over k >= 1 of amplitudes[k - 1] * sin(2 pi k turns), read from an interpolated table."""
     spectrum = np.zeros(_TABLE_SIZE // 2 + 1, complex)
     spectrum[1 : len(amplitudes) + 1] = -0.5j * _TABLE_SIZE * np.asarray(amplitudes)
     table = np.fft.irfft(spectrum).astype(np.float32)
@@ -166,7 +168,7 @@ def moving_noise(
     )
     hz = frequencies(_FRAME)
     below, above = np.square(np.square(hz / high)), np.square(np.square(hz / low))
-    gain = above / ((1 + above) * (1 + below))
+    gain = np.sqrt(above / ((1 + above) * (1 + below)))
     gain *= np.sqrt(hz.size / 2) / np.linalg.norm(gain, axis=1, keepdims=True)
     spectra = rng.standard_normal((2 * pairs, 2 * hz.size), np.float32).view(np.complex64) * gain
     frames = np.fft.irfft(spectra) * _FRAME_WINDOW
@@ -195,7 +197,7 @@ def modes(length: int, partials: Iterable[tuple[float, float, float]]) -> Signal
     return out
 
 
-def timeline(length: int, events: Iterable[tuple[float, Signal, float]]) -> Signal:
+def timeline(length: int, events: Iterable[tuple[float, Piece, float]]) -> Signal:
     """Events, given as (start in seconds, signal, gain), added onto silence and cut at both ends."""
     out = np.zeros(length, np.float32)
     for start, signal, gain in events:

@@ -177,7 +177,7 @@ def draw_sound(
     *,
     held_out: bool = False,
 ) -> Sound:
-    """Random sound, its length within `seconds_range`; its tempo and pitch are reserved ones exactly if `held_out`."""
+    """Random sound, its length within `seconds_range`; tempo and pitch are reserved ones exactly if `held_out`."""
     kind = str(rng.choice(KINDS, p=_KIND_WEIGHTS))
     traits = _CATALOG[kind]
     bpm = None if traits.bpm is None else _draw_bpm(rng, traits.bpm, held_out)
@@ -199,7 +199,9 @@ _KIND_WEIGHTS = _kind_weights()
 
 def _draw_bpm(rng: np.random.Generator, usual: tuple[int, int], held_out: bool) -> float:
     low, high = usual if rng.random() < 0.5 else BPM_RANGE
-    return float(rng.choice([b for b in range(low, high + 1) if bpm_is_held_out(b) == held_out]))
+    return float(
+        rng.choice([b for b in range(low, high + 1) if bpm_is_held_out(float(b)) == held_out])
+    )
 
 
 def _draw_pitch(

@@ -1,7 +1,7 @@
 """Rendering: a family's source signal, then what the recording adds to it, as the descriptors say.
 
-In order: drive, tone, room, width, panning, level, and a short fade at the very end. A mono source gets its width as a
-delayed copy that enters the two channels with opposite signs, so that the sum of both stays the source.
+In order: drive, tone, room, width, panning, level, and a short fade at the very end. A mono source gets its width
+as a delayed copy that enters the two channels with opposite signs, so that the sum of both stays the source.
 """
 
 import numpy as np
@@ -81,7 +81,7 @@ def _reverberate(
 
 
 def _convolved(mid_side: Stereo, ring: float, wet: float, rng: np.random.Generator) -> Stereo:
-    """The mid through a decaying stereo noise with the given time constant, `wet` times as loud as the dry sound."""
+    """Adds the mid through a decaying stereo noise, `ring` its time constant, `wet` times as loud as the mid."""
     length = mid_side.shape[1]
     count = min(num_samples(5 * ring), length)
     impulse = rng.standard_normal((2, count), np.float32) * decay(count, ring)

@@ -1,8 +1,8 @@
 """The words of the captions: names of kinds, sentence shapes, and phrases for descriptors.
 
-A shape is a sentence with slots in braces. "~" marks where adjectives may stand. Every noun phrase brings its article;
-"a" turns into "an" after the slots are filled. Shapes under HELD_OUT are reserved for evaluation: they rearrange words
-that the training shapes contain. Tempo and pitch are always stated; nothing else contains a digit.
+A shape is a sentence with slots in braces. "~" marks where adjectives may stand. Every noun phrase brings its
+article; "a" turns into "an" after the slots are filled. Shapes under HELD_OUT are reserved for evaluation: they
+rearrange words that the training shapes contain. Tempo and pitch are always stated; nothing else has a digit.
 """
 
 STYLES = {
@@ -387,7 +387,7 @@ HELD_OUT = {
     ),
 }
 
-ADJECTIVES = {
+ADJECTIVES: dict[str, tuple[str, ...]] = {
     "soft": ("quiet", "soft"),
     "loud": ("loud",),
     "bright": ("bright", "crisp"),
@@ -405,7 +405,7 @@ ADJECTIVES = {
     "heavy": ("heavy", "strong"),
 }
 """Words before a noun; a descriptor that is not here ("left") can only follow."""
-OWN_ADJECTIVES = {
+OWN_ADJECTIVES: dict[tuple[str, str], tuple[str, ...]] = {
     ("fire", "light"): ("small", "gentle"),
     ("fire", "heavy"): ("big", "strong"),
     ("stream", "light"): ("small", "gentle"),
@@ -413,7 +413,7 @@ OWN_ADJECTIVES = {
     ("motorcycle", "slow"): ("slow", "idling"),
     ("motorcycle", "fast"): ("fast", "revving"),
 }
-TAILS = {
+TAILS: dict[str, tuple[str, ...]] = {
     "soft": ("quiet", "soft", "at low volume"),
     "loud": ("loud", "at high volume"),
     "bright": ("bright", "crisp and bright"),

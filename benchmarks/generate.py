@@ -1,0 +1,318 @@
+"""Generation speed and memory beside the peers: diffusers, and stable-audio-tools if its checkout is given.
+
+All candidates run in one process with the same random weights and take turns; the GEMM ceiling of the machine is
+measured in the same run. Whole clips, loading and imports are measured in fresh processes. Parts:
+
+    import  `import auralith`, and the pipeline's class against the peer's
+    step    one guided step at 216 latents (10 s) and 1024 latents (the trained window)
+    decode  128 latents (5.9 s)
+    clip    loading, then 10 s of sound in 10 steps: ours 216 latents, of which 216 are decoded; the peer's whole window
+
+With two cores and the published size the whole set takes about ten minutes; `clip` is more than half of it, needs
+11 GB of disk for the checkpoints and up to 12 GB of memory for the peer. `--scale small` tries everything in a minute.
+"""
+
+import json
+import platform
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated
+
+import candidates as peers
+import measure
+import torch
+import transformers
+import typer
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from auralith.checkpoints import Spec, convert, save_single_file
+from auralith.checkpoints.transform import without_memory
+from auralith.config import ModelConfig
+
+PARTS = ("import", "step", "decode", "clip")
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+STEP_FRAMES = (216, 1_024)
+DECODE_FRAMES = 128
+CLIP_STEPS = 10
+# seconds for one comparison; the first round counts where a second one does not fit
+BUDGET = 100.0
+TARGETS = {"step": 0.95, "decode": 0.8, "clip": 0.25, "clip memory": 0.8, "import class": 0.3}
+TOKENIZER = Path(__file__).parents[1] / "tests/golden/sao_tiny/t5"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One comparison: medians by candidate in seconds or bytes, and their ratio to the best peer."""
+
+    what: str
+    unit: str
+    values: dict[str, float]
+    dtype: str = ""
+    latents: int | None = None
+    share_of_ceiling: float | None = None
+    difference: float | None = None
+    """Largest relative difference of our result from a peer's."""
+
+    @property
+    def ratio(self) -> float:
+        return self.values["auralith"] / min(v for n, v in self.values.items() if n != "auralith")
+
+
+@dataclass(frozen=True)
+class Bench:
+    config: ModelConfig
+    checkout: Path | None
+    rounds: int
+    threads: int
+
+    def candidates(self, dtype: torch.dtype) -> list[peers.Candidate]:
+        networks = peers.random_networks(self.config, dtype)
+        found = [peers.ours(networks), peers.diffusers(networks, self.config)]
+        if self.checkout is not None:
+            found.append(peers.stable_audio_tools(networks, self.config, self.checkout))
+        return found
+
+    def networks(self, parts: tuple[str, ...], dtype: str) -> Iterator[Row]:
+        """Steps and decoding, in this process."""
+        number_format = DTYPES[dtype]
+        ceiling = measure.gemm_ceiling(number_format)
+        yield Row("GEMM ceiling, FLOP/s", "flop", {"machine": ceiling}, dtype)
+        found = self.candidates(number_format)
+        if "step" in parts:
+            for frames in STEP_FRAMES:
+                tasks = {c.name: self._step_of(c, number_format, frames) for c in found}
+                yield self._compared(
+                    "step", tasks, dtype, frames, self._step_flops(frames), ceiling
+                )
+        if "decode" in parts:
+            latents = self._noise(self.config.audio.latent_channels, DECODE_FRAMES).to(
+                number_format
+            )
+            tasks = {c.name: self._decoding(c, latents) for c in found}
+            flops = self._decode_flops(DECODE_FRAMES)
+            yield self._compared("decode", tasks, dtype, DECODE_FRAMES, flops, ceiling)
+
+    def _compared(
+        self,
+        what: str,
+        tasks: dict[str, Callable[[], Tensor]],
+        dtype: str,
+        frames: int,
+        flops: int,
+        ceiling: float,
+    ) -> Row:
+        with torch.inference_mode():
+            times, results = measure.alternate(tasks, self.rounds, BUDGET)
+        medians = {name: measure.median(spent) for name, spent in times.items()}
+        own = results.pop("auralith")
+        difference = max(measure.relative_difference(own, other) for other in results.values())
+        share = flops / medians["auralith"] / ceiling
+        return Row(what, "s", medians, dtype, frames, share, difference)
+
+    def _step_of(
+        self, candidate: peers.Candidate, dtype: torch.dtype, frames: int
+    ) -> Callable[[], Tensor]:
+        dit = self.config.dit
+        context = self._noise(peers.CONTEXT_ROWS, dit.context_dim).to(dtype)
+        global_embed = self._noise(1, dit.global_dim)[0].to(dtype)
+        x, t = self._noise(dit.latent_channels, frames).to(dtype), torch.tensor([0.5])
+        with torch.inference_mode():
+            step = candidate.request(context, global_embed, frames)
+        return lambda: step(x, t)
+
+    def _decoding(self, candidate: peers.Candidate, latents: Tensor) -> Callable[[], Tensor]:
+        return lambda: candidate.decode(latents)
+
+    def _noise(self, rows: int, columns: int) -> Tensor:
+        return torch.randn(1, rows, columns, generator=torch.Generator().manual_seed(rows))
+
+    def _step_flops(self, frames: int) -> int:
+        dit, networks = self.config.dit, without_memory(Spec.of(self.config))
+        with torch.device("meta"), torch.inference_mode():
+            context = torch.empty(1, peers.CONTEXT_ROWS, dit.context_dim)
+            prepared = networks.dit.prepare(context, torch.empty(2, dit.global_dim), frames)
+            latents, t = torch.empty(2, dit.latent_channels, frames), torch.empty(2)
+        return flops_of(lambda: networks.dit.step(latents, t, prepared))
+
+    def _decode_flops(self, frames: int) -> int:
+        networks = without_memory(Spec.of(self.config))
+        latents = torch.empty(1, self.config.audio.latent_channels, frames, device="meta")
+        return flops_of(lambda: networks.autoencoder.decode(latents))
+
+    def imports(self) -> Iterator[Row]:
+        pairs = {
+            "import auralith": ("import auralith", "import diffusers"),
+            "import class": (
+                "from auralith import Auralith",
+                "from diffusers import StableAudioPipeline",
+            ),
+        }
+        for what, statements in pairs.items():
+            tasks = dict(zip(("auralith", "diffusers"), statements, strict=True))
+            spent: dict[str, list[float]] = {name: [] for name in tasks}
+            for _ in range(self.rounds):
+                for name, statement in tasks.items():
+                    report = measure.in_fresh_process("import", statement, threads=self.threads)
+                    spent[name].append(report["seconds"])
+            yield Row(what, "s", {name: measure.median(s) for name, s in spent.items()})
+
+    def clips(self, dtypes: tuple[str, ...]) -> Iterator[Row]:
+        """Loading and a whole clip, each candidate once per dtype in a process of its own."""
+        with tempfile.TemporaryDirectory() as temporary:
+            folders = self._write_checkpoints(Path(temporary))
+            for dtype in dtypes:
+                reports = {
+                    name: measure.in_fresh_process(
+                        *(name, str(folder), "--dtype", dtype, "--steps", str(CLIP_STEPS)),
+                        threads=self.threads,
+                    )
+                    for name, folder in folders.items()
+                }
+                rows = {
+                    "load": ("s", "load_seconds"),
+                    "load memory": ("byte", "load_peak_bytes"),
+                    "clip": ("s", "clip_seconds"),
+                    "clip memory": ("byte", "clip_peak_bytes"),
+                }
+                for what, (unit, key) in rows.items():
+                    values = {name: report[key] for name, report in reports.items()}
+                    yield Row(what, unit, values, dtype)
+
+    def _write_checkpoints(self, folder: Path) -> dict[str, Path]:
+        """The same float32 model in both layouts, with a text encoder of T5-base's size."""
+        networks = peers.random_networks(self.config, torch.float32)
+        text_encoder = transformers.T5EncoderModel(
+            transformers.T5Config(
+                d_model=self.config.condition_dim, d_ff=3_072, num_layers=12, num_heads=12
+            )
+        )
+        folders = {name: folder / name for name in ("auralith", "diffusers")}
+        save_single_file(
+            folders["auralith"],
+            self.config,
+            dit=networks.dit.state_dict(),
+            numbers=networks.numbers.state_dict(),
+            autoencoder=networks.autoencoder.state_dict(),
+            text_encoder=text_encoder,
+            tokenizer=transformers.AutoTokenizer.from_pretrained(str(TOKENIZER)),
+        )
+        convert(folders["auralith"], folders["diffusers"], "diffusers")
+        return folders
+
+
+def flops_of(task: Callable[[], Tensor]) -> int:
+    """Counted on the meta device: nothing is computed."""
+    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+        task()
+    return counter.get_total_flops()
+
+
+def table_of(rows: list[Row]) -> Table:
+    names = list(dict.fromkeys(n for row in rows for n in row.values if n != "machine"))
+    headings = ("what", "dtype", "latents", *names, "ratio", "target", "of ceiling", "difference")
+    table = Table(*headings)
+    for row in rows:
+        values = [shown(row.values.get(name), row.unit) for name in names]
+        target = TARGETS.get(row.what)
+        color = "" if target is None else ("[green]" if row.ratio <= target else "[red]")
+        if "machine" in row.values:
+            values[0], ratio = f"{row.values['machine'] / 1e9:.0f} G", ""
+        else:
+            ratio = f"{color}{row.ratio:.3f}"
+        table.add_row(
+            *(row.what, row.dtype, str(row.latents or "")),
+            *values,
+            *(ratio, f"≤ {target}" if target else ""),
+            f"{row.share_of_ceiling:.0%}" if row.share_of_ceiling else "",
+            f"{row.difference:.1e}" if row.difference is not None else "",
+        )
+    return table
+
+
+def shown(value: float | None, unit: str) -> str:
+    if value is None:
+        return ""
+    return f"{value / 2**30:.2f} GiB" if unit == "byte" else f"{value:.3g} s"
+
+
+def machine(threads: int) -> dict[str, str | int]:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    cpu = names[0] if names else platform.processor()
+    return {
+        "cpu": cpu,
+        "capability": torch.backends.cpu.get_cpu_capability(),
+        "threads": threads,
+    } | {
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+    }
+
+
+def measured(
+    bench: Bench, parts: tuple[str, ...], dtypes: tuple[str, ...], console: Console
+) -> Iterator[Row]:
+    """Rows as they are measured; the fresh processes first, while this one holds no weights."""
+    sources: list[Iterator[Row]] = []
+    if "import" in parts:
+        sources.append(bench.imports())
+    if "clip" in parts:
+        sources.append(bench.clips(dtypes))
+    if {"step", "decode"} & set(parts):
+        sources += [bench.networks(parts, dtype) for dtype in dtypes]
+    clock = time.perf_counter()
+    for source in sources:
+        for row in source:
+            console.print(
+                f"{row.what} {row.dtype} {row.latents or ''}: {time.perf_counter() - clock:.0f} s"
+            )
+            clock = time.perf_counter()
+            yield row
+
+
+def main(
+    only: Annotated[str, typer.Option(help="Parts to run, separated by commas.")] = ",".join(PARTS),
+    scale: Annotated[str, typer.Option(help="full (published size) or small.")] = "full",
+    dtype: Annotated[str, typer.Option(help="Number formats, separated by commas.")] = ",".join(
+        DTYPES
+    ),
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds after the warm-up.")] = 3,
+    threads: Annotated[int, typer.Option(help="0: what torch chooses.")] = 0,
+    stable_audio_tools: Annotated[
+        Path | None, typer.Option(exists=True, help="A checkout; einops must be installed.")
+    ] = None,
+    output: Annotated[Path | None, typer.Option(help="Write the rows as JSON.")] = None,
+) -> None:
+    """Compare generation with the peers, on this machine, with random weights."""
+    parts, dtypes = tuple(only.split(",")), tuple(dtype.split(","))
+    unknown = [
+        *(set(parts) - set(PARTS)),
+        *(set(dtypes) - set(DTYPES)),
+        *({scale} - {"full", "small"}),
+    ]
+    if unknown:
+        raise typer.BadParameter(f"unknown: {', '.join(unknown)}")
+    if threads:
+        torch.set_num_threads(threads)
+    console = Console()
+    about = machine(torch.get_num_threads()) | {"scale": scale, "rounds": rounds}
+    console.print(about)
+    bench = Bench(peers.config_of(scale), stable_audio_tools, rounds, torch.get_num_threads())
+    rows = list(measured(bench, parts, dtypes, console))
+    console.print(table_of(rows))
+    if output is not None:
+        results = [
+            asdict(row) | ({"ratio": row.ratio} if "auralith" in row.values else {}) for row in rows
+        ]
+        output.write_text(json.dumps({"machine": about, "rows": results}, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,67 @@
+"""Two classes of a stable-audio-tools checkout, without installing it.
+
+Its packages import audio, training and sampling libraries that these two classes never call: empty stand-ins take
+their place. What is really used besides torch is einops (`pip install einops`).
+"""
+
+import importlib
+import sys
+from pathlib import Path
+from types import ModuleType
+
+from torch import nn
+
+from auralith.config import ModelConfig, OobleckConfig
+
+PACKAGE = "stable_audio_tools"
+UNUSED = (
+    "torchaudio",
+    "alias_free_torch",
+    f"{PACKAGE}.inference",
+    f"{PACKAGE}.inference.sampling",
+    f"{PACKAGE}.inference.utils",
+    f"{PACKAGE}.models.bottleneck",
+    f"{PACKAGE}.models.diffusion",
+    f"{PACKAGE}.models.factory",
+    f"{PACKAGE}.models.pretransforms",
+)
+
+
+class StandIn(ModuleType):
+    """A module from which any public name can be imported."""
+
+    def __getattr__(self, name: str) -> type:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return object
+
+
+def build_from_checkout(checkout: Path, config: ModelConfig) -> tuple[nn.Module, nn.Module]:
+    """The diffusion transformer and the decoder, with the weights that torch gives them."""
+    for name in UNUSED:
+        sys.modules[name] = StandIn(name)
+    for name, folder in ((PACKAGE, PACKAGE), (f"{PACKAGE}.models", f"{PACKAGE}/models")):
+        package = ModuleType(name)
+        package.__path__ = [str(checkout / folder)]
+        sys.modules[name] = package
+    dit, autoencoder = config.dit, config.autoencoder
+    assert isinstance(autoencoder, OobleckConfig)
+    transformer = importlib.import_module(f"{PACKAGE}.models.dit").DiffusionTransformer(
+        io_channels=dit.latent_channels,
+        embed_dim=dit.embed_dim,
+        depth=dit.depth,
+        num_heads=dit.num_heads,
+        cond_token_dim=dit.context_dim,
+        project_cond_tokens=dit.project_context,
+        global_cond_dim=dit.global_dim,
+    )
+    decoder = importlib.import_module(f"{PACKAGE}.models.autoencoders").OobleckDecoder(
+        out_channels=autoencoder.channels,
+        channels=autoencoder.decoder_width,
+        latent_dim=autoencoder.latent_channels,
+        c_mults=list(autoencoder.decoder_multiples),
+        strides=list(autoencoder.strides),
+        use_snake=True,
+        final_tanh=autoencoder.final_tanh,
+    )
+    return transformer, decoder

@@ -1,0 +1,38 @@
+"""Write docs/cli.md: the help of every verb, as it's printed. `make docs` runs it, a test compares."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+PAGE = Path(__file__).parents[1] / "docs" / "cli.md"
+INTRO = """# The command line
+
+What `--help` prints, for every verb (written by `make docs`).
+
+Exit codes: 0 done; 2 the input or the machine is at fault, and one line on stderr says how; 130 interrupted.
+"""
+
+
+def reference() -> str:
+    """The page."""
+    overview = _help()
+    verbs = [line.split()[0] for line in overview.split("Commands:\n")[1].splitlines()]
+    sections = [f"## auralith {verb}\n\n{_block(_help(verb))}" for verb in verbs]
+    return "\n".join([INTRO, _block(overview), *sections])
+
+
+def _block(text: str) -> str:
+    return f"```text\n{text}```\n"
+
+
+def _help(*verb: str) -> str:
+    arguments = [sys.executable, "-m", "auralith", *verb, "--help"]
+    environment = {**os.environ, "COLUMNS": "100", "PYTHONUTF8": "1"}
+    return subprocess.run(
+        arguments, env=environment, capture_output=True, text=True, encoding="utf-8", check=True
+    ).stdout
+
+
+if __name__ == "__main__":
+    PAGE.write_text(reference(), encoding="utf-8")

@@ -1,0 +1,53 @@
+"""`auralith info`: what a sound file is, and what its tags say about how it was made."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+
+def info(
+    file: Annotated[Path, typer.Argument(help="A sound file.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Show a sound file's length, levels and tags."""
+    from auralith import audio
+
+    waveform, sample_rate = audio.read(file)
+    channels, num_samples = waveform.shape
+    facts = {
+        "file": str(file),
+        "seconds": round(num_samples / sample_rate, 6),
+        "samples": num_samples,
+        "sample_rate": sample_rate,
+        "channels": channels,
+        "peak_db": _finite(audio.peak_db(waveform)),
+        "rms_db": _finite(audio.rms_db(waveform)),
+    }
+    tags = audio.read_tags(file)
+    if as_json:
+        print(json.dumps({**facts, "tags": tags}, ensure_ascii=False))
+        return
+    _print_table(facts)
+    if tags is None:
+        print("no tags of Auralith")
+    else:
+        _print_table(_flat(tags))
+
+
+def _finite(decibels: float) -> float | None:
+    """JSON has no infinity; digital silence has no level."""
+    return None if decibels == float("-inf") else round(decibels, 2) + 0.0
+
+
+def _flat(tags: dict[str, Any]) -> dict[str, Any]:
+    settings = tags.get("settings")
+    if not isinstance(settings, dict):
+        return tags
+    return {**{key: value for key, value in tags.items() if key != "settings"}, **settings}
+
+
+def _print_table(rows: dict[str, Any]) -> None:
+    for name, value in rows.items():
+        print(f"{name:<16} {'-' if value is None else value}")

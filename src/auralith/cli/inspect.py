@@ -1,0 +1,58 @@
+"""`auralith inspect`: what a checkpoint is, from its headers alone."""
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from auralith.checkpoints import Inspection
+
+
+def inspect(
+    model: Annotated[
+        str | None,
+        typer.Argument(help="Hub name, folder or checkpoint file; the embedded model if left out."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Show a checkpoint's layout, parameters, memory and config."""
+    from auralith.checkpoints import inspect_checkpoint
+    from auralith.pipeline import EMBEDDED
+
+    found = inspect_checkpoint(EMBEDDED if model is None else model)
+    if as_json:
+        print(json.dumps({**asdict(found), "total_parameters": found.total_parameters}))
+    else:
+        _print(found)
+
+
+def _print(found: "Inspection") -> None:
+    print(f"source      {found.source}")
+    print(f"layout      {found.layout}")
+    print(
+        f"file        {found.file_bytes / 1e6:,.1f} MB, {found.num_tensors} tensors, "
+        f"{', '.join(found.stored_dtypes)}"
+    )
+    print("parameters")
+    for part, count in {**found.parameters, "total": found.total_parameters}.items():
+        print(f"  {part:<24} {count:>15,}")
+    print("memory of the loaded networks, without the text encoder")
+    for dtype, size in found.memory_bytes.items():
+        print(f"  {dtype:<24} {size / 1e6:>12,.1f} MB")
+    print("config")
+    _print_config(asdict(found.spec.model or found.spec), 1)
+
+
+def _print_config(config: dict[str, Any], depth: int) -> None:
+    for name, value in config.items():
+        indent = "  " * depth
+        if isinstance(value, dict):
+            print(f"{indent}{name}")
+            _print_config(value, depth + 1)
+        elif name == "conditions":
+            print(f"{indent}{name}")
+            _print_config({condition.pop("id"): condition for condition in value}, depth + 1)
+        else:
+            print(f"{indent}{name:<{26 - 2 * depth}} {value}")

@@ -1,0 +1,85 @@
+"""The `auralith` command: its verbs, and how errors become text and exit codes.
+
+0 done; 2 the input or the machine is at fault, one line on stderr says how; 130 interrupted. Anything else that goes
+wrong is a defect and shows its traceback. Verbs import heavy libraries when they run, so `--help` answers at once.
+"""
+
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+import auralith
+from auralith.cli.convert import convert
+from auralith.cli.generate import generate
+from auralith.cli.info import info
+from auralith.cli.inspect import inspect
+from auralith.cli.train import train
+from auralith.errors import AuralithError
+
+app = typer.Typer(
+    help="Generate sound from a prompt, and look after the models that do it.",
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+for verb in (generate, info, inspect, convert, train):
+    app.command()(verb)
+
+
+def _print_version(wanted: bool | None) -> None:
+    if wanted:
+        print(auralith.__version__)
+        raise typer.Exit()
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool | None, typer.Option("--version", callback=_print_version, help="Show the version.")
+    ] = None,
+) -> None:
+    """Generate sound from a prompt, and look after the models that do it."""
+
+
+def main() -> None:
+    """The console script."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command and return its exit code."""
+    _log_to_stderr()
+    try:
+        code = app(list(arguments) or ["--help"], prog_name="auralith", standalone_mode=False)
+    except (AuralithError, typer.TyperException) as error:
+        return _fail(
+            str(error.format_message() if isinstance(error, typer.TyperException) else error)
+        )
+    except MemoryError:
+        return _fail("out of memory; make fewer or shorter sounds at once")
+    except (
+        BrokenPipeError
+    ):  # the reader of our output left; Python would complain once more at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        return _fail(f"{error.filename or 'the system'}: {error.strerror or error}")
+    except KeyboardInterrupt:
+        return 130
+    return code if isinstance(code, int) else 0
+
+
+def _fail(message: str) -> int:
+    print("auralith: error:", " ".join(message.split()), file=sys.stderr)
+    return 2
+
+
+def _log_to_stderr() -> None:
+    """Warnings of the library, one line each."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("auralith: warning: %(message)s"))
+    logging.getLogger("auralith").handlers = [handler]

@@ -1,0 +1,66 @@
+"""Where results go: names made from the prompt, numbered names, and nothing overwritten that wasn't named."""
+
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+
+DEFAULT_FORMAT = "wav"
+_SLUG_LENGTH = 40
+
+
+@dataclass(frozen=True)
+class Output:
+    """What `-o`, `--format` and `--subtype` ask for."""
+
+    path: Path | None
+    format: str | None
+    subtype: str | None
+    prompt: str
+
+    def check(self) -> None:
+        """Raise what writing would raise (format, folder, permission), before anything is generated."""
+        from auralith.audio import check_output
+        from auralith.errors import InvalidRequest
+
+        named = self._named
+        if named and self.format and named.suffix.lower() not in ("", f".{self.format}"):
+            raise InvalidRequest(f"{named} is not a .{self.format} file; change -o or --format")
+        check_output(self._with_suffix(named or self._folder / slug(self.prompt)), self.subtype)
+
+    def paths(self, seeds: list[int]) -> list[Path]:
+        """A file for each seed: as named (numbered if several), or new ones after prompt and seed."""
+        named = self._named
+        if named is None:
+            stems = [self._folder / f"{slug(self.prompt)}-{seed}" for seed in seeds]
+            return [_unused(self._with_suffix(stem)) for stem in stems]
+        whole = self._with_suffix(named)
+        if len(seeds) == 1:
+            return [whole]
+        return [whole.with_stem(f"{whole.stem}-{number + 1}") for number in range(len(seeds))]
+
+    @property
+    def _named(self) -> Path | None:
+        return None if self.path is None or self.path.is_dir() else self.path
+
+    @property
+    def _folder(self) -> Path:
+        return Path() if self.path is None else self.path
+
+    def _with_suffix(self, path: Path) -> Path:
+        if self._named is not None and path.suffix:
+            return path
+        return path.with_name(f"{path.name}.{self.format or DEFAULT_FORMAT}")
+
+
+def slug(prompt: str) -> str:
+    """A short file name from a prompt: its letters and digits, joined by hyphens."""
+    words = "".join(c if c.isalnum() else " " for c in prompt.lower()).split()
+    return "-".join(words)[:_SLUG_LENGTH].rstrip("-") or "sound"
+
+
+def _unused(path: Path) -> Path:
+    """The path, or the first of path-2, path-3 … that doesn't exist."""
+    if not path.exists():
+        return path
+    numbered = (path.with_stem(f"{path.stem}-{number}") for number in count(2))
+    return next(candidate for candidate in numbered if not candidate.exists())

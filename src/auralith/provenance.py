@@ -1,0 +1,48 @@
+"""Where a generated sound comes from: what its file's tags hold, and all it takes to make it again."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from auralith.audio import read_tags
+from auralith.errors import AudioError, InvalidRequest
+from auralith.request import GenerationRequest
+from auralith.settings import build_settings
+
+EMBEDDED_NAME = "embedded"
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """The origin of one sound. The same samples come out again where all of this is the same."""
+
+    generator: str
+    """Program and version."""
+    model: str
+    """The model's name on the Hub, or of its folder; "embedded" for the one in the package."""
+    model_hash: str
+    device: str
+    dtype: str
+    batch_index: int
+    batch_size: int
+    """Rounding depends on the shape of the batch that the sound was made in."""
+    settings: GenerationRequest
+    """The request with every default filled in."""
+
+    def to_tags(self) -> dict[str, Any]:
+        """As JSON values."""
+        return asdict(self)
+
+
+def read_provenance(path: str | Path) -> Provenance:
+    """The provenance in a sound file's tags. Raises `AudioError` if there is none or it can't be right."""
+    tags = read_tags(path)
+    if tags is None or "generator" not in tags:
+        raise AudioError(f"{path} has no tags of Auralith; give a file that it generated")
+    try:
+        provenance = build_settings(Provenance, tags)
+    except InvalidRequest as error:
+        raise AudioError(f"the tags of {path} can't be used: {error}") from error
+    if not 0 <= provenance.batch_index < provenance.batch_size:
+        raise AudioError(f"the tags of {path} can't be used: batch_index is not below batch_size")
+    return provenance

@@ -1,0 +1,257 @@
+"""The command line: what it writes, prints and refuses, on the tiny reference checkpoint."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from conftest import GOLDEN
+
+import auralith
+from auralith import audio
+from auralith.cli.main import run
+from auralith.cli.output import Output, slug
+from auralith.provenance import read_provenance
+
+MODEL = str(GOLDEN / "sao_tiny")
+QUICK = ("--model", MODEL, "--steps", "2", "--seconds", "0.3", "--window", "fit")
+
+
+@pytest.fixture(autouse=True)
+def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """The one line that a command which must fail writes to stderr."""
+    assert run(arguments) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("auralith: error: ") and captured.err.count("\n") == 1
+    return captured.err
+
+
+def samples(path: str | Path) -> np.ndarray:
+    return soundfile.read(path, dtype="float32")[0]
+
+
+def test_a_prompt_becomes_a_file_named_after_it(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["generate", "Rain, on a Tin roof!", *QUICK, "--seed", "7"]) == 0
+    captured = capsys.readouterr()
+    assert captured.out == "rain-on-a-tin-roof-7.wav\n" and "seed 7\n" in captured.err
+    assert samples("rain-on-a-tin-roof-7.wav").shape == (13_230, 2)
+    assert run(["generate", "Rain, on a Tin roof!", *QUICK, "--seed", "7"]) == 0
+    assert capsys.readouterr().out == "rain-on-a-tin-roof-7-2.wav\n"
+
+
+def test_every_setting_is_in_the_tags_and_makes_the_same_samples_again() -> None:
+    options = ("--negative", "hiss", "--start", "0.5", "--output-seconds", "0.2", "--seed", "3")
+    more = ("--cfg", "3", "--rescale", "0.4", "--sampler", "k-heun", "--sigma-max", "80")
+    command = [
+        "generate",
+        "a bell",
+        *QUICK,
+        *options,
+        *more,
+        "--sigma-min",
+        "0.1",
+        "--seconds",
+        "2",
+    ]
+    assert run([*command, "--dtype", "float32", "-o", "a.flac", "--subtype", "pcm24"]) == 0
+    settings = read_provenance("a.flac").settings
+    assert (settings.prompt, settings.negative_prompt, settings.seed) == ("a bell", "hiss", 3)
+    assert (settings.seconds_start, settings.seconds_total, settings.seconds_output) == (
+        0.5,
+        2,
+        0.2,
+    )
+    assert (settings.cfg_scale, settings.cfg_rescale, settings.sampler) == (3, 0.4, "k-heun")
+    assert (settings.sigma_min, settings.sigma_max, settings.window) == (0.1, 80, "fit")
+    again = ["generate", "--from", "a.flac", "--model", MODEL, "--subtype", "pcm24"]
+    assert run([*again, "-o", "b.flac"]) == 0
+    assert np.array_equal(samples("a.flac"), samples("b.flac"))
+    assert read_provenance("b.flac") == read_provenance("a.flac")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_one_of_a_batch_is_made_again_bit_for_bit(dtype: str) -> None:
+    command = ["generate", "a drum", *QUICK, "--n", "3", "--seed", "5", "--dtype", dtype]
+    assert run([*command, "-o", "a.wav", "--subtype", "float"]) == 0
+    for number in (1, 3):
+        source = f"a-{number}.wav"
+        assert read_provenance(source).settings.seed == 4 + number
+        again = ["generate", "--from", source, "--model", MODEL, "--subtype", "float"]
+        assert run([*again, "-o", "b.wav"]) == 0
+        assert np.array_equal(samples(source), samples("b.wav"))
+
+
+def test_options_beside_from_change_only_what_they_name(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["generate", "a drum", *QUICK, "--seed", "5", "-o", "a.wav"]) == 0
+    changed = ["generate", "--from", "a.wav", "--model", MODEL, "--seed", "6", "-o", "b.wav"]
+    assert run(changed) == 0
+    old, new = read_provenance("a.wav").settings, read_provenance("b.wav").settings
+    assert (new.seed, new.prompt, new.steps) == (6, old.prompt, old.steps)
+    assert not np.array_equal(samples("a.wav"), samples("b.wav"))
+    other = ["--model", str(GOLDEN / "sao_small_tiny"), "--sampler", "euler", "-o", "c.wav"]
+    capsys.readouterr()
+    assert run(["generate", "--from", "a.wav", *other, "--sigma-min", "0", "--sigma-max", "1"]) == 0
+    assert "made by another model than the original" in capsys.readouterr().err
+
+
+def test_a_picture_and_every_format(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["generate", "a drum", *QUICK, "--seed", "1", "-o", "a.ogg", "--png"]) == 0
+    assert capsys.readouterr().out == "a.png\na.ogg\n"
+    assert Path("a.png").read_bytes().startswith(b"\x89PNG")
+    Path("folder").mkdir()
+    assert (
+        run(["generate", "a drum", *QUICK, "--seed", "1", "-o", "folder", "--format", "mp3"]) == 0
+    )
+    assert Path("folder/a-drum-1.mp3").is_file()
+    assert read_provenance("folder/a-drum-1.mp3").settings.prompt == "a drum"
+
+
+def test_the_model_is_named_without_its_folder() -> None:
+    """Files are shared; where their maker keeps models is nobody's business."""
+    assert run(["generate", "a drum", *QUICK, "-o", "a.wav"]) == 0
+    assert read_provenance("a.wav").model == "sao_tiny"
+    assert str(GOLDEN).encode() not in Path("a.wav").read_bytes()
+
+
+def test_peaks_are_at_full_scale_and_short_clips_have_every_sample() -> None:
+    assert run(["generate", "x", *QUICK, "-o", "a.wav", "--subtype", "float", "--seed", "2"]) == 0
+    assert np.abs(samples("a.wav")).max() == pytest.approx(1.0, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("",), "prompt is empty"),
+        ((), "give a prompt or --from"),
+        (("x", "--steps", "0"), "steps is 0"),
+        (("x", "--steps", "many"), "--steps"),
+        (("x", "--seconds", "-1"), "seconds_total is -1 s"),
+        (("x", "--seconds", "1e9"), "at most"),
+        (("x", "--cfg", "nan"), "cfg_scale is nan"),
+        (("x", "--sampler", "dpmpp-3m-sed"), "dpmpp-3m-sde"),
+        (("x", "--window", "huge"), "full, fit"),
+        (("x", "--device", "abacus"), "device 'abacus'"),
+        (("x", "--n", "0"), "--n"),
+        (("x", "--wat"), "No such option"),
+        (("x", "-o", "no/such/folder/a.wav"), "can't be written"),
+        (("x", "-o", "a.xyz"), "no known suffix"),
+        (("x", "-o", "a.wav", "--format", "mp3"), "is not a .mp3 file"),
+        (("x", "--format", "mp3", "--subtype", "float"), "MP3 files can't be float"),
+        (("x", "--model", "no-such-folder/model.safetensors"), "there is no file or folder"),
+        (("--from", "nothing.wav"), "is not a file"),
+    ],
+)
+def test_bad_input_is_one_line_and_leaves_nothing(
+    capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], message: str
+) -> None:
+    model = () if "--model" in arguments else ("--model", MODEL)
+    assert message in refused(capsys, "generate", *arguments, *model)
+    assert not list(Path().iterdir())
+
+
+def test_a_place_is_checked_before_the_model_is_loaded(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load(*arguments: object, **options: object) -> None:
+        raise AssertionError("loaded a model for nothing")
+
+    monkeypatch.setattr("auralith.pipeline.load", load)
+    assert "can't be written" in refused(capsys, "generate", "x", "-o", "no/such/folder/a.wav")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"settings": None}, "'settings' must be a section"),
+        ({"batch_size": 0}, "batch_index"),
+        ({"batch_size": "many"}, "'batch_size' must be int"),
+        ({"model_hash": 3}, "'model_hash' must be str"),
+        ({"extra": 3}, "unknown setting 'extra'"),
+        ({"model": "no-such-model"}, "give it with --model"),
+    ],
+)
+def test_tags_that_were_tampered_with_are_refused(
+    capsys: pytest.CaptureFixture[str], change: dict[str, object], message: str
+) -> None:
+    assert run(["generate", "a drum", *QUICK, "-o", "a.wav"]) == 0
+    capsys.readouterr()
+    tags = read_provenance("a.wav").to_tags() | change
+    audio.write("b.wav", torch.zeros(2, 9), 44_100, tags=tags)
+    assert message in refused(capsys, "generate", "--from", "b.wav")
+
+
+def test_a_file_without_tags_cannot_be_made_again(capsys: pytest.CaptureFixture[str]) -> None:
+    audio.write("a.wav", torch.zeros(2, 9), 44_100)
+    assert "has no tags of Auralith" in refused(capsys, "generate", "--from", "a.wav")
+
+
+def test_info_shows_the_file_and_its_tags(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["generate", "ein Glöckchen 🔔", *QUICK, "--seed", "9", "-o", "a.mp3"]) == 0
+    capsys.readouterr()
+    assert run(["info", "a.mp3"]) == 0
+    lines = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    assert lines["prompt"] == "ein Glöckchen 🔔" and lines["seed"] == "9"
+    assert lines["samples"] == "13230" and lines["model"] == "sao_tiny"
+    assert run(["info", "a.mp3", "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["tags"]["settings"]["prompt"] == "ein Glöckchen 🔔"
+    audio.write("silence.wav", torch.zeros(2, 9), 44_100)
+    assert run(["info", "silence.wav", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["peak_db"] is None
+    assert "is not a file" in refused(capsys, "info", "nothing.wav")
+
+
+def test_inspect_and_convert(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["inspect", MODEL]) == 0
+    assert "905,966" in capsys.readouterr().out
+    assert run(["convert", MODEL, "out", "--to", "diffusers"]) == 0
+    assert capsys.readouterr().out == "out\n" and Path("out/model_index.json").is_file()
+    assert run(["inspect", "out", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["total_parameters"] == 905_966
+    assert "exists already" in refused(capsys, "convert", MODEL, "out")
+    assert "--to" in refused(capsys, "convert", MODEL, "other", "--to", "onnx")
+    assert "there is no" in refused(capsys, "inspect", "no-such-folder/model.ckpt")
+
+
+def test_errors_of_the_system_and_interrupts_have_their_codes(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for error, code in (
+        (PermissionError(13, "Permission denied", "somewhere"), 2),
+        (MemoryError(), 2),
+        (KeyboardInterrupt(), 130),
+    ):
+
+        def fail(*arguments: object, error: BaseException = error, **options: object) -> None:
+            raise error
+
+        monkeypatch.setattr("auralith.checkpoints.convert", fail)
+        assert run(["convert", MODEL, "out"]) == code
+        assert "Traceback" not in capsys.readouterr().err
+
+
+def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--version"]) == 0 and capsys.readouterr().out == f"{auralith.__version__}\n"
+    assert run([]) == 0 and "generate" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("prompt", "expected"),
+    [
+        ("A drum loop, 120 BPM!", "a-drum-loop-120-bpm"),
+        ("../../etc/passwd; $(rm -rf x)", "etc-passwd-rm-rf-x"),
+        ("🎧🎧", "sound"),
+        ("雨 の音", "雨-の音"),
+        ("x" * 300, "x" * 40),
+    ],
+)
+def test_file_names_from_prompts_are_harmless(prompt: str, expected: str) -> None:
+    assert slug(prompt) == expected
+    assert Output(None, None, None, prompt).paths([3]) == [Path(f"{expected}-3.wav")]

@@ -1,0 +1,109 @@
+"""The documentation tells the truth: its blocks run, its commands and files exist, its reference is what is printed."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGES = ("README.md", "docs/guide.md")
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def blocks(language: str) -> list[tuple[str, str]]:
+    """The fenced blocks of a language and where they stand. `text` and `sh` blocks are shown, not run."""
+    found = []
+    for page in PAGES:
+        text = (ROOT / page).read_text(encoding="utf-8")
+        for match in BLOCK.finditer(text):
+            if match[1] == language:
+                line = text[: match.start()].count("\n") + 2
+                found.append((f"{page}:{line}", match[2]))
+    return found
+
+
+@pytest.fixture
+def shell_path(tmp_path: Path) -> str:
+    """A PATH on which `auralith` is the one under test, installed or not."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    command = folder / "auralith"
+    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m auralith "$@"\n')
+    command.chmod(0o755)
+    return f"{folder}{os.pathsep}{os.environ['PATH']}"
+
+
+@pytest.mark.parametrize(("place", "code"), blocks("python"), ids=[p for p, _ in blocks("python")])
+def test_python_blocks_run(place: str, code: str, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "error::DeprecationWarning:__main__", "-c", code],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, f"{place}\n{done.stderr}"
+
+
+@pytest.mark.parametrize(("place", "code"), blocks("bash"), ids=[p for p, _ in blocks("bash")])
+def test_shell_blocks_run(place: str, code: str, tmp_path: Path, shell_path: str) -> None:
+    """Lines that begin with `make` are looked up in the Makefile instead: they would install everything again."""
+    lines = code.splitlines()
+    targets = {line.split()[1] for line in lines if line.startswith("make ")}
+    assert targets <= make_targets(), place
+    script = "\n".join(line for line in lines if not line.startswith("make "))
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", script],
+        cwd=tmp_path,
+        env={**os.environ, "PATH": shell_path},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, f"{place}\n{done.stderr}"
+
+
+def make_targets() -> set[str]:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    return set(re.findall(r"^([a-z][a-z-]*):", makefile, re.MULTILINE))
+
+
+def test_the_command_reference_is_what_help_prints() -> None:
+    sys.path.insert(0, str(ROOT / "scripts"))
+    try:
+        from cli_reference import reference
+    finally:
+        sys.path.pop(0)
+    page = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+    assert page == reference(), "run `make docs`"
+
+
+@pytest.mark.parametrize(
+    "page",
+    sorted(str(p.relative_to(ROOT)) for p in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]),
+)
+def test_links_lead_somewhere(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)", text):
+        assert ((ROOT / page).parent / target).exists(), f"{page}: {target}"
+
+
+def test_the_tree_of_the_readme_exists() -> None:
+    tree = (ROOT / "README.md").read_text(encoding="utf-8").split("src/auralith/\n", 1)[1]
+    tree = tree.split("```", 1)[0]
+    package = ROOT / "src" / "auralith"
+    for name in re.findall(r"^  (\S+)", tree, re.MULTILINE):
+        assert (package / name).exists() or (package / f"{name}.py").exists(), name
+    for name in re.findall(r"^(\w\S*)", tree, re.MULTILINE):
+        assert (ROOT / name).exists(), name
+
+
+def test_every_module_is_placed_in_the_architecture() -> None:
+    text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    layers = set(re.findall(r"\w+", text.split("## Imports go one way", 1)[1].split("```")[1]))
+    package = ROOT / "src" / "auralith"
+    modules = {p.stem for p in package.glob("*.py")} | {
+        p.parent.name for p in package.glob("*/__init__.py")
+    }
+    assert modules - {"__init__", "auralith"} <= layers

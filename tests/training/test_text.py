@@ -1,0 +1,57 @@
+"""The tokenizer and the fixed embeddings of numbers and notes."""
+
+import pytest
+import torch
+from transformers import PreTrainedTokenizerFast
+
+from auralith.training.text import (
+    TextNetwork,
+    TextSettings,
+    TextTask,
+    build_tokenizer,
+    numeric_features,
+)
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> PreTrainedTokenizerFast:
+    return build_tokenizer(["house drum loop at 128 bpm", "a bell playing F#3"], 32)
+
+
+def test_words_numbers_and_notes_are_one_token_each(tokenizer: PreTrainedTokenizerFast) -> None:
+    assert tokenizer.tokenize("Drum loop, 97 BPM; F#3 440") == [
+        *("drum", "loop", ",", "97", "bpm", ";", "f#3", "440")
+    ]
+
+
+def test_unknown_words_fall_into_pieces_not_away(tokenizer: PreTrainedTokenizerFast) -> None:
+    pieces = tokenizer.tokenize("dubstep")
+    assert len(pieces) > 1 and "<unk>" not in pieces
+
+
+def test_sequences_end_and_pad_as_t5_does(tokenizer: PreTrainedTokenizerFast) -> None:
+    ids = tokenizer("drum", padding="max_length", max_length=4)["input_ids"]
+    assert ids[1:] == [1, 0, 0]
+
+
+def test_a_note_is_its_frequency() -> None:
+    assert torch.allclose(numeric_features(440.0), numeric_features(440.0))
+    near = (numeric_features(440.0) - numeric_features(445.0)).abs().max()
+    far = (numeric_features(440.0) - numeric_features(523.25)).abs().max()
+    assert near < far
+
+
+def test_numeric_embeddings_stay_fixed_while_words_learn(tokenizer: PreTrainedTokenizerFast) -> None:
+    settings = TextSettings(d_model=48, d_ff=32, layers=1, heads=2, batch_size=32)
+    with torch.random.fork_rng():
+        network = TextNetwork(settings, tokenizer)
+    task = TextTask(network, tokenizer, settings)
+    losses = task.losses(0, torch.Generator().manual_seed(1))
+    assert set(losses) == {"kind", "descriptors", "tempo", "pitch"}
+    torch.stack(list(losses.values())).sum().backward()
+    gradient = network.encoder.get_input_embeddings().weight.grad
+    assert gradient is not None
+    vocabulary = tokenizer.get_vocab()
+    assert gradient[vocabulary["128"]].abs().max() == 0
+    assert gradient[vocabulary["f#3"]].abs().max() == 0
+    assert gradient[vocabulary["a"]].abs().max() > 0
