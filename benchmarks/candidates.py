@@ -17,6 +17,7 @@ from peer_checkout import build_from_checkout
 from torch import Tensor, nn
 
 from auralith.checkpoints import Spec
+from auralith.checkpoints.reading import Weights
 from auralith.checkpoints.transform import (
     Networks,
     to_diffusers,
@@ -102,18 +103,20 @@ def diffusers(networks: Networks, config: ModelConfig) -> Candidate:
         )
     spec = Spec.of(config)
     weights = to_diffusers(to_single_file(weights_of(networks.state_dict()), spec), spec)
-    for component, module in (("transformer.", transformer), ("vae.", vae)):
-        assign(
-            module, {n: t.read() for n, t in weights.items() if n.startswith(component)}, component
-        )
+    dtype = next(networks.parameters()).dtype
+    assign(transformer, weights, "transformer.", dtype)
+    assign(vae, weights, "vae.", dtype)
     return diffusers_candidate(transformer, vae)
 
 
-def assign(module: nn.Module, state: dict[str, Tensor], prefix: str) -> None:
-    """Take the tensors themselves, in the dtype of the rest."""
-    dtype = next(iter(state.values())).dtype
-    renamed = {name.removeprefix(prefix): tensor.to(dtype) for name, tensor in state.items()}
-    module.load_state_dict(renamed, strict=True, assign=True)
+def assign(module: nn.Module, weights: Weights, prefix: str, dtype: torch.dtype) -> None:
+    """Give a module the tensors below `prefix`: the very tensors, where they have the dtype already."""
+    state = {
+        name.removeprefix(prefix): tensor.read().to(dtype)
+        for name, tensor in weights.items()
+        if name.startswith(prefix)
+    }
+    module.load_state_dict(state, strict=True, assign=True)
     module.eval().requires_grad_(False)
 
 
@@ -150,8 +153,9 @@ def stable_audio_tools(networks: Networks, config: ModelConfig, checkout: Path) 
         dit, decoder = build_from_checkout(checkout, config)
     spec = Spec.of(config)
     weights = to_single_file(weights_of(networks.state_dict()), spec)
-    for prefix, module in (("model.model.", dit), ("pretransform.model.decoder.", decoder)):
-        assign(module, {n: t.read() for n, t in weights.items() if n.startswith(prefix)}, prefix)
+    dtype = next(networks.parameters()).dtype
+    assign(dit, weights, "model.model.", dtype)
+    assign(decoder, weights, "pretransform.model.decoder.", dtype)
 
     def request(context: Tensor, global_embed: Tensor, frames: int) -> Step:
         def step(x: Tensor, t: Tensor) -> Tensor:

@@ -33,9 +33,13 @@ def numbers_of(conditioner: Conditioner, entries: list[list[float]]) -> dict[str
 
 
 @torch.inference_mode()
-def test_equals_the_reference(tiny_name: str, checkpoint: Checkpoint, golden: dict[str, Tensor]) -> None:
+def test_equals_the_reference(
+    tiny_name: str, checkpoint: Checkpoint, golden: dict[str, Tensor]
+) -> None:
     """The reference ran its text encoder in float16, hence the tolerance of the context."""
-    entries = next(iter(json.loads((GOLDEN / tiny_name / "cases.json").read_text()).values()))["prompts"]
+    entries = next(iter(json.loads((GOLDEN / tiny_name / "cases.json").read_text()).values()))[
+        "prompts"
+    ]
     conditioner = conditioner_of(checkpoint)
     made = conditioner([entry[0] for entry in entries], numbers_of(conditioner, entries))
     assert relative_error(made.context, golden["cond.context"]) <= 1e-2

@@ -142,7 +142,9 @@ def test_the_loop_can_be_watched_and_left(model: Auralith) -> None:
     steps.close()
 
 
-def test_guidance_off_evaluates_the_network_once(model: Auralith, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_guidance_off_evaluates_the_network_once(
+    model: Auralith, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rows: list[int] = []
     original = model.dit.step
 
@@ -177,7 +179,9 @@ def test_nan_weights_are_an_error_that_names_the_step() -> None:
 def test_latents_without_signal_give_a_warning_not_a_failure(
     model: Auralith, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(model, "decode", lambda latents: torch.zeros(1, 2, latents.shape[-1] * 2048))
+    monkeypatch.setattr(
+        model, "decode", lambda latents: torch.zeros(1, 2, latents.shape[-1] * 2048)
+    )
     assert "silent" in model.generate(request()).warnings[0]
 
 
@@ -190,11 +194,9 @@ def test_latents_without_signal_give_a_warning_not_a_failure(
         ({"sigma_min": 600.0}, "sigma_min"),
     ],
 )
-def test_what_the_model_cannot_do(
-    model: Auralith, change: Mapping[str, object], message: str
-) -> None:
+def test_what_the_model_cannot_do(model: Auralith, change: dict[str, object], message: str) -> None:
     with pytest.raises(InvalidRequest, match=message):
-        model.generate(request(**change))
+        model.generate(request("rain", **change))
 
 
 def test_small_knows_no_start() -> None:

@@ -6,7 +6,7 @@ in more than prompt, seconds and seed are run one group after another: an item's
 """
 
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
@@ -95,7 +95,7 @@ class Auralith:
             sounds.update(zip(indices, self._generate_group(group, on_step), strict=True))
         return [sounds[index] for index in range(len(resolved))]
 
-    def denoising_steps(self, requests: Sequence[GenerationRequest]) -> Iterator[Step]:
+    def denoising_steps(self, requests: Sequence[GenerationRequest]) -> Generator[Step]:
         """Every step of a batch whose requests may differ in prompts, seconds and seed only.
 
         Raises:
@@ -104,7 +104,9 @@ class Auralith:
         """
         resolved = [self.resolve(request) for request in requests]
         if len({self._shared(request) for request in resolved}) != 1:
-            raise InvalidRequest("requests of one batch may differ in prompt, seconds and seed only")
+            raise InvalidRequest(
+                "requests of one batch may differ in prompt, seconds and seed only"
+            )
         return self._denoise(resolved)
 
     def resolve(self, request: GenerationRequest) -> GenerationRequest:
@@ -207,7 +209,7 @@ class Auralith:
         return Audio(waveform.contiguous(), self.config.audio.sample_rate, provenance, warnings)
 
     @torch.inference_mode()
-    def _denoise(self, group: list[GenerationRequest]) -> Iterator[Step]:
+    def _denoise(self, group: list[GenerationRequest]) -> Generator[Step]:
         first = group[0]
         num_frames = self._num_frames(first)
         self._require_memory(len(group), num_frames)
@@ -246,9 +248,7 @@ class Auralith:
                 global_embed = torch.cat((global_embed, negative.global_embed))
             else:
                 global_embed = torch.cat((global_embed, self.conditioner.null(numbers)))
-        prepared = self.dit.prepare(
-            context.to(self.dtype), global_embed.to(self.dtype), num_frames
-        )
+        prepared = self.dit.prepare(context.to(self.dtype), global_embed.to(self.dtype), num_frames)
         conditioned = prepared.first_rows(len(group))
 
         def network(z: Tensor, t: Tensor, prepared: Prepared = conditioned) -> Tensor:

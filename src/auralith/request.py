@@ -111,11 +111,9 @@ class GenerationRequest:
             )
 
     def _check_order(self) -> None:
-        if self.sigma_min is not None and self.sigma_max is not None:
-            if self.sigma_min >= self.sigma_max:
-                raise InvalidRequest(
-                    f"sigma_min is {self.sigma_min:g}; it must be below sigma_max, {self.sigma_max:g}"
-                )
+        low, high = self.sigma_min, self.sigma_max
+        if low is not None and high is not None and low >= high:
+            raise InvalidRequest(f"sigma_min is {low:g}; it must be below sigma_max, {high:g}")
         if self.seconds_total is not None and self.seconds_start >= self.seconds_total:
             raise InvalidRequest(
                 f"seconds_start is {self.seconds_start:g} s; "

@@ -279,7 +279,7 @@ def test_autoencoder_training_checkpoint(tmp_path: Path) -> None:
 
 
 def test_small_has_no_diffusers_form(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="rf_denoiser.* has no diffusers form"):
+    with pytest.raises(CheckpointError, match=r"rf_denoiser.* has no diffusers form"):
         convert(GOLDEN / "sao_small_tiny", tmp_path / "x", "diffusers")
     assert list(tmp_path.iterdir()) == []
 

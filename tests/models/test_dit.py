@@ -31,7 +31,10 @@ def random_dit(**changes: object) -> DiT:
 @pytest.fixture
 def inputs() -> tuple[Tensor, Tensor, Tensor, Tensor]:
     generator = torch.Generator().manual_seed(2)
-    latents, context = torch.randn(3, 4, 9, generator=generator), torch.randn(3, 5, 32, generator=generator)
+    latents, context = (
+        torch.randn(3, 4, 9, generator=generator),
+        torch.randn(3, 5, 32, generator=generator),
+    )
     return latents, torch.tensor([0.1, 0.5, 0.9]), context, torch.randn(3, 16, generator=generator)
 
 
@@ -51,7 +54,11 @@ def test_equals_the_reference(checkpoint: Checkpoint, golden: dict[str, Tensor])
 @torch.inference_mode()
 @pytest.mark.parametrize(
     ("name", "scale", "rescale", "negative"),
-    [("cfg7", 7.0, 0.0, False), ("cfg4_negative", 4.0, 0.0, True), ("cfg7_rescale0.7", 7.0, 0.7, False)],
+    [
+        ("cfg7", 7.0, 0.0, False),
+        ("cfg4_negative", 4.0, 0.0, True),
+        ("cfg7_rescale0.7", 7.0, 0.7, False),
+    ],
 )
 def test_guidance_equals_the_reference(
     checkpoint: Checkpoint,
@@ -67,7 +74,8 @@ def test_guidance_equals_the_reference(
         context = torch.cat((context, golden["cond.negative_context"]))
     prepared = checkpoint.dit.prepare(context, global_embed.repeat(2, 1), x.shape[-1])
     out = checkpoint.dit.step(x.repeat(2, 1, 1), t.repeat(2), prepared)
-    guided = guide(*out.chunk(2), scale, rescale)
+    v_cond, v_uncond = out.chunk(2)
+    guided = guide(v_cond, v_uncond, scale, rescale)
     assert relative_error(guided, golden[f"dit.out_{name}"]) <= 1e-5
 
 
@@ -84,7 +92,9 @@ def test_skipping_cross_attention_equals_an_all_zero_context(
 
 @torch.inference_mode()
 @pytest.mark.parametrize("kind", ["prepend", "adaln"])
-def test_rows_do_not_depend_on_their_batch(kind: str, inputs: tuple[Tensor, ...]) -> None:
+def test_rows_do_not_depend_on_their_batch(
+    kind: str, inputs: tuple[Tensor, Tensor, Tensor, Tensor]
+) -> None:
     dit = random_dit(global_conditioning=kind, max_positions=16)
     latents, t, context, global_embed = inputs
     together = dit(latents, t, context, global_embed)
@@ -93,7 +103,9 @@ def test_rows_do_not_depend_on_their_batch(kind: str, inputs: tuple[Tensor, ...]
 
 
 @torch.inference_mode()
-def test_prepared_once_equals_prepared_at_every_step(inputs: tuple[Tensor, ...]) -> None:
+def test_prepared_once_equals_prepared_at_every_step(
+    inputs: tuple[Tensor, Tensor, Tensor, Tensor],
+) -> None:
     dit = random_dit()
     latents, t, context, global_embed = inputs
     prepared = dit.prepare(context, global_embed, latents.shape[-1])
@@ -102,7 +114,9 @@ def test_prepared_once_equals_prepared_at_every_step(inputs: tuple[Tensor, ...])
         assert relative_error(dit.step(latents, time, prepared), expected) <= 1e-6
 
 
-def test_training_attention_equals_inference_attention(inputs: tuple[Tensor, ...]) -> None:
+def test_training_attention_equals_inference_attention(
+    inputs: tuple[Tensor, Tensor, Tensor, Tensor],
+) -> None:
     dit = random_dit(qk_norm="ln", project_context=True)
     latents, t, context, global_embed = inputs
     trained = dit(latents, t, context, global_embed)

@@ -33,7 +33,9 @@ class Regression:
         return {"error": error * (float("nan") if step == self.broken_at else 1.0)}
 
 
-SETTINGS = LoopSettings(steps=40, learning_rate=0.02, muon_learning_rate=0.02, warmup_steps=5, save_every=10)
+SETTINGS = LoopSettings(
+    steps=40, learning_rate=0.02, muon_learning_rate=0.02, warmup_steps=5, save_every=10
+)
 
 
 def weights(run: Run) -> list[Tensor]:

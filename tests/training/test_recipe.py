@@ -19,7 +19,9 @@ from auralith.training.text import TextSettings
 
 LOOP = LoopSettings(steps=2, save_every=1, warmup_steps=1)
 MINIATURE = Recipe(
-    text=TextSettings(d_model=64, d_ff=32, layers=1, heads=2, vocabulary_captions=50, batch_size=16),
+    text=TextSettings(
+        d_model=64, d_ff=32, layers=1, heads=2, vocabulary_captions=50, batch_size=16
+    ),
     text_loop=LOOP,
     spectral=SpectralConfig(fine_width=8, coarse_width=16, fine_blocks=1, coarse_blocks=1),
     autoencoder=AutoencoderSettings(batch_size=1, crop_frames=6, calibration_clips=4),

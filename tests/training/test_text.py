@@ -41,7 +41,9 @@ def test_a_note_is_its_frequency() -> None:
     assert near < far
 
 
-def test_numeric_embeddings_stay_fixed_while_words_learn(tokenizer: PreTrainedTokenizerFast) -> None:
+def test_numeric_embeddings_stay_fixed_while_words_learn(
+    tokenizer: PreTrainedTokenizerFast,
+) -> None:
     settings = TextSettings(d_model=48, d_ff=32, layers=1, heads=2, batch_size=32)
     with torch.random.fork_rng():
         network = TextNetwork(settings, tokenizer)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from auralith.training.recipe import Recipe
 
 
-class Stage(str, Enum):  # noqa: UP042 - typer shows the values of such an enum
+class Stage(Enum):
     """What `auralith train` can run."""
 
     text = "text"
@@ -47,7 +47,9 @@ def train(
     for name in [s for s in Stage if s is not Stage.all] if stage is Stage.all else [stage]:
         if name is Stage.encode:
             clips = settings.corpus.clips
-            _show(((done, clips, "") for done in encode_corpus(settings, output, part, parts)), name)
+            _show(
+                ((done, clips, "") for done in encode_corpus(settings, output, part, parts)), name
+            )
         elif name is Stage.export:
             print(export(settings, output))
         else:
@@ -70,7 +72,13 @@ def _training_lines(steps: Iterator["Progress"]) -> Iterator[tuple[int, int, str
 def _show(steps: Iterator[tuple[int, int, str]], stage: Stage) -> None:
     """A progress bar on stderr; where that is no terminal, a line every so often."""
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
 
     console = Console(stderr=True)
     columns = (

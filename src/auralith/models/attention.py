@@ -117,11 +117,11 @@ class CrossAttention(nn.Module):
 
     def memory(self, context: Float[Tensor, "batch token context_dim"]) -> KeyValue:
         """Keys and values of the context, heads repeated so that query head i meets key head ⌊i·kv/heads⌋."""
-        key, value = (split_heads(part, self.num_kv_heads) for part in self.kv(context).chunk(2, -1))
-        repeats = self.num_heads // self.num_kv_heads
         key, value = (
-            part.repeat_interleave(repeats, dim=1) for part in (self.k_norm(key), value)
+            split_heads(part, self.num_kv_heads) for part in self.kv(context).chunk(2, -1)
         )
+        repeats = self.num_heads // self.num_kv_heads
+        key, value = (part.repeat_interleave(repeats, dim=1) for part in (self.k_norm(key), value))
         return KeyValue(key, value)
 
     def forward(

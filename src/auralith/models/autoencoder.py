@@ -57,7 +57,9 @@ class Snake(nn.Module):
         self.log_alpha = nn.Parameter(torch.zeros(channels))
         self.log_beta = nn.Parameter(torch.zeros(channels))
 
-    def forward(self, x: Float[Tensor, "batch channel time"]) -> Float[Tensor, "batch channel time"]:
+    def forward(
+        self, x: Float[Tensor, "batch channel time"]
+    ) -> Float[Tensor, "batch channel time"]:
         # exp in float32: in half precision the reciprocal loses most of its digits
         alpha = self.log_alpha.float().exp().to(x.dtype)[:, None]
         inverse_beta = (1 / (self.log_beta.float().exp() + 1e-9)).to(x.dtype)[:, None]
@@ -74,7 +76,9 @@ class ResidualUnit(nn.Module):
         self.snake2 = Snake(channels)
         self.conv2 = nn.Conv1d(channels, channels, 1)
 
-    def forward(self, x: Float[Tensor, "batch channel time"]) -> Float[Tensor, "batch channel time"]:
+    def forward(
+        self, x: Float[Tensor, "batch channel time"]
+    ) -> Float[Tensor, "batch channel time"]:
         return x + self.conv2(self.snake2(self.conv1(self.snake1(x))))
 
 
@@ -119,7 +123,8 @@ class OobleckEncoder(nn.Module):
         widths = [config.encoder_width * m for m in (1, *config.encoder_multiples)]
         self.conv_in = nn.Conv1d(config.channels, widths[0], 7, padding=3)
         self.blocks = nn.ModuleList(
-            EncoderBlock(widths[i], widths[i + 1], stride) for i, stride in enumerate(config.strides)
+            EncoderBlock(widths[i], widths[i + 1], stride)
+            for i, stride in enumerate(config.strides)
         )
         self.snake = Snake(widths[-1])
         self.conv_out = nn.Conv1d(widths[-1], 2 * config.latent_channels, 3, padding=1)

@@ -185,8 +185,8 @@ class DiT(nn.Module):
         positions = num_frames + (self.config.global_conditioning == "prepend")
         memories = ()
         if context is not None:
-            context = self.context_embed(context)
-            memories = tuple(block.cross_attention.memory(context) for block in self._blocks())
+            projected = self.context_embed(context)
+            memories = tuple(block.cross_attention.memory(projected) for block in self._blocks())
         rotary = rotary_table(positions, self.config.head_dim, global_embed.device)
         return Prepared(self.global_embed(global_embed), memories, rotary)
 

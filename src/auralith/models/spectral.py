@@ -217,7 +217,9 @@ class Spectral(Autoencoder):
         """Waveform from levels: the mid signal by phase reconstruction, the side signal as a filtered copy of it."""
         spectrum = prediction.spectrum
         spread = self.bands(spectrum.level.device).spread
-        noise, noise_level, noise_scale = self.noise(spectrum.level.shape[-1], spectrum.level.device)
+        noise, noise_level, noise_scale = self.noise(
+            spectrum.level.shape[-1], spectrum.level.device
+        )
         # 0 where the level is certain (a tone), 1 where it scatters as white noise does
         noisiness = ((prediction.scale / noise_scale[:, None] - 0.3) / 0.5).clamp(0, 1)
         level = spectrum.level + 0.5 * torch.log1p(-spectrum.width.clamp(max=0.999))
@@ -225,7 +227,9 @@ class Spectral(Autoencoder):
         level = level - 20.0 * silent
         texture = 0.5 * (power(noise) + FLOOR).log() - spread @ noise_level[:, None]
         magnitude = (spread @ level + (spread @ noisiness) * texture).exp()
-        mid = reconstruct(magnitude, spread @ noisiness, noise, self.stft, self.config.phase_iterations)
+        mid = reconstruct(
+            magnitude, spread @ noisiness, noise, self.stft, self.config.phase_iterations
+        )
         side = self._side(self.stft.forward_transform(mid), spectrum, spread)
         return torch.stack((mid + side, mid - side), dim=1)
 
@@ -246,9 +250,7 @@ class Spectral(Autoencoder):
 
     def noise(
         self, num_hops: int, device: torch.device
-    ) -> tuple[
-        Complex[Tensor, "bin time"], Float[Tensor, " band"], Float[Tensor, " band"]
-    ]:
+    ) -> tuple[Complex[Tensor, "bin time"], Float[Tensor, " band"], Float[Tensor, " band"]]:
         """White noise of unit bin power, and per band its median log level and the scatter around it."""
         generator = torch.Generator().manual_seed(NOISE_SEED)
         samples = torch.randn(1, max(num_hops, 128) * self.config.hop, generator=generator)

@@ -69,7 +69,7 @@ class DiTTask:
         keep = torch.rand(batch, generator=generator) >= settings.condition_dropout
         with torch.no_grad():
             text = self.conditioner.encode_text(prompts)
-        numbers = {name: seconds for name in self.conditioner.number_ids}
+        numbers = dict.fromkeys(self.conditioner.number_ids, seconds)
         conditioning = self.conditioner.assemble(text, numbers, keep)
         noisy = self.objective.add_noise(latents, noise, t)
         out = self.network.dit(noisy, t, conditioning.context, conditioning.global_embed)

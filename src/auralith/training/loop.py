@@ -49,7 +49,9 @@ class Task(Protocol):
     """What is trained: a network, and the losses of the next batch (the sum of which is minimized)."""
 
     name: str
-    network: nn.Module
+
+    @property
+    def network(self) -> nn.Module: ...
 
     def losses(self, step: int, generator: torch.Generator) -> dict[str, Tensor]: ...
 
@@ -122,10 +124,8 @@ class Run:
             schedule.step()
         self.average.update_parameters(self.task.network)
         self.step += 1
-        rate = self.schedules[0].get_last_lr()[0]
-        return Progress(
-            self.step, self.settings.steps, values, rate, time.perf_counter() - started
-        )
+        rate = float(self.schedules[0].get_last_lr()[0])
+        return Progress(self.step, self.settings.steps, values, rate, time.perf_counter() - started)
 
 
 def train(run: Run, state_path: Path) -> Iterator[Progress]:
@@ -159,9 +159,7 @@ def _optimizers(network: nn.Module, settings: LoopSettings) -> list[Optimizer]:
         {"params": matrices, "weight_decay": settings.weight_decay},
         {"params": vectors, "weight_decay": 0.0},
     ]
-    optimizers: list[Optimizer] = [
-        AdamW(groups, lr=settings.learning_rate, betas=settings.betas)
-    ]
+    optimizers: list[Optimizer] = [AdamW(groups, lr=settings.learning_rate, betas=settings.betas)]
     if hidden:
         optimizers.append(
             Muon(

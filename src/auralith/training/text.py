@@ -58,9 +58,7 @@ def build_tokenizer(captions: Iterable[str], max_tokens: int) -> PreTrainedToken
         models.WordPiece(vocabulary, unk_token=UNKNOWN, max_input_chars_per_word=40)
     )
     tokenizer.normalizer = normalizers.Sequence([normalizers.NFKD(), normalizers.Lowercase()])
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.WhitespaceSplit(), splitter]
-    )
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), splitter])
     tokenizer.post_processor = processors.TemplateProcessing(
         single=f"$A {END}", special_tokens=[(END, vocabulary[END])]
     )
