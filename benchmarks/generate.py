@@ -14,6 +14,7 @@ With two cores and the published size the whole set takes about ten minutes; `cl
 
 import json
 import platform
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -295,12 +296,12 @@ def main(
         raise typer.BadParameter(f"unknown: {', '.join(unknown)}")
     if threads:
         torch.set_num_threads(threads)
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 130)
     about = machine(torch.get_num_threads()) | {"scale": scale, "rounds": rounds}
     console.print(about)
     bench = Bench(peers.config_of(scale), stable_audio_tools, rounds, torch.get_num_threads())
     rows = list(measured(bench, parts, dtypes, console))
-    console.print(table_of(rows), width=max(console.width, 130))
+    console.print(table_of(rows))
     if output is not None:
         results = [
             asdict(row) | ({"ratio": row.ratio} if "auralith" in row.values else {}) for row in rows

@@ -1,4 +1,4 @@
-"""Files written whole or not at all: under a temporary name in the same folder first, then renamed.
+"""Files and folders written whole or not at all: under a temporary name in the same folder first, then renamed.
 
 Whatever stops the writing (a full disk, Ctrl-C, an error while encoding), the old file is untouched and no part of the
 new one is left.
@@ -7,12 +7,13 @@ new one is left.
 import errno
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from auralith.errors import ResourceError
+from auralith.errors import CheckpointError, ResourceError
 
 
 @contextmanager
@@ -26,12 +27,36 @@ def whole_file(path: str | Path) -> Iterator[BinaryIO]:
     try:
         with temporary.open("xb") as file:
             yield file
+            file.flush()
+            os.fsync(file.fileno())
         temporary.replace(target)
     except OSError as error:
         raise ResourceError(_reason(target, error)) from error
     finally:
         with suppress(OSError):
             temporary.unlink()
+
+
+@contextmanager
+def whole_folder(path: str | Path) -> Iterator[Path]:
+    """A folder that appears only if the block succeeds; write into the one it gives.
+
+    Raises `CheckpointError` if there is something under that name already, `ResourceError` if it can't be written.
+    """
+    target = Path(path)
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise CheckpointError(f"{path} exists already; name a new folder")
+    temporary = target.with_name(f".auralith-{secrets.token_hex(4)}.part")
+    try:
+        temporary.mkdir(parents=True)
+        yield temporary
+        if target.exists():
+            target.rmdir()
+        temporary.rename(target)
+    except OSError as error:
+        raise ResourceError(_reason(target, error)) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def check_writable(path: str | Path) -> None:

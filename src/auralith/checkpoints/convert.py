@@ -11,7 +11,7 @@ from auralith.checkpoints.text_encoder import (
     copy_text_encoder,
     find_text_encoder,
 )
-from auralith.checkpoints.writing import whole_folder
+from auralith.files import whole_folder
 
 Target = Literal["single-file", "diffusers"]
 

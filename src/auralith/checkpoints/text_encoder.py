@@ -15,8 +15,9 @@ import torch
 from auralith.checkpoints.reading import LazyTensor, read_json
 from auralith.checkpoints.shards import find_component, read_component
 from auralith.checkpoints.transform import check_weights, weights_of
-from auralith.checkpoints.writing import whole_file, write_json, write_safetensors
+from auralith.checkpoints.writing import write_json, write_safetensors
 from auralith.errors import CheckpointError
+from auralith.files import whole_file
 
 if TYPE_CHECKING:
     import transformers
@@ -155,6 +156,7 @@ def copy_text_encoder(
 
 
 def _copy_tokenizer(source: Path, target: Path) -> None:
+    target.mkdir(parents=True, exist_ok=True)
     for name in TOKENIZER_FILES:
         if (source / name).is_file():
             with (source / name).open("rb") as original, whole_file(target / name) as copy:

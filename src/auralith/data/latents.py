@@ -5,7 +5,6 @@ is used. A shard names the autoencoder that made it and is refused with any othe
 """
 
 import json
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,11 +12,12 @@ from pathlib import Path
 import torch
 from jaxtyping import Float
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from auralith.data.synth import Sound
 from auralith.errors import CheckpointError
+from auralith.files import whole_file
 
 
 @dataclass(frozen=True)
@@ -29,15 +29,14 @@ class LatentItem:
 
 
 def save_shard(path: Path, items: Sequence[LatentItem], autoencoder_hash: str) -> None:
-    """Write a shard beside `path`, then move it into place."""
+    """Write a shard, whole or not at all."""
     tensors = {
         "latents": torch.cat([item.latents.half() for item in items], dim=-1),
         "num_frames": torch.tensor([item.latents.shape[-1] for item in items]),
     }
     sounds = json.dumps([asdict(item.sound) for item in items])
-    partial = path.with_suffix(".partial")
-    save_file(tensors, partial, metadata={"sounds": sounds, "autoencoder": autoencoder_hash})
-    os.replace(partial, path)
+    with whole_file(path) as file:
+        file.write(save(tensors, {"sounds": sounds, "autoencoder": autoencoder_hash}))
 
 
 def load_shards(paths: Iterable[Path], autoencoder_hash: str) -> list[LatentItem]:

@@ -1,19 +1,18 @@
 """The state of a run on disk: written whole or not at all, read without executing anything."""
 
-import os
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from auralith.errors import CheckpointError
+from auralith.files import whole_file
 
 
 def save_state(path: Path, state: dict[str, Any]) -> None:
-    """Write tensors and plain values to a file beside `path`, then move it into place."""
-    partial = path.with_suffix(".partial")
-    torch.save(state, partial)
-    os.replace(partial, path)
+    """Write tensors and plain values, whole or not at all."""
+    with whole_file(path) as file:
+        torch.save(state, file)
 
 
 def load_state(path: Path) -> dict[str, Any]:
