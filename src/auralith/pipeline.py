@@ -31,7 +31,7 @@ from auralith.samplers import Schedule, Step, find_sampler
 
 Value = TypeVar("Value")
 EMBEDDED = Path(__file__).parent / "embedded"
-TILE_FRAMES = 64
+TILE_FRAMES = 256
 
 
 @dataclass(frozen=True)

@@ -80,7 +80,7 @@ def test_a_halo_too_small_is_noticed(oobleck: Oobleck) -> None:
 
 def test_snake_for_training_equals_snake_for_inference(oobleck: Oobleck) -> None:
     snake = oobleck.decoder.snake
-    x = torch.randn(1, len(snake.log_alpha), 50, generator=torch.Generator().manual_seed(6))
+    x = torch.randn(1, len(snake.log_alpha), 1, 50, generator=torch.Generator().manual_seed(6))
     trained = snake(x.clone())
     with torch.no_grad():
         assert relative_error(snake(x.clone()), trained) <= 1e-6

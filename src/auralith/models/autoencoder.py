@@ -3,8 +3,14 @@
 Oobleck (arXiv 2407.14358, section 3.1) is a convolutional VAE with snake activations. Padding is zeros and every
 stride is even, so frames = ⌊samples / stride product⌋ and samples = frames · stride product, exactly. Weight norm of
 the published checkpoints is folded at load: these convolutions are plain.
+
+Inside the networks a map is (batch, channel, 1, time), because torch keeps channels-last memory, the fast one on a CPU,
+for two-dimensional convolutions only. There the decoder's last blocks also run slice by slice, with the exact context:
+maps at the sample rate never exist as a whole.
 """
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -15,6 +21,8 @@ from torch import Tensor, nn
 from auralith.config import OobleckConfig
 
 DILATIONS = (1, 3, 9)
+SLICED_BLOCKS = 2
+SLICE_SAMPLES = 8_192
 
 
 @dataclass(frozen=True)
@@ -49,6 +57,31 @@ class Autoencoder(nn.Module):
         raise NotImplementedError
 
 
+def is_cpu_inference(x: Tensor) -> bool:
+    """Channels-last maps and slices pay on a CPU only, and there not for the backward pass."""
+    return x.device.type == "cpu" and not torch.is_grad_enabled()
+
+
+def to_map(signal: Float[Tensor, "batch channel time"]) -> Float[Tensor, "batch channel 1 time"]:
+    layout = torch.channels_last if is_cpu_inference(signal) else torch.contiguous_format
+    return signal.unsqueeze(2).contiguous(memory_format=layout)
+
+
+def convolve(
+    conv: nn.Conv1d, x: Float[Tensor, "batch dim_in 1 time"]
+) -> Float[Tensor, "batch dim_out 1 out"]:
+    padding = (0, int(conv.padding[0]))
+    stride, dilation = (1, *conv.stride), (1, *conv.dilation)
+    return F.conv2d(x, conv.weight.unsqueeze(2), conv.bias, stride, padding, dilation)
+
+
+def convolve_transposed(
+    conv: nn.ConvTranspose1d, x: Float[Tensor, "batch dim_in 1 time"]
+) -> Float[Tensor, "batch dim_out 1 out"]:
+    padding = (0, int(conv.padding[0]))
+    return F.conv_transpose2d(x, conv.weight.unsqueeze(2), conv.bias, (1, *conv.stride), padding)
+
+
 class Snake(nn.Module):
     """x + sin²(αx)/β per channel (Ziyin et al. 2020), with α and β stored as logarithms."""
 
@@ -58,14 +91,15 @@ class Snake(nn.Module):
         self.log_beta = nn.Parameter(torch.zeros(channels))
 
     def forward(
-        self, x: Float[Tensor, "batch channel time"]
-    ) -> Float[Tensor, "batch channel time"]:
+        self, x: Float[Tensor, "batch channel 1 time"]
+    ) -> Float[Tensor, "batch channel 1 time"]:
         # exp in float32: in half precision the reciprocal loses most of its digits
-        alpha = self.log_alpha.float().exp().to(x.dtype)[:, None]
-        inverse_beta = (1 / (self.log_beta.float().exp() + 1e-9)).to(x.dtype)[:, None]
+        alpha = self.log_alpha.float().exp().to(x.dtype)[:, None, None]
+        inverse_beta = (1 / (self.log_beta.float().exp() + 1e-9)).to(x.dtype)[:, None, None]
         if torch.is_grad_enabled():
             return x + torch.sin(x * alpha).square() * inverse_beta
-        return (x * alpha).sin_().square_().mul_(inverse_beta).add_(x)
+        wave = (x * alpha).sin_().square_()
+        return torch.addcmul(x, wave, inverse_beta, out=wave)
 
 
 class ResidualUnit(nn.Module):
@@ -77,9 +111,10 @@ class ResidualUnit(nn.Module):
         self.conv2 = nn.Conv1d(channels, channels, 1)
 
     def forward(
-        self, x: Float[Tensor, "batch channel time"]
-    ) -> Float[Tensor, "batch channel time"]:
-        return x + self.conv2(self.snake2(self.conv1(self.snake1(x))))
+        self, x: Float[Tensor, "batch channel 1 time"]
+    ) -> Float[Tensor, "batch channel 1 time"]:
+        hidden = convolve(self.conv1, self.snake1(x))
+        return convolve(self.conv2, self.snake2(hidden)).add_(x)
 
 
 def residual_units(channels: int) -> nn.ModuleList:
@@ -95,10 +130,12 @@ class EncoderBlock(nn.Module):
         self.snake = Snake(dim_in)
         self.conv = nn.Conv1d(dim_in, dim_out, 2 * stride, stride, padding=-(-stride // 2))
 
-    def forward(self, x: Float[Tensor, "batch dim_in time"]) -> Float[Tensor, "batch dim_out out"]:
+    def forward(
+        self, x: Float[Tensor, "batch dim_in 1 time"]
+    ) -> Float[Tensor, "batch dim_out 1 out"]:
         for unit in self.units:
             x = unit(x)
-        return self.conv(self.snake(x))
+        return convolve(self.conv, self.snake(x))
 
 
 class DecoderBlock(nn.Module):
@@ -110,8 +147,10 @@ class DecoderBlock(nn.Module):
         self.conv = nn.ConvTranspose1d(dim_in, dim_out, 2 * stride, stride, padding=-(-stride // 2))
         self.units = residual_units(dim_out)
 
-    def forward(self, x: Float[Tensor, "batch dim_in time"]) -> Float[Tensor, "batch dim_out out"]:
-        x = self.conv(self.snake(x))
+    def forward(
+        self, x: Float[Tensor, "batch dim_in 1 time"]
+    ) -> Float[Tensor, "batch dim_out 1 out"]:
+        x = convolve_transposed(self.conv, self.snake(x))
         for unit in self.units:
             x = unit(x)
         return x
@@ -132,10 +171,10 @@ class OobleckEncoder(nn.Module):
     def forward(
         self, waveform: Float[Tensor, "batch channel sample"]
     ) -> Float[Tensor, "batch twice_latent frame"]:
-        x = self.conv_in(waveform)
+        x = convolve(self.conv_in, to_map(waveform))
         for block in self.blocks:
             x = block(x)
-        return self.conv_out(self.snake(x))
+        return convolve(self.conv_out, self.snake(x)).squeeze(2)
 
 
 class OobleckDecoder(nn.Module):
@@ -150,14 +189,31 @@ class OobleckDecoder(nn.Module):
         self.snake = Snake(widths[-1])
         self.conv_out = nn.Conv1d(widths[-1], config.channels, 7, padding=3, bias=False)
         self.final_tanh = config.final_tanh
+        self.tail_strides = config.strides[:SLICED_BLOCKS]
 
     def forward(
         self, latents: Float[Tensor, "batch channel frame"]
     ) -> Float[Tensor, "batch audio_channel sample"]:
-        x = self.conv_in(latents)
-        for block in self.blocks:
+        x = convolve(self.conv_in, to_map(latents))
+        for block in self.blocks[:-SLICED_BLOCKS]:
             x = block(x)
-        x = self.conv_out(self.snake(x))
+        return torch.cat(tuple(self._tail_slices(x)), dim=-1).squeeze(2)
+
+    def _tail_slices(
+        self, x: Float[Tensor, "batch channel 1 time"]
+    ) -> Iterator[Float[Tensor, "batch audio_channel 1 sample"]]:
+        rate, halo = math.prod(self.tail_strides), tail_halo(self.tail_strides)
+        length = max(1, SLICE_SAMPLES // rate) if is_cpu_inference(x) else x.shape[-1]
+        for start, end, kept_start, kept_end in tile_bounds(x.shape[-1], length, halo):
+            samples = self._tail(x[..., start:end])
+            yield samples[..., (kept_start - start) * rate : (kept_end - start) * rate]
+
+    def _tail(
+        self, x: Float[Tensor, "batch channel 1 time"]
+    ) -> Float[Tensor, "batch audio_channel 1 sample"]:
+        for block in self.blocks[-SLICED_BLOCKS:]:
+            x = block(x)
+        x = convolve(self.conv_out, self.snake(x))
         return torch.tanh(x) if self.final_tanh else x
 
 
@@ -182,20 +238,32 @@ class Oobleck(Autoencoder):
         return self.decoder(latents)
 
 
-def decoder_halo(strides: tuple[int, ...]) -> int:
-    """Latent frames per side that the samples of one frame depend on (10 at the published strides).
+def tile_bounds(num_frames: int, tile: int, halo: int) -> Iterator[tuple[int, int, int, int]]:
+    """(start, end) of each tile with its context, then (start, end) of what is kept, all in frames."""
+    for kept_start in range(0, num_frames, tile):
+        kept_end = min(kept_start + tile, num_frames)
+        yield max(0, kept_start - halo), min(num_frames, kept_end + halo), kept_start, kept_end
 
-    Found by walking from the output to the latents with the interval of positions that each layer reads.
+
+def tail_halo(strides: tuple[int, ...]) -> int:
+    """Positions per side, before the decoder's last blocks, that the samples of one position depend on.
+
+    `strides` are those of the blocks, last block first. Found by walking back from the output with the interval of
+    positions that each layer reads.
     """
     units = 3 * sum(DILATIONS)
-    low, high = 0, torch.Size(strides).numel() - 1
-    low, high = low - 3, high + 3
+    low, high = -3, math.prod(strides) - 1 + 3
     for stride in strides:
         low, high = low - units, high + units
         padding = -(-stride // 2)
         low = -((-(low + padding - (2 * stride - 1))) // stride)
         high = (high + padding) // stride
-    return max(-(low - 3), high + 3)
+    return max(-low, high)
+
+
+def decoder_halo(strides: tuple[int, ...]) -> int:
+    """Latent frames per side that the samples of one frame depend on (10 at the published strides)."""
+    return tail_halo(strides) + 3
 
 
 def encoder_halo(strides: tuple[int, ...]) -> int:
@@ -207,5 +275,5 @@ def encoder_halo(strides: tuple[int, ...]) -> int:
         low, high = low * stride - padding, high * stride - padding + 2 * stride - 1
         low, high = low - units, high + units
     low, high = low - 3, high + 3
-    frame = torch.Size(strides).numel()
+    frame = math.prod(strides)
     return max(-(low // frame), high // frame)

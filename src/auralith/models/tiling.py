@@ -10,14 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from auralith.models.autoencoder import Autoencoder, Posterior
-
-
-def tile_bounds(num_frames: int, tile: int, halo: int) -> Iterator[tuple[int, int, int, int]]:
-    """(start, end) of each tile with its context, then (start, end) of what is kept, all in frames."""
-    for kept_start in range(0, num_frames, tile):
-        kept_end = min(kept_start + tile, num_frames)
-        yield max(0, kept_start - halo), min(num_frames, kept_end + halo), kept_start, kept_end
+from auralith.models.autoencoder import Autoencoder, Posterior, tile_bounds
 
 
 def decode_tiles(
