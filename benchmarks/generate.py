@@ -6,10 +6,10 @@ measured in the same run. Whole clips, loading and imports are measured in fresh
     import  `import auralith` (which defers), and the pipeline's class, against the peer's class
     step    one guided step at 216 latents (10 s) and 1024 latents (the trained window)
     decode  128 latents (5.9 s)
-    clip    loading, then 10 s of sound in 10 steps: ours 216 latents, of which 216 are decoded; the peer's whole window
+    clip    loading, then 10 s of sound in 10 steps: ours at 216 latents, the peer at its whole window
 
-With two cores and the published size the whole set takes about ten minutes; `clip` is more than half of it, needs
-11 GB of disk for the checkpoints and up to 12 GB of memory for the peer. `--scale small` tries everything in a minute.
+At the published size the set is meant for ten minutes on two cores; `clip` is more than half of it and wants 11 GB of
+disk and 14 GB of free memory. `--scale small` tries the benchmark itself; its ratios mean nothing.
 """
 
 import json

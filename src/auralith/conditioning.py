@@ -9,14 +9,17 @@ context with the global vector of the numbers alone.
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
-from transformers import PreTrainedTokenizerBase, T5EncoderModel
 
 from auralith.config import ModelConfig, NumberCondition
 from auralith.errors import InvalidRequest
+
+if TYPE_CHECKING:
+    import transformers  # slow to import
 
 log = logging.getLogger(__name__)
 
@@ -43,8 +46,8 @@ class Conditioner:
         self,
         config: ModelConfig,
         numbers: nn.ModuleDict,
-        text_encoder: T5EncoderModel,
-        tokenizer: PreTrainedTokenizerBase,
+        text_encoder: "transformers.T5EncoderModel",
+        tokenizer: "transformers.PreTrainedTokenizerBase",
     ) -> None:
         self.config, self.numbers = config, numbers
         self.text_encoder, self.tokenizer = text_encoder, tokenizer
