@@ -131,6 +131,7 @@ def save_text_encoder(
         weights = {name: _cast(tensor, dtype) for name, tensor in weights.items()}
     write_safetensors(folder / "model.safetensors", weights)
     config = {"architectures": ["T5EncoderModel"]} | model.config.to_dict()
+    config.pop("_name_or_path", None)  # where it was read from says nothing about the model
     write_json(folder / "config.json", config)
     with tempfile.TemporaryDirectory() as temporary:
         tokenizer.save_pretrained(temporary)
