@@ -241,8 +241,8 @@ class Auralith:
         conditioning = self.conditioner([item.prompt for item in group], numbers)
         context, global_embed = conditioning.context, conditioning.global_embed
         if guidance.scale != 1:
-            negatives = [item.negative_prompt or "" for item in group]
             if first.negative_prompt:
+                negatives = [item.negative_prompt or "" for item in group]
                 negative = self.conditioner(negatives, numbers)
                 context = torch.cat((context, negative.context))
                 global_embed = torch.cat((global_embed, negative.global_embed))

@@ -10,6 +10,7 @@ maps at the sample rate never exist as a whole.
 """
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -39,22 +40,22 @@ class Posterior:
         return self.mean + self.std * noise
 
 
-class Autoencoder(nn.Module):
+class Autoencoder(nn.Module, ABC):
     """Interface of every autoencoder. Halos are the frames of context a tile needs per side; None: don't tile."""
 
     samples_per_frame: int
     encoder_halo: int | None
     decoder_halo: int | None
 
+    @abstractmethod
     def encode(self, waveform: Float[Tensor, "batch channel sample"]) -> Posterior:
         """Posterior of ⌊samples / samples_per_frame⌋ frames."""
-        raise NotImplementedError
 
+    @abstractmethod
     def decode(
         self, latents: Float[Tensor, "batch channel frame"]
     ) -> Float[Tensor, "batch audio_channel sample"]:
         """A waveform of exactly frames · samples_per_frame samples."""
-        raise NotImplementedError
 
 
 def is_cpu_inference(x: Tensor) -> bool:
