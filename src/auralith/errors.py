@@ -27,3 +27,7 @@ class ResourceError(AuralithError):
 
 class NonFiniteError(AuralithError, ArithmeticError):
     """NaN or infinity appeared; the message names the step."""
+
+
+class MissingExtra(AuralithError, ImportError):
+    """An optional library is not installed; the message says which extra brings it."""

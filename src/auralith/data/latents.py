@@ -1,66 +1,364 @@
-"""Latents computed once: a shard is one safetensors file with the latents of many clips and what each clip is.
+"""Latents and text states of whole recordings, computed once: the cache that training reads.
 
-Latents are stored in float16, one after another along the frame axis; the prompt of a clip is drawn anew every time it
-is used. A shard names the autoencoder that made it and is refused with any other.
+A cache is a folder: `cache.json` says which autoencoder and text encoder made it and what silence is, and
+`shard-*.safetensors` hold the recordings, one after another along the frame axis. A shard is written whole or not at
+all and is mapped, not read: a crop costs its own frames. Behind its last frame of sound every recording keeps the
+frames in which silence sets in; after those comes the one latent of silence, for as long as a crop reaches.
+
+Tensors of a shard, in items that lie end to end: mean, std (frame, channel); text (token, dim), real tokens only;
+records (JSON as bytes); frame_ends, text_ends and record_ends, where each item ends; num_frames and seconds.
 """
 
+import hashlib
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from auralith.data.synth import Sound
+from auralith.config import AudioFormat
+from auralith.data.report import DatasetReport
 from auralith.errors import CheckpointError
 from auralith.files import whole_file
 
+FORMAT = 1
+HEADER_NAME = "cache.json"
+METADATA_KEY = "auralith"
+Failures = tuple[tuple[str, str], ...]
+"""Path and reason of each recording that could not be used."""
+
 
 @dataclass(frozen=True)
-class LatentItem:
-    """Latents of one clip and what it is."""
+class LatentRecord:
+    """What a cached recording is."""
 
-    latents: Float[Tensor, "channel frame"]
-    sound: Sound
-
-
-def save_shard(path: Path, items: Sequence[LatentItem], autoencoder_hash: str) -> None:
-    """Write a shard, whole or not at all."""
-    tensors = {
-        "latents": torch.cat([item.latents.half() for item in items], dim=-1),
-        "num_frames": torch.tensor([item.latents.shape[-1] for item in items]),
-    }
-    sounds = json.dumps([asdict(item.sound) for item in items])
-    with whole_file(path) as file:
-        file.write(save(tensors, {"sounds": sounds, "autoencoder": autoencoder_hash}))
+    id: str
+    path: str
+    seconds: float
+    """Length of the whole file, as the file has it."""
+    num_frames: int
+    """Latent frames that hold sound."""
+    prompts: tuple[str, ...]
+    """Its wordings; where the cache holds text, their states are the variants of `LatentCache.text`."""
+    metadata: dict[str, str]
 
 
-def load_shards(paths: Iterable[Path], autoencoder_hash: str) -> list[LatentItem]:
-    """All clips of the shards, in order.
+@dataclass(frozen=True)
+class CacheHeader:
+    """What a cache was made of; all its shards have it in common."""
 
-    Raises:
-        CheckpointError: a shard is damaged, or was made with another autoencoder.
-    """
-    items: list[LatentItem] = []
-    for path in paths:
+    autoencoder: str
+    """SHA-256 of the weights."""
+    text_encoder: str | None
+    """SHA-256 of the weights; None where the cache holds no text."""
+    max_tokens: int
+    audio: AudioFormat
+    silence_mean: tuple[float, ...]
+    silence_std: tuple[float, ...]
+    dataset: str
+    """SHA-256 of the recordings' names, lengths and words."""
+    total: int
+    """Recordings of the dataset, unusable ones included."""
+    bad: Failures
+    """Those that were unusable by their headers or words."""
+    num_shards: int
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """What else changes the content."""
+
+    def write(self, folder: Path) -> None:
+        text = json.dumps({"format": FORMAT, **asdict(self)}, indent=1, ensure_ascii=False)
+        with whole_file(folder / HEADER_NAME) as file:
+            file.write(text.encode())
+
+    @property
+    def shard_key(self) -> str:
+        """A hash of all that decides what is in the shards; each of them carries it."""
+        parts = [self.autoencoder, self.text_encoder, self.dataset, self.settings, self.num_shards]
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+    def missing_shards(self, folder: Path) -> list[int]:
+        """Those that are not written yet."""
+        return [i for i in range(self.num_shards) if not shard_path(folder, i).exists()]
+
+    @classmethod
+    def read(cls, folder: Path) -> "CacheHeader":
+        """Raises `CheckpointError` if the folder holds no cache, a damaged or a newer one."""
+        path = folder / HEADER_NAME
         try:
-            with safe_open(path, "pt") as shard:
-                metadata = shard.metadata() or {}
-                latents, lengths = shard.get_tensor("latents"), shard.get_tensor("num_frames")
-        except (SafetensorError, OSError) as error:
-            raise CheckpointError(f"{path} is damaged; delete it and encode again") from error
-        if metadata.get("autoencoder") != autoencoder_hash:
+            values = json.loads(path.read_text(encoding="utf-8"))
+            version = values.pop("format")
+            if version != FORMAT:
+                raise CheckpointError(f"{folder} has format {version}, this version reads {FORMAT}")
+            values["audio"] = AudioFormat(**values["audio"])
+            for name in ("silence_mean", "silence_std"):
+                values[name] = tuple(values[name])
+            values["bad"] = tuple((path, reason) for path, reason in values["bad"])
+            return cls(**values)
+        except FileNotFoundError as error:
             raise CheckpointError(
-                f"{path} was encoded with another autoencoder; delete it and encode again"
+                f"{folder} holds no latents; make them with 'auralith encode DATASET -o {folder}'"
+            ) from error
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+            raise CheckpointError(f"{path} is damaged; encode into a new folder") from error
+
+
+@dataclass(frozen=True)
+class EncodedItem:
+    """A recording ready to be stored. `mean` and `std` reach beyond its sound, to where silence is constant."""
+
+    record: LatentRecord
+    mean: Float[Tensor, "channel stored"]
+    std: Float[Tensor, "channel stored"]
+
+
+def shard_path(folder: Path, index: int) -> Path:
+    return folder / f"shard-{index:05d}.safetensors"
+
+
+def write_shard(
+    folder: Path,
+    index: int,
+    header: CacheHeader,
+    items: Sequence[EncodedItem],
+    texts: Mapping[str, Float[Tensor, "token dim"]],
+    failures: Failures = (),
+) -> None:
+    """Write a shard, whole or not at all; `texts` has the states of every prompt, or of none.
+
+    Everything is stored in the number format it comes in.
+    """
+    places = {prompt: place for place, prompt in enumerate(texts)}
+    records = [_packed(item.record, places) for item in items]
+    states = list(texts.values())
+    tensors = {
+        "records": torch.frombuffer(bytearray(b"".join(records) or b" "), dtype=torch.uint8),
+        "record_ends": _ends([len(record) for record in records]),
+        "frame_ends": _ends([item.mean.shape[-1] for item in items]),
+        "num_frames": torch.tensor([item.record.num_frames for item in items], dtype=torch.int64),
+        "seconds": torch.tensor([item.record.seconds for item in items], dtype=torch.float64),
+        "text_ends": _ends([len(state) for state in states]),
+    }
+    if items:
+        tensors["mean"] = torch.cat([item.mean.T for item in items])
+        tensors["std"] = torch.cat([item.std.T for item in items])
+    if states:
+        tensors["text"] = torch.cat(states)
+    # one entry: safetensors writes several in random order, and equal shards should be equal files
+    metadata = {METADATA_KEY: json.dumps({"key": header.shard_key, "failures": failures})}
+    with whole_file(shard_path(folder, index)) as file:
+        file.write(save(tensors, metadata))
+
+
+def _packed(record: LatentRecord, places: Mapping[str, int]) -> bytes:
+    texts = [places[prompt] for prompt in record.prompts] if places else []
+    own = {"id": record.id, "path": record.path, "metadata": record.metadata}
+    return json.dumps({**own, "prompts": record.prompts, "texts": texts}).encode()
+
+
+def _ends(lengths: Sequence[int]) -> Tensor:
+    return torch.tensor(lengths, dtype=torch.int64).cumsum(0)
+
+
+class Shard:
+    """A shard, open: its index is in memory, everything else stays in the file."""
+
+    def __init__(self, folder: Path, index: int, header: CacheHeader) -> None:
+        """Raises `CheckpointError` if it is missing, damaged, or belongs to another cache."""
+        path = shard_path(folder, index)
+        try:
+            self.file = safe_open(path, "pt")
+            metadata = json.loads(self.file.metadata()[METADATA_KEY])
+            names = ("record_ends", "frame_ends", "text_ends", "num_frames", "seconds")
+            index_of = {name: self.file.get_tensor(name).numpy() for name in names}
+            self.failures: Failures = tuple((p, r) for p, r in metadata["failures"])
+        except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
+            raise CheckpointError(f"{path} is damaged; delete it and encode again") from error
+        if metadata.get("key") != header.shard_key:
+            raise CheckpointError(f"{path} is of another cache; delete it and encode again")
+        self.record_ends, self.frame_ends, self.text_ends = (index_of[n] for n in names[:3])
+        self.num_frames, self.seconds = index_of["num_frames"], index_of["seconds"]
+
+    def __len__(self) -> int:
+        return len(self.num_frames)
+
+    def fields(self, place: int) -> dict[str, Any]:
+        """The stored JSON of an item."""
+        start, stop = _span(self.record_ends, place)
+        return json.loads(self.file.get_slice("records")[start:stop].numpy().tobytes())
+
+    def frames(
+        self, name: str, place: int, start: int, stop: int
+    ) -> Float[Tensor, "frame channel"]:
+        """Stored frames [start, stop) of an item, fewer or none where it has ended before."""
+        first, last = _span(self.frame_ends, place)
+        begin, end = min(first + start, last), min(first + stop, last)
+        return self.file.get_slice(name)[begin:end].float()
+
+    def text(self, place: int) -> Float[Tensor, "token dim"]:
+        """A stored text, by its place in the shard."""
+        start, stop = _span(self.text_ends, place)
+        return self.file.get_slice("text")[start:stop].float()
+
+
+def _span(ends: np.ndarray, place: int) -> tuple[int, int]:
+    return int(ends[place - 1]) if place else 0, int(ends[place])
+
+
+class LatentCache:
+    """The recordings of a cache, in their order. Reading needs little memory and may be done from several threads."""
+
+    def __init__(self, folder: Path, header: CacheHeader) -> None:
+        """Use `open`, which checks the encoders. Raises `CheckpointError` as it does."""
+        self.folder, self.header = folder, header
+        missing = header.missing_shards(folder)
+        if missing:
+            raise CheckpointError(
+                f"{folder} lacks {len(missing)} of {header.num_shards} shards; "
+                "run 'auralith encode' again with the same arguments to finish it"
             )
-        sounds = [
-            Sound(**{**fields, "descriptors": tuple(fields["descriptors"])})
-            for fields in json.loads(metadata["sounds"])
-        ]
-        parts = latents.split(lengths.tolist(), dim=-1)
-        items += [LatentItem(part, sound) for part, sound in zip(parts, sounds, strict=True)]
-    return items
+        self.shards = [Shard(folder, index, header) for index in range(header.num_shards)]
+        self._starts = np.cumsum([0] + [len(shard) for shard in self.shards])
+        self.silence: Float[Tensor, " channel"] = torch.tensor(header.silence_mean)
+        self._silence_std = torch.tensor(header.silence_std)
+
+    @classmethod
+    def open(
+        cls, folder: str | Path, autoencoder_hash: str, text_encoder_hash: str | None = None
+    ) -> "LatentCache":
+        """The cache in a folder, for use with these weights (`auralith.training.encode.weights_hash`).
+
+        Give the text encoder's hash where its states are used.
+
+        Raises:
+            CheckpointError: there is no cache, it is not finished or damaged, or other weights made it.
+        """
+        header = CacheHeader.read(Path(folder))
+        require_same("autoencoder", folder, header.autoencoder, autoencoder_hash)
+        if text_encoder_hash is not None:
+            if header.text_encoder is None:
+                raise CheckpointError(f"{folder} holds no text; encode with --variants 1 or more")
+            require_same("text encoder", folder, header.text_encoder, text_encoder_hash)
+        return cls(Path(folder), header)
+
+    @property
+    def audio(self) -> AudioFormat:
+        return self.header.audio
+
+    @property
+    def key(self) -> str:
+        """A hash of all that decides what is in the cache."""
+        return self.header.shard_key
+
+    @property
+    def has_text(self) -> bool:
+        return self.header.text_encoder is not None
+
+    @property
+    def seconds(self) -> float:
+        """Sound in all."""
+        return float(sum(shard.seconds.sum() for shard in self.shards))
+
+    @cached_property
+    def bad(self) -> Failures:
+        """The recordings that are not in the cache, and why."""
+        return self.header.bad + tuple(f for shard in self.shards for f in shard.failures)
+
+    def report(self) -> DatasetReport:
+        """What `auralith.data.report` says of a dataset, so that training on a cache makes the same checks."""
+        return DatasetReport(
+            total=self.header.total,
+            usable=tuple(range(len(self))),
+            bad=self.bad,
+            seconds=self.seconds,
+            sample_rates={self.audio.sample_rate: len(self)},
+            channels={self.audio.channels: len(self)},
+            distinct_prompts=len({record.prompts for record in self}) if self.has_text else None,
+        )
+
+    def __len__(self) -> int:
+        return int(self._starts[-1])
+
+    def __iter__(self) -> Iterator[LatentRecord]:
+        return (self.record(i) for i in range(len(self)))
+
+    def num_frames(self, index: int) -> int:
+        """Latent frames that hold sound; cheaper than `record`."""
+        shard, place = self._locate(index)
+        return int(shard.num_frames[place])
+
+    def record(self, index: int) -> LatentRecord:
+        shard, place = self._locate(index)
+        stored = shard.fields(place)
+        return LatentRecord(
+            id=stored["id"],
+            path=stored["path"],
+            seconds=float(shard.seconds[place]),
+            num_frames=int(shard.num_frames[place]),
+            prompts=tuple(stored["prompts"]),
+            metadata=stored["metadata"],
+        )
+
+    def latents(
+        self, index: int, start: int, stop: int, rng: np.random.Generator | None = None
+    ) -> Float[Tensor, "channel frame"]:
+        """Frames [start, stop) in float32: a draw from the posterior with `rng`, its mean without.
+
+        Frames after the end are silence. Frame n begins n · samples_per_frame samples into the recording.
+        """
+        if not 0 <= start < stop:
+            raise IndexError(f"frames {start} to {stop} are not a stretch of a recording")
+        shard, place = self._locate(index)
+        latents = self._frames(shard, "mean", place, start, stop, self.silence)
+        if rng is not None:
+            std = self._frames(shard, "std", place, start, stop, self._silence_std)
+            normal = rng.standard_normal(latents.shape, dtype=np.float32)
+            latents.addcmul_(std, torch.from_numpy(normal))
+        return latents.T.contiguous()
+
+    def text(
+        self, index: int, variant: int = 0
+    ) -> tuple[Float[Tensor, "token dim"], Bool[Tensor, " token"]]:
+        """States of a prompt of the record in float32, padded with zeros to the token limit, and which are real."""
+        shard, place = self._locate(index)
+        states = shard.text(shard.fields(place)["texts"][variant])
+        padded = states.new_zeros(self.header.max_tokens, states.shape[1])
+        padded[: len(states)] = states
+        return padded, torch.arange(self.header.max_tokens) < len(states)
+
+    def _locate(self, index: int) -> tuple[Shard, int]:
+        if not 0 <= index < len(self):
+            raise IndexError(f"there is no recording {index} among {len(self)}")
+        shard = int(np.searchsorted(self._starts, index, side="right")) - 1
+        return self.shards[shard], index - int(self._starts[shard])
+
+    @staticmethod
+    def _frames(
+        shard: Shard, name: str, place: int, start: int, stop: int, silence: Tensor
+    ) -> Float[Tensor, "frame channel"]:
+        filled = silence.repeat(stop - start, 1)
+        stored = shard.frames(name, place, start, stop)
+        filled[: len(stored)] = stored
+        return filled
+
+
+def require_same(what: str, folder: str | Path, stored: str, given: str) -> None:
+    """Raise `CheckpointError` where weights other than the given ones made the cache."""
+    if stored != given:
+        raise CheckpointError(
+            f"{folder} was encoded with another {what} ({stored[:12]}, this one is {given[:12]}); "
+            "encode into a new folder"
+        )
+
+
+def differing_fields(stored: CacheHeader, given: CacheHeader) -> list[str]:
+    """Names of what two caches differ in, apart from silence, whose rounding depends on the machine."""
+    own = [f.name for f in fields(CacheHeader) if not f.name.startswith("silence_")]
+    return [name for name in own if getattr(stored, name) != getattr(given, name)]
