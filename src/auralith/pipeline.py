@@ -5,6 +5,7 @@ cancellation are the caller's `for`; `generate` and `generate_batch` run it to t
 in more than prompt, seconds and seed are run one group after another: an item's audio depends on its own request only.
 """
 
+import logging
 import secrets
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -16,22 +17,33 @@ from jaxtyping import Float
 from torch import Tensor
 
 from auralith import __version__, audio
-from auralith.checkpoints import Checkpoint, open_checkpoint
+from auralith.checkpoints import (
+    Applied,
+    Checkpoint,
+    base_warnings,
+    open_adapters,
+    open_checkpoint,
+    with_adapters,
+)
 from auralith.conditioning import Conditioner
 from auralith.config import ModelConfig
 from auralith.diffusion import OBJECTIVES, Guidance, Predictor
+from auralith.edits import Edit, SourceFile
 from auralith.errors import InvalidRequest, NonFiniteError
 from auralith.models import tiling
 from auralith.models.dit import Prepared
 from auralith.noise import ItemStreams, NoiseStream, ReferenceNoise
-from auralith.provenance import EMBEDDED_NAME, Provenance
+from auralith.provenance import EMBEDDED_NAME, AdapterUse, Provenance
 from auralith.request import GenerationRequest, settings_of
 from auralith.resources import choose_device, choose_dtype, require_memory
-from auralith.samplers import Schedule, Step, find_sampler
+from auralith.samplers import Sampler, Schedule, Step, find_sampler
+from auralith.samplers.repaint import repainted_steps
 
 Value = TypeVar("Value")
 EMBEDDED = Path(__file__).parent / "embedded"
 TILE_FRAMES = 256
+STREAM_FRAMES = 64
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -52,26 +64,66 @@ class Audio:
     def save(self, path: str | Path, subtype: str | None = None) -> None:
         """Write a sound file, its format by its suffix, with the provenance in its tags.
 
-        The peak is brought to full scale, as on the model card; silence stays silent.
+        The peak is brought to full scale, as on the model card; silence stays silent, and what was made from another
+        sound keeps its level.
         """
-        normalized = audio.peak_normalize(self.waveform)
         tags = self.provenance.to_tags()
-        audio.write(path, normalized, self.sample_rate, subtype=subtype, tags=tags)
+        audio.write(path, self.leveled(), self.sample_rate, subtype=subtype, tags=tags)
+
+    def leveled(self) -> Float[Tensor, "channel sample"]:
+        """The waveform as it is saved."""
+        if self.provenance.keeps_level:
+            return self.waveform
+        return audio.peak_normalize(self.waveform)
+
+
+@dataclass(frozen=True)
+class Steering:
+    """What leads a generation besides its request."""
+
+    init_latents: Float[Tensor, "batch channel frame"] | None = None
+    """Noised to the first level and started from, instead of noise alone."""
+    constrain: Callable[[Predictor], Predictor] = lambda predictor: predictor
+    """Puts something around the network, for every call that the sampler makes."""
+    passes: int = 1
+    """How often every stretch of steps is walked; see `auralith.samplers.repaint`."""
+
+
+UNSTEERED = Steering()
 
 
 class Auralith:
     """A loaded model, driven by `GenerationRequest`s."""
 
     def __init__(
-        self, checkpoint: Checkpoint, name: str, device: torch.device, dtype: torch.dtype
+        self,
+        checkpoint: Checkpoint,
+        name: str,
+        device: torch.device,
+        dtype: torch.dtype,
+        adapters: Sequence[Applied] = (),
     ) -> None:
-        self.checkpoint, self.name = checkpoint, name
+        """`adapters` says which ones are merged into the checkpoint already."""
+        self.checkpoint, self.name, self.adapters = checkpoint, name, tuple(adapters)
         self.device, self.dtype = device, dtype
         self.config: ModelConfig = checkpoint.config
         self.dit, self.autoencoder = checkpoint.dit, checkpoint.autoencoder
         self.conditioner = Conditioner(
             checkpoint.config, checkpoint.numbers, checkpoint.text_encoder, checkpoint.tokenizer
         )
+
+    def with_adapters(self, adapters: Sequence[tuple[str | Path, float]]) -> "Auralith":
+        """The model with these (file, strength) merged into its transformer in place of those it has now.
+
+        What no adapter changes is shared with this one, which stays as it is. Raises as `load` does.
+        """
+        return self._with(open_adapters(adapters))
+
+    def _with(self, applied: Sequence[Applied]) -> "Auralith":
+        checkpoint = with_adapters(self.checkpoint, applied, self.adapters)
+        for warning in base_warnings(applied, checkpoint.model_hash):
+            log.warning(warning)
+        return Auralith(checkpoint, self.name, self.device, self.dtype, applied)
 
     def generate(
         self, request: GenerationRequest, on_step: Callable[[Step], None] | None = None
@@ -86,16 +138,35 @@ class Auralith:
     ) -> list[Audio]:
         """The sounds of several requests, in their order. `on_step` is called after every step of every group."""
         resolved = [self.resolve(request) for request in requests]
-        groups: dict[tuple[object, ...], list[int]] = {}
-        for index, request in enumerate(resolved):
-            groups.setdefault(self._shared(request), []).append(index)
         sounds: dict[int, Audio] = {}
-        for indices in groups.values():
+        for indices in self.groups(resolved):
             group = [resolved[index] for index in indices]
             sounds.update(zip(indices, self._generate_group(group, on_step), strict=True))
         return [sounds[index] for index in range(len(resolved))]
 
-    def denoising_steps(self, requests: Sequence[GenerationRequest]) -> Generator[Step]:
+    def stream(
+        self,
+        request: GenerationRequest,
+        on_step: Callable[[Step], None] | None = None,
+        chunk_frames: int = STREAM_FRAMES,
+    ) -> Iterator[Float[Tensor, "channel sample"]]:
+        """The sound of one request, piece by piece as it is decoded; together they are what `generate` gives.
+
+        A piece has `chunk_frames` latent frames. An autoencoder that can't be tiled (the embedded model's) gives all
+        in one. Resolve the request first to know its seed. Raises as `denoising_steps` does.
+        """
+        return self._stream(self.resolve(request), on_step, chunk_frames)
+
+    def groups(self, resolved: Sequence[GenerationRequest]) -> list[list[int]]:
+        """Which resolved requests make one batch, as their indices."""
+        groups: dict[tuple[object, ...], list[int]] = {}
+        for index, request in enumerate(resolved):
+            groups.setdefault(self._shared(request), []).append(index)
+        return list(groups.values())
+
+    def denoising_steps(
+        self, requests: Sequence[GenerationRequest], steering: Steering = UNSTEERED
+    ) -> Generator[Step]:
         """Every step of a batch whose requests may differ in prompts, seconds and seed only.
 
         Raises:
@@ -103,11 +174,26 @@ class Auralith:
             NonFiniteError: the latents became NaN or infinite; the message names the step.
         """
         resolved = [self.resolve(request) for request in requests]
-        if len({self._shared(request) for request in resolved}) != 1:
+        if len(self.groups(resolved)) != 1:
             raise InvalidRequest(
                 "requests of one batch may differ in prompt, seconds and seed only"
             )
-        return self._denoise(resolved)
+        return self._denoise(resolved, steering)
+
+    def denoise(
+        self,
+        requests: Sequence[GenerationRequest],
+        steering: Steering = UNSTEERED,
+        on_step: Callable[[Step], None] | None = None,
+    ) -> Float[Tensor, "batch channel frame"]:
+        """The latents at the end of `denoising_steps`."""
+        latents = None
+        for step in self.denoising_steps(requests, steering):
+            latents = step.x
+            if on_step is not None:
+                on_step(step)
+        assert latents is not None  # a schedule has at least one step
+        return latents
 
     def resolve(self, request: GenerationRequest) -> GenerationRequest:
         """The request with every default filled in, checked against this model's limits; the seed is drawn here."""
@@ -135,8 +221,7 @@ class Auralith:
         self, latents: Float[Tensor, "batch channel frame"]
     ) -> Float[Tensor, "batch audio_channel sample"]:
         """Waveform of latents, in tiles; float32."""
-        scaled = (latents * self.config.latent_scale).to(self.device, self.dtype)
-        return tiling.decode(self.autoencoder, scaled, TILE_FRAMES).float()
+        return tiling.decode(self.autoencoder, self._scaled(latents), TILE_FRAMES).float()
 
     @torch.inference_mode()
     def encode(
@@ -155,6 +240,10 @@ class Auralith:
         latents = posterior.mean if noise is None else posterior.sample(noise.to(posterior.mean))
         return latents.float() / self.config.latent_scale
 
+    def _scaled(self, latents: Float[Tensor, "batch channel frame"]) -> Tensor:
+        """Latents as the autoencoder takes them."""
+        return (latents * self.config.latent_scale).to(self.device, self.dtype)
+
     @property
     def _window_seconds(self) -> float:
         return self.config.audio.seconds(self.config.window_samples)
@@ -162,19 +251,32 @@ class Auralith:
     def _generate_group(
         self, group: list[GenerationRequest], on_step: Callable[[Step], None] | None
     ) -> list[Audio]:
-        latents = None
-        for step in self._denoise(group):
-            latents = step.x
-            if on_step is not None:
-                on_step(step)
-        assert latents is not None  # a schedule has at least one step
-        sizes = [self.config.audio.num_samples(_known(item.seconds_output)) for item in group]
+        latents = self.denoise(group, on_step=on_step)
+        sizes = [self.num_samples(item) for item in group]
         frames = self._frames_to_decode(max(sizes), latents.shape[-1])
         waveforms = self.decode(latents[..., :frames]).cpu()
         return [
-            self._finish(waveforms[index, :, :size], item, index, len(group))
+            self.audio(waveforms[index, :, :size], self.provenance(item, index, len(group)))
             for index, (size, item) in enumerate(zip(sizes, group, strict=True))
         ]
+
+    @torch.inference_mode()
+    def _stream(
+        self,
+        request: GenerationRequest,
+        on_step: Callable[[Step], None] | None,
+        chunk_frames: int,
+    ) -> Iterator[Float[Tensor, "channel sample"]]:
+        latents = self.denoise([request], on_step=on_step)
+        left = self.num_samples(request)
+        scaled = self._scaled(latents[..., : self._frames_to_decode(left, latents.shape[-1])])
+        for piece in tiling.decode_tiles(self.autoencoder, scaled, chunk_frames):
+            if not left:
+                break
+            chunk = piece[0, :, :left].float().cpu().contiguous()
+            _require_finite(chunk, request)
+            left -= chunk.shape[-1]
+            yield chunk
 
     def _frames_to_decode(self, num_samples: int, num_frames: int) -> int:
         """Only the frames that the wanted samples depend on."""
@@ -184,18 +286,16 @@ class Auralith:
             num_frames, self.config.audio.num_frames(num_samples) + self.autoencoder.decoder_halo
         )
 
-    def _finish(
+    def provenance(
         self,
-        waveform: Float[Tensor, "channel sample"],
         request: GenerationRequest,
-        batch_index: int,
-        batch_size: int,
-    ) -> Audio:
-        if not waveform.isfinite().all():
-            raise NonFiniteError(
-                f"decoding gave NaN or infinite audio (seed {request.seed}); try --dtype float32"
-            )
-        provenance = Provenance(
+        batch_index: int = 0,
+        batch_size: int = 1,
+        edit: Edit | None = None,
+        source: SourceFile | None = None,
+    ) -> Provenance:
+        """The origin of what this model makes of a resolved request."""
+        return Provenance(
             generator=f"auralith {__version__}",
             model=self.name,
             model_hash=self.checkpoint.model_hash,
@@ -204,26 +304,64 @@ class Auralith:
             batch_index=batch_index,
             batch_size=batch_size,
             settings=request,
+            adapters=tuple(
+                AdapterUse(used.adapter.name, used.adapter.file_hash, used.strength)
+                for used in self.adapters
+            ),
+            edit=edit,
+            source=source,
         )
+
+    def audio(
+        self,
+        waveform: Float[Tensor, "channel sample"],
+        provenance: Provenance,
+        sample_rate: int | None = None,
+    ) -> Audio:
+        """A result, looked at for what is wrong with it; raises `NonFiniteError`. The rate is the model's if None."""
+        _require_finite(waveform, provenance.settings)
         warnings = tuple(_health_warnings(waveform))
-        return Audio(waveform.contiguous(), self.config.audio.sample_rate, provenance, warnings)
+        rate = sample_rate or self.config.audio.sample_rate
+        return Audio(waveform.contiguous(), rate, provenance, warnings)
+
+    def num_samples(self, request: GenerationRequest) -> int:
+        """Samples of the result of a resolved request."""
+        return self.config.audio.num_samples(_known(request.seconds_output))
+
+    def num_frames(self, request: GenerationRequest) -> int:
+        """Latent frames that a resolved request is denoised in."""
+        if request.window == "full":
+            return self.config.window_frames
+        return self.config.audio.num_frames(self.num_samples(request))
+
+    def sampler(self, request: GenerationRequest) -> Sampler:
+        """The sampler of a resolved request."""
+        return find_sampler(_known(request.sampler), OBJECTIVES[self.config.objective])
+
+    def schedule(self, request: GenerationRequest) -> Schedule:
+        """The schedule of a resolved request."""
+        return Schedule(
+            _known(request.steps),
+            _known(request.sigma_min),
+            _known(request.sigma_max),
+            num_frames=self.num_frames(request),
+        )
 
     @torch.inference_mode()
-    def _denoise(self, group: list[GenerationRequest]) -> Generator[Step]:
+    def _denoise(self, group: list[GenerationRequest], steering: Steering) -> Generator[Step]:
         first = group[0]
-        num_frames = self._num_frames(first)
+        num_frames = self.num_frames(first)
         self._require_memory(len(group), num_frames)
-        objective = OBJECTIVES[self.config.objective]
-        sampler = find_sampler(_known(first.sampler), objective)
-        schedule = Schedule(
-            _known(first.steps),
-            _known(first.sigma_min),
-            _known(first.sigma_max),
-            num_frames=num_frames,
+        steps = repainted_steps(
+            self.sampler(first),
+            steering.constrain(self._predictor(group, num_frames)),
+            self.schedule(first),
+            self._streams(group, num_frames),
+            steering.init_latents,
+            steering.passes,
         )
-        predictor = self._predictor(group, num_frames)
         finite: list[Tensor] = []
-        for step in sampler.steps(predictor, schedule, self._streams(group, num_frames)):
+        for step in steps:
             finite.append(step.x.isfinite().all())  # read at the end: no host sync inside the loop
             yield step
         for index, fine in enumerate(torch.stack(finite).tolist()):
@@ -274,20 +412,13 @@ class Auralith:
             return ReferenceNoise(seeds[0], (len(group), channels, num_frames), self.device)
         return ItemStreams(seeds, (channels, num_frames), self.device)
 
-    def _num_frames(self, request: GenerationRequest) -> int:
-        if request.window == "full":
-            return self.config.window_frames
-        return self.config.audio.num_frames(
-            self.config.audio.num_samples(_known(request.seconds_output))
-        )
-
     def _shared(self, request: GenerationRequest) -> tuple[object, ...]:
         """What requests must have in common to be one batch."""
         own = {"prompt", "negative_prompt", "seconds_total", "seconds_start", "seconds_output"}
         if request.noise == "item":
             own.add("seed")
         common = tuple(v for name, v in settings_of(request).items() if name not in own)
-        return (*common, bool(request.negative_prompt), self._num_frames(request))
+        return (*common, bool(request.negative_prompt), self.num_frames(request))
 
     def _check(self, request: GenerationRequest) -> None:
         """Raise `InvalidRequest` for what this model can't do."""
@@ -304,10 +435,7 @@ class Auralith:
                 f"seconds_start is {request.seconds_start:g} s; this model knows no start, leave it at 0"
             )
         replace(request)  # the order of values that came from defaults
-        sampler = find_sampler(_known(request.sampler), OBJECTIVES[self.config.objective])
-        sampler.levels(
-            Schedule(_known(request.steps), _known(request.sigma_min), _known(request.sigma_max))
-        )
+        self.sampler(request).levels(self.schedule(request))
 
     def _require_memory(self, batch: int, num_frames: int) -> None:
         """Activations of a guided step: the feed-forward's hidden layer and its gate dominate."""
@@ -323,13 +451,18 @@ def load(
     device: str = "auto",
     dtype: str = "auto",
     text_encoder: str | Path | None = None,
+    adapters: Sequence[tuple[str | Path, float]] = (),
 ) -> Auralith:
     """Load a model: the embedded one (None), a name on the Hub, a folder or a checkpoint file.
 
+    `adapters` are merged into its transformer: (file, strength), with strength 1 as they were trained.
+
     Raises:
-        CheckpointError: the checkpoint is missing, damaged, of another architecture, or not safe to read.
+        CheckpointError: the checkpoint or an adapter is missing, damaged, of another architecture, or not safe to read.
+        InvalidRequest: an adapter's strength is out of its range.
         ResourceError: the device or the memory it needs is not there.
     """
+    applied = open_adapters(adapters)
     chosen = choose_device(device)
     number_format = choose_dtype(dtype, chosen)
     checkpoint = open_checkpoint(
@@ -339,7 +472,8 @@ def load(
         text_encoder=text_encoder,
     )
     name = EMBEDDED_NAME if source is None else _name_of(source)
-    return Auralith(checkpoint, name, chosen, number_format)
+    model = Auralith(checkpoint, name, chosen, number_format)
+    return model._with(applied) if applied else model
 
 
 def generate(prompt: str, seconds_total: float | None = None, seed: int | None = None) -> Audio:
@@ -350,6 +484,13 @@ def generate(prompt: str, seconds_total: float | None = None, seed: int | None =
 def _name_of(source: str | Path) -> str:
     """A Hub name as it is; of a path its last part, so that files don't tell where they were made."""
     return Path(source).resolve().name if Path(source).exists() else str(source)
+
+
+def _require_finite(waveform: Float[Tensor, "channel sample"], request: GenerationRequest) -> None:
+    if not waveform.isfinite().all():
+        raise NonFiniteError(
+            f"decoding gave NaN or infinite audio (seed {request.seed}); try --dtype float32"
+        )
 
 
 def _health_warnings(waveform: Float[Tensor, "channel sample"]) -> Iterator[str]:

@@ -5,11 +5,21 @@ from pathlib import Path
 from typing import Any
 
 from auralith.audio import read_tags
+from auralith.edits import Edit, Loop, SourceFile
 from auralith.errors import AudioError, InvalidRequest
 from auralith.request import GenerationRequest
 from auralith.settings import build_settings
 
 EMBEDDED_NAME = "embedded"
+
+
+@dataclass(frozen=True)
+class AdapterUse:
+    """An adapter that was merged into the model: its file's name, never a path, its hash and its strength."""
+
+    name: str
+    file_hash: str
+    strength: float
 
 
 @dataclass(frozen=True)
@@ -28,6 +38,16 @@ class Provenance:
     """Rounding depends on the shape of the batch that the sound was made in."""
     settings: GenerationRequest
     """The request with every default filled in."""
+    adapters: tuple[AdapterUse, ...] = ()
+    edit: Edit | None = None
+    """What was done to a sound that was there, or to the end and the start of a loop."""
+    source: SourceFile | None = None
+    """The file that the edit started from; None if it was no file."""
+
+    @property
+    def keeps_level(self) -> bool:
+        """Whether the sound has its level from a sound that was there; what is made of nothing is normalized."""
+        return self.edit is not None and not isinstance(self.edit, Loop)
 
     def to_tags(self) -> dict[str, Any]:
         """As JSON values."""

@@ -2,9 +2,27 @@
 
 Every layout is read as lazy tensors under the published single-file names (`single_file`, `diffusers_folder`, `hub`),
 checked against what its config implies (`config_json`, `transform`), and from there loaded (`opening`), converted
-(`convert`) or only described (`inspection`). The names themselves are small tables in `rename`.
+(`convert`) or only described (`inspection`). The names themselves are small tables in `rename`. Adapters are files of
+their own (`adapter_file`), which `adapters` puts into a transformer or merges into its weights.
 """
 
+from auralith.checkpoints.adapter_file import (
+    Adapter,
+    AdapterConfig,
+    AdapterMetadata,
+    read_adapter,
+    write_adapter,
+)
+from auralith.checkpoints.adapters import (
+    Applied,
+    adapter_state,
+    add_adapter,
+    base_warnings,
+    merge_adapters,
+    open_adapters,
+    save_adapter,
+    with_adapters,
+)
 from auralith.checkpoints.config_json import Spec, config_from_json, config_to_json
 from auralith.checkpoints.convert import convert
 from auralith.checkpoints.inspection import Inspection, inspect_checkpoint
@@ -17,16 +35,29 @@ from auralith.checkpoints.opening import (
 from auralith.checkpoints.single_file import save_autoencoder, save_single_file
 
 __all__ = [
+    "Adapter",
+    "AdapterConfig",
+    "AdapterMetadata",
+    "Applied",
     "AutoencoderCheckpoint",
     "Checkpoint",
     "Inspection",
     "Spec",
+    "adapter_state",
+    "add_adapter",
+    "base_warnings",
     "config_from_json",
     "config_to_json",
     "convert",
     "inspect_checkpoint",
+    "merge_adapters",
+    "open_adapters",
     "open_autoencoder",
     "open_checkpoint",
+    "read_adapter",
+    "save_adapter",
     "save_autoencoder",
     "save_single_file",
+    "with_adapters",
+    "write_adapter",
 ]

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from auralith.cli.adapter import parse_adapter
 from auralith.cli.output import Output
 
 if TYPE_CHECKING:
     from auralith.pipeline import Audio, Auralith
-    from auralith.provenance import Provenance
+    from auralith.provenance import AdapterUse, Provenance
     from auralith.request import GenerationRequest
 
 
@@ -53,6 +54,10 @@ def generate(
     text_encoder: Annotated[
         str | None,
         typer.Option(help="Hub name or folder of the T5 encoder, if not beside the model."),
+    ] = None,
+    adapter: Annotated[
+        list[str] | None,
+        typer.Option(help="Adapter to merge into the model, FILE or FILE:STRENGTH; repeatable."),
     ] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = None,
     dtype: Annotated[str | None, typer.Option(help="auto, float32, bfloat16 or float16.")] = None,
@@ -99,6 +104,7 @@ def generate(
         device=device or (origin.device if origin else "auto"),
         dtype=dtype or (origin.dtype if origin else "auto"),
         text_encoder=text_encoder,
+        adapters=_adapters(adapter, origin, source),
     )
     requests = _numbered(loaded.resolve(request), n)
     seeds = [item.seed for item in requests if item.seed is not None]
@@ -129,6 +135,30 @@ def _model_of(origin: "Provenance | None") -> str | None:
     from auralith.provenance import EMBEDDED_NAME
 
     return None if origin is None or origin.model == EMBEDDED_NAME else origin.model
+
+
+def _adapters(
+    given: list[str] | None, origin: "Provenance | None", source: Path | None
+) -> list[tuple[str | Path, float]]:
+    """Those that are named, or else those that the original was made with."""
+    if given is not None or origin is None or source is None:
+        return [parse_adapter(text) for text in given or ()]
+    return [(_find_adapter(used, source), used.strength) for used in origin.adapters]
+
+
+def _find_adapter(used: "AdapterUse", source: Path) -> Path:
+    """The same file, here or beside the sound."""
+    from auralith.checkpoints import read_adapter
+    from auralith.errors import AudioError
+
+    for folder in (Path(), source.parent):
+        path = folder / Path(used.name).name
+        if path.exists() and read_adapter(path).file_hash == used.file_hash:
+            return path
+    raise AudioError(
+        f"{source} was made with the adapter {used.name} ({used.file_hash[:12]}), which is neither here nor "
+        f"beside it; give it with --adapter {used.name}:{used.strength:g}"
+    )
 
 
 def _request(origin: "Provenance | None", given: dict[str, Any]) -> "GenerationRequest":
@@ -169,8 +199,14 @@ def _warn(sound: "Audio", path: Path, origin: "Provenance | None") -> None:
             f"made by another model than the original ({found[:12]}, not "
             f"{origin.model_hash[:12]}), so the sound differs"
         )
+    if origin is not None and _hashes(origin) != _hashes(sound.provenance):
+        warnings.append("made with other adapters than the original, so the sound differs")
     for warning in warnings:
         print(f"auralith: warning: {path}: {warning}", file=sys.stderr)
+
+
+def _hashes(provenance: "Provenance") -> list[str]:
+    return [used.file_hash for used in provenance.adapters]
 
 
 def _draw(sound: "Audio", path: Path) -> Path:

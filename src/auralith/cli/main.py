@@ -13,7 +13,10 @@ from typing import Annotated
 import typer
 
 import auralith
+from auralith.cli.adapter import adapter
 from auralith.cli.convert import convert
+from auralith.cli.encode import encode
+from auralith.cli.finetune import finetune
 from auralith.cli.generate import generate
 from auralith.cli.info import info
 from auralith.cli.inspect import inspect
@@ -26,8 +29,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for verb in (generate, info, inspect, convert, train):
+for verb in (generate, info, inspect, convert, encode, finetune, train):
     app.command()(verb)
+app.add_typer(adapter)
 
 
 def _print_version(wanted: bool | None) -> None:
@@ -83,3 +87,6 @@ def _log_to_stderr() -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("auralith: warning: %(message)s"))
     logging.getLogger("auralith").handlers = [handler]
+    # transformers imports torchao where it is installed, which complains about GPUs that nobody asked for
+    for name in ("torchao", "torch.utils._pytree"):
+        logging.getLogger(name).setLevel(logging.ERROR)

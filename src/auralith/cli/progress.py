@@ -1,5 +1,6 @@
-"""The progress bar of a generation, on stderr and only on a terminal: steps, steps per second, time left."""
+"""Progress on stderr: the bar of a generation, and the stages of long work (a line every so often without a terminal)."""
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ from rich.progress import (
     Progress,
     ProgressColumn,
     Task,
+    TaskID,
     TextColumn,
     TimeRemainingColumn,
 )
@@ -18,6 +20,7 @@ from rich.text import Text
 
 if TYPE_CHECKING:
     from auralith.samplers import Step
+    from auralith.training.loop import Progress as TrainingProgress
 
 
 class _StepRate(ProgressColumn):
@@ -49,3 +52,47 @@ def generation_progress() -> Iterator[Callable[["Step"], None]]:
             progress.update(task, completed=done, total=step.total, description=description)
 
         yield show
+
+
+LINE_SECONDS = 30.0
+ShowStage = Callable[[str, int, int, str], None]
+"""(stage, done, total, text); a new stage gets a bar of its own."""
+
+
+@contextmanager
+def stage_progress() -> Iterator[ShowStage]:
+    """Gives the function to call as work goes on."""
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.fields[stage]}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.description}"),
+    )
+    tasks: dict[str, TaskID] = {}
+    shown: dict[str, float] = {}
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+
+        def show(stage: str, done: int, total: int, text: str) -> None:
+            if stage not in tasks:
+                tasks[stage] = bar.add_task("", total=total, stage=stage)
+                shown[stage] = time.monotonic()
+            bar.update(tasks[stage], completed=done, total=total, description=text)
+            now = time.monotonic()
+            if not console.is_terminal and (now - shown[stage] > LINE_SECONDS or done == total):
+                console.print(f"{stage} {done}/{total}  {text}", highlight=False)
+                shown[stage] = now
+
+        yield show
+
+
+def training_line(progress: "TrainingProgress") -> str:
+    """Losses, speed, and what happened, in one line."""
+    if progress.event:
+        return progress.event
+    losses = "  ".join(f"{name} {value:.4f}" for name, value in progress.losses.items())
+    rate = progress.audio_seconds / max(progress.seconds, 1e-9)
+    speed = f"{progress.seconds:.2f} s/step" + (f"  {rate:.0f} × real time" if rate else "")
+    checked = "".join(f"  validation {name} {v:.4f}" for name, v in progress.validation.items())
+    return f"{losses}  {speed}{checked}"

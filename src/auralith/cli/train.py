@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from auralith.cli.progress import stage_progress, training_line
+
 if TYPE_CHECKING:
     from auralith.training.loop import Progress
     from auralith.training.recipe import Recipe
@@ -44,16 +46,16 @@ def train(
     if part >= parts:
         raise InvalidRequest(f"part is {part}; it must be below parts, {parts}")
     output.mkdir(parents=True, exist_ok=True)
-    for name in [s for s in Stage if s is not Stage.all] if stage is Stage.all else [stage]:
-        if name is Stage.encode:
-            clips = settings.corpus.clips
-            _show(
-                ((done, clips, "") for done in encode_corpus(settings, output, part, parts)), name
-            )
-        elif name is Stage.export:
-            print(export(settings, output))
-        else:
-            _show(_training_lines(_run(name, settings, output)), name)
+    with stage_progress() as show:
+        for name in [s for s in Stage if s is not Stage.all] if stage is Stage.all else [stage]:
+            if name is Stage.encode:
+                for done in encode_corpus(settings, output, part, parts):
+                    show(name.value, done.done, done.total, "")
+            elif name is Stage.export:
+                print(export(settings, output))
+            else:
+                for progress in _run(name, settings, output):
+                    show(name.value, progress.step, progress.steps, training_line(progress))
 
 
 def _run(stage: Stage, recipe: "Recipe", folder: Path) -> Iterator["Progress"]:
@@ -61,36 +63,3 @@ def _run(stage: Stage, recipe: "Recipe", folder: Path) -> Iterator["Progress"]:
 
     runs = {Stage.text: train_text, Stage.autoencoder: train_autoencoder, Stage.dit: train_dit}
     return runs[stage](recipe, folder)
-
-
-def _training_lines(steps: Iterator["Progress"]) -> Iterator[tuple[int, int, str]]:
-    for progress in steps:
-        losses = "  ".join(f"{name} {value:.4f}" for name, value in progress.losses.items())
-        yield progress.step, progress.steps, f"{losses}  {progress.seconds:.2f} s/step"
-
-
-def _show(steps: Iterator[tuple[int, int, str]], stage: Stage) -> None:
-    """A progress bar on stderr; where that is no terminal, a line every so often."""
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
-    console = Console(stderr=True)
-    columns = (
-        TextColumn(stage.value),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.description}"),
-    )
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task("", total=None)
-        for done, total, text in steps:
-            bar.update(task, completed=done, total=total, description=text)
-            if not console.is_terminal and (done % 100 == 0 or done == total):
-                console.print(f"{stage.value} {done}/{total}  {text}", highlight=False)

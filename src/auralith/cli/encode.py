@@ -1,0 +1,114 @@
+"""`auralith encode`: a dataset's latents and text states, computed once for many trainings."""
+
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from auralith.cli.progress import stage_progress
+
+if TYPE_CHECKING:
+    from auralith.data.recordings import Recordings
+    from auralith.training.encode import EncodeProgress
+    from auralith.training.encoder import LatentEncoder
+
+
+def encode(
+    dataset: Annotated[
+        Path,
+        typer.Argument(help="Table (.csv, .jsonl, .parquet), folder of sounds, or .tar shards."),
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder of the latents; one begun is continued.")
+    ],
+    model: Annotated[
+        str | None,
+        typer.Option(help="Hub name, folder or checkpoint file; the embedded model if left out."),
+    ] = None,
+    text_encoder: Annotated[
+        str | None,
+        typer.Option(help="Hub name or folder of the T5 encoder, if not beside the model."),
+    ] = None,
+    path_column: Annotated[str, typer.Option(help="Column of the sound files.")] = "path",
+    prompt_column: Annotated[
+        str, typer.Option(help="Column of the prompts; '' makes them from the other columns.")
+    ] = "prompt",
+    variants: Annotated[
+        int | None, typer.Option(min=0, help="Wordings of a made prompt; 0 leaves text out.")
+    ] = None,
+    resample: Annotated[
+        bool, typer.Option("--resample", help="Resample files at other rates instead of refusing.")
+    ] = False,
+    shard_size: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="MB of a shard; a twentieth of the whole if left out, 256 at most."
+        ),
+    ] = None,
+    set: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Change any setting: --set prompts.vary_case=false, --set dtype=float32."
+        ),
+    ] = None,
+    part: Annotated[int, typer.Option(min=0, help="Which part of the shards to make.")] = 0,
+    parts: Annotated[int, typer.Option(min=1, help="How many processes share them.")] = 1,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+    dtype: Annotated[
+        str, typer.Option(help="What to calculate in: float32, bfloat16 or float16.")
+    ] = "float32",
+) -> None:
+    """Encode a dataset for training. Prints the folder of the latents last."""
+    from auralith.data.recordings import open_recordings
+    from auralith.pipeline import load
+    from auralith.resources import choose_dtype
+    from auralith.settings import load_settings
+    from auralith.training.encode import EncodeOptions, encode_dataset
+    from auralith.training.encoder import LatentEncoder
+
+    named = {"variants": variants, "shard_mb": shard_size, "resample": "true" if resample else None}
+    overrides = [f"{name}={value}" for name, value in named.items() if value is not None]
+    options = load_settings(EncodeOptions, overrides=[*overrides, *(set or ())])
+    recordings = open_recordings(
+        dataset, path_column=path_column, prompt_column=prompt_column or None
+    )
+    loaded = load(model, device=device, dtype="float32", text_encoder=text_encoder)
+    encoder = LatentEncoder.of(loaded, choose_dtype(dtype, loaded.device))
+    _show(encode_dataset(encoder, recordings, output, options, part=part, parts=parts), output)
+    _verify(encoder, recordings, output)
+    print(output)
+
+
+def _show(steps: Iterator["EncodeProgress"], folder: Path) -> None:
+    started, bad = time.monotonic(), 0
+    with stage_progress() as show:
+        for step in steps:
+            bad = step.bad
+            rate = step.seconds / max(time.monotonic() - started, 1e-3)
+            show("encode", step.done, step.total, f"{rate:.1f} × real time, {bad} failed")
+    if bad:
+        print(
+            f"auralith: warning: {bad} files can't be used; {folder / 'report.json'} names them",
+            file=sys.stderr,
+        )
+
+
+def _verify(encoder: "LatentEncoder", recordings: "Recordings", folder: Path) -> None:
+    """Decode the beginning of the first recording from what was stored, and say how close it is."""
+    from auralith.codec_metrics import si_sdr
+    from auralith.data.latents import CacheHeader, LatentCache
+    from auralith.training.encoder import stored_reconstruction
+
+    missing = CacheHeader.read(folder).missing_shards(folder)
+    if missing:
+        print(f"{len(missing)} shards of other parts are missing", file=sys.stderr)
+        return
+    cache = LatentCache.open(folder, encoder.autoencoder_hash)
+    decoded, original = stored_reconstruction(encoder, cache, recordings)
+    print(
+        f"{cache.record(0).path} decoded from its latents: SI-SDR {float(si_sdr(decoded, original)):.1f} dB",
+        file=sys.stderr,
+    )

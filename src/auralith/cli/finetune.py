@@ -1,0 +1,130 @@
+"""`auralith finetune`: a table of sounds and prompts in, a model out, as the model card promises."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from auralith.cli.progress import stage_progress, training_line
+
+
+def finetune(
+    dataset: Annotated[
+        Path,
+        typer.Argument(
+            help="train_dataset.csv with path and prompt; also .jsonl, .parquet, folder, .tar."
+        ),
+    ],
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="Hub name, folder, checkpoint file or model_config.json beside one; the embedded model if left out."
+        ),
+    ] = None,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="New folder of the finished model.")
+    ] = Path("finetuned_model"),
+    full: Annotated[
+        bool, typer.Option("--full/--lora", help="Train all weights, or an adapter (the default).")
+    ] = False,
+    steps: Annotated[int | None, typer.Option(min=1, help="Training steps.")] = None,
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Recordings of a step.")] = None,
+    accumulation: Annotated[
+        int | None, typer.Option(min=1, help="Parts a batch is taken in; saves memory.")
+    ] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Highest learning rate.")] = None,
+    rank: Annotated[int | None, typer.Option(min=1, help="Rank of the adapter.")] = None,
+    dora: Annotated[bool, typer.Option("--dora", help="DoRA instead of LoRA.")] = False,
+    optimizer: Annotated[str | None, typer.Option(help="adamw or adamw8bit.")] = None,
+    ema: Annotated[
+        str | None, typer.Option(help="Where the average lies: device, cpu or off.")
+    ] = None,
+    precision: Annotated[
+        str | None, typer.Option(help="float32, bfloat16 or float16 (with a GPU).")
+    ] = None,
+    checkpoint_activations: Annotated[
+        bool,
+        typer.Option("--checkpoint-activations", help="Compute activations twice; saves memory."),
+    ] = False,
+    layout: Annotated[
+        str | None, typer.Option(help="Of the finished model: single-file, diffusers or both.")
+    ] = None,
+    demo_every: Annotated[
+        int | None, typer.Option(min=0, help="Steps between sounds made on the way; 0: none.")
+    ] = None,
+    resample: Annotated[
+        bool, typer.Option("--resample", help="Resample files at other rates instead of refusing.")
+    ] = False,
+    path_column: Annotated[str, typer.Option(help="Column of the sound files.")] = "path",
+    prompt_column: Annotated[str, typer.Option(help="Column of the prompts.")] = "prompt",
+    text_encoder: Annotated[
+        str | None,
+        typer.Option(help="Hub name or folder of the T5 encoder, if not beside the model."),
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+    resume: Annotated[
+        bool, typer.Option("--resume/--no-resume", help="Continue what OUTPUT_run holds.")
+    ] = True,
+    no_checks: Annotated[
+        bool, typer.Option("--no-checks", help="Start even if the model looks untrained.")
+    ] = False,
+    settings: Annotated[
+        Path | None, typer.Option(help="TOML file with any settings; options win over it.")
+    ] = None,
+    set: Annotated[
+        list[str] | None, typer.Option(help="Change any setting: --set loop.save_every=50.")
+    ] = None,
+) -> None:
+    """Fine-tune a model on your sounds. Prints the folder of the finished model last."""
+    from auralith.data.recordings import open_recordings
+    from auralith.errors import InvalidRequest
+    from auralith.pipeline import load
+    from auralith.settings import load_settings
+    from auralith.training.finetune import LEARNING_RATES, FinetuneSettings, run_folder
+    from auralith.training.finetune import finetune as run
+
+    mode = "full" if full else "lora"
+    named = {
+        "mode": mode,
+        "loop.steps": steps,
+        "loop.accumulate": accumulation,
+        "loop.ema": ema,
+        "loop.precision": precision,
+        "loop.device": device,
+        "dit.batch_size": batch_size,
+        "optimizer.learning_rate": learning_rate or LEARNING_RATES[mode],
+        "optimizer.kind": optimizer,
+        "adapter.rank": rank,
+        "adapter.kind": "dora" if dora else None,
+        "checkpoint_activations": "true" if checkpoint_activations else None,
+        "layout": layout,
+        "demo.every": demo_every,
+        "encode.resample": "true" if resample else None,
+        "checks": "false" if no_checks else None,
+        "prompt_column": prompt_column,
+    }
+    overrides = [f"{name}={value}" for name, value in named.items() if value is not None]
+    chosen = load_settings(FinetuneSettings, settings, [*overrides, *(set or ())])
+    folder = run_folder(output)
+    if not resume and folder.exists():
+        raise InvalidRequest(f"{folder} holds a run; resume it, delete it or name another output")
+    recordings = open_recordings(dataset, path_column=path_column, prompt_column=prompt_column)
+    source = _beside_config(model)
+    loaded = load(source, device=device, dtype="float32", text_encoder=text_encoder)
+    with stage_progress() as show:
+        for event in run(loaded, recordings, output, chosen, dataset.name):
+            if event.progress is not None:
+                show(event.stage, event.done, event.total, training_line(event.progress))
+            elif event.total:
+                show(event.stage, event.done, event.total, event.text)
+            else:
+                print(event.text, file=sys.stderr)
+    print(output)
+
+
+def _beside_config(model: str | None) -> str | None:
+    """The card names `model_config.json`; the weights lie beside it."""
+    if model is not None and Path(model).name == "model_config.json" and Path(model).is_file():
+        return str(Path(model).resolve().parent)
+    return model
