@@ -5,6 +5,8 @@ import torch
 from transformers import PreTrainedTokenizerFast
 
 from auralith.data.synth import numeric_value
+from auralith.training.loop import Share
+from auralith.training.optimizers import OptimizerSettings
 from auralith.training.text import (
     TextNetwork,
     TextSettings,
@@ -48,8 +50,8 @@ def test_numeric_embeddings_stay_fixed_while_words_learn(
     settings = TextSettings(d_model=48, d_ff=32, layers=1, heads=2, batch_size=32)
     with torch.random.fork_rng():
         network = TextNetwork(settings, tokenizer)
-    task = TextTask(network, tokenizer, settings)
-    losses = task.losses(0, torch.Generator().manual_seed(1))
+    task = TextTask(network, tokenizer, settings, OptimizerSettings(), 1)
+    losses = task.losses(task.batch(0, Share(0, 1)), 0, task.networks)
     assert set(losses) == {"kind", "descriptors", "tempo", "pitch"}
     torch.stack(list(losses.values())).sum().backward()
     gradient = network.encoder.get_input_embeddings().weight.grad

@@ -1,83 +1,308 @@
-"""Training the spectral autoencoder on the procedural corpus.
+"""Training the waveform autoencoder against a discriminator (arXiv 2407.14358, sections 3.1 and 4.1).
 
-The level's error is measured by the likelihood of a Laplace distribution whose scale the decoder predicts, weighted
-by loudness, so that what can't be heard costs little and what is noise by nature costs no more than it must. The mean
-absolute error beside it keeps the level exact where the scale has already explained the error.
+Even steps train the autoencoder, odd ones the discriminator, each on a batch of its own. In the autoencoder's turn the
+discriminator's weights get no gradient, in the discriminator's turn the decoded waveforms carry none. Real and decoded
+waveforms go through the discriminator in one call then, which replicas (DDP) need. With a frozen encoder, the second
+phase of the published training, latents stay what they are and only the decoder goes on.
+
+All convolutions that are trained are weight-normed, as published; `trained_oobleck` folds that into plain weights.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import weight_norm
+from torch.nn.utils.parametrize import is_parametrized, remove_parametrizations
 
-from auralith.data.synth import draw_sound, render
-from auralith.models.spectral import Spectral, Spectrum
+from auralith.audio import peak_db
+from auralith.codec_metrics import codec_metrics
+from auralith.config import OobleckConfig
+from auralith.data.crops import AudioOptions, read_crop
+from auralith.data.recordings import Recordings
+from auralith.errors import InvalidRequest
+from auralith.models.autoencoder import Oobleck
+from auralith.models.discriminator import Discriminator
+from auralith.training.batches import positions
+from auralith.training.loop import Batch, Share
+from auralith.training.losses import (
+    adversarial_loss,
+    feature_matching_loss,
+    hinge_loss,
+    kl_divergence,
+    stft_loss,
+)
+from auralith.training.optimizers import OptimizerSettings
+from auralith.training.streams import item_rng
+
+AUTOENCODER, DISCRIMINATOR = "autoencoder", "discriminator"
+VALIDATION_STREAM = 2**40
+REPLACEMENTS = 16
+"""Recordings tried in place of one whose crop is silent or that can't be read."""
 
 
 @dataclass(frozen=True)
 class AutoencoderSettings:
-    batch_size: int = 8
-    crop_frames: int = 28
-    kl_weight: float = 1e-3
-    stereo_weight: float = 0.5
-    error_weight: float = 1.0
-    calibration_clips: int = 300
-    """Clips over which mean and spread of the finished latents are measured."""
+    """Weights are those of the published loss; the published batch is 4 crops on each of 32 GPUs."""
+
+    batch_size: int = 16
+    """Crops of a step, over all processes and parts."""
+    crop_samples: int = 65_536
+    crops: AudioOptions = AudioOptions(flip_probability=0.5)
+    freeze_encoder: bool = False
+    warmup_steps: int = 0
+    """Steps before the discriminator is trained and heard."""
+    stft_weight: float = 1.0
+    stft_normalized_by: Literal["decoded", "original"] = "decoded"
+    """See `losses.stft_loss`; "decoded" as published."""
+    adversarial_weight: float = 0.1
+    matching_weight: float = 5.0
+    kl_weight: float = 1e-4
+    validation_items: int = 32
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1 or min(self.validation_items, self.warmup_steps) < 0:
+            raise InvalidRequest(
+                "batch_size must be at least 1, validation_items and warmup_steps at least 0"
+            )
+
+
+def _published(learning_rate: float) -> OptimizerSettings:
+    return OptimizerSettings(
+        learning_rate=learning_rate,
+        betas=(0.8, 0.99),
+        weight_decay=1e-3,
+        warmup=0.999,
+        gamma=200_000.0,
+    )
+
+
+@dataclass(frozen=True)
+class AutoencoderOptimization:
+    """How the two networks are moved; the defaults are the published ones."""
+
+    autoencoder: OptimizerSettings = field(default_factory=lambda: _published(1.5e-4))
+    discriminator: OptimizerSettings = field(default_factory=lambda: _published(3e-4))
+
+
+class Reconstruction(NamedTuple):
+    decoded: Float[Tensor, "batch channel sample"]
+    mean: Float[Tensor, "batch latent frame"]
+    std: Float[Tensor, "batch latent frame"]
+
+
+class AutoencoderNetwork(nn.Module):
+    """An Oobleck as it is trained: in one call, and weight-normed but for a frozen encoder, whose weights stay exact."""
+
+    def __init__(self, autoencoder: Oobleck, *, freeze_encoder: bool = False) -> None:
+        super().__init__()
+        self.autoencoder = autoencoder
+        if freeze_encoder:
+            autoencoder.encoder.requires_grad_(False)
+        for module in autoencoder.decoder.modules() if freeze_encoder else autoencoder.modules():
+            if isinstance(module, nn.Conv1d | nn.ConvTranspose1d):
+                weight_norm(module)
+
+    def forward(
+        self,
+        waveform: Float[Tensor, "batch channel sample"],
+        noise: Float[Tensor, "batch latent frame"],
+    ) -> Reconstruction:
+        posterior = self.autoencoder.encode(waveform)
+        decoded = self.autoencoder.decode(posterior.sample(noise))
+        return Reconstruction(decoded, posterior.mean, posterior.std)
+
+
+def trained_oobleck(config: OobleckConfig, state: Mapping[str, Tensor]) -> Oobleck:
+    """The autoencoder with plain weights, from the (averaged) state of an `AutoencoderNetwork`."""
+    frozen = "autoencoder.encoder.conv_in.weight" in state  # weight norm leaves two other names
+    network = AutoencoderNetwork(Oobleck(config), freeze_encoder=frozen)
+    network.load_state_dict(dict(state), strict=True)
+    for module in list(network.modules()):
+        if is_parametrized(module, "weight"):
+            remove_parametrizations(module, "weight")
+    return network.autoencoder.eval().requires_grad_(True)
 
 
 class AutoencoderTask:
-    """Random crops of freshly rendered clips; nothing is read from disk."""
+    """Random crops of recordings, every recording as likely as any other."""
 
     name = "autoencoder"
 
-    def __init__(self, network: Spectral, settings: AutoencoderSettings) -> None:
-        self.network, self.settings = network, settings
+    def __init__(
+        self,
+        autoencoder: Oobleck,
+        discriminator: Discriminator,
+        recordings: Recordings,
+        settings: AutoencoderSettings,
+        optimization: AutoencoderOptimization,
+        seed: int,
+        usable: Sequence[int] | None = None,
+    ) -> None:
+        """`usable` are the positions of the recordings to take, by default all."""
+        network = AutoencoderNetwork(autoencoder, freeze_encoder=settings.freeze_encoder)
+        self.networks: dict[str, nn.Module] = {AUTOENCODER: network, DISCRIMINATOR: discriminator}
+        self.optimization = {
+            AUTOENCODER: optimization.autoencoder,
+            DISCRIMINATOR: optimization.discriminator,
+        }
+        self.recordings, self.settings, self.seed = recordings, settings, seed
+        self.unreadable: dict[str, str] = {}
+        """Path and reason of recordings that were replaced because they could not be read."""
+        frame = autoencoder.samples_per_frame
+        self.noise_shape = autoencoder.config.latent_channels, settings.crop_samples // frame
+        _check(autoencoder, discriminator, settings)
+        self.trained, self.held_out = self._split(
+            range(len(recordings)) if usable is None else usable
+        )
 
-    def losses(self, step: int, generator: torch.Generator) -> dict[str, Tensor]:
-        spectrum = self.network.analyze(self.batch(generator))
-        out = self.network.encoder(self.network.features(spectrum))
-        mean, log_var = out.float().chunk(2, dim=1)
-        noise = torch.randn(mean.shape, generator=generator)
-        latents = mean + (0.5 * log_var).exp() * noise
-        kl = 0.5 * (mean.square() + log_var.exp() - log_var - 1).mean()
-        losses = reconstruction_losses(self.network, latents, spectrum, self.settings)
-        return losses | {"kl": self.settings.kl_weight * kl}
+    def turn(self, step: int) -> str:
+        return DISCRIMINATOR if step % 2 and step >= self.settings.warmup_steps else AUTOENCODER
 
-    def batch(self, generator: torch.Generator) -> Float[Tensor, "batch channel sample"]:
-        return torch.stack([self._crop(generator) for _ in range(self.settings.batch_size)])
+    def batch(self, step: int, share: Share) -> Batch:
+        rngs = [item_rng(self.seed, step, p) for p in positions(share, self.settings.batch_size)]
+        return self._items([self._audible_crop(rng) for rng in rngs], rngs)
 
-    def _crop(self, generator: torch.Generator) -> Float[Tensor, "channel sample"]:
-        rng = np.random.default_rng(int(torch.randint(2**62, (), generator=generator)))
-        waveform = torch.from_numpy(render(draw_sound(rng), rng)).float()
-        length = self.settings.crop_frames * self.network.samples_per_frame
-        missing = length - waveform.shape[-1]
-        if missing >= 0:
-            return torch.nn.functional.pad(waveform, (0, missing))
-        # a quarter of the crops starts at the very beginning, where attacks are
-        start = max(0, int(rng.integers(-waveform.shape[-1] // 4, -missing + 1)))
-        return waveform[:, start : start + length]
+    def losses(
+        self, batch: Batch, step: int, networks: Mapping[str, nn.Module]
+    ) -> dict[str, Tensor]:
+        waveform = batch["waveform"]
+        if self.turn(step) == AUTOENCODER:
+            made = networks[AUTOENCODER](waveform, batch["noise"])
+            with torch.autocast(waveform.device.type, enabled=False):
+                losses = self._reconstruction_losses(made, waveform)
+            if step >= self.settings.warmup_steps:
+                losses |= self._adversarial_losses(made, waveform, networks[DISCRIMINATOR])
+            return losses
+        with torch.no_grad():
+            decoded = networks[AUTOENCODER](waveform, batch["noise"]).decoded
+        judgments = networks[DISCRIMINATOR](torch.cat((waveform, decoded)))
+        halves = [judgment.score.chunk(2) for judgment in judgments]
+        return {"hinge": hinge_loss(*zip(*halves, strict=True))}
+
+    def validate(self, networks: Mapping[str, nn.Module]) -> dict[str, float]:
+        """Codec metrics of held-out recordings: means over one crop each, silent ones left out, always the same noise."""
+        device = next(networks[AUTOENCODER].parameters()).device
+        figures = []
+        for item in self._validation_items:
+            waveform, noise = item["waveform"], item["noise"]
+            made = networks[AUTOENCODER](waveform.to(device), noise.to(device))
+            decoded = made.decoded[0].float().cpu()
+            metrics = codec_metrics(decoded, waveform[0], self.settings.crops.sample_rate)
+            figures.append(asdict(metrics))
+        names = figures[0] if figures else ()
+        return {name: float(np.mean([figure[name] for figure in figures])) for name in names}
+
+    def _reconstruction_losses(self, made: Reconstruction, waveform: Tensor) -> dict[str, Tensor]:
+        settings = self.settings
+        distance = stft_loss(
+            made.decoded, waveform, settings.crops.sample_rate, settings.stft_normalized_by
+        )
+        losses = {"stft": settings.stft_weight * distance}
+        if not settings.freeze_encoder:
+            losses["kl"] = settings.kl_weight * kl_divergence(made.mean, made.std)
+        return losses
+
+    def _adversarial_losses(
+        self, made: Reconstruction, waveform: Tensor, discriminator: nn.Module
+    ) -> dict[str, Tensor]:
+        with torch.no_grad():
+            real = discriminator(waveform)
+        with without_gradients(discriminator):
+            fake = discriminator(made.decoded)
+        return {
+            "adversarial": self.settings.adversarial_weight * adversarial_loss(fake),
+            "matching": self.settings.matching_weight * feature_matching_loss(real, fake),
+        }
+
+    def _items(self, crops: Sequence[Tensor], rngs: Sequence[np.random.Generator]) -> Batch:
+        noise = [rng.standard_normal(self.noise_shape, dtype=np.float32) for rng in rngs]
+        waveform = torch.stack(list(crops))
+        seconds = waveform.shape[0] * waveform.shape[2] / self.settings.crops.sample_rate
+        return {
+            "waveform": waveform,
+            "noise": torch.from_numpy(np.stack(noise)),
+            "audio_seconds": torch.tensor(seconds),
+        }
+
+    def _audible_crop(self, rng: np.random.Generator) -> Float[Tensor, "channel sample"]:
+        """A crop of a recording drawn at random, and of another where that one is silent or can't be read."""
+        for _ in range(REPLACEMENTS):
+            index = self.trained[int(rng.integers(len(self.trained)))]
+            crop = self._crop(index, self.settings.crops, rng)
+            if crop is not None:
+                return crop
+        path, reason = next(reversed(self.unreadable.items()), ("", "silent"))
+        raise InvalidRequest(
+            f"{REPLACEMENTS} recordings in a row are silent or can't be read, such as {path} ({reason}); "
+            "look at the dataset"
+        )
+
+    def _crop(
+        self, index: int, options: AudioOptions, rng: np.random.Generator
+    ) -> Float[Tensor, "channel sample"] | None:
+        """A crop of one recording, none if it is silent or can't be read."""
+        try:
+            crop = read_crop(self.recordings, index, self.settings.crop_samples, options, rng)
+        except InvalidRequest as error:
+            self.unreadable[self.recordings[index].path] = str(error)
+            return None
+        return crop.waveform if peak_db(crop.waveform) >= options.silence_db else None
+
+    @cached_property
+    def _validation_items(self) -> list[Batch]:
+        """One item each, so that figures are those of files; not flipped, not louder."""
+        options = replace(self.settings.crops, flip_probability=0.0, gain_db=0.0)
+        items = []
+        for index in self.held_out:
+            rng = item_rng(self.seed, VALIDATION_STREAM, index)
+            crop = self._crop(index, options, rng)
+            if crop is not None:
+                items.append(self._items([crop], [rng]))
+        return items
+
+    def _split(self, usable: Sequence[int]) -> tuple[list[int], list[int]]:
+        """Recordings that are trained on, and at most a tenth that are held out for validation."""
+        held_out = min(self.settings.validation_items, len(usable) // 10)
+        order = np.random.default_rng([self.seed, VALIDATION_STREAM]).permutation(len(usable))
+        chosen = [usable[int(place)] for place in order]
+        if len(chosen) <= held_out:
+            raise InvalidRequest("there are no recordings to train on; name a dataset with some")
+        return chosen[held_out:], chosen[:held_out]
 
 
-def reconstruction_losses(
-    network: Spectral,
-    latents: Float[Tensor, "batch channel frame"],
-    target: Spectrum,
-    settings: AutoencoderSettings,
-) -> dict[str, Tensor]:
-    prediction = network.predict((latents - network.latent_mean) / network.latent_std)
-    error = (prediction.spectrum.level - target.level).abs()
-    loudness = ((target.level + 8.0) / 6.0).clamp(0.03, 1.0)
-    # bands well below the loudest of their frame are masked by it
-    masked = target.level.amax(dim=1, keepdim=True) - target.level
-    loudness = loudness * (1 - masked / 8.0).clamp(0.1, 1.0)
-    loudness = loudness / loudness.mean()
-    likelihood = (loudness * (error / prediction.scale + prediction.scale.log())).mean()
-    stereo = (prediction.spectrum.width - target.width).abs()
-    stereo = stereo + (prediction.spectrum.balance - target.balance).abs()
-    return {
-        "likelihood": likelihood,
-        "level": settings.error_weight * (loudness * error).mean(),
-        "stereo": settings.stereo_weight * (loudness * stereo).mean(),
+@contextmanager
+def without_gradients(network: nn.Module) -> Iterator[None]:
+    """Calls pass gradients to their inputs but leave none in the network's weights."""
+    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    for parameter in trained:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in trained:
+            parameter.requires_grad_(True)
+
+
+def _check(
+    autoencoder: Oobleck, discriminator: Discriminator, settings: AutoencoderSettings
+) -> None:
+    frame, longest = autoencoder.samples_per_frame, max(discriminator.config.fft_sizes)
+    if settings.crop_samples % frame or settings.crop_samples < longest:
+        raise InvalidRequest(
+            f"crop_samples is {settings.crop_samples}; it must be a multiple of {frame}, "
+            f"the samples of a latent frame, and at least {longest}"
+        )
+    channels = {
+        "autoencoder": autoencoder.config.channels,
+        "discriminator": discriminator.config.channels,
+        "crops": settings.crops.channels,
     }
+    if len(set(channels.values())) > 1 or channels["crops"] > 2:
+        raise InvalidRequest(f"channels must be equal, 1 or 2; these are {channels}")

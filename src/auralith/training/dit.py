@@ -1,42 +1,113 @@
-"""Training the diffusion transformer on cached latents.
+"""Training the diffusion transformer on cached latents (paper, section 3.3 and the published training config).
 
-A batch holds clips of similar length, padded with latents of silence to the longest: the padding counts, so that the
-model learns where a sound ends. Timesteps are logit-normal (Esser et al. 2024); a tenth of the items gets the null
-condition, which guidance needs. Prompts are drawn anew each time a clip is seen.
+An item of a batch is a window of one recording: a random crop where the recording is longer, padded with the latent of
+silence where it is shorter. The padding counts, so that the model learns where a sound ends. A tenth of the items gets
+the null condition, which guidance needs. Everything random of an item comes from its own stream (`streams`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from auralith.conditioning import Conditioner
-from auralith.data.latents import LatentItem
-from auralith.data.synth import caption
-from auralith.diffusion import Objective
+from auralith.conditioning import Router, TextStates
+from auralith.config import AudioFormat, ModelConfig
+from auralith.data.crops import crop_start, crop_timing
+from auralith.data.latents import LatentRecord
+from auralith.diffusion import OBJECTIVES, Objective
 from auralith.errors import InvalidRequest
 from auralith.models.dit import DiT
+from auralith.training.batches import positions
+from auralith.training.loop import Batch, Share
+from auralith.training.optimizers import OptimizerSettings
+from auralith.training.streams import item_rng
+from auralith.training.timesteps import TimestepSettings, even_uniform
+
+VALIDATION_TIMES = (0.1, 0.3, 0.5, 0.7, 0.9)
+EPOCH_STREAM = 2**40
+BATCH_STREAM = 2**41
+
+
+@runtime_checkable
+class LatentSource(Protocol):
+    """What is trained on; `data.latents.LatentCache` is one."""
+
+    def __len__(self) -> int: ...
+
+    def record(self, index: int) -> LatentRecord: ...
+
+    def latents(
+        self, index: int, start: int, stop: int, rng: np.random.Generator | None
+    ) -> Float[Tensor, "channel frame"]: ...
+
+
+TextSource = Callable[[Sequence[int], Sequence[np.random.Generator]], TextStates]
+"""The text states of items, their wordings drawn from their streams."""
 
 
 @dataclass(frozen=True)
 class DiTSettings:
-    batch_frames: int = 2_048
-    """Latent frames of a batch, padding included; its size follows from the length of its clips."""
+    batch_size: int = 16
+    """Windows of a step, over all processes and parts."""
+    window_frames: int = 0
+    """Latent frames of a window; 0: the model's own."""
+    batch_frames: int = 0
+    """Above 0: whole recordings of similar length instead of windows, as many as have this many frames together."""
     bucket_frames: int = 12
     condition_dropout: float = 0.1
-    timestep_mean: float = 0.0
-    timestep_std: float = 1.0
+    timesteps: TimestepSettings = TimestepSettings()
+    sample_latents: bool = True
+    """Draw latents from the autoencoder's posterior instead of taking its mean."""
+    mask_padding: bool = False
+    """Leave padding out of the loss. The published model counts it."""
+    whole_seconds: bool = True
+    """Round seconds_start down and seconds_total up, as the published model was trained."""
+    validation_items: int = 32
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1 or self.validation_items < 0:
+            raise InvalidRequest("batch_size must be at least 1, validation_items at least 0")
+        if not 0 <= self.condition_dropout < 1:
+            raise InvalidRequest(
+                f"condition_dropout is {self.condition_dropout}; it must be from 0 to below 1"
+            )
+
+
+@dataclass(frozen=True)
+class Window:
+    """Frames [start, stop) of a recording."""
+
+    index: int
+    start: int
+    stop: int
 
 
 class DiTNetwork(nn.Module):
     """What is trained: the transformer and the embedders of numbers. The text encoder is frozen and outside."""
 
-    def __init__(self, dit: DiT, numbers: nn.ModuleDict) -> None:
+    def __init__(self, config: ModelConfig, dit: DiT, numbers: nn.ModuleDict) -> None:
         super().__init__()
         self.dit, self.numbers = dit, numbers
+        self.router = Router(config, numbers)
+
+    def forward(
+        self,
+        noisy: Float[Tensor, "batch channel frame"],
+        t: Float[Tensor, " batch"],
+        text: Float[Tensor, "batch token dim"],
+        text_mask: Bool[Tensor, "batch token"],
+        seconds: Float[Tensor, "batch number"],
+        keep: Bool[Tensor, " batch"],
+    ) -> Float[Tensor, "batch channel frame"]:
+        """The velocity. `seconds` has a column for each number condition of the model, in its order."""
+        numbers = dict(zip(self.router.number_ids, seconds.unbind(1), strict=True))
+        conditioning = self.router.assemble(TextStates(text, text_mask), numbers, keep)
+        return self.dit(noisy, t, conditioning.context, conditioning.global_embed)
 
 
 class DiTTask:
@@ -44,67 +115,187 @@ class DiTTask:
 
     def __init__(
         self,
+        config: ModelConfig,
         network: DiTNetwork,
-        conditioner: Conditioner,
-        objective: Objective,
-        items: Sequence[LatentItem],
-        silence: Float[Tensor, " channel"],
+        source: LatentSource,
+        texts: TextSource,
         settings: DiTSettings,
+        optimization: OptimizerSettings,
+        seed: int,
     ) -> None:
-        if not items:
-            raise InvalidRequest("there are no latents to train on; encode a corpus first")
-        self.network, self.conditioner, self.objective = network, conditioner, objective
-        self.settings, self.silence = settings, silence
-        self.items = sorted(items, key=lambda item: item.latents.shape[-1])
-        self.buckets = _buckets(self.items, settings.bucket_frames)
+        self.networks: dict[str, nn.Module] = {"dit": network}
+        self.optimization = {"dit": optimization}
+        self.audio: AudioFormat = config.audio
+        self.objective: Objective = OBJECTIVES[config.objective]
+        self.number_ids = network.router.number_ids
+        self.source, self.texts, self.settings, self.seed = source, texts, settings, seed
+        self.window = settings.window_frames or config.window_frames
+        self.trained, self.held_out = self._split()
 
-    def losses(self, step: int, generator: torch.Generator) -> dict[str, Tensor]:
-        rng = np.random.default_rng(int(torch.randint(2**62, (), generator=generator)))
-        latents, prompts, seconds = self._batch(rng)
-        batch = latents.shape[0]
-        settings = self.settings
-        normal = torch.randn(batch, generator=generator)
-        t = torch.sigmoid(settings.timestep_mean + settings.timestep_std * normal)
-        noise = torch.randn(latents.shape, generator=generator)
-        keep = torch.rand(batch, generator=generator) >= settings.condition_dropout
-        with torch.no_grad():
-            text = self.conditioner.encode_text(prompts)
-        numbers = dict.fromkeys(self.conditioner.number_ids, seconds)
-        conditioning = self.conditioner.assemble(text, numbers, keep)
+    def turn(self, step: int) -> str:
+        return "dit"
+
+    def batch(self, step: int, share: Share) -> Batch:
+        windows = self._windows(step)
+        places = positions(share, len(windows))
+        rngs = [item_rng(self.seed, step, place) for place in places]
+        batch = self._items([windows[place] for place in places], rngs)
+        quantiles = [even_uniform(step * len(windows) + place, self.seed) for place in places]
+        times = [self.settings.timesteps.at(u, self.objective) for u in quantiles]
+        kept = [rng.random() >= self.settings.condition_dropout for rng in rngs]
+        return batch | {"t": torch.tensor(times), "keep": torch.tensor(kept)}
+
+    def losses(
+        self, batch: Batch, step: int, networks: Mapping[str, nn.Module]
+    ) -> dict[str, Tensor]:
+        return {"v": self._error(batch, networks["dit"])}
+
+    def validate(self, networks: Mapping[str, nn.Module]) -> dict[str, float]:
+        """Mean squared error at fixed timesteps on items that are not trained on, with the same noise every time."""
+        errors = dict.fromkeys(VALIDATION_TIMES, 0.0)
+        count = max(1, len(self.held_out))
+        device = next(networks["dit"].parameters()).device
+        for batch in self._validation_batches:
+            batch = {name: value.to(device) for name, value in batch.items()}
+            size = len(batch["keep"])
+            for t in VALIDATION_TIMES:
+                error = self._error(batch | {"t": torch.full((size,), t)}, networks["dit"])
+                errors[t] += float(error) * size / count
+        if not self.held_out:
+            return {}
+        return {"v": sum(errors.values()) / len(errors)} | {f"v_t{t}": e for t, e in errors.items()}
+
+    @torch.no_grad()
+    def explained(self) -> tuple[float, float]:
+        """Loss of the network as it is on one batch of items, at the times of `validate`, and that of predicting 0."""
+        network = self.networks["dit"]
+        device = next(network.parameters()).device
+        batch = {k: v.to(device) for k, v in self.batch(0, Share(0, 1)).items()}
+        batch["keep"] = torch.ones_like(batch["keep"])
+        losses, nothing = [], []
+        for t in VALIDATION_TIMES:
+            times = torch.full((len(batch["keep"]),), t)
+            losses.append(float(self._error(batch | {"t": times}, network)))
+            target = self.objective.target(batch["latents"], batch["noise"], t)
+            nothing.append(float(target.square().mean()))
+        return sum(losses) / len(losses), sum(nothing) / len(nothing)
+
+    def _error(self, batch: Batch, network: nn.Module) -> Float[Tensor, ""]:
+        latents, noise = batch["latents"], batch["noise"]
+        t = batch["t"].to(latents.device)
         noisy = self.objective.add_noise(latents, noise, t)
-        out = self.network.dit(noisy, t, conditioning.context, conditioning.global_embed)
         target = self.objective.target(latents, noise, t)
-        return {"v": (out.float() - target).square().mean()}
+        inputs = (batch[name] for name in ("text", "text_mask", "seconds", "keep"))
+        squared = (network(noisy, t, *inputs).float() - target).square().mean(dim=1)
+        if not self.settings.mask_padding:
+            return squared.mean()
+        # normalized per item, so that the mean over shares stays the mean over the batch
+        mask = batch["mask"].float()
+        return ((squared * mask).sum(1) / mask.sum(1).clamp(min=1)).mean()
 
-    def _batch(
-        self, rng: np.random.Generator
-    ) -> tuple[Float[Tensor, "batch channel frame"], list[str], list[float]]:
-        start, end = self.buckets[int(rng.integers(len(self.buckets)))]
-        longest = self.items[end - 1].latents.shape[-1]
+    def _items(self, windows: Sequence[Window], rngs: Sequence[np.random.Generator]) -> Batch:
+        posterior = rngs if self.settings.sample_latents else [None] * len(rngs)
+        latents = torch.stack(
+            [
+                self.source.latents(w.index, w.start, w.stop, rng)
+                for w, rng in zip(windows, posterior, strict=True)
+            ]
+        )
+        shape = latents.shape[1:]
+        noise = np.stack([rng.standard_normal(shape, dtype=np.float32) for rng in rngs])
+        text = self.texts([w.index for w in windows], rngs)
+        frames = torch.arange(latents.shape[-1])
+        lengths = [self.source.record(w.index).num_frames - w.start for w in windows]
+        return {
+            "latents": latents,
+            "noise": torch.from_numpy(noise),
+            "text": text.states,
+            "text_mask": text.mask,
+            "seconds": torch.tensor([self._seconds(w) for w in windows]),
+            "mask": frames < torch.tensor(lengths)[:, None],
+            "audio_seconds": torch.tensor(
+                latents.shape[0] * latents.shape[2] / self.audio.frame_rate
+            ),
+        }
+
+    def _seconds(self, window: Window) -> list[float]:
+        record = self.source.record(window.index)
+        start, total = window.start / self.audio.frame_rate, record.seconds
+        if self.settings.whole_seconds:
+            start, total = map(float, crop_timing(start, total))
+        values = {"seconds_start": start, "seconds_total": total}
+        return [values[name] for name in self.number_ids]
+
+    def _windows(self, step: int) -> list[Window]:
+        """The windows of a step, whoever computes them."""
+        if self.settings.batch_frames:
+            return self._bucket(np.random.default_rng([self.seed, BATCH_STREAM, step]))
+        size = self.settings.batch_size
+        return [self._crop(step * size + position, step, position) for position in range(size)]
+
+    def _crop(self, count: int, step: int, position: int) -> Window:
+        """The window of the count-th item of the run: every item once an epoch, in an order drawn anew."""
+        epoch, place = divmod(count, len(self.trained))
+        index = self.trained[int(self._order(epoch)[place])]
+        rng = item_rng(self.seed, step, BATCH_STREAM + position)
+        start = crop_start(self.source.record(index).num_frames, self.window, rng)
+        return Window(index, start, start + self.window)
+
+    @lru_cache(maxsize=2)  # noqa: B019  an epoch's order is used by all its steps; a task lives as long as its run
+    def _order(self, epoch: int) -> np.ndarray:
+        return np.random.default_rng([self.seed, EPOCH_STREAM, epoch]).permutation(
+            len(self.trained)
+        )
+
+    def _bucket(self, rng: np.random.Generator) -> list[Window]:
+        first, last, longest = self._buckets[int(rng.integers(len(self._buckets)))]
         size = max(1, self.settings.batch_frames // longest)
-        chosen = [self.items[int(i)] for i in rng.integers(start, end, size)]
-        frames = max(item.latents.shape[-1] for item in chosen)
-        latents = torch.stack([_padded(item.latents, frames, self.silence) for item in chosen])
-        prompts = [caption(item.sound, rng) for item in chosen]
-        return latents, prompts, [item.sound.seconds for item in chosen]
+        chosen = [self._by_length[int(i)] for i in rng.integers(first, last, size)]
+        frames = max(self.source.record(index).num_frames for index in chosen)
+        return [Window(index, 0, frames) for index in chosen]
 
+    @cached_property
+    def _by_length(self) -> list[int]:
+        return sorted(self.trained, key=lambda index: self.source.record(index).num_frames)
 
-def _buckets(items: Sequence[LatentItem], bucket_frames: int) -> list[tuple[int, int]]:
-    """Ranges of items of similar length, each listed as often as its share of all frames asks for."""
-    ranges: dict[int, list[int]] = {}
-    for index, item in enumerate(items):
-        ranges.setdefault(item.latents.shape[-1] // bucket_frames, []).append(index)
-    total = sum(item.latents.shape[-1] for item in items)
-    buckets = []
-    for indices in ranges.values():
-        frames = sum(items[i].latents.shape[-1] for i in indices)
-        buckets += [(indices[0], indices[-1] + 1)] * max(1, round(1_000 * frames / total))
-    return buckets
+    @cached_property
+    def _buckets(self) -> list[tuple[int, int, int]]:
+        """Ranges of items of similar length and their longest, each as often as its share of all frames asks for."""
+        lengths = [self.source.record(index).num_frames for index in self._by_length]
+        ranges: dict[int, list[int]] = {}
+        for place, length in enumerate(lengths):
+            ranges.setdefault(length // self.settings.bucket_frames, []).append(place)
+        buckets = []
+        for places in ranges.values():
+            frames = sum(lengths[place] for place in places)
+            bucket = (places[0], places[-1] + 1, lengths[places[-1]])
+            buckets += [bucket] * max(1, round(1_000 * frames / sum(lengths)))
+        return buckets
 
+    def _split(self) -> tuple[list[int], list[int]]:
+        """Items that are trained on, and at most a tenth that are held out for validation."""
+        count = len(self.source)
+        held_out = min(self.settings.validation_items, count // 10)
+        order = np.random.default_rng([self.seed, EPOCH_STREAM]).permutation(count).tolist()
+        trained = sorted(order[held_out:])
+        if not self.settings.batch_frames and len(trained) < self.settings.batch_size:
+            raise InvalidRequest(
+                f"{len(trained)} recordings are fewer than one batch of {self.settings.batch_size}; "
+                "add recordings or lower batch_size"
+            )
+        if not trained:
+            raise InvalidRequest("there are no latents to train on; encode a dataset first")
+        return trained, order[:held_out]
 
-def _padded(
-    latents: Float[Tensor, "channel frame"], frames: int, silence: Float[Tensor, " channel"]
-) -> Float[Tensor, "channel padded"]:
-    missing = frames - latents.shape[-1]
-    padding = silence[:, None].expand(-1, missing)
-    return torch.cat((latents.float(), padding), dim=-1)
+    @property
+    def _validation_batches(self) -> Iterator[Batch]:
+        size = self.settings.batch_size
+        for first in range(0, len(self.held_out), size):
+            indices = self.held_out[first : first + size]
+            frames = self.window
+            if self.settings.batch_frames:
+                frames = max(self.source.record(index).num_frames for index in indices)
+            rngs = [item_rng(self.seed, EPOCH_STREAM, index) for index in indices]
+            batch = self._items([Window(index, 0, frames) for index in indices], rngs)
+            batch["keep"] = torch.ones(len(indices), dtype=torch.bool)
+            yield batch

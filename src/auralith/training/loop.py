@@ -1,59 +1,133 @@
-"""The one training loop: a generator that yields progress, so that display, stopping and export are the caller's.
+"""The one training loop: a generator that yields progress, so that display, stopping and demos are the caller's.
 
-All randomness of a run (batches, timesteps, dropout of the condition) comes from one generator whose state is saved
-with the weights, the optimizers, the schedule and the average. A run that is stopped and resumed therefore continues
-as if it had not been stopped. Half precision is autocast; losses are computed in float32 by the task.
+A `Task` says what is trained: networks, the batch of a step, its losses. Batches are functions of the step (see
+`streams`), learning rates too, so that the state of a run is weights, averages, optimizers and the step: a run that is
+killed and resumed gives the same weights, bit for bit, as one that was not. The first network of a task is its
+product: it is averaged, validated and exported.
+
+A loss that is not finite takes the run back to its last saved state, from where it goes on with other batches.
 """
 
 import math
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
-from torch.optim import AdamW, Muon, Optimizer
-from torch.optim.lr_scheduler import LambdaLR
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.distributed.checkpoint.state_dict import (
+    StateDictOptions,
+    get_model_state_dict,
+    get_optimizer_state_dict,
+    set_model_state_dict,
+    set_optimizer_state_dict,
+)
+from torch.optim import Optimizer
 
 from auralith.errors import InvalidRequest, NonFiniteError
-from auralith.training.state import load_state, save_state
+from auralith.training.average import Average
+from auralith.training.journal import Journal
+from auralith.training.optimizers import (
+    OptimizerSettings,
+    build_optimizers,
+    set_rates,
+    trained_names,
+)
+from auralith.training.processes import (
+    Precision,
+    autocast,
+    mean_over_processes,
+    spread,
+    start_processes,
+)
+from auralith.training.state import States, claim_folder
+
+Batch = dict[str, Tensor]
+DETOUR = 2**32
+MOST_DETOURS = 3
+# whole tensors, frozen ones left out, kept by the first process
+OPTIONS = StateDictOptions(full_state_dict=True, cpu_offload=True, ignore_frozen_params=True)
+
+
+@dataclass(frozen=True)
+class Share:
+    """A process's part of the global batch: positions index, index + count, index + 2·count, …"""
+
+    index: int
+    count: int
 
 
 @dataclass(frozen=True)
 class LoopSettings:
-    """How a network is trained. `muon` moves the hidden matrices by Muon (Jordan 2024), the rest by AdamW."""
+    """How a run goes, whatever it trains."""
 
     steps: int = 1_000
-    learning_rate: float = 1e-3
-    muon_learning_rate: float = 0.0
-    warmup_steps: int = 50
-    final_rate: float = 0.02
-    weight_decay: float = 0.01
-    betas: tuple[float, float] = (0.9, 0.98)
-    clip_norm: float = 1.0
-    ema_decay: float = 0.998
-    bfloat16: bool = True
+    accumulate: int = 1
+    """Parts in which a process takes its share of the batch, one after another."""
+    precision: Precision = "bfloat16"
+    device: str = "auto"
+    shard: bool = False
+    """Spread weights, gradients and optimizers over the processes (FSDP2) instead of copying them (DDP)."""
+    ema: Literal["device", "cpu", "off"] = "device"
+    ema_decay: float = 0.9999
     seed: int = 0
     save_every: int = 200
+    validate_every: int = 0
+    """0: at the end only."""
+    log_every: int = 10
+    keep_last: int = 2
+    trackers: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.steps < 1 or self.save_every < 1:
-            raise InvalidRequest("steps and save_every must be at least 1")
+        for name in ("steps", "accumulate", "save_every", "log_every", "keep_last"):
+            if getattr(self, name) < 1:
+                raise InvalidRequest(f"{name} is {getattr(self, name)}; it must be at least 1")
+        if not 0 <= self.ema_decay < 1:
+            raise InvalidRequest(f"ema_decay is {self.ema_decay}; it must be from 0 to below 1")
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What can't change when a run is resumed; how long and how often, and on what, can."""
+        return {n: getattr(self, n) for n in ("precision", "ema", "ema_decay", "seed")}
 
 
 @runtime_checkable
 class Task(Protocol):
-    """What is trained: a network, and the losses of the next batch (the sum of which is minimized)."""
+    """What is trained."""
 
     name: str
 
     @property
-    def network(self) -> nn.Module: ...
+    def networks(self) -> Mapping[str, nn.Module]:
+        """What is trained, each with optimizers of its own; the first is the product."""
+        ...
 
-    def losses(self, step: int, generator: torch.Generator) -> dict[str, Tensor]: ...
+    @property
+    def optimization(self) -> Mapping[str, OptimizerSettings]:
+        """How each network is moved."""
+        ...
+
+    def turn(self, step: int) -> str:
+        """Name of the network that this step trains."""
+        ...
+
+    def batch(self, step: int, share: Share) -> Batch:
+        """This share of a step's batch, on the CPU; runs in a thread. `audio_seconds` is read for the display."""
+        ...
+
+    def losses(
+        self, batch: Batch, step: int, networks: Mapping[str, nn.Module]
+    ) -> dict[str, Tensor]:
+        """Weighted losses, float32 means over the batch, whose sum is minimized."""
+        ...
+
+    def validate(self, networks: Mapping[str, nn.Module]) -> dict[str, float]:
+        """Fixed items under fixed noise; the first value decides which state is the best. Empty: none."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -63,110 +137,304 @@ class Progress:
     losses: dict[str, float]
     learning_rate: float
     seconds: float
+    audio_seconds: float = 0.0
+    """Of this step, over all processes."""
+    validation: dict[str, float] = field(default_factory=dict)
+    event: str = ""
+    """Something that a user should see, such as the way back after a loss that was not finite."""
 
 
 class Run:
-    """Network, average, optimizers and schedules of one training run, and their state on disk."""
+    """One training run: networks, average, optimizers, and their state in a folder.
 
-    def __init__(self, task: Task, settings: LoopSettings) -> None:
-        self.task, self.settings = task, settings
-        self.generator = torch.Generator().manual_seed(settings.seed)
-        self.average = AveragedModel(
-            task.network, multi_avg_fn=get_ema_multi_avg_fn(settings.ema_decay), use_buffers=False
+    Raises:
+        InvalidRequest: the folder holds a run with other settings; the differing keys are named.
+        ResourceError: the folder can't be written, or has no room for the states.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        settings: LoopSettings,
+        folder: Path,
+        identity: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.task, self.settings, self.folder = task, settings, folder
+        self.accelerator = start_processes(settings.device, settings.precision, settings.trackers)
+        self.states, self.journal = States(folder, settings.keep_last), Journal(folder)
+        if self.accelerator.is_main_process:
+            optimization = {name: asdict(o) for name, o in task.optimization.items()}
+            claim_folder(
+                folder,
+                {"task": task.name, "loop": settings.identity, "optimization": optimization}
+                | dict(identity or {}),
+            )
+        self.product = next(iter(task.networks))
+        self.networks = {
+            name: spread(self.accelerator, network, shard=settings.shard)
+            for name, network in task.networks.items()
+        }
+        self.optimizers: dict[str, list[Optimizer]] = {
+            name: [
+                self.accelerator.prepare_optimizer(optimizer)
+                for optimizer in build_optimizers(network, task.optimization[name])
+            ]
+            for name, network in self.networks.items()
+        }
+        self.average = (
+            None
+            if settings.ema == "off"
+            else Average(self.plain[self.product], settings.ema_decay, on_cpu=settings.ema == "cpu")
         )
-        self.optimizers = _optimizers(task.network, settings)
-        self.schedules = [
-            LambdaLR(optimizer, lambda step: _rate(step, settings)) for optimizer in self.optimizers
-        ]
-        self.step = 0
+        self.step = self.detours = 0
+        self._reader = ThreadPoolExecutor(1, "batches")
+        self._coming: dict[tuple[int, int], Future[Batch]] = {}
+        if self.accelerator.is_main_process:
+            self.states.check_space(self._state_bytes())
+        if settings.trackers:
+            self.accelerator.init_trackers(task.name, init_kwargs={})
 
-    def save(self, path: Path) -> None:
-        save_state(
-            path,
-            {
-                "step": self.step,
-                "network": self.task.network.state_dict(),
-                "average": self.average.state_dict(),
-                "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
-                "schedules": [schedule.state_dict() for schedule in self.schedules],
-                "generator": self.generator.get_state(),
-            },
-        )
-
-    def resume(self, path: Path) -> None:
-        state = load_state(path)
-        self.step = state["step"]
-        self.task.network.load_state_dict(state["network"])
-        self.average.load_state_dict(state["average"])
-        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(saved)
-        for schedule, saved in zip(self.schedules, state["schedules"], strict=True):
-            schedule.load_state_dict(saved)
-        self.generator.set_state(state["generator"])
+    @property
+    def plain(self) -> dict[str, nn.Module]:
+        """The networks without the wrapping of DDP."""
+        return {name: self.accelerator.unwrap_model(n) for name, n in self.networks.items()}
 
     def advance(self) -> Progress:
         """One step: losses, backward, clipped update, average."""
         started = time.perf_counter()
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.settings.bfloat16):
-            losses = self.task.losses(self.step, self.generator)
-        values = {name: float(loss.detach()) for name, loss in losses.items()}
-        for name, value in values.items():
-            if not math.isfinite(value):
-                raise NonFiniteError(
-                    f"{self.task.name}: loss '{name}' is {value} at step {self.step}; "
-                    "lower the learning rate and resume from the last saved state"
-                )
-        torch.stack(list(losses.values())).sum().backward()
-        nn.utils.clip_grad_norm_(self.task.network.parameters(), self.settings.clip_norm)
-        for optimizer, schedule in zip(self.optimizers, self.schedules, strict=True):
+        turn = self.task.turn(self.step)
+        networks = self.plain | {turn: self.networks[turn]}
+        settings, optimizers = self.task.optimization[turn], self.optimizers[turn]
+        factor = settings.rate(self.step, self.settings.steps)
+        set_rates(optimizers, settings, factor)
+        values, audio_seconds = self._backward(networks, turn)
+        parameters = [p for p in networks[turn].parameters() if p.requires_grad]
+        norm = float(self.accelerator.clip_grad_norm_(parameters, settings.clip_norm) or 0.0)
+        if self.accelerator.scaler is None:
+            values["gradient"] = norm
+        broken = next((name for name, value in values.items() if not math.isfinite(value)), None)
+        if broken is not None:
+            return self._go_back(broken, values[broken])
+        for optimizer in optimizers:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
-            schedule.step()
-        self.average.update_parameters(self.task.network)
+        if self.average is not None and turn == self.product:
+            self.average.update(self.step)
         self.step += 1
-        rate = float(self.schedules[0].get_last_lr()[0])
-        return Progress(self.step, self.settings.steps, values, rate, time.perf_counter() - started)
-
-
-def train(run: Run, state_path: Path) -> Iterator[Progress]:
-    """Advance to the last step, resuming from `state_path` where it exists and saving there as it goes."""
-    if state_path.exists():
-        run.resume(state_path)
-    while run.step < run.settings.steps:
-        progress = run.advance()
-        if run.step % run.settings.save_every == 0 or run.step == run.settings.steps:
-            run.save(state_path)
-        yield progress
-
-
-def _rate(step: int, settings: LoopSettings) -> float:
-    """Linear warm-up, then a cosine down to `final_rate` of the learning rate."""
-    warm = min(1.0, (step + 1) / max(1, settings.warmup_steps))
-    done = min(1.0, step / settings.steps)
-    cosine = 0.5 * (1 + math.cos(math.pi * done))
-    return warm * (settings.final_rate + (1 - settings.final_rate) * cosine)
-
-
-def _optimizers(network: nn.Module, settings: LoopSettings) -> list[Optimizer]:
-    trained = [(name, p) for name, p in network.named_parameters() if p.requires_grad]
-    hidden = [
-        p for name, p in trained if settings.muon_learning_rate and "blocks" in name and p.ndim == 2
-    ]
-    chosen = {id(p) for p in hidden}
-    matrices = [p for _, p in trained if id(p) not in chosen and p.ndim > 1]
-    vectors = [p for _, p in trained if id(p) not in chosen and p.ndim <= 1]
-    groups = [
-        {"params": matrices, "weight_decay": settings.weight_decay},
-        {"params": vectors, "weight_decay": 0.0},
-    ]
-    optimizers: list[Optimizer] = [AdamW(groups, lr=settings.learning_rate, betas=settings.betas)]
-    if hidden:
-        optimizers.append(
-            Muon(
-                hidden,
-                lr=settings.muon_learning_rate,
-                weight_decay=settings.weight_decay,
-                adjust_lr_fn="match_rms_adamw",
-            )
+        return Progress(
+            self.step,
+            self.settings.steps,
+            values,
+            settings.learning_rate * factor,
+            time.perf_counter() - started,
+            audio_seconds,
         )
-    return optimizers
+
+    def validate(self) -> dict[str, float]:
+        """The task's figures with the averaged weights."""
+        for network in self.networks.values():
+            network.eval()
+        try:
+            with (
+                self.averaged(),
+                torch.no_grad(),
+                autocast(self.accelerator, self.settings.precision),
+            ):
+                return self.task.validate(self.plain)
+        finally:
+            for network in self.networks.values():
+                network.train()
+
+    def averaged(self):
+        """A context in which the product has its averaged weights."""
+        return nullcontext() if self.average is None else self.average.applied()
+
+    def averaged_state(self, *, trained_only: bool = False) -> dict[str, Tensor]:
+        """What the run made: the product's averaged weights, whole, on the CPU (empty but in the first process)."""
+        options = StateDictOptions(
+            full_state_dict=True, cpu_offload=True, ignore_frozen_params=trained_only
+        )
+        with self.averaged():
+            state = get_model_state_dict(self.plain[self.product], options=options)
+            # alone, these are the weights themselves, which get their present values back
+            return _copied(state)
+
+    def save(self, loss: float | None = None) -> None:
+        """Write the state of the run; all processes take part."""
+        state = self._state()
+        if self.accelerator.is_main_process:
+            self.states.write(self.step, state, loss)
+            self.journal.draw()
+        self.accelerator.wait_for_everyone()
+
+    def resume(self) -> bool:
+        """Continue from the last saved state; false if there is none."""
+        if not self.states.steps():
+            return False
+        state = self.states.read_latest()
+        assert state is not None
+        for name, network in self.plain.items():
+            _set_weights(network, state["networks"][name])
+            set_optimizer_state_dict(
+                network,
+                self._inner(name),
+                state["optimizers"][name],
+                options=OPTIONS,
+            )
+        if self.average is not None:
+            product = self.plain[self.product]
+            _set_weights(product, state["average"])
+            self.average.reset()
+            _set_weights(product, state["networks"][self.product])
+        if self.accelerator.scaler is not None:
+            self.accelerator.scaler.load_state_dict(state["scaler"])
+        self.step, self.detours = state["step"], state["detours"]
+        self._coming.clear()
+        return True
+
+    def close(self) -> None:
+        self._reader.shutdown(cancel_futures=True)
+        if self.settings.trackers:
+            self.accelerator.end_training()
+
+    def _backward(
+        self, networks: Mapping[str, nn.Module], turn: str
+    ) -> tuple[dict[str, float], float]:
+        """Gradients of the step's losses, and what they were on average over parts and processes."""
+        parts, seconds = self.settings.accumulate, 0.0
+        totals: dict[str, Tensor] = {}
+        for part in range(parts):
+            batch = self._batch(part)
+            seconds += float(batch.pop("audio_seconds", torch.tensor(0.0)))
+            batch = {name: value.to(self.accelerator.device) for name, value in batch.items()}
+            last = part == parts - 1
+            with nullcontext() if last else self.accelerator.no_sync(networks[turn]):
+                with autocast(self.accelerator, self.settings.precision):
+                    losses = self.task.losses(batch, self.step, networks)
+                self.accelerator.backward(torch.stack(list(losses.values())).sum() / parts)
+            for name, loss in losses.items():
+                totals[name] = totals.get(name, 0.0) + loss.detach().float() / parts
+        values = mean_over_processes(self.accelerator, torch.stack(list(totals.values())))
+        return dict(
+            zip(totals, values.tolist(), strict=True)
+        ), seconds * self.accelerator.num_processes
+
+    def _batch(self, part: int) -> Batch:
+        """The batch of this step's part; the next one is read meanwhile."""
+        future = self._coming.pop((self.step, part), None) or self._read(self.step, part)
+        coming = (self.step, part + 1)
+        if coming[1] == self.settings.accumulate:
+            coming = (self.step + 1, 0)
+        if coming[0] < self.settings.steps:
+            self._coming[coming] = self._read(*coming)
+        return future.result()
+
+    def _read(self, step: int, part: int) -> Future[Batch]:
+        parts = self.settings.accumulate
+        share = Share(
+            self.accelerator.process_index * parts + part, self.accelerator.num_processes * parts
+        )
+        return self._reader.submit(self.task.batch, step + self.detours * DETOUR, share)
+
+    def _go_back(self, name: str, value: float) -> Progress:
+        """Return to the last saved state and take other batches from there."""
+        what = f"{self.task.name}: {name} is {value} at step {self.step}"
+        for optimizers in self.optimizers.values():
+            for optimizer in optimizers:
+                optimizer.zero_grad(set_to_none=True)
+        detours = self.detours + 1
+        if detours > MOST_DETOURS or not self.resume():
+            raise NonFiniteError(
+                f"{what}, the {detours}. time; the state of step {max(self.states.steps(), default=0)} "
+                "is good: lower the learning rate, or look for broken data, and resume"
+            )
+        self.detours = detours
+        if self.accelerator.is_main_process:
+            self.journal.rewind(self.step)
+        event = f"{what}; back to step {self.step}, on with other batches"
+        return Progress(self.step, self.settings.steps, {name: value}, 0.0, 0.0, event=event)
+
+    def _state(self) -> dict[str, Any]:
+        state: dict[str, Any] = {
+            "step": self.step,
+            "detours": self.detours,
+            "networks": {
+                n: get_model_state_dict(m, options=OPTIONS) for n, m in self.plain.items()
+            },
+            "optimizers": {
+                name: get_optimizer_state_dict(network, self._inner(name), options=OPTIONS)
+                for name, network in self.plain.items()
+            },
+        }
+        if self.average is not None:
+            with self.average.applied():
+                averaged = get_model_state_dict(self.plain[self.product], options=OPTIONS)
+                state["average"] = _copied(averaged)
+        if self.accelerator.scaler is not None:
+            state["scaler"] = self.accelerator.scaler.state_dict()
+        return state
+
+    def _inner(self, name: str) -> list[Optimizer]:
+        """The optimizers without what accelerate puts around them."""
+        return [getattr(optimizer, "optimizer", optimizer) for optimizer in self.optimizers[name]]
+
+    def _state_bytes(self) -> int:
+        """Weights, two moments and the average, in float32."""
+        trained = [p for n in self.networks.values() for p in n.parameters() if p.requires_grad]
+        return sum(p.numel() for p in trained) * 4 * (3 + (self.average is not None))
+
+
+def train(run: Run) -> Iterator[Progress]:
+    """Advance to the last step, from the last saved state where there is one, and save on the way."""
+    if run.resume():
+        if run.accelerator.is_main_process:
+            run.journal.rewind(run.step)
+    else:
+        run.save()
+    settings = run.settings
+    try:
+        while run.step < settings.steps:
+            progress = run.advance()
+            last = run.step == settings.steps
+            if last or _due(run.step, settings.validate_every):
+                progress = Progress(
+                    **{**vars(progress), "validation": run.validate() if not progress.event else {}}
+                )
+            if not progress.event and (last or _due(run.step, settings.save_every)):
+                run.save(next(iter(progress.validation.values()), None))
+            if last or progress.event or _due(run.step, settings.log_every):
+                _log(run, progress)
+            yield progress
+    finally:
+        run.close()
+
+
+def _due(step: int, every: int) -> bool:
+    return every > 0 and step % every == 0
+
+
+def _log(run: Run, progress: Progress) -> None:
+    values = {f"loss/{name}": value for name, value in progress.losses.items()}
+    values |= {f"validation/{name}": value for name, value in progress.validation.items()}
+    values |= {"run/learning_rate": progress.learning_rate, "run/seconds": progress.seconds}
+    if run.accelerator.is_main_process:
+        run.journal.write(progress.step, values)
+    if run.settings.trackers:
+        run.accelerator.log(values, step=progress.step)
+
+
+def _copied(state: Mapping[str, object]) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in state.items() if isinstance(value, Tensor)}
+
+
+def _set_weights(network: nn.Module, state: Mapping[str, Tensor]) -> None:
+    """Set the trained weights, all of them and no others."""
+    names = set(trained_names(network))
+    if names != set(state):
+        first = min(names ^ set(state))
+        raise InvalidRequest(
+            f"the saved state does not fit this network: first difference {first!r}"
+        )
+    set_model_state_dict(
+        network, dict(state), options=StateDictOptions(full_state_dict=True, strict=False)
+    )

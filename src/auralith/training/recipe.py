@@ -1,27 +1,29 @@
 """The recipe of the embedded model, stage by stage; each stage resumes and leaves its result in the run's folder.
 
-    text         captions → tokenizer and text encoder (t5/)
-    autoencoder  rendered clips → autoencoder.pt
-    encode       rendered clips → latents/shard-*.safetensors
-    dit          latents and captions → dit.pt
+    text         captions → text/, tokenizer and text encoder (t5/)
+    autoencoder  rendered clips → autoencoder/, autoencoder.safetensors
+    encode       rendered clips → latents/
+    dit          latents and captions → dit/
     export       everything → model/, a single-file checkpoint
 
 A recipe is a TOML file that states what differs from the defaults here.
 """
 
-import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 from transformers import PreTrainedTokenizerFast, T5EncoderModel
 
+from auralith.checkpoints.reading import read_tensor_file
 from auralith.checkpoints.single_file import save_single_file
-from auralith.conditioning import Conditioner
+from auralith.checkpoints.transform import weights_of
+from auralith.checkpoints.writing import write_safetensors
+from auralith.conditioning import Conditioner, TextStates
 from auralith.config import (
     AudioFormat,
     DiTConfig,
@@ -31,24 +33,29 @@ from auralith.config import (
     SpectralConfig,
     TextCondition,
 )
-from auralith.data.latents import LatentItem, load_shards, save_shard
+from auralith.data.latents import LatentCache
+from auralith.data.procedural import ProceduralRecordings, sound_of
 from auralith.data.synth import caption, clip, draw_sound
-from auralith.diffusion import OBJECTIVES
 from auralith.errors import InvalidRequest
 from auralith.models.dit import DiT
 from auralith.models.embedders import NumberEmbedder
 from auralith.models.spectral import Spectral
-from auralith.training.autoencoder import AutoencoderSettings, AutoencoderTask
-from auralith.training.dit import DiTNetwork, DiTSettings, DiTTask
+from auralith.training.dit import DiTNetwork, DiTSettings, DiTTask, TextSource
+from auralith.training.encode import EncodeOptions, EncodeProgress, encode_dataset
+from auralith.training.encoder import LatentEncoder, weights_hash
 from auralith.training.loop import LoopSettings, Progress, Run, train
-from auralith.training.state import load_state, save_state
+from auralith.training.optimizers import OptimizerSettings
+from auralith.training.spectral import SpectralSettings, SpectralTask
+from auralith.training.state import States
 from auralith.training.text import TextNetwork, TextSettings, TextTask, build_tokenizer
+from auralith.training.timesteps import TimestepSettings
+
+AUTOENCODER_NAME = "autoencoder.safetensors"
 
 
 @dataclass(frozen=True)
 class CorpusSettings:
     clips: int = 40_000
-    clips_per_shard: int = 500
 
 
 @dataclass(frozen=True)
@@ -67,33 +74,41 @@ class ModelSettings:
     sigma_max: float = 100.0
 
 
+def _optimizer(learning_rate: float, muon: float, warmup_steps: int) -> OptimizerSettings:
+    return OptimizerSettings(
+        learning_rate=learning_rate,
+        muon_learning_rate=muon,
+        betas=(0.9, 0.98),
+        weight_decay=0.01,
+        schedule="cosine",
+        warmup_steps=warmup_steps,
+    )
+
+
 @dataclass(frozen=True)
 class Recipe:
     text: TextSettings = TextSettings()
-    text_loop: LoopSettings = LoopSettings(
-        steps=1_000, learning_rate=2e-3, warmup_steps=100, ema_decay=0.99, save_every=250
-    )
+    text_optimizer: OptimizerSettings = field(default_factory=lambda: _optimizer(2e-3, 0.0, 100))
+    text_loop: LoopSettings = LoopSettings(steps=1_000, ema_decay=0.99, save_every=250)
     spectral: SpectralConfig = SpectralConfig()
-    autoencoder: AutoencoderSettings = AutoencoderSettings()
-    autoencoder_loop: LoopSettings = LoopSettings(
-        steps=1_600,
-        learning_rate=2e-3,
-        muon_learning_rate=3e-3,
-        ema_decay=0.995,
-        save_every=100,
+    autoencoder: SpectralSettings = SpectralSettings()
+    autoencoder_optimizer: OptimizerSettings = field(
+        default_factory=lambda: _optimizer(2e-3, 3e-3, 50)
     )
+    autoencoder_loop: LoopSettings = LoopSettings(steps=1_600, ema_decay=0.995, save_every=100)
     corpus: CorpusSettings = CorpusSettings()
     model: ModelSettings = ModelSettings()
-    dit: DiTSettings = DiTSettings()
-    dit_loop: LoopSettings = field(
-        default_factory=lambda: LoopSettings(
-            steps=9_000,
-            learning_rate=1e-3,
-            muon_learning_rate=2e-3,
-            warmup_steps=200,
-            ema_decay=0.999,
-            save_every=250,
+    dit: DiTSettings = field(
+        default_factory=lambda: DiTSettings(
+            batch_frames=2_048,
+            sample_latents=False,
+            whole_seconds=False,
+            timesteps=TimestepSettings("logit_normal"),
         )
+    )
+    dit_optimizer: OptimizerSettings = field(default_factory=lambda: _optimizer(1e-3, 2e-3, 200))
+    dit_loop: LoopSettings = LoopSettings(
+        steps=11_500, ema_decay=0.999, save_every=250, validate_every=500
     )
 
     @property
@@ -142,66 +157,90 @@ class Recipe:
 
 def train_text(recipe: Recipe, folder: Path) -> Iterator[Progress]:
     """Tokenizer and text encoder, from captions alone."""
-    rng = np.random.default_rng(recipe.text_loop.seed)
+    seed = recipe.text_loop.seed
+    rng = np.random.default_rng(seed)
     captions = (caption(draw_sound(rng), rng) for _ in range(recipe.text.vocabulary_captions))
     tokenizer = build_tokenizer(captions, recipe.text.max_tokens)
-    with seeded(recipe.text_loop.seed):
+    with seeded(seed):
         network = TextNetwork(recipe.text, tokenizer)
-    run = Run(TextTask(network, tokenizer, recipe.text), recipe.text_loop)
-    yield from train(run, folder / "text.pt")
-    trained = run.average.module
-    assert isinstance(trained, TextNetwork)
-    trained.encoder.save_pretrained(folder / "t5")
+    task = TextTask(network, tokenizer, recipe.text, recipe.text_optimizer, seed)
+    run = Run(task, recipe.text_loop, folder / "text", {"text": asdict(recipe.text)})
+    yield from train(run)
+    network.load_state_dict(run.averaged_state(), strict=True)
+    network.encoder.save_pretrained(folder / "t5")
     tokenizer.save_pretrained(folder / "t5")
 
 
 def train_autoencoder(recipe: Recipe, folder: Path) -> Iterator[Progress]:
-    with seeded(recipe.autoencoder_loop.seed):
+    seed = recipe.autoencoder_loop.seed
+    with seeded(seed):
         network = Spectral(recipe.spectral)
-    run = Run(AutoencoderTask(network, recipe.autoencoder), recipe.autoencoder_loop)
-    yield from train(run, folder / "autoencoder.pt")
-    network.load_state_dict(averaged_state(folder / "autoencoder.pt"))
-    clips = (_encode_clip(network, seed) for seed in range(recipe.autoencoder.calibration_clips))
-    latents = torch.cat([item.latents for item in clips], dim=-1)
+    task = SpectralTask(network, recipe.autoencoder, recipe.autoencoder_optimizer, seed)
+    identity = {"spectral": asdict(recipe.spectral), "autoencoder": asdict(recipe.autoencoder)}
+    run = Run(task, recipe.autoencoder_loop, folder / "autoencoder", identity)
+    yield from train(run)
+    task.networks["autoencoder"].load_state_dict(run.averaged_state(), strict=True)
+    network.eval()
+    encoder = LatentEncoder(network, recipe.config.audio, compute=torch.bfloat16)
+    clips = [clip(i).waveform for i in range(recipe.autoencoder.calibration_clips)]
+    latents = torch.cat([encoder.encode(torch.from_numpy(c).float())[0] for c in clips], dim=-1)
     network.latent_mean.copy_(latents.mean(1, keepdim=True))
     network.latent_std.copy_(latents.std(1, keepdim=True))
-    save_state(folder / "autoencoder_final.pt", network.state_dict())
+    write_safetensors(folder / AUTOENCODER_NAME, weights_of(network.state_dict()))
 
 
-def encode_corpus(recipe: Recipe, folder: Path, part: int = 0, parts: int = 1) -> Iterator[int]:
-    """Latents of every clip, a shard at a time; yields the clips done. Processes may share the work as parts."""
-    autoencoder = trained_autoencoder(recipe, folder)
-    key = state_hash(autoencoder.state_dict())
-    (folder / "latents").mkdir(exist_ok=True)
-    size = recipe.corpus.clips_per_shard
-    for index in range(part, -(-recipe.corpus.clips // size), parts):
-        path = folder / "latents" / f"shard-{index:04d}.safetensors"
-        seeds = range(index * size, min((index + 1) * size, recipe.corpus.clips))
-        if not path.exists():
-            save_shard(path, [_encode_clip(autoencoder, seed) for seed in seeds], key)
-        yield seeds.stop
+def encode_corpus(
+    recipe: Recipe, folder: Path, part: int = 0, parts: int = 1
+) -> Iterator[EncodeProgress]:
+    """Latents of every clip. Processes may share the work as parts."""
+    encoder = LatentEncoder(
+        trained_autoencoder(recipe, folder), recipe.config.audio, compute=torch.bfloat16
+    )
+    clips = ProceduralRecordings(recipe.corpus.clips)
+    options = EncodeOptions(variants=0, shard_mb=16)
+    yield from encode_dataset(encoder, clips, folder / "latents", options, part=part, parts=parts)
 
 
 def train_dit(recipe: Recipe, folder: Path) -> Iterator[Progress]:
     autoencoder = trained_autoencoder(recipe, folder)
-    paths = sorted((folder / "latents").glob("shard-*.safetensors"))
-    items = load_shards(paths, state_hash(autoencoder.state_dict()))
+    cache = LatentCache.open(folder / "latents", weights_hash(autoencoder))
     network, conditioner = build_dit(recipe, folder)
     task = DiTTask(
+        recipe.config,
         network,
-        conditioner,
-        OBJECTIVES[recipe.config.objective],
-        items,
-        silence_latent(autoencoder),
+        cache,
+        drawn_captions(cache, conditioner),
         recipe.dit,
+        recipe.dit_optimizer,
+        recipe.dit_loop.seed,
     )
-    yield from train(Run(task, recipe.dit_loop), folder / "dit.pt")
+    identity = {
+        "dit": asdict(recipe.dit),
+        "model": asdict(recipe.model),
+        "data": cache.key,
+    }
+    yield from train(Run(task, recipe.dit_loop, folder / "dit", identity))
+
+
+def drawn_captions(cache: LatentCache, conditioner: Conditioner) -> TextSource:
+    """A caption drawn anew each time a clip is seen."""
+
+    def texts(indices: Sequence[int], rngs: Sequence[np.random.Generator]) -> TextStates:
+        sounds = [sound_of(cache.record(index).metadata) for index in indices]
+        drawn = [caption(sound, rng) for sound, rng in zip(sounds, rngs, strict=True)]
+        with torch.no_grad():
+            return conditioner.encode_text(drawn)
+
+    return texts
 
 
 def export(recipe: Recipe, folder: Path) -> Path:
     """Write the averaged weights as a single-file checkpoint in float16."""
     network, conditioner = build_dit(recipe, folder)
-    network.load_state_dict(averaged_state(_finished(folder, "dit.pt", "dit")))
+    state = States(folder / "dit", recipe.dit_loop.keep_last).read_latest()
+    if state is None:
+        raise InvalidRequest(f"{folder / 'dit'} holds no state; run the stage 'dit' first")
+    network.load_state_dict(state["average"], strict=True)
     target = folder / "model"
     save_single_file(
         target,
@@ -219,7 +258,8 @@ def export(recipe: Recipe, folder: Path) -> Path:
 def trained_autoencoder(recipe: Recipe, folder: Path) -> Spectral:
     """The averaged autoencoder, whose latents have unit variance over the corpus."""
     network = Spectral(recipe.spectral).eval()
-    network.load_state_dict(load_state(_finished(folder, "autoencoder_final.pt", "autoencoder")))
+    weights = read_tensor_file(_finished(folder, AUTOENCODER_NAME, "autoencoder")).weights
+    network.load_state_dict({name: tensor.read() for name, tensor in weights.items()}, strict=True)
     return network
 
 
@@ -239,33 +279,7 @@ def build_dit(recipe: Recipe, folder: Path) -> tuple[DiTNetwork, Conditioner]:
                 if isinstance(condition, NumberCondition)
             }
         )
-    return DiTNetwork(dit, numbers), Conditioner(config, numbers, encoder, tokenizer)
-
-
-@torch.inference_mode()
-def silence_latent(autoencoder: Spectral) -> Tensor:
-    frames = 32
-    silence = torch.zeros(1, 2, frames * autoencoder.samples_per_frame)
-    return autoencoder.encode(silence).mean[0, :, frames // 2].clone()
-
-
-@torch.inference_mode()
-def _encode_clip(autoencoder: Spectral, seed: int) -> LatentItem:
-    made = clip(seed)
-    waveform = torch.from_numpy(made.waveform)[None]
-    missing = -waveform.shape[-1] % autoencoder.samples_per_frame
-    padded = nn.functional.pad(waveform, (0, missing))
-    with torch.autocast("cpu", torch.bfloat16):
-        mean = autoencoder.encode(padded).mean[0]
-    return LatentItem(mean.float().clone(), made.sound)
-
-
-def averaged_state(path: Path) -> dict[str, Tensor]:
-    """Weights of the average in a state file of `train`."""
-    state = load_state(path)["average"]
-    return {
-        name.removeprefix("module."): value for name, value in state.items() if name != "n_averaged"
-    }
+    return DiTNetwork(config, dit, numbers), Conditioner(config, numbers, encoder, tokenizer)
 
 
 def _finished(folder: Path, name: str, stage: str) -> Path:
@@ -273,15 +287,6 @@ def _finished(folder: Path, name: str, stage: str) -> Path:
     if not (folder / name).exists():
         raise InvalidRequest(f"{folder / name} is missing; run the stage '{stage}' first")
     return folder / name
-
-
-def state_hash(state: dict[str, Tensor]) -> str:
-    """SHA-256 over names and values of a state dict."""
-    digest = hashlib.sha256()
-    for name in sorted(state):
-        digest.update(name.encode())
-        digest.update(state[name].contiguous().numpy().tobytes())
-    return digest.hexdigest()
 
 
 @contextmanager

@@ -1,18 +1,109 @@
-"""The state of a run on disk: written whole or not at all, read without executing anything."""
+"""The states of a run on disk: written whole or not at all, read without executing anything.
 
+A run's folder keeps the last few states and the best by validation; older ones are deleted once a newer one is whole, so
+the disk never holds more than one beyond that. `run.json` says what the run is; a folder of another run is refused.
+"""
+
+import json
+import re
+import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from auralith.errors import CheckpointError
-from auralith.files import whole_file
+from auralith.errors import CheckpointError, InvalidRequest, ResourceError
+from auralith.files import check_writable, whole_file
+from auralith.resources import GIB
+
+STATE = re.compile(r"state-(\d{8})\.pt")
 
 
-def save_state(path: Path, state: dict[str, Any]) -> None:
+class States:
+    """The states in a folder."""
+
+    def __init__(self, folder: Path, keep_last: int) -> None:
+        self.folder, self.keep_last = folder, keep_last
+
+    def steps(self) -> list[int]:
+        """Steps of the whole states, ascending."""
+        found = (STATE.fullmatch(path.name) for path in self.folder.glob("state-*.pt"))
+        return sorted(int(match[1]) for match in found if match)
+
+    def path(self, step: int) -> Path:
+        return self.folder / f"state-{step:08d}.pt"
+
+    @property
+    def best(self) -> tuple[int, float] | None:
+        """Step and validation loss of the best state."""
+        path = self.folder / "best.json"
+        if not path.exists():
+            return None
+        data = json.loads(path.read_text(encoding="utf-8"))
+        return data["step"], data["loss"]
+
+    def write(self, step: int, state: Mapping[str, Any], loss: float | None) -> None:
+        """Write a state and forget what need not be kept; `loss` is its validation loss if there is one."""
+        save_state(self.path(step), state)
+        best = self.best
+        if loss is not None and (best is None or loss <= best[1]):
+            write_json(self.folder / "best.json", {"step": step, "loss": loss})
+        kept = set(self.steps()[-self.keep_last :])
+        if (best := self.best) is not None:
+            kept.add(best[0])
+        for old in self.steps():
+            if old not in kept:
+                self.path(old).unlink(missing_ok=True)
+
+    def read_latest(self) -> dict[str, Any] | None:
+        steps = self.steps()
+        return load_state(self.path(steps[-1])) if steps else None
+
+    def check_space(self, num_bytes: int) -> None:
+        """Raise `ResourceError` if the folder can't be written or the states that are kept would fill the disk."""
+        check_writable(self.folder / "run.json")
+        # the kept ones, the best, and the one being written
+        missing = self.keep_last + 2 - len(self.steps())
+        free = shutil.disk_usage(self.folder).free
+        if missing * num_bytes > free:
+            raise ResourceError(
+                f"{self.folder} has {free / GIB:.1f} GiB free, the states of this run need "
+                f"{missing * num_bytes / GIB:.1f} GiB; lower keep_last or choose another folder"
+            )
+
+
+def claim_folder(folder: Path, identity: Mapping[str, Any]) -> None:
+    """Make `folder` the folder of the run that `identity` describes.
+
+    Raises:
+        InvalidRequest: it holds another run; the differing keys are named.
+    """
+    path = folder / "run.json"
+    given = json.loads(json.dumps(_flat(identity), default=str))
+    if path.exists():
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        different = sorted(k for k in kept.keys() | given.keys() if kept.get(k) != given.get(k))
+        if different:
+            changes = ", ".join(f"{k} ({kept.get(k)} → {given.get(k)})" for k in different[:4])
+            raise InvalidRequest(
+                f"{folder} holds a run with other settings: {changes}"
+                f"{' and more' if len(different) > 4 else ''}; restore them or name another folder"
+            )
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(path, given)
+
+
+def write_json(path: Path, data: object) -> None:
+    with whole_file(path) as file:
+        file.write(json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False).encode())
+
+
+def save_state(path: Path, state: Mapping[str, Any]) -> None:
     """Write tensors and plain values, whole or not at all."""
     with whole_file(path) as file:
-        torch.save(state, file)
+        torch.save(dict(state), file)
 
 
 def load_state(path: Path) -> dict[str, Any]:
@@ -27,3 +118,13 @@ def load_state(path: Path) -> dict[str, Any]:
         raise CheckpointError(
             f"{path}: not a training state ({type(error).__name__}); delete it to start over"
         ) from error
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat

@@ -8,7 +8,7 @@ between their neighbors.
 
 import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +20,10 @@ from torch import Tensor, nn
 from transformers import PreTrainedTokenizerFast, T5Config, T5EncoderModel
 
 from auralith.data.synth import KINDS, Sound, axes_of, caption, draw_sound, numeric_value
+from auralith.training.batches import positions
+from auralith.training.loop import Batch, Share
+from auralith.training.optimizers import OptimizerSettings
+from auralith.training.streams import item_rng
 
 PAD, END, UNKNOWN = "<pad>", "</s>", "<unk>"
 NOTES = tuple(f"{n}{o}" for o in range(9) for n in "c c# d d# e f f# g g# a a# b".split())
@@ -118,54 +122,94 @@ class TextNetwork(nn.Module):
                     trained[index] = 0.0
         embedding.register_hook(lambda gradient: gradient * trained)
 
-    def forward(self, ids: Tensor, mask: Tensor) -> Float[Tensor, "batch dim"]:
-        """Mean of the output tokens."""
+    def forward(self, ids: Tensor, mask: Tensor) -> dict[str, Float[Tensor, "batch feature"]]:
+        """What the heads tell from the mean of the output tokens."""
         states = self.encoder(input_ids=ids, attention_mask=mask).last_hidden_state
-        return (states * mask.unsqueeze(-1)).sum(1) / mask.sum(1, keepdim=True)
+        pooled = (states * mask.unsqueeze(-1)).sum(1) / mask.sum(1, keepdim=True)
+        heads = {
+            "kind": self.kind,
+            "descriptors": self.descriptors,
+            "tempo": self.tempo,
+            "pitch": self.pitch,
+        }
+        return {name: head(pooled) for name, head in heads.items()}
 
 
 class TextTask:
     name = "text"
 
     def __init__(
-        self, network: TextNetwork, tokenizer: PreTrainedTokenizerFast, settings: TextSettings
+        self,
+        network: TextNetwork,
+        tokenizer: PreTrainedTokenizerFast,
+        settings: TextSettings,
+        optimization: OptimizerSettings,
+        seed: int,
     ) -> None:
-        self.network, self.tokenizer, self.settings = network, tokenizer, settings
+        self.networks: dict[str, nn.Module] = {"text": network}
+        self.optimization = {"text": optimization}
+        self.tokenizer, self.settings, self.seed = tokenizer, settings, seed
 
-    def losses(self, step: int, generator: torch.Generator) -> dict[str, Tensor]:
-        rng = np.random.default_rng(int(torch.randint(2**62, (), generator=generator)))
-        sounds = [draw_sound(rng) for _ in range(self.settings.batch_size)]
+    def turn(self, step: int) -> str:
+        return "text"
+
+    def batch(self, step: int, share: Share) -> Batch:
+        rngs = [item_rng(self.seed, step, p) for p in positions(share, self.settings.batch_size)]
+        sounds = [draw_sound(rng) for rng in rngs]
         encoded = self.tokenizer(
-            [caption(sound, rng) for sound in sounds],
+            [caption(sound, rng) for sound, rng in zip(sounds, rngs, strict=True)],
             truncation=True,
             max_length=self.settings.max_tokens,
             padding=True,
             return_tensors="pt",
         )
-        ids, mask = encoded["input_ids"], encoded["attention_mask"]
+        ids = encoded["input_ids"]
         # words that were never seen must not upset the rest
-        unknown = torch.rand(ids.shape, generator=generator) < self.settings.unknown_rate
+        rates = torch.from_numpy(np.stack([rng.random(ids.shape[1]) for rng in rngs]))
+        unknown = rates < self.settings.unknown_rate
         ids = torch.where(unknown & (ids >= 3 + len(NUMBERS) + len(NOTES)), 2, ids)
-        return attribute_losses(self.network, self.network(ids, mask).float(), sounds)
+        return {"ids": ids, "mask": encoded["attention_mask"]} | attributes(sounds)
+
+    def losses(
+        self, batch: Batch, step: int, networks: Mapping[str, nn.Module]
+    ) -> dict[str, Tensor]:
+        told = networks["text"](batch["ids"], batch["mask"])
+        return attribute_losses({name: value.float() for name, value in told.items()}, batch)
+
+    def validate(self, networks: Mapping[str, nn.Module]) -> dict[str, float]:
+        """None: what the encoder is good for shows in what the transformer makes of it."""
+        return {}
 
 
-def attribute_losses(
-    network: TextNetwork, pooled: Float[Tensor, "batch dim"], sounds: list[Sound]
-) -> dict[str, Tensor]:
-    kinds = torch.tensor([KINDS.index(sound.kind) for sound in sounds])
-    described = torch.tensor(
-        [[float(word in sound.descriptors) for word in DESCRIPTORS] for sound in sounds]
-    )
+def attributes(sounds: list[Sound]) -> Batch:
+    """What the heads are to tell; NaN where a sound has no tempo or no pitch."""
+    nothing = torch.full((2 * len(CYCLES_PER_OCTAVE),), float("nan"))
+    tempo = [nothing if s.bpm is None else numeric_features(s.bpm) for s in sounds]
+    pitch = [nothing if s.hz is None else numeric_features(s.hz) for s in sounds]
     return {
-        "kind": F.cross_entropy(network.kind(pooled), kinds),
-        "descriptors": F.binary_cross_entropy_with_logits(network.descriptors(pooled), described),
-        "tempo": _value_loss(network.tempo(pooled), [sound.bpm for sound in sounds]),
-        "pitch": _value_loss(network.pitch(pooled), [sound.hz for sound in sounds]),
+        "kind": torch.tensor([KINDS.index(sound.kind) for sound in sounds]),
+        "descriptors": torch.tensor(
+            [[float(word in sound.descriptors) for word in DESCRIPTORS] for sound in sounds]
+        ),
+        "tempo": torch.stack(tempo),
+        "pitch": torch.stack(pitch),
     }
 
 
-def _value_loss(predicted: Float[Tensor, "batch feature"], values: list[float | None]) -> Tensor:
+def attribute_losses(told: Mapping[str, Tensor], target: Batch) -> dict[str, Tensor]:
+    return {
+        "kind": F.cross_entropy(told["kind"], target["kind"]),
+        "descriptors": F.binary_cross_entropy_with_logits(
+            told["descriptors"], target["descriptors"]
+        ),
+        "tempo": _value_loss(told["tempo"], target["tempo"]),
+        "pitch": _value_loss(told["pitch"], target["pitch"]),
+    }
+
+
+def _value_loss(told: Float[Tensor, "batch feature"], target: Float[Tensor, "batch feature"]):
     """Squared error of the numeric features, over the sounds that have the value."""
-    chosen = [index for index, value in enumerate(values) if value is not None]
-    target = torch.stack([numeric_features(value) for value in values if value is not None])
-    return (predicted[chosen] - target).square().mean()
+    stated = target.isfinite()
+    return torch.where(stated, told - target.nan_to_num(), 0.0).square().sum() / stated.sum().clamp(
+        min=1
+    )

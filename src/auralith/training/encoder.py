@@ -1,0 +1,151 @@
+"""The networks that a latent cache is made with: sound to latents and back, prompts to text states.
+
+Recordings are encoded whole, with silence behind them, so that a crop sees what was around it and its end fades into
+silence as the autoencoder has it. The weights are known by their hash, which caches carry.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from auralith.conditioning import Conditioner
+from auralith.config import AudioFormat
+from auralith.data.crops import AudioOptions, prepare
+from auralith.data.latents import LatentCache
+from auralith.data.recordings import Recordings
+from auralith.errors import CheckpointError, NonFiniteError
+from auralith.models import tiling
+from auralith.models.autoencoder import Autoencoder
+
+if TYPE_CHECKING:
+    from auralith.pipeline import Auralith
+
+TILE_FRAMES = 256
+UNKNOWN_HALO = 16
+"""Frames for silence to settle in where the autoencoder's reach is not known; the spectral one sees 11."""
+TEXT_BATCH = 32
+
+
+class LatentEncoder:
+    """The networks that a cache is made with, and the hashes of their weights.
+
+    Keep the weights in float32, so that their hash does not depend on the machine; `compute` is the number format the
+    autoencoder calculates in. Without a conditioner there is no text. Latents are divided by `latent_scale`.
+    """
+
+    def __init__(
+        self,
+        autoencoder: Autoencoder,
+        audio: AudioFormat,
+        conditioner: Conditioner | None = None,
+        *,
+        latent_scale: float = 1.0,
+        device: torch.device | None = None,
+        compute: torch.dtype = torch.float32,
+    ) -> None:
+        self.autoencoder, self.audio, self.conditioner = autoencoder, audio, conditioner
+        self.latent_scale, self.compute = latent_scale, compute
+        self.device = device or torch.device("cpu")
+        self.autoencoder_hash = weights_hash(autoencoder)
+        self.text_hash = None if conditioner is None else weights_hash(conditioner.text_encoder)
+        self.tail_frames = autoencoder.encoder_halo or UNKNOWN_HALO
+
+    @classmethod
+    def of(cls, model: "Auralith", compute: torch.dtype = torch.float32) -> "LatentEncoder":
+        return cls(
+            model.autoencoder,
+            model.config.audio,
+            model.conditioner,
+            latent_scale=model.config.latent_scale,
+            device=model.device,
+            compute=compute,
+        )
+
+    @torch.inference_mode()
+    def encode(
+        self, waveform: Float[Tensor, "channel sample"]
+    ) -> tuple[Float[Tensor, "latent frame"], Float[Tensor, "latent frame"]]:
+        """Mean and standard deviation in float32, on the CPU: the frames with sound, then `tail_frames` of silence."""
+        rate = self.audio.samples_per_frame
+        num_frames = self.audio.num_frames(waveform.shape[-1])
+        # twice the tail: the last frames of what is encoded feel the edge there, and are dropped
+        missing = (num_frames + 2 * self.tail_frames) * rate - waveform.shape[-1]
+        padded = nn.functional.pad(waveform, (0, missing))[None].to(self.device)
+        with torch.autocast(
+            self.device.type, self.compute, enabled=self.compute is not torch.float32
+        ):
+            posterior = tiling.encode(self.autoencoder, padded, TILE_FRAMES)
+        mean, std = (
+            part[0, :, : num_frames + self.tail_frames].float().cpu() / self.latent_scale
+            for part in (posterior.mean, posterior.std)
+        )
+        return mean, std
+
+    @torch.inference_mode()
+    def decode(self, latents: Float[Tensor, "latent frame"]) -> Float[Tensor, "channel sample"]:
+        """Waveform of latents in float32, on the CPU."""
+        scaled = (latents * self.latent_scale)[None].to(self.device)
+        return tiling.decode(self.autoencoder, scaled, TILE_FRAMES)[0].float().cpu()
+
+    def silence(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Mean and standard deviation of a frame that has nothing but silence around it."""
+        nothing = torch.zeros(
+            self.audio.channels, 2 * self.tail_frames * self.audio.samples_per_frame
+        )
+        mean, std = self.encode(nothing)
+        middle = mean.shape[-1] // 2
+        return tuple(mean[:, middle].tolist()), tuple(std[:, middle].tolist())
+
+    @torch.inference_mode()
+    def texts(self, prompts: Sequence[str]) -> dict[str, Float[Tensor, "token dim"]]:
+        """States of the real tokens of each prompt in float16, on the CPU."""
+        assert self.conditioner is not None
+        states: dict[str, Tensor] = {}
+        for start in range(0, len(prompts), TEXT_BATCH):
+            batch = prompts[start : start + TEXT_BATCH]
+            text = self.conditioner.encode_text(batch)
+            real = text.mask.sum(1).tolist()
+            for prompt, rows, count in zip(batch, text.states.cpu(), real, strict=True):
+                states[prompt] = rows[:count].half()
+                if not states[prompt].isfinite().all():
+                    raise NonFiniteError(f"the text states of {prompt!r} are NaN or too large")
+        return states
+
+
+def weights_hash(network: nn.Module) -> str:
+    """SHA-256 over names, shapes and float32 values: the same for a network and its lossless copy in another dtype."""
+    digest = hashlib.sha256()
+    for name, value in sorted(network.state_dict().items()):
+        digest.update(f"{name} {tuple(value.shape)}".encode())
+        digest.update(np.ascontiguousarray(value.detach().float().cpu().numpy()).data)
+    return digest.hexdigest()
+
+
+def stored_reconstruction(
+    encoder: LatentEncoder,
+    cache: LatentCache,
+    recordings: Recordings,
+    index: int = 0,
+    seconds: float = 10.0,
+) -> tuple[Float[Tensor, "channel sample"], Float[Tensor, "channel sample"]]:
+    """The beginning of a cached recording, decoded from its stored latents, and the original, to compare them.
+
+    Raises:
+        CheckpointError: the recording is no longer in the dataset.
+    """
+    record = cache.record(index)
+    position = next((i for i in range(len(recordings)) if recordings[i].id == record.id), None)
+    if position is None:
+        raise CheckpointError(f"{record.path} is cached, but no longer in the dataset")
+    options = AudioOptions(encoder.audio.sample_rate, encoder.audio.channels, resample=True)
+    original = prepare(*recordings.read(position), options, record.path)
+    original = original[:, : encoder.audio.num_samples(seconds)]
+    frames = encoder.audio.num_frames(original.shape[-1])
+    # decoded with what follows it, as its last samples depend on that
+    decoded = encoder.decode(cache.latents(index, 0, frames + encoder.tail_frames))
+    return decoded[:, : original.shape[-1]], original

@@ -1,0 +1,113 @@
+"""What every run ends with: a model that loads at once, and a card that says what it was made of."""
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from auralith import __version__
+from auralith.checkpoints import Checkpoint, convert, save_single_file
+from auralith.files import whole_file, whole_folder
+
+Layout = Literal["single-file", "diffusers", "both"]
+CARD_NAME = "MODEL_CARD.md"
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a model card says of a run."""
+
+    title: str
+    base: str
+    """Name and hash of the model that was trained on, or how training began."""
+    data: str
+    num_recordings: int
+    hours: float
+    licenses: Mapping[str, int] = field(default_factory=dict)
+    """Recordings by license, as the dataset names them; empty where it names none."""
+    settings: Mapping[str, object] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    example: str = ""
+
+    def to_markdown(self, model: str) -> str:
+        licenses = [f"- {name}: {count}" for name, count in sorted(self.licenses.items())]
+        return "\n".join(
+            [
+                f"# {self.title}",
+                "",
+                f"Made by Auralith {__version__} from {self.base}.",
+                "",
+                "## Data",
+                f"{self.data}: {self.num_recordings} recordings, {self.hours:.2f} h.",
+                "",
+                *(licenses or ["The dataset names no licenses; the weights may carry its terms."]),
+                "",
+                "## Settings",
+                *(f"- {name}: {value}" for name, value in self.settings.items()),
+                "",
+                "## Metrics",
+                *(f"- {name}: {value:.5g}" for name, value in self.metrics.items()),
+                "",
+                "## Use",
+                "```sh",
+                f'auralith generate "{self.example or "your prompt"}" --model {model}',
+                "```",
+                "The license of the base model's weights applies to these weights too.",
+                "",
+            ]
+        )
+
+
+def export_model(
+    target: Path,
+    checkpoint: Checkpoint,
+    card: Card,
+    layout: Layout,
+    dtype: torch.dtype,
+    beside: Sequence[Path] = (),
+) -> None:
+    """Write the networks of `checkpoint` as they are now into the new folder `target`, whole or not at all.
+
+    The files `beside` are copied into it. With both layouts the diffusers one lies in `target/diffusers`. Raises CheckpointError where the model can't be
+    expressed in the layout.
+    """
+    with whole_folder(target) as folder:
+        single = folder / "single" if layout == "diffusers" else folder
+        single.mkdir(exist_ok=True)
+        save_single_file(
+            single,
+            checkpoint.config,
+            dit=checkpoint.dit.state_dict(),
+            numbers=checkpoint.numbers.state_dict(),
+            autoencoder=checkpoint.autoencoder.state_dict(),
+            text_encoder=checkpoint.text_encoder,
+            tokenizer=checkpoint.tokenizer,
+            dtype=dtype,
+        )
+        if layout == "both":
+            convert(single, folder / "diffusers", "diffusers")
+        elif layout == "diffusers":
+            convert(single, folder / "converted", "diffusers")
+            _move_up(folder, folder / "converted", single)
+        for path in beside:
+            shutil.copyfile(path, folder / path.name)
+        with whole_file(folder / CARD_NAME) as file:
+            file.write(card.to_markdown(target.name).encode())
+
+
+def count_licenses(licenses: Sequence[str | None]) -> dict[str, int]:
+    """How many recordings have which license; empty where none is named."""
+    named = [name or "not named" for name in licenses]
+    return {} if set(named) <= {"not named"} else {n: named.count(n) for n in dict.fromkeys(named)}
+
+
+def _move_up(folder: Path, converted: Path, single: Path) -> None:
+    for entry in sorted(single.rglob("*"), reverse=True):
+        entry.rmdir() if entry.is_dir() else entry.unlink()
+    single.rmdir()
+    for entry in converted.iterdir():
+        entry.rename(folder / entry.name)
+    converted.rmdir()

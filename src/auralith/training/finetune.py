@@ -1,0 +1,281 @@
+"""Fine-tuning as the model card promises: a table of sounds and prompts in, a model that loads at once out.
+
+    check    can the recordings be used, is the autoencoder trained, does the run fit into memory
+    encode   latents and text states, once            → OUTPUT_run/latents/
+    train    an adapter (LoRA, DoRA) or all weights   → OUTPUT_run/state-*.pt, log.jsonl, curves.png, demos/
+    export   the averaged weights                     → OUTPUT/, and OUTPUT/adapter.safetensors
+
+Every stage resumes where it stopped. `finetune` is a generator of events; who drives it shows them.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from auralith import spectrogram
+from auralith.checkpoints.adapter_file import AdapterConfig, AdapterMetadata, write_adapter
+from auralith.checkpoints.adapters import adapter_state, add_adapter
+from auralith.conditioning import TextStates
+from auralith.config import ModelConfig
+from auralith.data.latents import LatentCache
+from auralith.data.recordings import Recordings
+from auralith.errors import InvalidRequest
+from auralith.files import whole_file
+from auralith.pipeline import Auralith
+from auralith.request import GenerationRequest
+from auralith.training.checks import check_latents, check_reconstruction, check_transformer
+from auralith.training.dit import DiTNetwork, DiTSettings, DiTTask, TextSource
+from auralith.training.encode import EncodeOptions, encode_dataset
+from auralith.training.encoder import LatentEncoder
+from auralith.training.export import Card, Layout, count_licenses, export_model
+from auralith.training.loop import LoopSettings, Progress, Run, train
+from auralith.training.optimizers import OptimizerSettings
+from auralith.training.plan import MemorySettings, check_fits
+
+LEARNING_RATES = {"lora": 3e-4, "full": 5e-5}
+"""By mode: few weights take larger steps; all weights take those of the published training."""
+
+
+@dataclass(frozen=True)
+class DemoSettings:
+    """Sounds made on the way, always with the same seeds."""
+
+    every: int = 0
+    """Steps between them; 0: none."""
+    prompts: tuple[str, ...] = ()
+    """Empty: the first prompts of the dataset."""
+    seconds: float = 0.0
+    """0: as long as the model's window."""
+    seed: int = 1
+
+
+@dataclass(frozen=True)
+class FinetuneSettings:
+    """What `auralith finetune` can be told; the defaults suit a few dozen to a few thousand sounds."""
+
+    mode: Literal["lora", "full"] = "lora"
+    adapter: AdapterConfig = AdapterConfig()
+    prompt_column: str = "prompt"
+    encode: EncodeOptions = EncodeOptions()
+    dit: DiTSettings = DiTSettings(batch_size=4)
+    optimizer: OptimizerSettings = OptimizerSettings(
+        learning_rate=LEARNING_RATES["lora"], schedule="constant"
+    )
+    loop: LoopSettings = field(
+        default_factory=lambda: LoopSettings(steps=1_000, ema_decay=0.99, validate_every=200)
+    )
+    demo: DemoSettings = DemoSettings()
+    checkpoint_activations: bool = False
+    layout: Layout = "single-file"
+    export_dtype: Literal["float32", "float16", "bfloat16"] = "float32"
+    checks: bool = True
+    """Refuse an autoencoder or a transformer that looks untrained."""
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something to show: a line, or the progress of a stage."""
+
+    stage: Literal["check", "encode", "train", "export"]
+    text: str = ""
+    done: int = 0
+    total: int = 0
+    progress: Progress | None = None
+
+
+def run_folder(output: Path) -> Path:
+    """Where a fine-tuning keeps what it resumes from."""
+    return output.with_name(output.name + "_run")
+
+
+def finetune(
+    model: Auralith, recordings: Recordings, output: Path, settings: FinetuneSettings, data: str
+) -> Iterator[Event]:
+    """Fine-tune `model` (float32 weights) and write the new folder `output`; `data` names the dataset.
+
+    Raises:
+        InvalidRequest: the recordings can't be trained on, or the run's folder holds a run with other settings.
+        ResourceError: memory or disk space is short; the message names what would help.
+        NonFiniteError: the loss did not stay finite.
+    """
+    if output.exists() and any(output.iterdir()):
+        raise InvalidRequest(f"{output} exists already; name another output")
+    folder = run_folder(output)
+    folder.mkdir(parents=True, exist_ok=True)
+    check_fits(model.config, memory_settings(settings), model.device)
+    encoder = LatentEncoder.of(model)
+    if settings.checks:
+        yield Event("check", check_reconstruction(encoder, recordings))
+    for step in encode_dataset(encoder, recordings, folder / "latents", settings.encode):
+        yield Event("encode", f"{step.bad} unusable" if step.bad else "", step.done, step.total)
+    cache = LatentCache.open(folder / "latents", encoder.autoencoder_hash, encoder.text_hash)
+    cache.report().check(settings.dit.batch_size, equal_prompts=True)
+    task, network = build_task(model, cache, settings)
+    if settings.checks:
+        yield Event("check", check_latents(cache))
+        yield Event("check", check_transformer(task))
+    identity = {
+        "base": model.checkpoint.model_hash,
+        "mode": settings.mode,
+        "data": cache.key,
+        "dit": asdict(settings.dit),
+        "adapter": asdict(settings.adapter) if settings.mode == "lora" else {},
+    }
+    run = Run(task, settings.loop, folder, identity)
+    metrics: dict[str, float] = {}
+    for progress in train(run):
+        metrics |= {f"validation {name}": value for name, value in progress.validation.items()}
+        metrics |= {f"loss {name}": value for name, value in progress.losses.items()}
+        yield Event("train", progress.event, progress.step, progress.steps, progress)
+        if settings.demo.every and progress.step % settings.demo.every == 0:
+            with run.averaged():
+                _write_demos(model, cache, folder / "demos", progress.step, settings.demo)
+    yield Event("export", "writing the model")
+    card = _card(model, cache, settings, metrics, data)
+    _export(model, run, network, output, settings, card)
+
+
+def memory_settings(settings: FinetuneSettings) -> MemorySettings:
+    """What the memory plan needs to know of a fine-tuning."""
+    loop = settings.loop
+    return MemorySettings(
+        mode=settings.mode,
+        rank=settings.adapter.rank,
+        optimizer=settings.optimizer.kind,
+        ema=loop.ema,
+        precision=loop.precision,
+        batch_size=settings.dit.batch_size,
+        accumulation=loop.accumulate,
+        frames=settings.dit.window_frames,
+        checkpoint_activations=settings.checkpoint_activations,
+    )
+
+
+def build_task(
+    model: Auralith, cache: LatentCache, settings: FinetuneSettings
+) -> tuple[DiTTask, DiTNetwork]:
+    """The training task on cached latents; freezes what the mode does not train."""
+    dit, numbers = model.dit, model.checkpoint.numbers
+    dit.checkpoint_activations = settings.checkpoint_activations
+    trains_all = settings.mode == "full"
+    dit.requires_grad_(trains_all)
+    numbers.requires_grad_(trains_all)
+    if not trains_all:
+        add_adapter(dit, settings.adapter, np.random.default_rng(settings.loop.seed))
+    network = DiTNetwork(model.config, dit, numbers).train()
+    task = DiTTask(
+        model.config,
+        network,
+        cache,
+        cached_texts(cache),
+        fitted(settings.dit, model.config, cache),
+        settings.optimizer,
+        settings.loop.seed,
+    )
+    return task, network
+
+
+def fitted(settings: DiTSettings, config: ModelConfig, cache: LatentCache) -> DiTSettings:
+    """For a model that was trained on sounds of any length: no padding beyond the longest, exact seconds."""
+    if config.sampling.window != "fit" or settings.window_frames:
+        return settings
+    longest = max(cache.num_frames(index) for index in range(len(cache)))
+    return replace(settings, window_frames=min(config.window_frames, longest), whole_seconds=False)
+
+
+def cached_texts(cache: LatentCache) -> TextSource:
+    """Text states from the cache, one of a recording's wordings at random."""
+
+    def texts(indices: Sequence[int], rngs: Sequence[np.random.Generator]) -> TextStates:
+        drawn = [
+            cache.text(index, int(rng.integers(len(cache.record(index).prompts))))
+            for index, rng in zip(indices, rngs, strict=True)
+        ]
+        states, masks = zip(*drawn, strict=True)
+        return TextStates(torch.stack(states), torch.stack(masks))
+
+    return texts
+
+
+def _write_demos(
+    model: Auralith, cache: LatentCache, folder: Path, step: int, settings: DemoSettings
+) -> None:
+    folder.mkdir(exist_ok=True)
+    prompts = settings.prompts or tuple(
+        cache.record(i).prompts[0] for i in range(min(3, len(cache)))
+    )
+    model.dit.eval()
+    for index, prompt in enumerate(prompts):
+        request = GenerationRequest(
+            prompt, seconds_total=settings.seconds or None, seed=settings.seed + index
+        )
+        made = model.generate(request)
+        name = folder / f"{step:08d}-{index}"
+        made.save(name.with_suffix(".wav"))
+        with whole_file(name.with_suffix(".png")) as file:
+            file.write(spectrogram.spectrogram_png(made.waveform, made.sample_rate))
+    model.dit.train()
+
+
+def _export(
+    model: Auralith,
+    run: Run,
+    network: DiTNetwork,
+    output: Path,
+    settings: FinetuneSettings,
+    card: Card,
+) -> None:
+    """The finished model; for an adapter also the adapter, which is what one passes on."""
+    adapter = run.folder / "adapter.safetensors" if settings.mode == "lora" else None
+    state = run.averaged_state(trained_only=adapter is not None)
+    if not run.accelerator.is_main_process:
+        return
+    dtype = getattr(torch, settings.export_dtype)
+    if adapter is None:
+        network.load_state_dict(state, strict=True)
+        export_model(output, model.checkpoint, card, settings.layout, dtype)
+        return
+    metadata = AdapterMetadata(
+        settings.adapter,
+        base_model=model.name,
+        base_hash=model.checkpoint.model_hash,
+        prompt_column=settings.prompt_column,
+        steps=run.step,
+    )
+    trained = {name.removeprefix("dit."): value for name, value in state.items()}
+    write_adapter(adapter, adapter_state(trained), metadata)
+    merged = model.with_adapters([(adapter, 1.0)]).checkpoint
+    export_model(output, merged, card, settings.layout, dtype, beside=[adapter])
+
+
+def _card(
+    model: Auralith,
+    cache: LatentCache,
+    settings: FinetuneSettings,
+    metrics: Mapping[str, float],
+    data: str,
+) -> Card:
+    records = [cache.record(index) for index in range(len(cache))]
+    chosen: dict[str, Any] = {
+        "mode": settings.mode,
+        "steps": settings.loop.steps,
+        "batch size": settings.dit.batch_size,
+        "learning rate": settings.optimizer.learning_rate,
+    }
+    if settings.mode == "lora":
+        chosen |= {"adapter": settings.adapter.kind, "rank": settings.adapter.rank}
+    return Card(
+        title="A fine-tuned text-to-audio model",
+        base=f"{model.name} ({model.checkpoint.model_hash[:12]})",
+        data=data,
+        num_recordings=len(records),
+        hours=sum(record.seconds for record in records) / 3_600,
+        licenses=count_licenses([record.metadata.get("license") for record in records]),
+        settings=chosen,
+        metrics=metrics,
+        example=records[0].prompts[0],
+    )

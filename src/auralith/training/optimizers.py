@@ -1,0 +1,102 @@
+"""Optimizers and learning-rate schedules; the rate is a function of the step, so nothing of it needs to be saved."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import nn
+from torch.optim import AdamW, Muon, Optimizer
+
+from auralith.errors import InvalidRequest
+from auralith.extras import require
+
+
+@dataclass(frozen=True)
+class OptimizerSettings:
+    """How one network is moved. The defaults are those of the published transformer (model card, training config).
+
+    `muon_learning_rate` above 0 moves the hidden matrices by Muon (Jordan 2024), the rest by `kind`.
+    """
+
+    kind: Literal["adamw", "adamw8bit"] = "adamw"
+    learning_rate: float = 5e-5
+    muon_learning_rate: float = 0.0
+    betas: tuple[float, float] = (0.9, 0.999)
+    weight_decay: float = 1e-3
+    clip_norm: float = 1.0
+    schedule: Literal["inverse", "cosine", "constant"] = "inverse"
+    warmup: float = 0.99
+    """w of the inverse schedule: the rate is multiplied by 1 − w^(k+1)."""
+    gamma: float = 1_000_000.0
+    """γ of the inverse schedule: the rate falls with (1 + k/γ)^(−1/2)."""
+    warmup_steps: int = 50
+    """Linear warm-up of the cosine and the constant schedule."""
+    final_rate: float = 0.02
+    """Share of the learning rate at the end of the cosine schedule."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.learning_rate < 1 or not 0 <= self.muon_learning_rate < 1:
+            raise InvalidRequest(
+                f"learning_rate is {self.learning_rate}; it must lie between 0 and 1"
+            )
+        if self.clip_norm <= 0:
+            raise InvalidRequest(f"clip_norm is {self.clip_norm}; it must be above 0")
+
+    def rate(self, step: int, steps: int) -> float:
+        """The factor of the learning rate at a step of a run of `steps`."""
+        if self.schedule == "inverse":
+            return (1 - self.warmup ** (step + 1)) * (1 + step / self.gamma) ** -0.5
+        warm = min(1.0, (step + 1) / max(1, self.warmup_steps))
+        if self.schedule == "constant":
+            return warm
+        cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, step / steps)))
+        return warm * (self.final_rate + (1 - self.final_rate) * cosine)
+
+
+def build_optimizers(network: nn.Module, settings: OptimizerSettings) -> list[Optimizer]:
+    """Optimizers of the parameters that require gradients."""
+    trained = {name: p for name, p in network.named_parameters() if p.requires_grad}
+    if not trained:
+        raise InvalidRequest("nothing is left to train; every parameter is frozen")
+    hidden = {n for n, p in trained.items() if _is_hidden(n, p) and settings.muon_learning_rate}
+    rest = {name: p for name, p in trained.items() if name not in hidden}
+    groups = [
+        {"params": [p for p in rest.values() if p.ndim > 1], "weight_decay": settings.weight_decay},
+        {"params": [p for p in rest.values() if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    optimizers = [_adamw([group for group in groups if group["params"]], settings)]
+    if hidden:
+        optimizers.append(
+            Muon(
+                [trained[name] for name in trained if name in hidden],
+                lr=settings.muon_learning_rate,
+                weight_decay=settings.weight_decay,
+                adjust_lr_fn="match_rms_adamw",
+            )
+        )
+    return optimizers
+
+
+def set_rates(optimizers: list[Optimizer], settings: OptimizerSettings, factor: float) -> None:
+    """Set the learning rates for the coming step."""
+    for optimizer in optimizers:
+        muon = isinstance(getattr(optimizer, "optimizer", optimizer), Muon)
+        base = settings.muon_learning_rate if muon else settings.learning_rate
+        for group in optimizer.param_groups:
+            group["lr"] = base * factor
+
+
+def trained_names(network: nn.Module) -> list[str]:
+    return [name for name, parameter in network.named_parameters() if parameter.requires_grad]
+
+
+def _is_hidden(name: str, parameter: nn.Parameter) -> bool:
+    return "blocks" in name and parameter.ndim == 2
+
+
+def _adamw(groups: list[Mapping[str, object]], settings: OptimizerSettings) -> Optimizer:
+    common = {"lr": settings.learning_rate, "betas": settings.betas}
+    if settings.kind == "adamw":
+        return AdamW(groups, **common)  # pyright: ignore[reportArgumentType]
+    return require("torchao.optim", "lowmem").AdamW8bit(groups, **common)

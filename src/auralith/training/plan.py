@@ -1,0 +1,308 @@
+"""The memory of fine-tuning the transformer, computed before it starts.
+
+Weights are counted on the meta device. What a forward pass keeps follows from the network: per block and position so
+many vectors of its width (`KEPT`), which the tests compare with what autograd really holds. As the backward pass frees
+activations it makes gradients, so the peak holds the larger of the two; with accumulation the gradients of earlier
+parts lie beside the activations of the next one. `remedies` tries switches, the cheapest first, until a run fits.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, replace
+from functools import lru_cache
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from auralith.checkpoints.config_json import Spec
+from auralith.checkpoints.transform import without_memory
+from auralith.config import ModelConfig
+from auralith.errors import InvalidRequest, ResourceError
+from auralith.resources import DTYPES, GIB, available_memory
+from auralith.training.processes import Precision
+
+KEPT = 17
+"""Widths that a block keeps per position: the inputs of three norms, query, key and value, the outputs of two
+attentions, the query of the second, and the eight of the feed-forward's projection."""
+KEPT_MODULATED = 6
+"""More with adaLN: what its scales and gates multiply, and two modulated inputs."""
+KEPT_BY_ADAPTERS = 7
+"""More with adapters, which keep the inputs of the projections: three normalized ones and the product of SwiGLU."""
+KEPT_CASTS = 2
+"""And in half precision copies of both attentions' outputs, which the adapters cast."""
+KEPT_BY_QK_NORM = 5
+KEPT_BY_QK_NORM_HALF = 11
+"""More with LayerNorm on queries and keys: its inputs, in half precision as float32, and its rotated outputs."""
+WORKING = 13
+"""Widths per position in the backward pass of a block: gradients around SwiGLU."""
+TEXT_ENCODER_SIZE = 186
+"""Parameters of a text encoder per squared width: T5-base's 109.6 million at 768."""
+RESERVE = 0.05
+"""Share that allocators lose between blocks."""
+
+
+@dataclass(frozen=True)
+class MemorySettings:
+    """The settings of a fine-tuning that its memory depends on, for one process.
+
+    `batch_size` items of `frames` latents (0: the model's window) make a step, in `accumulation` parts. `encoders`:
+    text encoder and autoencoder stay on the device beside the network, though latents and text are computed before.
+    """
+
+    mode: Literal["lora", "full"] = "lora"
+    rank: int = 16
+    optimizer: Literal["adamw", "adamw8bit", "muon"] = "adamw"
+    ema: Literal["device", "cpu", "off"] = "device"
+    precision: Precision = "bfloat16"
+    batch_size: int = 4
+    accumulation: int = 1
+    frames: int = 0
+    checkpoint_activations: bool = False
+    encoders: bool = True
+
+    def __post_init__(self) -> None:
+        for name, least in (("rank", 1), ("batch_size", 1), ("accumulation", 1), ("frames", 0)):
+            if getattr(self, name) < least:
+                raise InvalidRequest(
+                    f"{name} is {getattr(self, name)}; it must be at least {least}"
+                )
+
+    @property
+    def items(self) -> int:
+        """Items in the network at once."""
+        return -(-self.batch_size // self.accumulation)
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Bytes on the device, in the order in which they are taken."""
+
+    weights: int
+    encoders: int
+    optimizer: int
+    average: int
+    gradients: int
+    activations: int
+    working: int
+    """What the backward pass of one block needs besides."""
+    accumulated: bool
+    """Gradients of earlier parts lie beside the activations."""
+    host_average: int
+    """Bytes of the average in the memory of the CPU; not in the peak."""
+
+    @property
+    def peak(self) -> int:
+        pair = (self.gradients, self.activations)
+        held = sum(pair) if self.accumulated else max(pair)
+        lasting = self.weights + self.encoders + self.optimizer + self.average
+        return round((lasting + held + self.working) * (1 + RESERVE))
+
+    @property
+    def entries(self) -> dict[str, int]:
+        names = (
+            "weights",
+            "encoders",
+            "optimizer",
+            "average",
+            "gradients",
+            "activations",
+            "working",
+        )
+        return {name: getattr(self, name) for name in names}
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """Numbers of parameters: the transformer with its embedders of numbers, and the encoders."""
+
+    all: int
+    hidden: int
+    """In matrices of the blocks, which Muon moves."""
+    adapted: int
+    """Sum of inputs and outputs of the blocks' projections: the parameters of an adapter of rank 1."""
+    widest: int
+    """In the largest matrix."""
+    encoders: int
+
+
+@lru_cache
+def count_parameters(config: ModelConfig) -> Parameters:
+    """Counted on the meta device: nothing is allocated."""
+    networks = without_memory(Spec.of(config))
+    blocks = networks.dit.blocks
+    projections = [m for m in blocks.modules() if isinstance(m, nn.Linear)]
+    matrices = [p.numel() for p in blocks.parameters() if p.ndim == 2]
+    return Parameters(
+        all=_size(networks.dit) + _size(networks.numbers),
+        hidden=sum(matrices),
+        adapted=sum(p.in_features + p.out_features for p in projections),
+        widest=max(matrices),
+        encoders=_size(networks.autoencoder) + TEXT_ENCODER_SIZE * config.condition_dim**2,
+    )
+
+
+def budget(config: ModelConfig, settings: MemorySettings, device: torch.device) -> Budget:
+    """What a run takes on `device`. Weights, gradients and AdamW's two moments are float32 (autocast)."""
+    count, full = count_parameters(config), settings.mode == "full"
+    trained = count.all if full else settings.rank * count.adapted
+    frozen = 0 if full else count.all
+    average = 0 if settings.ema == "off" else 4 * trained
+    on_device = settings.ema == "device" or device.type == "cpu"
+    return Budget(
+        weights=4 * (frozen + trained),
+        encoders=4 * count.encoders if settings.encoders else 0,
+        optimizer=_optimizer_bytes(settings, trained, count.hidden if full else trained),
+        average=average if on_device else 0,
+        gradients=4 * trained,
+        activations=activation_bytes(config, settings),
+        working=_working_bytes(config, settings, count),
+        accumulated=settings.accumulation > 1,
+        host_average=0 if on_device else average,
+    )
+
+
+def activation_bytes(config: ModelConfig, settings: MemorySettings) -> int:
+    """What the forward pass of a part keeps; with activation checkpointing the blocks' inputs only."""
+    dit, positions = config.dit, _positions(config, settings)
+    context = config.text.max_tokens + len(config.context_ids) - 1
+    # keys and values of the context, which lie outside the blocks, and the layers before and after the blocks
+    around = dit.depth * 2 * dit.embed_dim * context + 2 * dit.embed_dim * positions
+    if settings.checkpoint_activations:
+        blocks = dit.depth * dit.embed_dim * positions
+    else:
+        blocks = dit.depth * _kept_by_block(config, settings)
+    return settings.items * (around + blocks) * _item_size(settings)
+
+
+def _kept_by_block(config: ModelConfig, settings: MemorySettings) -> int:
+    """Values that a block keeps for an item."""
+    dit, widths, half = config.dit, KEPT, _item_size(settings) == 2
+    if dit.global_conditioning == "adaln":
+        widths += KEPT_MODULATED
+    if settings.mode == "lora":
+        widths += KEPT_BY_ADAPTERS + (KEPT_CASTS if half else 0)
+    if dit.qk_norm == "ln":
+        widths += KEPT_BY_QK_NORM_HALF if half else KEPT_BY_QK_NORM
+    return widths * dit.embed_dim * _positions(config, settings)
+
+
+def _working_bytes(config: ModelConfig, settings: MemorySettings, count: Parameters) -> int:
+    values = WORKING * config.dit.embed_dim * _positions(config, settings)
+    if settings.checkpoint_activations:
+        values += _kept_by_block(config, settings)
+    half = _item_size(settings) == 2
+    matrices = count.widest * ((4 if settings.mode == "full" else 0) + (4 if half else 0))
+    # under autocast the layers around the blocks keep a copy of their weights
+    casts = 2 * (count.all - count.hidden) if half else 0
+    return settings.items * values * _item_size(settings) + matrices + casts
+
+
+def _optimizer_bytes(settings: MemorySettings, trained: int, hidden: int) -> int:
+    """AdamW keeps two moments; in 8 bits a float32 scale per 256 values comes with them; Muon keeps one."""
+    if settings.optimizer == "adamw8bit":
+        return 2 * trained + 2 * 4 * trained // 256
+    if settings.optimizer == "muon":
+        return 4 * hidden + 8 * (trained - hidden)
+    return 8 * trained
+
+
+def fits(budget: Budget, available: int) -> bool:
+    """Whether a run stays within `available` bytes."""
+    return budget.peak <= available
+
+
+def remedies(
+    config: ModelConfig, settings: MemorySettings, available: int, device: torch.device
+) -> tuple[str, ...] | None:
+    """The switches that make a run fit, as on the command line; none if it fits; None if all together don't."""
+    changed = _fitting(config, settings, available, device)
+    return None if changed is None else switches(settings, changed)
+
+
+def switches(before: MemorySettings, after: MemorySettings) -> tuple[str, ...]:
+    """How the command line spells the difference."""
+    spelled = {
+        "mode": f"--{after.mode}",
+        "checkpoint_activations": "--checkpoint-activations",
+    }
+    changes = [f.name for f in fields(after) if getattr(before, f.name) != getattr(after, f.name)]
+    return tuple(
+        spelled.get(name, f"--{name.replace('_', '-')} {getattr(after, name)}") for name in changes
+    )
+
+
+def check_fits(config: ModelConfig, settings: MemorySettings, device: torch.device) -> None:
+    """Refuse a run that can't fit, for a model that is loaded on `device` already.
+
+    Raises:
+        ResourceError: names what is needed, what is there, and the switches that would make it fit.
+    """
+    free = available_memory(device)
+    if free is None:
+        return
+    planned = budget(config, settings, device)
+    # on a CPU the weights are still mapped from their file
+    loaded = 0 if device.type == "cpu" else 4 * count_parameters(config).all + planned.encoders
+    if fits(planned, free + loaded):
+        return
+    help_ = remedies(config, settings, free + loaded, device)
+    raise ResourceError(
+        f"training needs {planned.peak / GIB:.1f} GiB of memory on {device}, "
+        f"{(free + loaded) / GIB:.1f} GiB can be had; "
+        + (f"add {' '.join(help_)}" if help_ else "no switch makes it fit: use shorter windows")
+    )
+
+
+def _fitting(
+    config: ModelConfig, settings: MemorySettings, available: int, device: torch.device
+) -> MemorySettings | None:
+    def enough(candidate: MemorySettings) -> bool:
+        return fits(budget(config, candidate, device), available)
+
+    changed, made = settings, []
+    for change in _changes(settings, device):
+        if enough(changed):
+            break
+        changed = replace(changed, **change)
+        made.append(change)
+    if not enough(changed):
+        return None
+    for change in reversed(made):  # take back what later changes made needless
+        without = replace(changed, **{name: getattr(settings, name) for name in change})
+        changed = without if enough(without) else changed
+    return changed
+
+
+def _changes(settings: MemorySettings, device: torch.device) -> Iterator[dict[str, Any]]:
+    """What could be changed, the cheapest first: time, then rounding, then what is trained."""
+    if settings.ema == "device" and device.type != "cpu":
+        yield {"ema": "cpu"}
+    if settings.precision == "float32":
+        yield {"precision": "bfloat16"}
+    if not settings.checkpoint_activations:
+        yield {"checkpoint_activations": True}
+    parts = 2 * settings.accumulation
+    while parts < 2 * settings.batch_size:
+        yield {"accumulation": min(parts, settings.batch_size)}
+        parts *= 2
+    if settings.optimizer == "adamw":
+        yield {"optimizer": "adamw8bit"}
+    if settings.ema != "off":
+        yield {"ema": "off"}
+    if settings.batch_size > 1:
+        yield {"batch_size": 1, "accumulation": 1}
+    if settings.mode == "full":
+        yield {"mode": "lora"}
+
+
+def _positions(config: ModelConfig, settings: MemorySettings) -> int:
+    frames = settings.frames or config.window_frames
+    return frames + (config.dit.global_conditioning == "prepend")
+
+
+def _item_size(settings: MemorySettings) -> int:
+    return DTYPES[settings.precision].itemsize
+
+
+def _size(module: nn.Module) -> int:
+    return sum(p.numel() for p in module.parameters())

@@ -1,0 +1,77 @@
+"""The processes of a run, by `accelerate`: device, number format, replicas (DDP) or shards (FSDP2) of a network.
+
+A run starts alone or under `accelerate launch` / `torchrun`. Shards are made by `fully_shard` itself, block by block,
+because accelerate offers FSDP on accelerators only and this way a test on CPUs covers it.
+"""
+
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from torch import Tensor, nn
+
+from auralith.errors import InvalidRequest
+from auralith.extras import require
+from auralith.resources import DTYPES, choose_device
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+Precision = Literal["float32", "bfloat16", "float16"]
+
+
+def start_processes(device: str, precision: Precision, trackers: tuple[str, ...]) -> "Accelerator":
+    """What this process is among the others.
+
+    Of the precisions accelerate only hears of float16, for which it scales the loss; autocast is the loop's.
+
+    Raises:
+        InvalidRequest: float16 was asked for without a GPU, or beside a run of another precision.
+        MissingExtra: accelerate or a tracker is not installed.
+    """
+    accelerate = require("accelerate", "train")
+    for tracker in trackers:
+        require(tracker, "train")
+    on_cpu = choose_device(device).type == "cpu"
+    if on_cpu and precision == "float16":
+        raise InvalidRequest("precision float16 needs a GPU; use bfloat16 or float32")
+    try:
+        return accelerate.Accelerator(
+            cpu=on_cpu,
+            mixed_precision="fp16" if precision == "float16" else "no",
+            log_with=list(trackers) or None,
+        )
+    except ValueError as error:
+        raise InvalidRequest(
+            "float16 and another precision can't share a process; start another one"
+        ) from error
+
+
+def spread(accelerator: "Accelerator", network: nn.Module, *, shard: bool) -> nn.Module:
+    """The network as it is called in training: on the device, replicated or sharded."""
+    if not shard:
+        return accelerator.prepare_model(network)
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+
+    if accelerator.num_processes < 2:
+        raise InvalidRequest("shard needs several processes; start with torchrun, or leave it out")
+    network.to(accelerator.device)
+    mesh = init_device_mesh(accelerator.device.type, (accelerator.num_processes,))
+    for name, blocks in network.named_modules():
+        if isinstance(blocks, nn.ModuleList) and name.endswith("blocks"):
+            for block in blocks:
+                fully_shard(block, mesh=mesh)
+    fully_shard(network, mesh=mesh)
+    return accelerator.prepare_model(network, evaluation_mode=True)
+
+
+def autocast(accelerator: "Accelerator", precision: Precision) -> torch.autocast:
+    """The context in which networks compute in `precision`; losses leave it for float32."""
+    enabled = precision != "float32"
+    return torch.autocast(accelerator.device.type, DTYPES[precision] if enabled else None, enabled)
+
+
+def mean_over_processes(accelerator: "Accelerator", values: Tensor) -> Tensor:
+    reduced = accelerator.reduce(values, reduction="mean")
+    assert isinstance(reduced, Tensor)
+    return reduced

@@ -1,0 +1,151 @@
+"""Training the spectral autoencoder on the procedural corpus: random crops of freshly rendered clips.
+
+The level's error is measured by the likelihood of a Laplace distribution whose scale the decoder predicts, weighted
+by loudness, so that what can't be heard costs little and what is noise by nature costs no more than it must. The mean
+absolute error beside it keeps the level exact where the scale has already explained the error.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from auralith.data.synth import SAMPLE_RATE, draw_sound, render
+from auralith.errors import InvalidRequest
+from auralith.models.spectral import Prediction, Spectral, Spectrum
+from auralith.training.batches import positions
+from auralith.training.loop import Batch, Share
+from auralith.training.optimizers import OptimizerSettings
+from auralith.training.streams import item_rng
+
+VALIDATION_STREAM = 2**40
+
+
+@dataclass(frozen=True)
+class SpectralSettings:
+    batch_size: int = 8
+    """Crops of a step, over all processes and parts."""
+    crop_frames: int = 28
+    kl_weight: float = 1e-3
+    stereo_weight: float = 0.5
+    error_weight: float = 1.0
+    calibration_clips: int = 300
+    """Clips over which mean and spread of the finished latents are measured."""
+
+    def __post_init__(self) -> None:
+        if min(self.batch_size, self.crop_frames) < 1:
+            raise InvalidRequest("batch_size and crop_frames must be at least 1")
+
+
+class Reconstruction(NamedTuple):
+    """A decoded spectrum as (batch, band, time) and what its latents were drawn from, as (batch, channel, frame)."""
+
+    level: Tensor
+    width: Tensor
+    balance: Tensor
+    scale: Tensor
+    mean: Tensor
+    log_var: Tensor
+
+
+class SpectralNetwork(nn.Module):
+    """A Spectral as it is trained: in one call from features to the decoded spectrum."""
+
+    def __init__(self, autoencoder: Spectral) -> None:
+        super().__init__()
+        self.autoencoder = autoencoder
+
+    def forward(
+        self,
+        features: Float[Tensor, "batch kind band time"],
+        noise: Float[Tensor, "batch channel frame"],
+    ) -> Reconstruction:
+        network = self.autoencoder
+        mean, log_var = network.encoder(features).float().chunk(2, dim=1)
+        latents = mean + (0.5 * log_var).exp() * noise
+        prediction = network.predict((latents - network.latent_mean) / network.latent_std)
+        spectrum = prediction.spectrum
+        return Reconstruction(
+            spectrum.level, spectrum.width, spectrum.balance, prediction.scale, mean, log_var
+        )
+
+
+class SpectralTask:
+    name = "autoencoder"
+
+    def __init__(
+        self,
+        network: Spectral,
+        settings: SpectralSettings,
+        optimization: OptimizerSettings,
+        seed: int,
+    ) -> None:
+        self.networks: dict[str, nn.Module] = {"autoencoder": SpectralNetwork(network)}
+        self.optimization = {"autoencoder": optimization}
+        # its analysis has no weights, so that it is called where the losses need a target
+        self.network, self.settings, self.seed = network, settings, seed
+
+    def turn(self, step: int) -> str:
+        return "autoencoder"
+
+    def batch(self, step: int, share: Share) -> Batch:
+        rngs = [item_rng(self.seed, step, p) for p in positions(share, self.settings.batch_size)]
+        waveform = torch.stack([self._crop(rng) for rng in rngs])
+        shape = self.network.config.latent_channels, self.settings.crop_frames
+        noise = np.stack([rng.standard_normal(shape, dtype=np.float32) for rng in rngs])
+        return {
+            "waveform": waveform,
+            "noise": torch.from_numpy(noise),
+            "audio_seconds": torch.tensor(waveform.shape[0] * waveform.shape[2] / SAMPLE_RATE),
+        }
+
+    def losses(
+        self, batch: Batch, step: int, networks: Mapping[str, nn.Module]
+    ) -> dict[str, Tensor]:
+        target = self.network.analyze(batch["waveform"])
+        made = networks["autoencoder"](self.network.features(target), batch["noise"])
+        kl = 0.5 * (made.mean.square() + made.log_var.exp() - made.log_var - 1).mean()
+        prediction = Prediction(Spectrum(made.level, made.width, made.balance), made.scale)
+        losses = reconstruction_losses(prediction, target, self.settings)
+        return losses | {"kl": self.settings.kl_weight * kl}
+
+    def validate(self, networks: Mapping[str, nn.Module]) -> dict[str, float]:
+        """The losses of a batch that is not trained on, the level's error first."""
+        device = next(networks["autoencoder"].parameters()).device
+        batch = self.batch(VALIDATION_STREAM, Share(0, 1))
+        batch = {name: value.to(device) for name, value in batch.items()}
+        losses = self.losses(batch, 0, networks)
+        return {name: float(losses[name]) for name in ("level", "likelihood", "stereo", "kl")}
+
+    def _crop(self, rng: np.random.Generator) -> Float[Tensor, "channel sample"]:
+        waveform = torch.from_numpy(render(draw_sound(rng), rng)).float()
+        length = self.settings.crop_frames * self.network.samples_per_frame
+        missing = length - waveform.shape[-1]
+        if missing >= 0:
+            return torch.nn.functional.pad(waveform, (0, missing))
+        # a quarter of the crops starts at the very beginning, where attacks are
+        start = max(0, int(rng.integers(-waveform.shape[-1] // 4, -missing + 1)))
+        return waveform[:, start : start + length]
+
+
+def reconstruction_losses(
+    prediction: Prediction, target: Spectrum, settings: SpectralSettings
+) -> dict[str, Tensor]:
+    error = (prediction.spectrum.level - target.level).abs()
+    loudness = ((target.level + 8.0) / 6.0).clamp(0.03, 1.0)
+    # bands well below the loudest of their frame are masked by it
+    masked = target.level.amax(dim=1, keepdim=True) - target.level
+    loudness = loudness * (1 - masked / 8.0).clamp(0.1, 1.0)
+    loudness = loudness / loudness.mean()
+    likelihood = (loudness * (error / prediction.scale + prediction.scale.log())).mean()
+    stereo = (prediction.spectrum.width - target.width).abs()
+    stereo = stereo + (prediction.spectrum.balance - target.balance).abs()
+    return {
+        "likelihood": likelihood,
+        "level": settings.error_weight * (loudness * error).mean(),
+        "stereo": settings.stereo_weight * (loudness * stereo).mean(),
+    }

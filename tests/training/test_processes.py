@@ -1,0 +1,62 @@
+"""Two processes under gloo do what one does with the same global batch, replicated and sharded, also when resumed."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from auralith.errors import InvalidRequest
+from auralith.training.loop import LoopSettings, Run
+from tests.training.test_loop import Regression
+
+ROOT = Path(__file__).parents[2]
+
+
+def processes(count: int, folder: Path, *flags: str) -> dict[str, Any]:
+    result = folder.with_suffix(".json")
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(count)]
+    command = [
+        sys.executable,
+        *launcher,
+        "--module",
+        "tests.training.worker",
+        str(folder),
+        str(result),
+    ]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
+    done = subprocess.run(
+        [*command, *flags], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr[-2_000:]
+    return json.loads(result.read_text())
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    return processes(1, tmp_path_factory.mktemp("alone") / "run")
+
+
+@pytest.mark.parametrize("flags", [(), ("shard",)], ids=["replicated", "sharded"])
+def test_two_processes_train_as_one(
+    alone: dict[str, Any], tmp_path: Path, flags: tuple[str, ...]
+) -> None:
+    together = processes(2, tmp_path / "run", *flags)
+    assert len(together["losses"]) == 10
+    assert together["losses"] == pytest.approx(alone["losses"], rel=1e-5)
+    assert together["weights"] == pytest.approx(alone["weights"], rel=1e-5)
+    assert together["shapes"] == alone["shapes"]
+
+
+def test_shards_resume_in_replicas(alone: dict[str, Any], tmp_path: Path) -> None:
+    stopped = processes(2, tmp_path / "run", "shard", "stop")
+    resumed = processes(2, tmp_path / "run")
+    assert stopped["losses"][:5] + resumed["losses"] == pytest.approx(alone["losses"], rel=1e-5)
+
+
+def test_shards_need_several_processes(tmp_path: Path) -> None:
+    with pytest.raises(InvalidRequest, match="shard needs several processes"):
+        Run(Regression(), LoopSettings(device="cpu", shard=True), tmp_path)

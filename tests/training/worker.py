@@ -1,0 +1,42 @@
+"""One process of a run on several, started by torchrun: python worker.py FOLDER RESULT [shard] [resume]."""
+
+import json
+import sys
+from pathlib import Path
+
+import torch
+
+from auralith.training.loop import LoopSettings, Run, train
+from auralith.training.optimizers import OptimizerSettings
+from tests.training.test_loop import Regression
+
+
+def main() -> None:
+    folder, result, *flags = sys.argv[1:]
+    torch.set_num_threads(1)
+    task = Regression()
+    # Muon needs whole matrices, which shards are not
+    task.optimization = {"negator": OptimizerSettings(learning_rate=0.02, schedule="constant")}
+    settings = LoopSettings(
+        steps=10, save_every=5, precision="float32", device="cpu", shard="shard" in flags
+    )
+    run = Run(task, settings, Path(folder))
+    losses = []
+    for progress in train(run):
+        losses.append(progress.losses["error"])
+        if progress.step == 7 and "stop" in flags:
+            break
+    state = run.averaged_state()
+    if run.accelerator.is_main_process:
+        total = float(sum(value.double().abs().sum() for value in state.values()))
+        data = {
+            "losses": losses,
+            "weights": total,
+            "shapes": [list(v.shape) for v in state.values()],
+        }
+        Path(result).write_text(json.dumps(data))
+    run.accelerator.end_training()
+
+
+if __name__ == "__main__":
+    main()
