@@ -41,7 +41,66 @@ class Conditioning:
     global_embed: Float[Tensor, "batch global_dim"]
 
 
-class Conditioner:
+Numbers = Mapping[str, Sequence[float] | Float[Tensor, " batch"]]
+"""A value per item for each number condition, in seconds."""
+
+
+class Router:
+    """Routes text states and numbers; enough for training on cached text, which needs no text encoder."""
+
+    def __init__(self, config: ModelConfig, numbers: nn.ModuleDict) -> None:
+        self.config, self.numbers = config, numbers
+
+    @property
+    def number_ids(self) -> tuple[str, ...]:
+        return tuple(c.id for c in self.config.conditions if isinstance(c, NumberCondition))
+
+    def assemble(
+        self, text: TextStates, numbers: Numbers, keep: Bool[Tensor, " batch"] | None = None
+    ) -> Conditioning:
+        """Route text and numbers; items whose `keep` is false get the null condition (dropout in training)."""
+        if keep is not None:
+            text = TextStates(text.states * keep[:, None, None], text.mask)
+        embedded = self._embed(numbers, text.states.device)
+        rows = [
+            text.states if name == self.config.text.id else embedded[name]
+            for name in self.config.context_ids
+        ]
+        context = torch.cat(rows, dim=1)
+        if keep is not None:
+            context = context * keep[:, None, None]
+        return Conditioning(context, self._global(text, embedded))
+
+    def _embed(
+        self, numbers: Numbers, device: torch.device
+    ) -> dict[str, Float[Tensor, "batch 1 dim"]]:
+        missing = [name for name in self.number_ids if name not in numbers]
+        if missing:
+            raise InvalidRequest(f"condition {missing[0]!r} is missing; this model needs it")
+        return {
+            name: self.numbers[name](
+                torch.as_tensor(numbers[name], dtype=torch.float32, device=device)
+            ).float()
+            for name in self.number_ids
+        }
+
+    def _global(
+        self, text: TextStates | None, embedded: Mapping[str, Float[Tensor, "batch 1 dim"]]
+    ) -> Float[Tensor, "batch global_dim"]:
+        parts = []
+        for name in self.config.global_ids:
+            if name != self.config.text.id:
+                parts.append(embedded[name][:, 0])
+            elif text is not None:
+                parts.append(text.mean())
+            else:
+                parts.append(torch.zeros_like(next(iter(embedded.values()))[:, 0]))
+        return torch.cat(parts, dim=-1)
+
+
+class Conditioner(Router):
+    """A router with the text encoder before it."""
+
     def __init__(
         self,
         config: ModelConfig,
@@ -49,22 +108,16 @@ class Conditioner:
         text_encoder: "transformers.T5EncoderModel",
         tokenizer: "transformers.PreTrainedTokenizerBase",
     ) -> None:
-        self.config, self.numbers = config, numbers
+        super().__init__(config, numbers)
         self.text_encoder, self.tokenizer = text_encoder, tokenizer
 
-    @property
-    def number_ids(self) -> tuple[str, ...]:
-        return tuple(c.id for c in self.config.conditions if isinstance(c, NumberCondition))
-
-    def __call__(
-        self, prompts: Sequence[str], numbers: Mapping[str, Sequence[float]]
-    ) -> Conditioning:
-        """Conditioning of a batch; `numbers` holds a value per prompt for each number condition (seconds)."""
+    def __call__(self, prompts: Sequence[str], numbers: Numbers) -> Conditioning:
+        """Conditioning of a batch of prompts and their numbers."""
         return self.assemble(self.encode_text(prompts), numbers)
 
-    def null(self, numbers: Mapping[str, Sequence[float]]) -> Float[Tensor, "batch global_dim"]:
+    def null(self, numbers: Numbers) -> Float[Tensor, "batch global_dim"]:
         """The global vector of the null condition; its context is all zero and need not be built."""
-        return self._global(None, self._embed(numbers))
+        return self._global(None, self._embed(numbers, self.text_encoder.device))
 
     def encode_text(self, prompts: Sequence[str]) -> TextStates:
         """Encode prompts, each truncated to the token limit (end token included) with a warning that shows the cut."""
@@ -82,52 +135,6 @@ class Conditioner:
         ids, mask = encoded["input_ids"].to(device), encoded["attention_mask"].to(device)
         states = self.text_encoder(input_ids=ids, attention_mask=mask).last_hidden_state
         return TextStates(states.float() * mask.unsqueeze(-1), mask.bool())
-
-    def assemble(
-        self,
-        text: TextStates,
-        numbers: Mapping[str, Sequence[float]],
-        keep: Bool[Tensor, " batch"] | None = None,
-    ) -> Conditioning:
-        """Route text and numbers; items whose `keep` is false get the null condition (dropout in training)."""
-        if keep is not None:
-            text = TextStates(text.states * keep[:, None, None], text.mask)
-        embedded = self._embed(numbers)
-        rows = [
-            text.states if name == self.config.text.id else embedded[name]
-            for name in self.config.context_ids
-        ]
-        context = torch.cat(rows, dim=1)
-        if keep is not None:
-            context = context * keep[:, None, None]
-        return Conditioning(context, self._global(text, embedded))
-
-    def _embed(
-        self, numbers: Mapping[str, Sequence[float]]
-    ) -> dict[str, Float[Tensor, "batch 1 dim"]]:
-        missing = [name for name in self.number_ids if name not in numbers]
-        if missing:
-            raise InvalidRequest(f"condition {missing[0]!r} is missing; this model needs it")
-        device = self.text_encoder.device
-        return {
-            name: self.numbers[name](
-                torch.tensor([float(value) for value in numbers[name]], device=device)
-            ).float()
-            for name in self.number_ids
-        }
-
-    def _global(
-        self, text: TextStates | None, embedded: Mapping[str, Float[Tensor, "batch 1 dim"]]
-    ) -> Float[Tensor, "batch global_dim"]:
-        parts = []
-        for name in self.config.global_ids:
-            if name != self.config.text.id:
-                parts.append(embedded[name][:, 0])
-            elif text is not None:
-                parts.append(text.mean())
-            else:
-                parts.append(torch.zeros_like(next(iter(embedded.values()))[:, 0]))
-        return torch.cat(parts, dim=-1)
 
     def _warn_of_cut(self, prompt: str, limit: int) -> None:
         ids = self.tokenizer(prompt, truncation=False)["input_ids"]

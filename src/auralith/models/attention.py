@@ -11,6 +11,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from auralith.models.gradients import Linear, Recipe, rotated_heads
+
 
 class Rotary(NamedTuple):
     """Cosine and sine of the rotary angles in float32, (position, rotated_dim)."""
@@ -76,8 +78,7 @@ def split_heads(
 def attend(
     query: Float[Tensor, "batch head position head_dim"], memory: KeyValue
 ) -> Float[Tensor, "batch position features"]:
-    if torch.is_grad_enabled() and query.device.type == "cpu":
-        # the fused kernel's backward is several times slower than plain products on a CPU
+    if torch.is_grad_enabled() and _plain_is_faster(query, memory.key):
         scores = query @ memory.key.transpose(-1, -2) * query.shape[-1] ** -0.5
         out = torch.softmax(scores, dim=-1, dtype=query.dtype) @ memory.value
     else:
@@ -85,20 +86,33 @@ def attend(
     return out.transpose(1, 2).flatten(-2)
 
 
+def _plain_is_faster(query: Tensor, key: Tensor) -> bool:
+    """On a CPU the fused kernel's backward pass is slower as long as all scores of a head fit into the cache."""
+    limit = 2**16 if query.dtype is torch.float32 else 2**17
+    return query.device.type == "cpu" and query.shape[-2] * key.shape[-2] <= limit
+
+
 class SelfAttention(nn.Module):
     def __init__(self, dim: int, num_heads: int, qk_norm: bool) -> None:
         super().__init__()
-        self.num_heads = num_heads
-        self.qkv = nn.Linear(dim, 3 * dim, bias=False)
-        self.out = nn.Linear(dim, dim, bias=False)
+        self.num_heads, self.qk_norm = num_heads, qk_norm
+        self.qkv = Linear(dim, 3 * dim, bias=False)
+        self.out = Linear(dim, dim, bias=False)
         self.q_norm = QKNorm(dim // num_heads) if qk_norm else nn.Identity()
         self.k_norm = QKNorm(dim // num_heads) if qk_norm else nn.Identity()
 
     def forward(
-        self, x: Float[Tensor, "batch position dim"], rotary: Rotary
+        self,
+        x: Float[Tensor, "batch position dim"],
+        rotary: Rotary,
+        recipe: Recipe | None = None,
     ) -> Float[Tensor, "batch position dim"]:
-        query, key, value = (split_heads(part, self.num_heads) for part in self.qkv(x).chunk(3, -1))
-        query, key = rotate(self.q_norm(query), rotary), rotate(self.k_norm(key), rotary)
+        projected = self.qkv(x, recipe)
+        if self.qk_norm:
+            query, key, value = (split_heads(p, self.num_heads) for p in projected.chunk(3, -1))
+            query, key = rotate(self.q_norm(query), rotary), rotate(self.k_norm(key), rotary)
+        else:
+            query, key, value = rotated_heads(projected, self.num_heads, *rotary)
         return self.out(attend(query, KeyValue(key, value)))
 
 
@@ -109,9 +123,9 @@ class CrossAttention(nn.Module):
         super().__init__()
         self.num_heads = num_heads
         self.num_kv_heads = context_dim // (dim // num_heads)
-        self.q = nn.Linear(dim, dim, bias=False)
-        self.kv = nn.Linear(context_dim, 2 * context_dim, bias=False)
-        self.out = nn.Linear(dim, dim, bias=False)
+        self.q = Linear(dim, dim, bias=False)
+        self.kv = Linear(context_dim, 2 * context_dim, bias=False)
+        self.out = Linear(dim, dim, bias=False)
         self.q_norm = QKNorm(dim // num_heads) if qk_norm else nn.Identity()
         self.k_norm = QKNorm(dim // num_heads) if qk_norm else nn.Identity()
 
@@ -125,7 +139,10 @@ class CrossAttention(nn.Module):
         return KeyValue(key, value)
 
     def forward(
-        self, x: Float[Tensor, "batch position dim"], memory: KeyValue
+        self,
+        x: Float[Tensor, "batch position dim"],
+        memory: KeyValue,
+        recipe: Recipe | None = None,
     ) -> Float[Tensor, "batch position dim"]:
-        query = self.q_norm(split_heads(self.q(x), self.num_heads))
+        query = self.q_norm(split_heads(self.q(x, recipe), self.num_heads))
         return self.out(attend(query, memory))

@@ -10,9 +10,9 @@ import math
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from auralith.config import DiTConfig
 from auralith.models.attention import (
@@ -22,6 +22,7 @@ from auralith.models.attention import (
     SelfAttention,
     rotary_table,
 )
+from auralith.models.gradients import Linear, Recipe, normalize, swiglu
 
 FOURIER_FEATURES = 128
 
@@ -52,7 +53,11 @@ class Norm(nn.Module):
         self.scale = nn.Parameter(torch.ones(dim))
 
     def forward(self, x: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch dim"]:
-        return F.layer_norm(x, (x.shape[-1],), self.scale, eps=1e-5)
+        return normalize(x, self.scale)
+
+    def recipe(self, x: Float[Tensor, "*batch dim"]) -> Recipe:
+        """How the output for `x` is made again in the backward pass."""
+        return Recipe(normalize, (x, self.scale))
 
 
 class FourierFeatures(nn.Module):
@@ -72,12 +77,14 @@ class FeedForward(nn.Module):
 
     def __init__(self, dim: int) -> None:
         super().__init__()
-        self.up = nn.Linear(dim, 8 * dim)
-        self.down = nn.Linear(4 * dim, dim)
+        self.up = Linear(dim, 8 * dim)
+        self.down = Linear(4 * dim, dim)
 
-    def forward(self, x: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch dim"]:
-        value, gate = self.up(x).chunk(2, dim=-1)
-        return self.down(value * F.silu(gate))
+    def forward(
+        self, x: Float[Tensor, "*batch dim"], recipe: Recipe | None = None
+    ) -> Float[Tensor, "*batch dim"]:
+        projected = self.up(x, recipe)
+        return self.down(swiglu(projected), Recipe(swiglu, (projected,)))
 
 
 def position_waves(num_positions: int, dim: int) -> Float[Tensor, "position dim"]:
@@ -119,9 +126,11 @@ class Block(nn.Module):
         modulation: Float[Tensor, "batch six_dims"] | None = None,
     ) -> Float[Tensor, "batch position dim"]:
         if modulation is None:
-            x = x + self.self_attention(self.self_attention_norm(x), rotary)
+            norm = self.self_attention_norm
+            x = x + self.self_attention(norm(x), rotary, norm.recipe(x))
             x = self._cross(x, memory)
-            return x + self.feed_forward(self.feed_forward_norm(x))
+            norm = self.feed_forward_norm
+            return x + self.feed_forward(norm(x), norm.recipe(x))
         scale_a, shift_a, gate_a, scale_f, shift_f, gate_f = (
             (modulation + self.modulation).unsqueeze(1).chunk(6, dim=-1)
         )
@@ -136,15 +145,21 @@ class Block(nn.Module):
     ) -> Float[Tensor, "batch position dim"]:
         if memory is None:
             return x
-        rows = memory.key.shape[0]
-        attended = x[:rows] + self.cross_attention(self.cross_attention_norm(x[:rows]), memory)
+        rows, norm = memory.key.shape[0], self.cross_attention_norm
+        first = x[:rows]
+        attended = first + self.cross_attention(norm(first), memory, norm.recipe(first))
         return attended if rows == x.shape[0] else torch.cat((attended, x[rows:]))
 
 
 class DiT(nn.Module):
+    """`checkpoint_activations` keeps only the input of every block while gradients are on, and computes it twice."""
+
+    checkpoint_activations: bool
+
     def __init__(self, config: DiTConfig) -> None:
         super().__init__()
         self.config = config
+        self.checkpoint_activations = False
         dim = config.embed_dim
         self.timestep_features = FourierFeatures()
         self.timestep_embed = projection(2 * FOURIER_FEATURES, dim, bias=True)
@@ -210,7 +225,11 @@ class DiT(nn.Module):
             x = x + scale * self.positions.weight[: x.shape[1]]
         for index, block in enumerate(self._blocks()):
             memory = prepared.memories[index] if prepared.memories else None
-            x = block(x, memory, prepared.rotary, modulation)
+            arguments = (x, memory, prepared.rotary, modulation)
+            if self.checkpoint_activations and torch.is_grad_enabled():
+                x = checkpoint(block, *arguments, use_reentrant=False, preserve_rng_state=False)
+            else:
+                x = block(*arguments)
         out = self.project_out(x[:, -latents.shape[-1] :]).transpose(1, 2)
         return self.conv_out(out) + out
 

@@ -1,0 +1,157 @@
+"""How close a decoded waveform is to the original: STFT and MEL distance and SI-SDR, as published autoencoders state them.
+
+The definitions are those of auraloss 0.4.0 at its defaults (arXiv 2407.14358, section 4.3): one resolution, and one
+convergence ratio over all channels. Measure file by file and average over files; a silent original makes the distances
+meaningless and is for the caller to leave out. `magnitudes` and `spectral_distance` serve the training loss too.
+
+Everything is computed in float32, or in float64 where the waveforms are.
+"""
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+FFT_SIZE, HOP, MEL_BANDS = 1_024, 256, 128
+RESOLUTIONS = ((1_024, 120, 600), (2_048, 240, 1_200), (512, 50, 240))
+"""FFT size, hop and window of the multi-resolution distance."""
+FLOOR = 1e-8
+"""Least power of a bin (−80 dB); least energy that SI-SDR divides by."""
+
+
+@dataclass(frozen=True)
+class CodecMetrics:
+    """Figures of one file. `stft`, `mel` and `si_sdr` are those that papers print."""
+
+    stft: float
+    mel: float
+    si_sdr: float
+    """In dB; higher is better."""
+    multi_resolution_stft: float
+
+
+def codec_metrics(
+    decoded: Float[Tensor, "channel sample"],
+    original: Float[Tensor, "channel any_sample"],
+    sample_rate: int,
+) -> CodecMetrics:
+    """All figures of one file; both waveforms are cut to the shorter one's length (at least 1,025 samples)."""
+    return CodecMetrics(
+        float(stft_distance(decoded, original)),
+        float(mel_distance(decoded, original, sample_rate)),
+        float(si_sdr(decoded, original)),
+        float(multi_resolution_stft_distance(decoded, original)),
+    )
+
+
+def stft_distance(
+    decoded: Float[Tensor, "channel sample"], original: Float[Tensor, "channel any_sample"]
+) -> Float[Tensor, ""]:
+    """Spectral convergence plus the mean difference of log magnitudes."""
+    x, y = _aligned(decoded, original)
+    return spectral_distance(magnitudes(x, FFT_SIZE, HOP), magnitudes(y, FFT_SIZE, HOP))
+
+
+def mel_distance(
+    decoded: Float[Tensor, "channel sample"],
+    original: Float[Tensor, "channel any_sample"],
+    sample_rate: int,
+) -> Float[Tensor, ""]:
+    """`stft_distance` of magnitudes that 128 mel filters have summed."""
+    x, y = _aligned(decoded, original)
+    filters = mel_filters(sample_rate, FFT_SIZE, MEL_BANDS).to(x)
+    return spectral_distance(
+        filters @ magnitudes(x, FFT_SIZE, HOP), filters @ magnitudes(y, FFT_SIZE, HOP)
+    )
+
+
+def multi_resolution_stft_distance(
+    decoded: Float[Tensor, "channel sample"], original: Float[Tensor, "channel any_sample"]
+) -> Float[Tensor, ""]:
+    """The mean of `stft_distance` over three resolutions: another figure than the one that papers call STFT."""
+    x, y = _aligned(decoded, original)
+    distances = [spectral_distance(magnitudes(x, *r), magnitudes(y, *r)) for r in RESOLUTIONS]
+    return torch.stack(distances).mean()
+
+
+def si_sdr(
+    decoded: Float[Tensor, "channel sample"], original: Float[Tensor, "channel any_sample"]
+) -> Float[Tensor, ""]:
+    """Scale-invariant signal-to-distortion ratio in dB (Le Roux et al. 2019), the mean over channels.
+
+    10·log₁₀(‖αy‖² / ‖x − αy‖²) with α = ⟨x, y⟩ / ‖y‖², both without their means; −80 dB if one of them is silent.
+    """
+    x, y = (signal - signal.mean(-1, keepdim=True) for signal in _aligned(decoded, original))
+    scale = (x * y).sum(-1, keepdim=True) / (y.square().sum(-1, keepdim=True) + FLOOR)
+    target = scale * y
+    ratio = target.square().sum(-1) / ((x - target).square().sum(-1) + FLOOR)
+    return (10 * torch.log10(ratio + FLOOR)).mean()
+
+
+def magnitudes(
+    waveform: Float[Tensor, "*batch sample"], fft_size: int, hop: int, window: int = 0
+) -> Float[Tensor, "*batch bin time"]:
+    """√max(re² + im², 1e-8) of a centered STFT under a periodic Hann window, by default as long as the transform."""
+    size = window or fft_size
+    spectrum = torch.stft(
+        waveform.flatten(0, -2),
+        fft_size,
+        hop,
+        size,
+        torch.hann_window(size, dtype=waveform.dtype, device=waveform.device),
+        return_complex=True,
+    )
+    power = spectrum.real.square() + spectrum.imag.square()
+    return power.clamp(min=FLOOR).sqrt().unflatten(0, waveform.shape[:-1])
+
+
+def spectral_distance(
+    x: Float[Tensor, "*batch band time"],
+    y: Float[Tensor, "*batch band time"],
+    *,
+    separate: int = 0,
+) -> Float[Tensor, ""]:
+    """‖y − x‖ / ‖y‖ + mean |ln x − ln y| of magnitudes (Arık et al. 2019): not symmetric, `y` normalizes.
+
+    The norms run over all values; with `separate` there is a ratio for each place in that many leading axes, and the
+    mean of the ratios counts.
+    """
+    norms = (torch.linalg.vector_norm(v.flatten(separate), dim=-1) for v in (y - x, y))
+    return torch.div(*norms).mean() + (x.log() - y.log()).abs().mean()
+
+
+@lru_cache(maxsize=8)
+def mel_filters(sample_rate: int, fft_size: int, num_bands: int) -> Float[Tensor, "band bin"]:
+    """Slaney's triangular filters from 0 Hz to the Nyquist frequency, each of unit area (librosa's defaults)."""
+    nyquist = sample_rate / 2
+    edges = _mel_to_hz(torch.linspace(0, _hz_to_mel(nyquist), num_bands + 2, dtype=torch.float64))
+    bins = torch.linspace(0, nyquist, fft_size // 2 + 1, dtype=torch.float64)
+    left, center, right = (edges[i : i + num_bands, None] for i in range(3))
+    rising, falling = (bins - left) / (center - left), (right - bins) / (right - center)
+    return torch.minimum(rising, falling).clamp(min=0) * 2 / (right - left)
+
+
+# Slaney's scale: linear up to 1 kHz, three bands per 200 Hz, then logarithmic, 27 bands per factor of 6.4
+_LINEAR_HZ, _BREAK_HZ, _LOG_STEP = 200 / 3, 1_000.0, math.log(6.4) / 27
+_BREAK_MEL = _BREAK_HZ / _LINEAR_HZ
+
+
+def _hz_to_mel(hz: float) -> float:
+    if hz < _BREAK_HZ:
+        return hz / _LINEAR_HZ
+    return _BREAK_MEL + math.log(hz / _BREAK_HZ) / _LOG_STEP
+
+
+def _mel_to_hz(mel: Float[Tensor, " edge"]) -> Float[Tensor, " edge"]:
+    logarithmic = _BREAK_HZ * torch.exp(_LOG_STEP * (mel - _BREAK_MEL))
+    return torch.where(mel < _BREAK_MEL, _LINEAR_HZ * mel, logarithmic)
+
+
+def _aligned(decoded: Tensor, original: Tensor) -> tuple[Tensor, Tensor]:
+    """Both in the shorter one's length, in one floating-point type of at least 32 bits."""
+    length = min(decoded.shape[-1], original.shape[-1])
+    dtype = torch.promote_types(torch.promote_types(decoded.dtype, original.dtype), torch.float32)
+    return decoded[..., :length].to(dtype), original[..., :length].to(dtype)
