@@ -26,7 +26,7 @@ def load_settings(
 
     The right side of an override is a TOML value; what isn't one is taken as a string (`name=tiny`).
     """
-    table: dict[str, Any] = {} if path is None else _read(Path(path))
+    table: dict[str, Any] = {} if path is None else read_toml(path)
     for override in overrides:
         _set(table, override)
     return build_settings(schema, table)
@@ -37,9 +37,10 @@ def build_settings(schema: type[Settings], table: Mapping[str, Any]) -> Settings
     return _build(schema, table, "")
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_toml(path: str | Path) -> dict[str, Any]:
+    """A TOML file as it is; raises InvalidRequest where it is missing or not TOML."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise InvalidRequest(
             f"{path} can't be read ({error.strerror}); give a TOML file"

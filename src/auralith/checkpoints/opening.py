@@ -150,6 +150,11 @@ def locate_text_encoder(raw: RawCheckpoint, wanted: str | Path | None) -> TextEn
         if beside is not None:
             return beside
         wanted = raw.model.text.encoder
+    return named_text_encoder(wanted)
+
+
+def named_text_encoder(wanted: str | Path) -> TextEncoderFolders:
+    """A text encoder by its folder or its name on the Hub. Raises CheckpointError."""
     folder = Path(wanted).expanduser()
     if not folder.is_dir():
         if not is_repository(str(wanted)):

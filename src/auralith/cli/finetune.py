@@ -1,12 +1,11 @@
 """`auralith finetune`: a table of sounds and prompts in, a model out, as the model card promises."""
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from auralith.cli.progress import stage_progress, training_line
+from auralith.cli.progress import show_events
 
 
 def finetune(
@@ -101,7 +100,7 @@ def finetune(
         "layout": layout,
         "demo.every": demo_every,
         "encode.resample": "true" if resample else None,
-        "checks": "false" if no_checks else None,
+        "checks": "none" if no_checks else None,
         "prompt_column": prompt_column,
     }
     overrides = [f"{name}={value}" for name, value in named.items() if value is not None]
@@ -112,14 +111,7 @@ def finetune(
     recordings = open_recordings(dataset, path_column=path_column, prompt_column=prompt_column)
     source = _beside_config(model)
     loaded = load(source, device=device, dtype="float32", text_encoder=text_encoder)
-    with stage_progress() as show:
-        for event in run(loaded, recordings, output, chosen, dataset.name):
-            if event.progress is not None:
-                show(event.stage, event.done, event.total, training_line(event.progress))
-            elif event.total:
-                show(event.stage, event.done, event.total, event.text)
-            else:
-                print(event.text, file=sys.stderr)
+    show_events(run(loaded, recordings, output, chosen, dataset.name))
     print(output)
 
 

@@ -1,7 +1,8 @@
 """Progress on stderr: the bar of a generation, and the stages of long work (a line every so often without a terminal)."""
 
+import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ from rich.text import Text
 
 if TYPE_CHECKING:
     from auralith.samplers import Step
+    from auralith.training.finetune import Event
     from auralith.training.loop import Progress as TrainingProgress
 
 
@@ -96,3 +98,15 @@ def training_line(progress: "TrainingProgress") -> str:
     speed = f"{progress.seconds:.2f} s/step" + (f"  {rate:.0f} × real time" if rate else "")
     checked = "".join(f"  validation {name} {v:.4f}" for name, v in progress.validation.items())
     return f"{losses}  {speed}{checked}"
+
+
+def show_events(events: Iterable["Event"]) -> None:
+    """Drive a training to its end and show how it goes."""
+    with stage_progress() as show:
+        for event in events:
+            if event.progress is not None:
+                show(event.stage, event.done, event.total, training_line(event.progress))
+            elif event.total:
+                show(event.stage, event.done, event.total, event.text)
+            else:
+                print(event.text, file=sys.stderr)

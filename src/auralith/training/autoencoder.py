@@ -238,10 +238,10 @@ class AutoencoderTask:
             crop = self._crop(index, self.settings.crops, rng)
             if crop is not None:
                 return crop
-        path, reason = next(reversed(self.unreadable.items()), ("", "silent"))
+        reasons = [f" ({reason})" for reason in self.unreadable.values()]
         raise InvalidRequest(
-            f"{REPLACEMENTS} recordings in a row are silent or can't be read, such as {path} ({reason}); "
-            "look at the dataset"
+            f"{REPLACEMENTS} recordings in a row are silent or unreadable{''.join(reasons[-1:])}; "
+            "look at the dataset, or lower silence_db"
         )
 
     def _crop(

@@ -72,8 +72,8 @@ class FinetuneSettings:
     checkpoint_activations: bool = False
     layout: Layout = "single-file"
     export_dtype: Literal["float32", "float16", "bfloat16"] = "float32"
-    checks: bool = True
-    """Refuse an autoencoder or a transformer that looks untrained."""
+    checks: Literal["all", "encoders", "none"] = "all"
+    """What is refused if it looks untrained: the autoencoder and its latents, and the transformer."""
 
 
 @dataclass(frozen=True)
@@ -108,15 +108,16 @@ def finetune(
     folder.mkdir(parents=True, exist_ok=True)
     check_fits(model.config, memory_settings(settings), model.device)
     encoder = LatentEncoder.of(model)
-    if settings.checks:
+    if settings.checks != "none":
         yield Event("check", check_reconstruction(encoder, recordings))
     for step in encode_dataset(encoder, recordings, folder / "latents", settings.encode):
         yield Event("encode", f"{step.bad} unusable" if step.bad else "", step.done, step.total)
     cache = LatentCache.open(folder / "latents", encoder.autoencoder_hash, encoder.text_hash)
     cache.report().check(settings.dit.batch_size, equal_prompts=True)
     task, network = build_task(model, cache, settings)
-    if settings.checks:
+    if settings.checks != "none":
         yield Event("check", check_latents(cache))
+    if settings.checks == "all":
         yield Event("check", check_transformer(task))
     identity = {
         "base": model.checkpoint.model_hash,
@@ -269,7 +270,7 @@ def _card(
     if settings.mode == "lora":
         chosen |= {"adapter": settings.adapter.kind, "rank": settings.adapter.rank}
     return Card(
-        title="A fine-tuned text-to-audio model",
+        title="A text-to-audio model",
         base=f"{model.name} ({model.checkpoint.model_hash[:12]})",
         data=data,
         num_recordings=len(records),

@@ -10,13 +10,12 @@ A recipe is a TOML file that states what differs from the defaults here.
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
-from torch import nn
 from transformers import PreTrainedTokenizerFast, T5EncoderModel
 
 from auralith.checkpoints.reading import read_tensor_file
@@ -37,8 +36,6 @@ from auralith.data.latents import LatentCache
 from auralith.data.procedural import ProceduralRecordings, sound_of
 from auralith.data.synth import caption, clip, draw_sound
 from auralith.errors import InvalidRequest
-from auralith.models.dit import DiT
-from auralith.models.embedders import NumberEmbedder
 from auralith.models.spectral import Spectral
 from auralith.training.dit import DiTNetwork, DiTSettings, DiTTask, TextSource
 from auralith.training.encode import EncodeOptions, EncodeProgress, encode_dataset
@@ -49,6 +46,7 @@ from auralith.training.spectral import SpectralSettings, SpectralTask
 from auralith.training.state import States
 from auralith.training.text import TextNetwork, TextSettings, TextTask, build_tokenizer
 from auralith.training.timesteps import TimestepSettings
+from auralith.training.weights import new_transformer, seeded
 
 AUTOENCODER_NAME = "autoencoder.safetensors"
 
@@ -87,6 +85,7 @@ def _optimizer(learning_rate: float, muon: float, warmup_steps: int) -> Optimize
 
 @dataclass(frozen=True)
 class Recipe:
+    kind: Literal["embedded"] = "embedded"
     text: TextSettings = TextSettings()
     text_optimizer: OptimizerSettings = field(default_factory=lambda: _optimizer(2e-3, 0.0, 100))
     text_loop: LoopSettings = LoopSettings(steps=1_000, ema_decay=0.99, save_every=250)
@@ -269,16 +268,7 @@ def build_dit(recipe: Recipe, folder: Path) -> tuple[DiTNetwork, Conditioner]:
     text = _finished(folder, "t5", "text")
     encoder = T5EncoderModel.from_pretrained(text).eval().requires_grad_(False)
     tokenizer = PreTrainedTokenizerFast.from_pretrained(text)
-    with seeded(recipe.dit_loop.seed):
-        dit = DiT(config.dit)
-        dit.reset_parameters()
-        numbers = nn.ModuleDict(
-            {
-                condition.id: NumberEmbedder(condition, config.condition_dim)
-                for condition in config.conditions
-                if isinstance(condition, NumberCondition)
-            }
-        )
+    dit, numbers = new_transformer(config, recipe.dit_loop.seed)
     return DiTNetwork(config, dit, numbers), Conditioner(config, numbers, encoder, tokenizer)
 
 
@@ -287,11 +277,3 @@ def _finished(folder: Path, name: str, stage: str) -> Path:
     if not (folder / name).exists():
         raise InvalidRequest(f"{folder / name} is missing; run the stage '{stage}' first")
     return folder / name
-
-
-@contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Draw initial weights from a seed; the global generator is put back afterwards."""
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        yield

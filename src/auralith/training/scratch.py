@@ -1,0 +1,205 @@
+"""The two networks from random weights on a dataset of your own, as the paper trained them (section 4).
+
+    autoencoder   recordings → autoencoder/, a checkpoint of an autoencoder alone; a second phase freezes its encoder
+    transformer   recordings, an autoencoder and a text encoder → model/, through the stages of fine-tuning
+
+Each recipe is a TOML file that states what differs from the published settings, which are the defaults.
+"""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from auralith.checkpoints import (
+    AutoencoderCheckpoint,
+    Checkpoint,
+    Spec,
+    config_from_json,
+    open_autoencoder,
+    save_autoencoder,
+)
+from auralith.checkpoints.opening import named_text_encoder
+from auralith.checkpoints.reading import read_json
+from auralith.checkpoints.text_encoder import open_text_encoder
+from auralith.config import AudioFormat, ModelConfig, OobleckConfig
+from auralith.data.recordings import open_recordings
+from auralith.data.report import scan
+from auralith.errors import InvalidRequest
+from auralith.files import whole_file, whole_folder
+from auralith.models.autoencoder import Oobleck
+from auralith.models.discriminator import Discriminator, DiscriminatorConfig
+from auralith.pipeline import Auralith
+from auralith.training.autoencoder import (
+    AUTOENCODER,
+    AutoencoderOptimization,
+    AutoencoderSettings,
+    AutoencoderTask,
+    trained_oobleck,
+)
+from auralith.training.dit import DiTSettings
+from auralith.training.export import CARD_NAME, Card
+from auralith.training.finetune import Event, FinetuneSettings, finetune
+from auralith.training.loop import LoopSettings, Run, train
+from auralith.training.optimizers import OptimizerSettings
+from auralith.training.weights import new_transformer, seeded
+
+
+@dataclass(frozen=True)
+class DatasetSettings:
+    path: Path = Path("train_dataset.csv")
+    path_column: str = "path"
+    prompt_column: str = "prompt"
+
+
+@dataclass(frozen=True)
+class AutoencoderRecipe:
+    """What trains an autoencoder, as TOML with kind = "autoencoder"."""
+
+    kind: Literal["autoencoder"] = "autoencoder"
+    dataset: DatasetSettings = DatasetSettings()
+    start: str = ""
+    """An autoencoder to go on from, such as the first phase's; empty: random weights."""
+    network: OobleckConfig = OobleckConfig()
+    discriminator: DiscriminatorConfig = DiscriminatorConfig()
+    training: AutoencoderSettings = AutoencoderSettings()
+    optimization: AutoencoderOptimization = field(default_factory=AutoencoderOptimization)
+    loop: LoopSettings = LoopSettings(steps=1_000_000, save_every=2_000, validate_every=10_000)
+
+
+@dataclass(frozen=True)
+class TransformerRecipe:
+    """What trains a transformer, as TOML with kind = "transformer". The default shape is Stable Audio Open 1.0's."""
+
+    kind: Literal["transformer"] = "transformer"
+    dataset: DatasetSettings = DatasetSettings()
+    config: str = ""
+    """A model_config.json for another shape."""
+    autoencoder: str = ""
+    """An autoencoder's checkpoint, such as what the recipe of the autoencoder left."""
+    text_encoder: str = "t5-base"
+    training: FinetuneSettings = field(
+        default_factory=lambda: FinetuneSettings(
+            mode="full",
+            checks="encoders",
+            dit=DiTSettings(batch_size=256),
+            optimizer=OptimizerSettings(),
+            loop=LoopSettings(steps=500_000, save_every=2_000, validate_every=5_000),
+        )
+    )
+
+
+def train_autoencoder(recipe: AutoencoderRecipe, folder: Path) -> Iterator[Event]:
+    """Train on random crops and write `folder/autoencoder`.
+
+    Raises:
+        InvalidRequest: the recordings or the settings can't be used.
+    """
+    data = recipe.dataset
+    recordings = open_recordings(
+        data.path, path_column=data.path_column, prompt_column=data.prompt_column or None
+    )
+    report = scan(recordings, recipe.training.crops, None)
+    folder.mkdir(parents=True, exist_ok=True)
+    report.write(folder / "report.json")
+    report.check(recipe.training.batch_size)
+    yield Event("check", f"{len(report.usable)} recordings, {report.seconds / 3_600:.2f} h")
+    config = recipe.network
+    with seeded(recipe.loop.seed):
+        autoencoder, discriminator = Oobleck(config), Discriminator(recipe.discriminator)
+    if recipe.start:
+        started = _opened(recipe.start)
+        if started.config != config:
+            raise InvalidRequest(f"{recipe.start} has another shape than [network] asks for")
+        autoencoder.load_state_dict(started.autoencoder.state_dict(), strict=True)
+    task = AutoencoderTask(
+        autoencoder,
+        discriminator,
+        recordings,
+        recipe.training,
+        recipe.optimization,
+        recipe.loop.seed,
+        report.usable,
+    )
+    identity = {
+        "network": asdict(config),
+        "training": asdict(recipe.training),
+        "start": recipe.start,
+    }
+    run = Run(task, recipe.loop, folder / "autoencoder_run", identity)
+    metrics: dict[str, float] = {}
+    for progress in train(run):
+        metrics |= {f"validation {name}": value for name, value in progress.validation.items()}
+        yield Event("train", progress.event, progress.step, progress.steps, progress)
+    state = run.averaged_state()
+    if not run.accelerator.is_main_process:
+        return
+    audio = AudioFormat(
+        recipe.training.crops.sample_rate,
+        config.channels,
+        config.latent_channels,
+        config.samples_per_frame,
+    )
+    card = Card(
+        title="An autoencoder",
+        base=recipe.start or "random weights",
+        data=data.path.name,
+        num_recordings=len(report.usable),
+        hours=report.seconds / 3_600,
+        settings={"steps": recipe.loop.steps, "batch size": recipe.training.batch_size},
+        metrics=metrics,
+    )
+    trained = trained_oobleck(config, state)
+    with whole_folder(folder / AUTOENCODER) as target:
+        save_autoencoder(target, Spec(audio, config), trained.state_dict())
+        with whole_file(target / CARD_NAME) as file:
+            file.write(card.to_markdown(AUTOENCODER).encode())
+
+
+def train_transformer(recipe: TransformerRecipe, folder: Path) -> Iterator[Event]:
+    """Encode the dataset, train from random weights and write `folder/model`.
+
+    Raises:
+        InvalidRequest: the recordings or the settings can't be used.
+        CheckpointError: the autoencoder is missing, damaged, or not the one the config describes.
+    """
+    data, settings = recipe.dataset, recipe.training
+    recordings = open_recordings(
+        data.path, path_column=data.path_column, prompt_column=data.prompt_column or None
+    )
+    model = new_model(recipe)
+    folder.mkdir(parents=True, exist_ok=True)
+    yield from finetune(model, recordings, folder / "model", settings, data.path.name)
+
+
+def new_model(recipe: TransformerRecipe) -> Auralith:
+    """A model with a trained autoencoder and text encoder, and a transformer of random weights."""
+    if not recipe.autoencoder:
+        raise InvalidRequest("autoencoder is empty; name the checkpoint of a trained one")
+    config = ModelConfig()
+    if recipe.config:
+        config = config_from_json(read_json(Path(recipe.config)), recipe.config)
+    opened = _opened(recipe.autoencoder)
+    if opened.config != config.autoencoder:
+        raise InvalidRequest(f"{recipe.autoencoder} is not the autoencoder that the config names")
+    folders = named_text_encoder(recipe.text_encoder)
+    cpu = torch.device("cpu")
+    encoder, tokenizer = open_text_encoder(folders, config.condition_dim, cpu, torch.float32)
+    dit, numbers = new_transformer(config, recipe.training.loop.seed)
+    checkpoint = Checkpoint(
+        config=config,
+        autoencoder=opened.autoencoder,
+        dit=dit,
+        numbers=numbers,
+        text_encoder=encoder,
+        tokenizer=tokenizer,
+        model_hash=opened.model_hash,
+        source=opened.source,
+    )
+    return Auralith(checkpoint, "random weights", cpu, torch.float32)
+
+
+def _opened(source: str) -> AutoencoderCheckpoint:
+    return open_autoencoder(source, device=torch.device("cpu"), dtype=torch.float32)

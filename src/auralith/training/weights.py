@@ -1,0 +1,34 @@
+"""Random weights that a seed decides, without touching the global generator."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+
+from auralith.config import ModelConfig, NumberCondition
+from auralith.models.dit import DiT
+from auralith.models.embedders import NumberEmbedder
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Draw initial weights from a seed; the global generator is put back afterwards."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        yield
+
+
+def new_transformer(config: ModelConfig, seed: int) -> tuple[DiT, nn.ModuleDict]:
+    """A transformer that starts from the identity, and its embedders of numbers."""
+    with seeded(seed):
+        dit = DiT(config.dit)
+        dit.reset_parameters()
+        numbers = nn.ModuleDict(
+            {
+                condition.id: NumberEmbedder(condition, config.condition_dim)
+                for condition in config.conditions
+                if isinstance(condition, NumberCondition)
+            }
+        )
+    return dit, numbers
