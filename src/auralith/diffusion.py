@@ -77,6 +77,12 @@ class Objective(ABC):
         _, sigma, _, sigma_rate = self.path(_per_item(t))
         return sigma_rate * z - sigma * v
 
+    def velocity(self, z: Latents, x0: Latents, t: float | Times) -> Latents:
+        """The v at z_t whose data is `x0`: (sigma' z - x0) / sigma; large and of no meaning at t = 0."""
+        _, sigma, _, sigma_rate = self.path(_per_item(t))
+        sigma = sigma.clamp_min(1e-6) if isinstance(sigma, Tensor) else max(sigma, 1e-6)
+        return (sigma_rate * z - x0) / sigma
+
     def noise(self, z: Latents, v: Latents, t: float | Times) -> Latents:
         """The noise in z: alpha v - alpha' z."""
         alpha, _, alpha_rate, _ = self.path(_per_item(t))

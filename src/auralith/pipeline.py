@@ -224,6 +224,14 @@ class Auralith:
         return tiling.decode(self.autoencoder, self._scaled(latents), TILE_FRAMES).float()
 
     @torch.inference_mode()
+    def decode_circular(
+        self, latents: Float[Tensor, "batch channel frame"]
+    ) -> Float[Tensor, "batch audio_channel sample"]:
+        """Waveform of latents that are one turn of a loop, as `decode` otherwise."""
+        scaled = self._scaled(latents)
+        return tiling.decode_circular(self.autoencoder, scaled, TILE_FRAMES).float()
+
+    @torch.inference_mode()
     def encode(
         self,
         waveform: Float[Tensor, "batch channel sample"],
@@ -253,7 +261,7 @@ class Auralith:
     ) -> list[Audio]:
         latents = self.denoise(group, on_step=on_step)
         sizes = [self.num_samples(item) for item in group]
-        frames = self._frames_to_decode(max(sizes), latents.shape[-1])
+        frames = self.frames_to_decode(max(sizes), latents.shape[-1])
         waveforms = self.decode(latents[..., :frames]).cpu()
         return [
             self.audio(waveforms[index, :, :size], self.provenance(item, index, len(group)))
@@ -269,7 +277,7 @@ class Auralith:
     ) -> Iterator[Float[Tensor, "channel sample"]]:
         latents = self.denoise([request], on_step=on_step)
         left = self.num_samples(request)
-        scaled = self._scaled(latents[..., : self._frames_to_decode(left, latents.shape[-1])])
+        scaled = self._scaled(latents[..., : self.frames_to_decode(left, latents.shape[-1])])
         for piece in tiling.decode_tiles(self.autoencoder, scaled, chunk_frames):
             if not left:
                 break
@@ -278,7 +286,7 @@ class Auralith:
             left -= chunk.shape[-1]
             yield chunk
 
-    def _frames_to_decode(self, num_samples: int, num_frames: int) -> int:
+    def frames_to_decode(self, num_samples: int, num_frames: int) -> int:
         """Only the frames that the wanted samples depend on."""
         if self.autoencoder.decoder_halo is None:
             return num_frames

@@ -49,14 +49,14 @@ class GenerationRequest:
         if self.negative_prompt is not None and not isinstance(self.negative_prompt, str):
             raise InvalidRequest("negative_prompt is not text; give a string or leave it out")
         for name in ("seconds_total", "seconds_output"):
-            self._check_number(name, "s", above=0.0)
-        self._check_number("seconds_start", "s", least=0.0)
-        self._check_integer("steps", 1, MAX_STEPS)
-        self._check_integer("seed", 0, MAX_SEED)
-        self._check_number("cfg_scale", "", least=0.0, most=100.0)
-        self._check_number("cfg_rescale", "", least=0.0, most=1.0)
-        self._check_number("sigma_min", "", least=0.0)
-        self._check_number("sigma_max", "", above=0.0)
+            check_number(self, name, "s", above=0.0)
+        check_number(self, "seconds_start", "s", least=0.0)
+        check_integer(self, "steps", 1, MAX_STEPS)
+        check_integer(self, "seed", 0, MAX_SEED)
+        check_number(self, "cfg_scale", "", least=0.0, most=100.0)
+        check_number(self, "cfg_rescale", "", least=0.0, most=1.0)
+        check_number(self, "sigma_min", "", least=0.0)
+        check_number(self, "sigma_max", "", above=0.0)
         self._check_interval()
         self._check_order()
         for name, choices in (("window", get_args(Window)), ("noise", get_args(NoiseOrder))):
@@ -65,39 +65,6 @@ class GenerationRequest:
                 raise InvalidRequest(f"{name} is {value!r}; choose one of {', '.join(choices)}")
         if self.sampler is not None and not isinstance(self.sampler, str):
             raise InvalidRequest(f"sampler is {self.sampler!r}; give its name")
-
-    def _check_number(
-        self,
-        name: str,
-        unit: str,
-        *,
-        above: float | None = None,
-        least: float | None = None,
-        most: float | None = None,
-    ) -> None:
-        value = getattr(self, name)
-        if value is None:
-            return
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise InvalidRequest(f"{name} is {value!r}, not a number")
-        shown = f"{name} is {value:g}{' ' + unit if unit else ''}"
-        if not math.isfinite(value):
-            raise InvalidRequest(f"{shown}; give a finite number")
-        if above is not None and value <= above:
-            raise InvalidRequest(f"{shown}; it must be above {above:g}")
-        if least is not None and value < least:
-            raise InvalidRequest(f"{shown}; it must be at least {least:g}")
-        if most is not None and value > most:
-            raise InvalidRequest(f"{shown}; it must be at most {most:g}")
-
-    def _check_integer(self, name: str, least: int, most: int) -> None:
-        value = getattr(self, name)
-        if value is None:
-            return
-        if isinstance(value, bool) or not isinstance(value, int):
-            raise InvalidRequest(f"{name} is {value!r}; give a whole number")
-        if not least <= value <= most:
-            raise InvalidRequest(f"{name} is {value}; it must be from {least} to {most}")
 
     def _check_interval(self) -> None:
         interval = self.cfg_interval
@@ -124,3 +91,40 @@ class GenerationRequest:
 def settings_of(request: GenerationRequest) -> dict[str, object]:
     """Every field by name, as plain values (for tags and sidecars)."""
     return {field.name: getattr(request, field.name) for field in fields(request)}
+
+
+def check_number(
+    settings: object,
+    name: str,
+    unit: str,
+    *,
+    above: float | None = None,
+    least: float | None = None,
+    most: float | None = None,
+) -> None:
+    """Raise `InvalidRequest` unless the field is None or a finite number within these bounds, in `unit`."""
+    value = getattr(settings, name)
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise InvalidRequest(f"{name} is {value!r}, not a number")
+    shown = f"{name} is {value:g}{' ' + unit if unit else ''}"
+    if not math.isfinite(value):
+        raise InvalidRequest(f"{shown}; give a finite number")
+    if above is not None and value <= above:
+        raise InvalidRequest(f"{shown}; it must be above {above:g}")
+    if least is not None and value < least:
+        raise InvalidRequest(f"{shown}; it must be at least {least:g}")
+    if most is not None and value > most:
+        raise InvalidRequest(f"{shown}; it must be at most {most:g}")
+
+
+def check_integer(settings: object, name: str, least: int, most: int) -> None:
+    """Raise `InvalidRequest` unless the field is None or a whole number within these bounds."""
+    value = getattr(settings, name)
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise InvalidRequest(f"{name} is {value!r}; give a whole number")
+    if not least <= value <= most:
+        raise InvalidRequest(f"{name} is {value}; it must be from {least} to {most}")

@@ -16,7 +16,9 @@ def choose_device(name: str) -> torch.device:
     """A device by name; "auto" takes cuda, then mps, then cpu."""
     if name == "auto":
         if torch.cuda.is_available():
-            return torch.device("cuda")
+            # under torchrun and accelerate launch every process has a GPU of its own
+            local = os.environ.get("LOCAL_RANK")
+            return torch.device("cuda") if local is None else torch.device("cuda", int(local))
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
         device = torch.device(name)

@@ -14,6 +14,7 @@ from auralith.models.attention import Rotary, rotary_table, rotate, split_heads
 from auralith.models.dit import DiT
 from auralith.models.gradients import (
     WEIGHT_ROWS,
+    WIDE,
     Heads,
     Linear,
     Recipe,
@@ -107,10 +108,10 @@ def test_linear_makes_its_input_again() -> None:
 @pytest.mark.parametrize("autocast", [True, False])
 def test_weight_gradients_in_parts_equal_those_in_one(autocast: bool) -> None:
     dtype = torch.float32 if autocast else torch.bfloat16
-    ours = Linear(40, WEIGHT_ROWS + 100).to(dtype)
-    plain = nn.Linear(40, WEIGHT_ROWS + 100).to(dtype)
+    ours = Linear(WIDE, WEIGHT_ROWS + 100).to(dtype)
+    plain = nn.Linear(WIDE, WEIGHT_ROWS + 100).to(dtype)
     plain.load_state_dict(ours.state_dict())
-    x = noise(3, 33, 40).to(dtype)
+    x = noise(3, 33, WIDE).to(dtype)
     with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
         outs = [layer(x) for layer in (ours, plain)]
     assert torch.equal(*outs)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from auralith.cli.main import run
-from auralith.pipeline import load
+from auralith.pipeline import EMBEDDED, load
 from auralith.request import GenerationRequest
 from tests.conftest import GOLDEN
 
@@ -183,3 +183,23 @@ def test_a_run_of_other_settings_is_not_resumed(
     assert run([*command.split(), "-o", str(tmp_path / "a"), "--rank", "4"]) == 2
     assert "adapter.rank (16 → 4)" in capsys.readouterr().err
     assert run([*command.split(), "-o", str(tmp_path / "a"), "--no-resume"]) == 2
+
+
+def test_the_cards_script(dataset: Path, tmp_path: Path) -> None:
+    for path in dataset.parent.iterdir():
+        (tmp_path / path.name).symlink_to(path)
+    script = Path(__file__).parents[2] / "examples" / "train_finetune.py"
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    command = [sys.executable, str(script), str(GOLDEN / "sao_tiny" / "model_config.json"), "2"]
+    refused = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert "looks untrained" in refused.stderr  # random weights
+    done = subprocess.run(
+        [sys.executable, str(script), str(EMBEDDED), "2"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-500:]
+    assert (tmp_path / "finetuned_model" / "MODEL_CARD.md").exists()
+    assert soundfile.info(tmp_path / "finetuned.wav").samplerate == RATE

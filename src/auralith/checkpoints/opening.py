@@ -17,6 +17,7 @@ from auralith.checkpoints.diffusers_folder import INDEX_NAME, read_diffusers_fol
 from auralith.checkpoints.hub import fetch_checkpoint, fetch_text_encoder, is_repository
 from auralith.checkpoints.reading import PICKLE_SUFFIXES, sha256_of
 from auralith.checkpoints.single_file import (
+    CONFIG_NAME,
     RawCheckpoint,
     find_weights,
     read_single_file,
@@ -119,6 +120,8 @@ def open_autoencoder(
 def locate(source: str | Path, *, with_text_encoder: bool = False) -> RawCheckpoint:
     """Find and check a checkpoint of any layout, reading no more than headers. Raises CheckpointError."""
     path = Path(source).expanduser()
+    if path.name == CONFIG_NAME and path.is_file():
+        path = path.parent  # the card names the config; the weights lie beside it
     if path.is_file():
         return read_single_file(path, str(source))
     if not path.is_dir():

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from auralith.cli.progress import show_events
+from auralith.cli.progress import print_once, show_events
 
 
 def finetune(
@@ -109,14 +109,6 @@ def finetune(
     if not resume and folder.exists():
         raise InvalidRequest(f"{folder} holds a run; resume it, delete it or name another output")
     recordings = open_recordings(dataset, path_column=path_column, prompt_column=prompt_column)
-    source = _beside_config(model)
-    loaded = load(source, device=device, dtype="float32", text_encoder=text_encoder)
+    loaded = load(model, device=device, dtype="float32", text_encoder=text_encoder)
     show_events(run(loaded, recordings, output, chosen, dataset.name))
-    print(output)
-
-
-def _beside_config(model: str | None) -> str | None:
-    """The card names `model_config.json`; the weights lie beside it."""
-    if model is not None and Path(model).name == "model_config.json" and Path(model).is_file():
-        return str(Path(model).resolve().parent)
-    return model
+    print_once(output)

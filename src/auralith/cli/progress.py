@@ -1,5 +1,6 @@
 """Progress on stderr: the bar of a generation, and the stages of long work (a line every so often without a terminal)."""
 
+import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -101,12 +102,24 @@ def training_line(progress: "TrainingProgress") -> str:
 
 
 def show_events(events: Iterable["Event"]) -> None:
-    """Drive a training to its end and show how it goes."""
+    """Drive a training to its end and show how it goes; of several processes the first one shows it."""
     with stage_progress() as show:
         for event in events:
+            if not _is_first_process():
+                continue
             if event.progress is not None:
                 show(event.stage, event.done, event.total, training_line(event.progress))
             elif event.total:
                 show(event.stage, event.done, event.total, event.text)
             else:
                 print(event.text, file=sys.stderr)
+
+
+def print_once(result: object) -> None:
+    """Print a result; of several processes the first one does."""
+    if _is_first_process():
+        print(result)
+
+
+def _is_first_process() -> bool:
+    return os.environ.get("RANK", "0") == "0"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from auralith.cli.progress import show_events, stage_progress, training_line
+from auralith.cli.progress import print_once, show_events, stage_progress, training_line
 
 if TYPE_CHECKING:
     from auralith.training.loop import Progress
@@ -68,11 +68,11 @@ def _train_network(path: Path, kind: str, folder: Path, overrides: list[str]) ->
     if kind == "autoencoder":
         settings = load_settings(scratch.AutoencoderRecipe, path, overrides)
         show_events(scratch.train_autoencoder(settings, folder))
-        print(folder / "autoencoder")
+        print_once(folder / "autoencoder")
     else:
         settings = load_settings(scratch.TransformerRecipe, path, overrides)
         show_events(scratch.train_transformer(settings, folder))
-        print(folder / "model")
+        print_once(folder / "model")
 
 
 def _train_embedded(

@@ -57,6 +57,20 @@ class Autoencoder(nn.Module, ABC):
     ) -> Float[Tensor, "batch audio_channel sample"]:
         """A waveform of exactly frames · samples_per_frame samples."""
 
+    @abstractmethod
+    def decode_circular(
+        self, latents: Float[Tensor, "batch channel frame"]
+    ) -> Float[Tensor, "batch audio_channel sample"]:
+        """As `decode`, of latents that are one turn of a circle: the waveform's end runs into its start."""
+
+
+def wrapped(
+    latents: Float[Tensor, "batch channel frame"], reach: int
+) -> Float[Tensor, "batch channel wrapped"]:
+    """Latents on a circle with `reach` more frames before and behind one turn."""
+    num_frames = latents.shape[-1]
+    return latents[..., torch.arange(-reach, num_frames + reach) % num_frames]
+
 
 def is_cpu_inference(x: Tensor) -> bool:
     """Channels-last maps and slices pay on a CPU only, and there not for the backward pass."""
@@ -237,6 +251,12 @@ class Oobleck(Autoencoder):
         self, latents: Float[Tensor, "batch channel frame"]
     ) -> Float[Tensor, "batch audio_channel sample"]:
         return self.decoder(latents)
+
+    def decode_circular(
+        self, latents: Float[Tensor, "batch channel frame"]
+    ) -> Float[Tensor, "batch audio_channel sample"]:
+        context = self.decoder_halo * self.samples_per_frame
+        return self.decode(wrapped(latents, self.decoder_halo))[..., context:-context]
 
 
 def tile_bounds(num_frames: int, tile: int, halo: int) -> Iterator[tuple[int, int, int, int]]:

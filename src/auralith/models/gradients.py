@@ -17,6 +17,8 @@ from torch.autograd.function import once_differentiable
 
 WEIGHT_ROWS = 1_536
 """Rows of a bfloat16 weight gradient that a CPU makes at once."""
+WIDE = 1_024
+"""Columns of a weight gradient from which that is worth two more copies."""
 
 
 class Recipe(NamedTuple):
@@ -66,7 +68,7 @@ class _Linear(torch.autograd.Function):
             x = (ctx.make(*kept) if ctx.make else kept[0]).to(ctx.dtype)
             grad_weight = _weight_gradient(rows, x.flatten(0, -2), weight.dtype)
         if wants_bias:
-            grad_bias = rows.sum(0, dtype=weight.dtype)
+            grad_bias = rows.sum(0).to(weight.dtype)
         if wants_x:
             grad_x = grad @ weight.to(grad.dtype)
         return grad_x, grad_weight, grad_bias, *(None for _ in rest)
@@ -83,7 +85,7 @@ def _working_dtype(x: Tensor) -> torch.dtype:
 def _weight_gradient(
     grad: Float[Tensor, "row out"], x: Float[Tensor, "row in"], dtype: torch.dtype
 ) -> Float[Tensor, "out in"]:
-    if grad.dtype is not torch.bfloat16 or grad.device.type != "cpu":
+    if grad.dtype is not torch.bfloat16 or grad.device.type != "cpu" or x.shape[1] < WIDE:
         return (grad.t() @ x).to(dtype)
     # matrix units want the left factor row by row, and both transpositions of a part stay in the cache
     result = torch.empty(grad.shape[1], x.shape[1], dtype=dtype)

@@ -2,7 +2,8 @@
 
 Initial phases follow single-pass spectrogram inversion (Beauregard et al. 2015): every bin advances by the frequency
 of the peak it belongs to. Bins that are noise take the phases of a noise signal instead. A few iterations of the fast
-Griffin–Lim algorithm (Perraudin et al. 2013) then make the spectrum consistent.
+Griffin–Lim algorithm (Perraudin et al. 2013) then make the spectrum consistent. On a circular `Stft`, whose windows
+reach around the end, all of this gives a waveform whose end runs into its start.
 """
 
 import math
@@ -15,10 +16,13 @@ MOMENTUM = 0.99
 
 
 class Stft:
-    """Short-time Fourier transform with exactly one frame per hop and full-scale sines at magnitude 1 (Hann window)."""
+    """Short-time Fourier transform with exactly one frame per hop and full-scale sines at magnitude 1 (Hann window).
 
-    def __init__(self, window_size: int, hop: int) -> None:
-        self.window_size, self.hop = window_size, hop
+    Beyond the ends there is silence, or, where `circular`, the other end.
+    """
+
+    def __init__(self, window_size: int, hop: int, circular: bool = False) -> None:
+        self.window_size, self.hop, self.circular = window_size, hop, circular
         self.padding = (window_size - hop) // 2
 
     def window(self, device: torch.device) -> Float[Tensor, " sample"]:
@@ -27,7 +31,11 @@ class Stft:
     def forward_transform(
         self, waveform: Float[Tensor, "*batch sample"]
     ) -> Complex[Tensor, "*batch bin time"]:
-        padded = torch.nn.functional.pad(waveform, (self.padding, self.padding))
+        if self.circular:
+            ends = waveform[..., -self.padding :], waveform[..., : self.padding]
+            padded = torch.cat((ends[0], waveform, ends[1]), dim=-1)
+        else:
+            padded = torch.nn.functional.pad(waveform, (self.padding, self.padding))
         frames = padded.unfold(-1, self.window_size, self.hop)
         spectrum = torch.fft.rfft(frames * self.window(waveform.device), dim=-1)
         return spectrum.transpose(-1, -2) / (self.window_size / 4)
@@ -51,7 +59,13 @@ class Stft:
         summed = torch.nn.functional.fold(
             frames.transpose(1, 2), (1, length), (1, self.window_size), stride=(1, self.hop)
         )
-        return summed[:, 0, 0, self.padding : self.padding + num_hops * self.hop]
+        before, inside, after = summed[:, 0, 0].split(
+            (self.padding, num_hops * self.hop, self.padding), dim=-1
+        )
+        if self.circular:
+            inside[..., -self.padding :] += before
+            inside[..., : self.padding] += after
+        return inside
 
 
 def peak_of_bin(level: Float[Tensor, "batch bin time"]) -> Int[Tensor, "batch bin time"]:
@@ -76,10 +90,14 @@ def peak_phases(
     low, mid, high = (level.gather(1, peak + shift) for shift in (-1, 0, 1))
     offset = (0.5 * (low - high) / (low - 2 * mid + high).clamp(max=-1e-6)).clamp(-0.5, 0.5)
     advance = 2 * math.pi * stft.hop / stft.window_size * (peak + offset)
+    # float64: thousands of radians accumulate over a long clip, and only the remainder matters
+    advance = advance.double()
+    if stft.circular:  # whole turns in all: each frequency moves by at most half a cycle per turn
+        turns = advance.sum(-1, keepdim=True) / (2 * math.pi)
+        advance = advance - 2 * math.pi * (turns - turns.round()) / advance.shape[-1]
     # bins of one lobe alternate in sign, because a frame's phase is counted from its first sample
     alternate = math.pi * torch.arange(level.shape[1], device=level.device)[:, None]
-    # float64: thousands of radians accumulate over a long clip, and only the remainder matters
-    return torch.remainder(advance.double().cumsum(-1), 2 * math.pi).float() + alternate
+    return torch.remainder(advance.cumsum(-1), 2 * math.pi).float() + alternate
 
 
 def reconstruct(

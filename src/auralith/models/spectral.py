@@ -16,7 +16,7 @@ from jaxtyping import Complex, Float
 from torch import Tensor, nn
 
 from auralith.config import SpectralConfig
-from auralith.models.autoencoder import Autoencoder, Posterior
+from auralith.models.autoencoder import Autoencoder, Posterior, wrapped
 from auralith.models.phase import Stft, reconstruct
 
 FLOOR = 1e-10  # power of −100 dB re full scale
@@ -188,6 +188,21 @@ class Spectral(Autoencoder):
         """A waveform; its noise comes from a fixed stream, so equal latents give equal audio."""
         return self.synthesize(self.predict(latents))
 
+    def decode_circular(
+        self, latents: Float[Tensor, "batch channel frame"]
+    ) -> Float[Tensor, "batch audio_channel sample"]:
+        """As one turn of a circle: the network sees the other end beyond each end, and so does the transform."""
+        reach = self.config.coarse_blocks + self.config.fine_blocks
+        context = reach * self.config.hops_per_frame
+        inside = slice(context, -context)
+        prediction = self.predict(wrapped(latents, reach))
+        around = prediction.spectrum
+        spectrum = Spectrum(
+            around.level[..., inside], around.width[..., inside], around.balance[..., inside]
+        )
+        stft = Stft(self.config.window_size, self.config.hop, circular=True)
+        return self.synthesize(Prediction(spectrum, prediction.scale[..., inside]), stft)
+
     def predict(self, latents: Float[Tensor, "batch channel frame"]) -> Prediction:
         """The network's part of decoding, up to levels and scales per band, in float32."""
         out = self.decoder(latents * self.latent_std + self.latent_mean).float()
@@ -213,12 +228,14 @@ class Spectral(Autoencoder):
         mean = pooled[0] + FLOOR
         return Spectrum(0.5 * mean.log(), pooled[1] / mean, pooled[2] / (2 * mean))
 
-    def synthesize(self, prediction: Prediction) -> Float[Tensor, "batch channel sample"]:
+    def synthesize(
+        self, prediction: Prediction, stft: Stft | None = None
+    ) -> Float[Tensor, "batch channel sample"]:
         """Waveform from levels: the mid signal by phase reconstruction, the side signal as a filtered copy of it."""
-        spectrum = prediction.spectrum
+        spectrum, stft = prediction.spectrum, stft or self.stft
         spread = self.bands(spectrum.level.device).spread
         noise, noise_level, noise_scale = self.noise(
-            spectrum.level.shape[-1], spectrum.level.device
+            spectrum.level.shape[-1], spectrum.level.device, stft.circular
         )
         # 0 where the level is certain (a tone), 1 where it scatters as white noise does
         noisiness = ((prediction.scale / noise_scale[:, None] - 0.3) / 0.5).clamp(0, 1)
@@ -227,38 +244,44 @@ class Spectral(Autoencoder):
         level = level - 20.0 * silent
         texture = 0.5 * (power(noise) + FLOOR).log() - spread @ noise_level[:, None]
         magnitude = (spread @ level + (spread @ noisiness) * texture).exp()
-        mid = reconstruct(
-            magnitude, spread @ noisiness, noise, self.stft, self.config.phase_iterations
-        )
-        side = self._side(self.stft.forward_transform(mid), spectrum, spread)
+        mid = reconstruct(magnitude, spread @ noisiness, noise, stft, self.config.phase_iterations)
+        side = self._side(mid, spectrum, spread, stft)
         return torch.stack((mid + side, mid - side), dim=1)
 
     def _side(
         self,
-        mid: Complex[Tensor, "batch bin time"],
+        waveform: Float[Tensor, "batch sample"],
         spectrum: Spectrum,
         spread: Float[Tensor, "bin band"],
+        stft: Stft,
     ) -> Float[Tensor, "batch sample"]:
         """A part in phase with the mid signal (balance) and a part with scattered phases (width)."""
+        mid = stft.forward_transform(waveform)
         width = spectrum.width.clamp(max=0.98)
         coherent = spectrum.balance / (2 * (1 - width))
         diffuse = (width / (1 - width) - coherent.square()).clamp(min=0).sqrt()
         generator = torch.Generator().manual_seed(NOISE_SEED)
         angles = 2 * torch.pi * torch.rand(mid.shape[1], 1, generator=generator).to(mid.device)
         gain = torch.polar(spread @ diffuse, angles.expand(mid.shape)) + spread @ coherent
-        return self.stft.inverse_transform(gain * mid)
+        return stft.inverse_transform(gain * mid)
 
     def noise(
-        self, num_hops: int, device: torch.device
+        self, num_hops: int, device: torch.device, circular: bool = False
     ) -> tuple[Complex[Tensor, "bin time"], Float[Tensor, " band"], Float[Tensor, " band"]]:
         """White noise of unit bin power, and per band its median log level and the scatter around it."""
         generator = torch.Generator().manual_seed(NOISE_SEED)
         samples = torch.randn(1, max(num_hops, 128) * self.config.hop, generator=generator)
-        noise = self.stft.forward_transform(samples.to(device))[0]
-        noise = noise / power(noise)[1:-1].mean().sqrt()
+        samples = samples.to(device)
+        noise = self.stft.forward_transform(samples)[0]
+        scale = power(noise)[1:-1].mean().sqrt()
+        noise = noise / scale
         level = 0.5 * (self.bands(device).pool @ power(noise) + FLOOR).log()
         median = level.median(dim=1).values
         scatter = (level - median[:, None]).abs().mean(dim=1)
+        if circular:
+            stft = Stft(self.config.window_size, self.config.hop, circular=True)
+            turn = samples[:, : num_hops * self.config.hop]
+            return stft.forward_transform(turn)[0] / scale, median, scatter
         return noise[:, :num_hops], median, scatter
 
     def bands(self, device: torch.device) -> Bands:

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from auralith.models.autoencoder import Autoencoder, Posterior, tile_bounds
+from auralith.models.autoencoder import Autoencoder, Posterior, tile_bounds, wrapped
 
 
 def decode_tiles(
@@ -30,6 +30,16 @@ def decode(
     autoencoder: Autoencoder, latents: Float[Tensor, "batch channel frame"], tile: int
 ) -> Float[Tensor, "batch audio_channel sample"]:
     return torch.cat(tuple(decode_tiles(autoencoder, latents, tile)), dim=-1)
+
+
+def decode_circular(
+    autoencoder: Autoencoder, latents: Float[Tensor, "batch channel frame"], tile: int
+) -> Float[Tensor, "batch audio_channel sample"]:
+    """A waveform whose end runs into its start: beyond each end of the latents their other end is the context."""
+    halo, rate = autoencoder.decoder_halo, autoencoder.samples_per_frame
+    if halo is None or latents.shape[-1] <= tile:
+        return autoencoder.decode_circular(latents)
+    return decode(autoencoder, wrapped(latents, halo), tile)[..., halo * rate : -halo * rate]
 
 
 def encode(

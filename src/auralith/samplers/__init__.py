@@ -12,6 +12,7 @@ Nothing here turns gradients off: the caller wraps its loop in `torch.inference_
 """
 
 import difflib
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -71,6 +72,27 @@ class Sampler(ABC):
         """The noise levels to visit; raises `InvalidRequest` for a schedule that has none."""
 
     @abstractmethod
+    def start(
+        self, objective: Objective, level: float, noise: Latents, init_latents: Latents | None
+    ) -> Latents:
+        """The state at a level: the noise alone, or clean latents under it."""
+
+    @abstractmethod
+    def noise_again(
+        self, objective: Objective, x: Latents, level: float, higher: float, noise: Latents
+    ) -> Latents:
+        """The state at `level` with noise added up to the `higher` level."""
+
+    @abstractmethod
+    def walk(
+        self, predict: Predictor, x: Latents, levels: Sequence[float], noise: NoiseSource
+    ) -> Iterator[Step]:
+        """The steps from the state at levels[0] down to the last level."""
+
+    @abstractmethod
+    def level_of(self, strength: float, schedule: Schedule) -> float:
+        """How much noise a variation of this strength (0 to 1) starts from, as a `sigma_max`; 1 is the schedule's."""
+
     def steps(
         self,
         predict: Predictor,
@@ -82,6 +104,9 @@ class Sampler(ABC):
 
         Raises `InvalidRequest` at once, not on the first step, for a schedule it can't follow.
         """
+        levels = self.levels(schedule)
+        x = self.start(predict.objective, levels[0], streams.initial(), init_latents)
+        return self.walk(predict, x, levels, streams.for_steps(levels, self.step_noise))
 
 
 @dataclass(frozen=True)
@@ -97,19 +122,26 @@ class SigmaSampler(Sampler):
             return descent_sigmas(schedule.steps, low, high)
         return polyexponential_sigmas(schedule.steps, low, high, schedule.rho)
 
-    def steps(
-        self,
-        predict: Predictor,
-        schedule: Schedule,
-        streams: NoiseStream,
-        init_latents: Latents | None = None,
+    def start(
+        self, objective: Objective, level: float, noise: Latents, init_latents: Latents | None
+    ) -> Latents:
+        x = noise * level
+        return x if init_latents is None else x + init_latents
+
+    def noise_again(
+        self, objective: Objective, x: Latents, level: float, higher: float, noise: Latents
+    ) -> Latents:
+        return x + noise * math.sqrt(higher**2 - level**2)
+
+    def walk(
+        self, predict: Predictor, x: Latents, levels: Sequence[float], noise: NoiseSource
     ) -> Iterator[Step]:
-        sigmas = self.levels(schedule)
-        x = streams.initial() * sigmas[0]
-        if init_latents is not None:
-            x = x + init_latents
-        noise = streams.for_steps(sigmas, self.step_noise)
-        return self.method(variance_exploding_denoiser(predict), x, sigmas, noise)
+        return self.method(variance_exploding_denoiser(predict), x, levels, noise)
+
+    def level_of(self, strength: float, schedule: Schedule) -> float:
+        """Geometric between the schedule's bounds: equal changes of strength are equal ratios of noise."""
+        low, high = schedule.sigma_min, schedule.sigma_max
+        return low * (high / low) ** strength
 
 
 @dataclass(frozen=True)
@@ -122,18 +154,28 @@ class TimeSampler(Sampler):
     def levels(self, schedule: Schedule) -> Levels:
         return self.schedule_times(schedule)
 
-    def steps(
-        self,
-        predict: Predictor,
-        schedule: Schedule,
-        streams: NoiseStream,
-        init_latents: Latents | None = None,
+    def start(
+        self, objective: Objective, level: float, noise: Latents, init_latents: Latents | None
+    ) -> Latents:
+        return noise if init_latents is None else objective.add_noise(init_latents, noise, level)
+
+    def noise_again(
+        self, objective: Objective, x: Latents, level: float, higher: float, noise: Latents
+    ) -> Latents:
+        """The data of z_t scaled to the higher level's share, and noise for what is missing of its variance."""
+        alpha, sigma, *_ = objective.path(level)
+        alpha_higher, sigma_higher, *_ = objective.path(higher)
+        scale = float(alpha_higher / alpha)
+        return x * scale + noise * math.sqrt(float(sigma_higher) ** 2 - (scale * float(sigma)) ** 2)
+
+    def walk(
+        self, predict: Predictor, x: Latents, levels: Sequence[float], noise: NoiseSource
     ) -> Iterator[Step]:
-        times = self.levels(schedule)
-        x = streams.initial()
-        if init_latents is not None:
-            x = predict.objective.add_noise(init_latents, x, times[0])
-        return self.method(predict, x, times, streams.for_steps(times, self.step_noise))
+        return self.method(predict, x, levels, noise)
+
+    def level_of(self, strength: float, schedule: Schedule) -> float:
+        """The share of the way along the path."""
+        return strength * schedule.t_max
 
 
 def _linear(schedule: Schedule) -> Levels:

@@ -35,6 +35,7 @@ from auralith.training.export import Card, Layout, count_licenses, export_model
 from auralith.training.loop import LoopSettings, Progress, Run, train
 from auralith.training.optimizers import OptimizerSettings
 from auralith.training.plan import MemorySettings, check_fits
+from auralith.training.processes import start_processes
 
 LEARNING_RATES = {"lora": 3e-4, "full": 5e-5}
 """By mode: few weights take larger steps; all weights take those of the published training."""
@@ -108,10 +109,12 @@ def finetune(
     folder.mkdir(parents=True, exist_ok=True)
     check_fits(model.config, memory_settings(settings), model.device)
     encoder = LatentEncoder.of(model)
-    if settings.checks != "none":
+    processes = start_processes(settings.loop.device, settings.loop.precision)
+    if settings.checks != "none" and processes.is_main_process:
         yield Event("check", check_reconstruction(encoder, recordings))
-    for step in encode_dataset(encoder, recordings, folder / "latents", settings.encode):
-        yield Event("encode", f"{step.bad} unusable" if step.bad else "", step.done, step.total)
+    with processes.main_process_first():  # the others find all shards there
+        for step in encode_dataset(encoder, recordings, folder / "latents", settings.encode):
+            yield Event("encode", f"{step.bad} unusable" if step.bad else "", step.done, step.total)
     cache = LatentCache.open(folder / "latents", encoder.autoencoder_hash, encoder.text_hash)
     cache.report().check(settings.dit.batch_size, equal_prompts=True)
     task, network = build_task(model, cache, settings)
@@ -134,7 +137,7 @@ def finetune(
         yield Event("train", progress.event, progress.step, progress.steps, progress)
         if settings.demo.every and progress.step % settings.demo.every == 0:
             with run.averaged():
-                _write_demos(model, cache, folder / "demos", progress.step, settings.demo)
+                _write_demos(run, model, cache, folder / "demos", progress.step, settings.demo)
     yield Event("export", "writing the model")
     card = _card(model, cache, settings, metrics, data)
     _export(model, run, network, output, settings, card)
@@ -203,8 +206,10 @@ def cached_texts(cache: LatentCache) -> TextSource:
 
 
 def _write_demos(
-    model: Auralith, cache: LatentCache, folder: Path, step: int, settings: DemoSettings
+    run: Run, model: Auralith, cache: LatentCache, folder: Path, step: int, settings: DemoSettings
 ) -> None:
+    if not run.accelerator.is_main_process:
+        return
     folder.mkdir(exist_ok=True)
     prompts = settings.prompts or tuple(
         cache.record(i).prompts[0] for i in range(min(3, len(cache)))

@@ -160,7 +160,9 @@ class Run:
         identity: Mapping[str, Any] | None = None,
     ) -> None:
         self.task, self.settings, self.folder = task, settings, folder
-        self.accelerator = start_processes(settings.device, settings.precision, settings.trackers)
+        self.accelerator = start_processes(
+            settings.device, settings.precision, settings.trackers, folder
+        )
         self.states, self.journal = States(folder, settings.keep_last), Journal(folder)
         if self.accelerator.is_main_process:
             optimization = {name: asdict(o) for name, o in task.optimization.items()}
@@ -187,6 +189,7 @@ class Run:
             else Average(self.plain[self.product], settings.ema_decay, on_cpu=settings.ema == "cpu")
         )
         self.step = self.detours = 0
+        self.updates = dict.fromkeys(self.networks, 0)
         self._reader = ThreadPoolExecutor(1, "batches")
         self._coming: dict[tuple[int, int], Future[Batch]] = {}
         if self.accelerator.is_main_process:
@@ -205,7 +208,8 @@ class Run:
         turn = self.task.turn(self.step)
         networks = self.plain | {turn: self.networks[turn]}
         settings, optimizers = self.task.optimization[turn], self.optimizers[turn]
-        factor = settings.rate(self.step, self.settings.steps)
+        updates = self.updates[turn]
+        factor = settings.rate(updates, self.settings.steps // len(self.networks))
         set_rates(optimizers, settings, factor)
         values, audio_seconds = self._backward(networks, turn)
         parameters = [p for p in networks[turn].parameters() if p.requires_grad]
@@ -219,7 +223,8 @@ class Run:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
         if self.average is not None and turn == self.product:
-            self.average.update(self.step)
+            self.average.update(updates)
+        self.updates[turn] += 1
         self.step += 1
         return Progress(
             self.step,
@@ -289,6 +294,7 @@ class Run:
         if self.accelerator.scaler is not None:
             self.accelerator.scaler.load_state_dict(state["scaler"])
         self.step, self.detours = state["step"], state["detours"]
+        self.updates = state["updates"]
         self._coming.clear()
         return True
 
@@ -358,6 +364,7 @@ class Run:
         state: dict[str, Any] = {
             "step": self.step,
             "detours": self.detours,
+            "updates": self.updates,
             "networks": {
                 n: get_model_state_dict(m, options=OPTIONS) for n, m in self.plain.items()
             },

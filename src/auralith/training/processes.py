@@ -4,12 +4,14 @@ A run starts alone or under `accelerate launch` / `torchrun`. Shards are made by
 because accelerate offers FSDP on accelerators only and this way a test on CPUs covers it.
 """
 
+from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor, nn
 
-from auralith.errors import InvalidRequest
+from auralith.errors import InvalidRequest, MissingExtra
 from auralith.extras import require
 from auralith.resources import DTYPES, choose_device
 
@@ -19,7 +21,9 @@ if TYPE_CHECKING:
 Precision = Literal["float32", "bfloat16", "float16"]
 
 
-def start_processes(device: str, precision: Precision, trackers: tuple[str, ...]) -> "Accelerator":
+def start_processes(
+    device: str, precision: Precision, trackers: tuple[str, ...] = (), folder: Path | None = None
+) -> "Accelerator":
     """What this process is among the others.
 
     Of the precisions accelerate only hears of float16, for which it scales the loss; autocast is the loop's.
@@ -30,7 +34,8 @@ def start_processes(device: str, precision: Precision, trackers: tuple[str, ...]
     """
     accelerate = require("accelerate", "train")
     for tracker in trackers:
-        require(tracker, "train")
+        if find_spec(tracker) is None:
+            raise MissingExtra(f"tracker {tracker!r} needs its library; pip install {tracker}")
     on_cpu = choose_device(device).type == "cpu"
     if on_cpu and precision == "float16":
         raise InvalidRequest("precision float16 needs a GPU; use bfloat16 or float32")
@@ -39,6 +44,7 @@ def start_processes(device: str, precision: Precision, trackers: tuple[str, ...]
             cpu=on_cpu,
             mixed_precision="fp16" if precision == "float16" else "no",
             log_with=list(trackers) or None,
+            project_dir=folder,
         )
     except ValueError as error:
         raise InvalidRequest(

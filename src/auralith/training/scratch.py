@@ -133,6 +133,8 @@ def train_autoencoder(recipe: AutoencoderRecipe, folder: Path) -> Iterator[Event
     for progress in train(run):
         metrics |= {f"validation {name}": value for name, value in progress.validation.items()}
         yield Event("train", progress.event, progress.step, progress.steps, progress)
+    for path, reason in task.unreadable.items():
+        yield Event("train", f"{path} was left out: {reason}")
     state = run.averaged_state()
     if not run.accelerator.is_main_process:
         return

@@ -1,0 +1,131 @@
+"""The numbers among a call's arguments: checked, every refusal a ValueError as in diffusers.
+
+Seconds may be given per prompt (defect B4). `Extents` is the only place that knows what they mean: the start conditions
+the model and never slices, and a recording may be longer than what is made of it (defect B3).
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, no_type_check
+
+from jaxtyping import Bool, Float, Integer
+from torch import Tensor
+
+from auralith.errors import InvalidRequest
+
+Seconds = float | Sequence[float]
+Prompt = str | list[str]
+Embeds = Float[Tensor, "batch token dim"]
+Mask = Integer[Tensor, "batch token"] | Bool[Tensor, "batch token"]
+InitialAudio = Float[Tensor, "batch sample"] | Float[Tensor, "batch channel sample"]
+
+
+@dataclass(frozen=True)
+class Extents:
+    """Where the sound of each prompt lies in its recording, in seconds; one entry stands for all prompts."""
+
+    starts: tuple[float, ...]
+    ends: tuple[float, ...]
+    totals: tuple[float, ...]
+
+    @no_type_check  # values come from people: `_numbers` is for any type
+    @staticmethod
+    def of(start: Seconds, end: Seconds | None, total: Seconds | None, longest: float) -> "Extents":
+        """Numbers or lists; the end is `longest` if None, the recording's length the end if None.
+
+        Raises InvalidRequest for what is no number, for lists of different lengths, and above `longest`.
+        """
+        starts = _numbers("audio_start_in_s", start)
+        ends = _numbers("audio_end_in_s", longest if end is None else end)
+        totals = ends if total is None else _numbers("audio_total_in_s", total)
+        count = max(len(starts), len(ends), len(totals))
+        if any(len(values) not in (1, count) for values in (starts, ends, totals)):
+            raise InvalidRequest(
+                "lists of seconds differ in length; give one value, or one per prompt"
+            )
+        wide = (values * (count // len(values)) for values in (starts, ends, totals))
+        extents = Extents(*wide)
+        for first, last in zip(extents.starts, extents.ends, strict=True):
+            if last - first > longest:
+                raise InvalidRequest(
+                    f"audio_end_in_s - audio_start_in_s is {last - first:g} s; this model makes at most {longest:g} s "
+                    "at once: for a part of a longer recording set audio_total_in_s to its length"
+                )
+        return extents
+
+    def check(self, least: float, most: float) -> None:
+        """Raise InvalidRequest for an end before its start, and outside what the model was conditioned on."""
+        for start, end, total in zip(self.starts, self.ends, self.totals, strict=True):
+            if end < start:
+                raise InvalidRequest(
+                    f"audio_end_in_s is {end:g} s; it must not be below audio_start_in_s, {start:g} s"
+                )
+            for name, value in (("start", start), ("end", end), ("total", total)):
+                if not least <= value <= most:
+                    raise InvalidRequest(
+                        f"audio_{name}_in_s is {value:g} s; it must be from {least:g} to {most:g}"
+                    )
+            if total < end:
+                raise InvalidRequest(
+                    f"audio_total_in_s is {total:g} s; it must not be below audio_end_in_s, {end:g} s"
+                )
+
+    def per_prompt(self, batch: int) -> "Extents":
+        """One entry per prompt. Raises InvalidRequest if there are others than one or `batch`."""
+        if len(self.starts) not in (1, batch):
+            raise InvalidRequest(
+                f"there are {len(self.starts)} values of seconds for {batch} prompts; give one, or one per prompt"
+            )
+        copies = batch // len(self.starts)
+        return Extents(self.starts * copies, self.ends * copies, self.totals * copies)
+
+    def num_samples(self, sample_rate: int) -> list[int]:
+        """Samples of each sound, truncated as diffusers truncates."""
+        pairs = zip(self.starts, self.ends, strict=True)
+        return [int(end * sample_rate) - int(start * sample_rate) for start, end in pairs]
+
+
+def _numbers(name: str, value: Any) -> tuple[float, ...]:
+    values = tuple(value) if isinstance(value, (list, tuple)) else (value,)
+    if not values or not all(map(_is_number, values)):
+        raise InvalidRequest(f"{name} is {value!r}; give seconds, or a list with one per prompt")
+    return tuple(map(float, values))
+
+
+def _is_number(value: Any) -> bool:
+    numeric = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return numeric and math.isfinite(value)
+
+
+def number(name: str, value: Any) -> float:
+    """The value as a float. Raises InvalidRequest for what is no finite number."""
+    if not _is_number(value):
+        raise InvalidRequest(f"{name} is {value!r}; give a number")
+    return float(value)
+
+
+def check_count(name: str, value: object) -> None:
+    """Raise InvalidRequest unless it is a whole number from 1 on."""
+    if type(value) is not int or value < 1:
+        raise InvalidRequest(f"{name} is {value!r}; give a whole number from 1 on")
+
+
+def check_choice(name: str, value: object, choices: Sequence[str]) -> None:
+    """Raise InvalidRequest unless it is one of the choices."""
+    if value not in choices:
+        raise InvalidRequest(f"{name} is {value!r}; choose {' or '.join(map(repr, choices))}")
+
+
+def check_initial_audio(
+    waveforms: Tensor | None, sampling_rate: object, expected_rate: int
+) -> None:
+    """Raise InvalidRequest unless initial audio comes with the model's sample rate (defect B8: which one that is)."""
+    if waveforms is not None and sampling_rate is None:
+        raise InvalidRequest(
+            f"initial_audio_waveforms need their initial_audio_sampling_rate, {expected_rate}"
+        )
+    if sampling_rate is not None and sampling_rate != expected_rate:
+        raise InvalidRequest(
+            f"initial_audio_sampling_rate is {sampling_rate}; resample the waveforms to {expected_rate}"
+        )

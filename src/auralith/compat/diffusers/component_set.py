@@ -1,0 +1,234 @@
+"""The pipeline's six components together: opened, saved, moved, described."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar, no_type_check
+
+import torch
+
+from auralith.compat.diffusers import files
+from auralith.compat.diffusers.components import Component, Projection, Transformer, Vae
+from auralith.compat.diffusers.files import UNSET, Dtypes, HubOptions, Unset
+from auralith.compat.diffusers.scheduler import CosineDPMSolverMultistepScheduler
+from auralith.config import ModelConfig, TextCondition
+from auralith.errors import InvalidRequest
+
+if TYPE_CHECKING:
+    import transformers
+
+Pipeline = TypeVar("Pipeline", bound="ComponentSet")
+NO_LIMIT = 100_000
+log = logging.getLogger(__name__)
+
+
+class ComponentSet:
+    """Six components, any of which may be replaced by assignment."""
+
+    _optional_components = ()
+
+    @no_type_check  # networks of another library are refused in one line
+    def __init__(
+        self,
+        vae: Vae,
+        text_encoder: "transformers.T5EncoderModel | None",
+        projection_model: Projection,
+        tokenizer: "transformers.PreTrainedTokenizerBase | None",
+        transformer: Transformer,
+        scheduler: CosineDPMSolverMultistepScheduler,
+    ) -> None:
+        """Without text encoder and tokenizer only `prompt_embeds` can be used. Networks are put in eval mode.
+
+        Raises InvalidRequest for networks of another library, and for a text encoder of another width.
+        """
+        _require_ours(vae=vae, projection_model=projection_model, transformer=transformer)
+        self.vae, self.transformer, self.projection_model = vae, transformer, projection_model
+        self.text_encoder, self.tokenizer, self.scheduler = text_encoder, tokenizer, scheduler
+        self._offload_to: torch.device | None = None
+        width = projection_model.config["text_encoder_dim"]
+        if text_encoder is not None and text_encoder.config.d_model != width:
+            raise InvalidRequest(
+                f"the text encoder is {text_encoder.config.d_model} wide, the projection model takes {width}"
+            )
+        for network in self._networks().values():
+            network.eval()
+
+    @classmethod
+    def from_pretrained(
+        cls: type[Pipeline],
+        pretrained_model_name_or_path: str | Path,
+        *,
+        dtype: Dtypes = None,
+        torch_dtype: Dtypes = None,
+        variant: str | None = None,
+        device_map: str | torch.device | None = None,
+        revision: str | None = None,
+        cache_dir: str | Path | None = None,
+        token: str | bool | None = None,
+        local_files_only: bool = False,
+        force_download: bool = False,
+        use_safetensors: bool | None = None,
+        low_cpu_mem_usage: bool = True,
+        vae: Vae | Unset = UNSET,
+        text_encoder: "transformers.T5EncoderModel | Unset | None" = UNSET,
+        projection_model: Projection | Unset = UNSET,
+        tokenizer: "transformers.PreTrainedTokenizerBase | Unset | None" = UNSET,
+        transformer: Transformer | Unset = UNSET,
+        scheduler: CosineDPMSolverMultistepScheduler | Unset = UNSET,
+    ) -> Pipeline:
+        """A pipeline from a name on the Hub, a folder in diffusers' layout, or any other checkpoint of this project.
+
+        `dtype` (`torch_dtype` is its older name) is float32 if None, or a dict by component with a "default".
+        `device_map` is a device. Components given by keyword take the place of stored ones. `use_safetensors` and
+        `low_cpu_mem_usage` change nothing: pickles are never run, and weights are mapped from the file.
+        Raises CheckpointError, and InvalidRequest for arguments that exclude each other.
+        """
+        if dtype is not None and torch_dtype is not None:
+            raise InvalidRequest("give dtype or torch_dtype, which is its older name, not both")
+        given = {
+            "vae": vae,
+            "text_encoder": text_encoder,
+            "projection_model": projection_model,
+            "tokenizer": tokenizer,
+            "transformer": transformer,
+            "scheduler": scheduler,
+        }
+        hub = HubOptions(revision, cache_dir, token, local_files_only, force_download)
+        components = files.open_components(
+            pretrained_model_name_or_path,
+            dtypes=torch_dtype if dtype is None else dtype,
+            variant=variant,
+            hub=hub,
+            given={name: value for name, value in given.items() if value is not UNSET},
+        )
+        pipeline = cls(**components)
+        return pipeline if device_map is None else pipeline.to(device_map)
+
+    def save_pretrained(
+        self,
+        save_directory: str | Path,
+        safe_serialization: bool = True,
+        variant: str | None = None,
+    ) -> None:
+        """Write a folder in diffusers' layout; files that are there already are replaced.
+
+        `variant` goes into the names of the weights (`model.fp16.safetensors`). Pickles are not written: with
+        `safe_serialization=False` a warning says so. Raises CheckpointError for a model that diffusers can't express.
+        """
+        if self.text_encoder is None or self.tokenizer is None:
+            raise InvalidRequest("there is no text encoder to save; put it back before saving")
+        if not safe_serialization:
+            log.warning("pickled weights can run code when they are read; writing safetensors")
+        states = {
+            "autoencoder": self.vae.network.state_dict(),
+            "dit": self.transformer.network.state_dict(),
+            "numbers": self.projection_model.numbers.state_dict(),
+        }
+        text = (self.text_encoder, self.tokenizer)
+        files.save(Path(save_directory), self.model_config, states, text, self.scheduler, variant)
+
+    def to(
+        self: Pipeline,
+        *targets: torch.device | torch.dtype | str | int,
+        device: torch.device | str | int | None = None,
+        dtype: torch.dtype | None = None,
+        silence_dtype_warnings: bool = False,
+    ) -> Pipeline:
+        """Move and cast every network; returns the pipeline itself. There are no warnings to silence."""
+        for target in targets:
+            if isinstance(target, torch.dtype):
+                dtype = target
+            else:
+                device = target
+        for network in self._networks().values():
+            network.to(device=device, dtype=dtype)
+        return self
+
+    def enable_model_cpu_offload(
+        self, gpu_id: int | None = None, device: torch.device | str = "cuda"
+    ) -> None:
+        """Keep the networks on the CPU and bring each to `device` for the part of a call that it has."""
+        self.to("cpu")
+        self._offload_to = torch.device(device if gpu_id is None else f"cuda:{gpu_id}")
+
+    def enable_attention_slicing(self, slice_size: str | int | None = "auto") -> None:
+        """Nothing to switch: attention never holds all scores at once."""
+
+    def disable_attention_slicing(self) -> None:
+        """Nothing to switch."""
+
+    @property
+    def components(self) -> dict[str, Any]:
+        return {
+            "vae": self.vae,
+            "text_encoder": self.text_encoder,
+            "projection_model": self.projection_model,
+            "tokenizer": self.tokenizer,
+            "transformer": self.transformer,
+            "scheduler": self.scheduler,
+        }
+
+    @property
+    def device(self) -> torch.device:
+        return self.transformer.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.transformer.dtype
+
+    @property
+    def model_config(self) -> ModelConfig:
+        """What the components are together."""
+        hop = self.vae.hop_length
+        model = self.projection_model.model
+        conditions = tuple(
+            replace(c, max_tokens=self._max_tokens(c.max_tokens))
+            if isinstance(c, TextCondition)
+            else c
+            for c in model.conditions
+        )
+        levels = self.scheduler.config
+        return replace(
+            model,
+            audio=self.vae.audio,
+            window_samples=int(self.transformer.config["sample_size"] * hop),
+            autoencoder=getattr(self.vae.network, "config", model.autoencoder),
+            latent_scale=self.vae.latent_scale,
+            dit=self.transformer.network.config,
+            conditions=conditions,
+            sampling=replace(
+                model.sampling, sigma_min=levels["sigma_min"], sigma_max=levels["sigma_max"]
+            ),
+        )
+
+    def _max_tokens(self, default: int) -> int:
+        limit = getattr(self.tokenizer, "model_max_length", NO_LIMIT)
+        return limit if limit < NO_LIMIT else default
+
+    def _networks(self) -> dict[str, torch.nn.Module]:
+        return {n: c for n, c in self.components.items() if isinstance(c, torch.nn.Module)}
+
+    @property
+    def _execution_device(self) -> torch.device:
+        return self._offload_to or self.device
+
+    @contextmanager
+    def _at_work(self, *networks: torch.nn.Module | None) -> Iterator[None]:
+        """Under CPU offload, the networks on the working device meanwhile."""
+        moved = [n for n in networks if n is not None and self._offload_to is not None]
+        for network in moved:
+            network.to(self._execution_device)
+        yield
+        for network in moved:
+            network.to("cpu")
+
+
+def _require_ours(**networks: object) -> None:
+    for name, network in networks.items():
+        if not isinstance(network, Component):
+            raise InvalidRequest(
+                f"{name} is a {type(network).__module__}.{type(network).__name__}; "
+                "take the class of that name from auralith.compat.diffusers"
+            )

@@ -1,0 +1,127 @@
+"""Models by name or from a config, and checkpoints as state dicts.
+
+`get_pretrained_model` maps the weights straight from their file. The two steps that programs take as well, a model from
+its config and then `load_state_dict(load_ckpt_state_dict(path))`, need twice the memory, as in the reference. Nothing
+is ever loaded in part: what doesn't fit is an error that names the tensor.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from auralith.checkpoints.config_json import Spec, config_from_json, spec_to_json
+from auralith.checkpoints.opening import locate, locate_text_encoder, open_checkpoint
+from auralith.checkpoints.reading import read_json, read_tensor_file
+from auralith.checkpoints.single_file import RawCheckpoint
+from auralith.checkpoints.text_encoder import open_text_encoder
+from auralith.checkpoints.transform import Networks
+from auralith.compat.stable_audio_tools.generation import generate_diffusion_cond
+from auralith.compat.stable_audio_tools.model import (
+    ConditionedDiffusionModel,
+    MultiConditioner,
+    Pretransform,
+)
+from auralith.compat.stable_audio_tools.state_dicts import use_published_names
+from auralith.config import ModelConfig
+from auralith.models.autoencoder import Autoencoder
+from auralith.models.dit import DiT
+
+if TYPE_CHECKING:
+    import transformers
+
+Json = dict[str, Any]
+CPU = torch.device("cpu")
+
+
+class StableAudioModel(ConditionedDiffusionModel):
+    """What `get_pretrained_model` and `create_model_from_config` return."""
+
+    generate = generate_diffusion_cond
+
+
+def get_pretrained_model(name: str | Path) -> tuple[StableAudioModel, Json]:
+    """A model in float32 on the CPU, and its `model_config.json`.
+
+    `name` is a name on the Hub, a folder or a weights file, in any layout that Auralith reads. The text encoder is the
+    one beside the weights, or else the Hub model that the config names.
+
+    Raises:
+        CheckpointError: the checkpoint is missing, damaged, gated, of another architecture, or not safe to read.
+    """
+    raw = locate(name, with_text_encoder=True)
+    checkpoint = open_checkpoint(name, device=CPU, dtype=torch.float32)
+    model_config = raw.config_json or spec_to_json(raw.spec)
+    model = _assembled(
+        model_config,
+        checkpoint.config,
+        (checkpoint.autoencoder, checkpoint.dit, checkpoint.numbers),
+        (checkpoint.text_encoder, checkpoint.tokenizer),
+    )
+    return model, model_config
+
+
+def create_model_from_config(
+    model_config: Json, text_encoder: str | Path | None = None
+) -> StableAudioModel:
+    """A model with random weights, to be filled by `load_state_dict`.
+
+    `text_encoder` is a T5 folder or a name on the Hub, taken in place of the one that the config names. Raises
+    CheckpointError.
+    """
+    return _from_config(model_config, Path("model_config.json"), text_encoder)
+
+
+def create_model_from_config_path(
+    model_config_path: str | Path, text_encoder: str | Path | None = None
+) -> StableAudioModel:
+    """As `create_model_from_config`; a text encoder that lies beside the config is used."""
+    path = Path(model_config_path)
+    return _from_config(read_json(path), path, text_encoder)
+
+
+def load_ckpt_state_dict(ckpt_path: str | Path) -> dict[str, Tensor]:
+    """The tensors of a `.safetensors` file or of a pickled checkpoint, which can't run code. Raises CheckpointError."""
+    weights = read_tensor_file(Path(ckpt_path)).weights
+    return {name: tensor.load(CPU, tensor.dtype) for name, tensor in weights.items()}
+
+
+def copy_state_dict(model: nn.Module, state_dict: Mapping[str, Tensor]) -> None:
+    """`model.load_state_dict`: the reference drops what doesn't fit without a word, here it is an error."""
+    model.load_state_dict(state_dict)
+
+
+def _from_config(
+    model_config: Json, path: Path, text_encoder: str | Path | None
+) -> StableAudioModel:
+    config = config_from_json(model_config, path)
+    spec = Spec.of(config)
+    beside = RawCheckpoint("single-file", str(path), spec, {}, (), path.parent)
+    folders = locate_text_encoder(beside, text_encoder)
+    text = open_text_encoder(folders, config.condition_dim, CPU, torch.float32)
+    with torch.random.fork_rng(devices=[]):  # the initial values leave the global generator alone
+        networks = Networks(spec).eval()
+    parts = (networks.autoencoder, networks.dit, networks.numbers)
+    return _assembled(model_config, config, parts, text)
+
+
+def _assembled(
+    model_config: Json,
+    config: ModelConfig,
+    networks: tuple[Autoencoder, DiT, nn.ModuleDict],
+    text: tuple["transformers.T5EncoderModel", "transformers.PreTrainedTokenizerBase"],
+) -> StableAudioModel:
+    (autoencoder, dit, numbers), (text_encoder, tokenizer) = networks, text
+    sections = model_config["model"]
+    default_keys = sections["conditioning"].get("default_keys", {})
+    model = StableAudioModel(
+        config,
+        dit,
+        Pretransform(config, autoencoder),
+        MultiConditioner(config, numbers, text_encoder, tokenizer, default_keys),
+        shifts_times=bool(sections["diffusion"].get("distribution_shift_options")),
+    )
+    use_published_names(model)
+    return model

@@ -1,0 +1,298 @@
+"""One call of a generating function: its checks, its random numbers, its sampler, its network.
+
+The numbers come in the reference's order (initial noise, the autoencoder's draw for init audio, then the sampler's) from
+generators that are seeded as the reference seeds the global ones. What a call can't do is one line before the network
+runs.
+"""
+
+import logging
+import math
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, no_type_check
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from auralith.compat.stable_audio_tools.model import (
+    ConditionedDiffusionModel,
+    ConditioningTensors,
+    Metadata,
+)
+from auralith.compat.stable_audio_tools.sound import prepare_audio
+from auralith.diffusion import OBJECTIVES, Guidance, Objective, Predictor, VObjective
+from auralith.errors import InvalidRequest, NonFiniteError
+from auralith.models.dit import Prepared
+from auralith.noise import ReferenceNoise
+from auralith.samplers import Sampler, Schedule, SigmaSampler, Step, find_sampler
+
+Number = float | int
+Sound = tuple[int, Tensor]
+"""(sample rate in Hz, waveform): a waveform is (sample), (channel, sample) or (batch, channel, sample)."""
+Callback = Callable[[dict[str, Any]], Any]
+"""Called after every step with x (the state after it), denoised, i (from 0), sigma, sigma_hat and t."""
+
+log = logging.getLogger(__name__)
+
+
+@no_type_check  # values come from people: the checks below are for any type
+@dataclass(frozen=True)
+class Sampling:
+    """The sampler's arguments; what is None takes the reference's default for the objective."""
+
+    steps: int
+    sampler_type: str | None
+    sigma_min: Number | None
+    sigma_max: Number | None
+    rho: Number
+
+    def resolve(
+        self, objective: Objective, first_level: Number | None, shift_frames: int | None
+    ) -> tuple[Sampler, Schedule]:
+        """Raises InvalidRequest. `first_level` replaces sigma_max."""
+        if isinstance(objective, VObjective):
+            sampler, low, high = "dpmpp-2m-sde", 0.01, 100.0
+        else:
+            sampler, low, high = "euler", 0.0, 1.0
+        wanted = self.sigma_max if first_level is None else first_level
+        schedule = Schedule(
+            _whole("steps", self.steps),
+            float(low if self.sigma_min is None else self.sigma_min),
+            float(high if wanted is None else wanted),
+            float(self.rho),
+            shift_frames,
+        )
+        found = find_sampler(sampler if self.sampler_type is None else self.sampler_type, objective)
+        found.levels(schedule)
+        return found, schedule
+
+
+@no_type_check
+@dataclass(frozen=True, eq=False)
+class Run:
+    """One call: everything but its conditioning, checked when made."""
+
+    model: ConditionedDiffusionModel
+    batch_size: int
+    sample_size: int
+    seed: int
+    device: torch.device | str
+    init_audio: Sound | None
+    init_noise_level: Number
+    return_latents: bool
+    sampling: Sampling
+    callback: Callback | None
+
+    def __post_init__(self) -> None:
+        model = self.model
+        _whole("batch_size", self.batch_size)
+        if _whole("sample_size", self.sample_size) < model.min_input_length:
+            raise InvalidRequest(
+                f"sample_size is {self.sample_size}; it must be at least {model.min_input_length}"
+            )
+        positions = model.config.dit.max_positions
+        if positions and self.num_frames > positions:
+            raise InvalidRequest(
+                f"sample_size is {self.sample_size}; this model makes at most "
+                f'{model.config.window_samples}, its model_config["sample_size"]'
+            )
+        _check_device(self.device, model)
+        self._sampler()
+
+    @property
+    def num_frames(self) -> int:
+        return self.sample_size // self.model.min_input_length
+
+    def tensors(
+        self,
+        name: str,
+        items: Sequence[Metadata] | None,
+        tensors: ConditioningTensors | None,
+    ) -> ConditioningTensors:
+        """Those of the items, unless they are given; checked against the batch and the model."""
+        if tensors is None:
+            tensors = self._conditioned(name, items)
+        width = self.model.config.condition_dim
+        for states, mask in self.model.routed(tensors).values():
+            fits = states.dim() == 3 and states.shape[::2] == (self.batch_size, width)
+            if not fits or mask.shape != states.shape[:2]:
+                raise InvalidRequest(
+                    f"{name}_tensors hold states of shape {tuple(states.shape)} with a mask {tuple(mask.shape)}; "
+                    f"batch_size {self.batch_size} needs ({self.batch_size}, tokens, {width}) and its mask"
+                )
+        return tensors
+
+    def result(self, predict: Predictor) -> Float[Tensor, "batch channel time"]:
+        """Runs the sampler to its end."""
+        seed = secrets.randbelow(2**32 - 1) if self.seed == -1 else int(self.seed)
+        log.info("seed %d", seed)
+        shape = (self.batch_size, self.model.io_channels, self.num_frames)
+        noise = ReferenceNoise(seed, shape, self.model.device)
+        init_latents = self._init_latents(noise.generator)
+        sampler, schedule = self._sampler()
+        latents = noise.initial()
+        for step in sampler.steps(predict, schedule, noise, init_latents):
+            latents = step.x
+            if self.callback is not None:
+                self.callback(_callback_dict(step, sampler, predict.objective))
+        if not latents.isfinite().all():
+            raise NonFiniteError(
+                f"the latents became NaN or infinite (seed {seed}); use float32, another sampler_type or a lower "
+                "cfg_scale"
+            )
+        latents = latents.to(self.model.dtype)
+        return latents if self.return_latents else self.model.pretransform.decode(latents)
+
+    def _conditioned(self, name: str, items: Sequence[Metadata] | None) -> ConditioningTensors:
+        if items is None:
+            raise InvalidRequest(f"{name} is missing; give it, or {name}_tensors")
+        if isinstance(items, Mapping):
+            raise InvalidRequest(f"{name} is a dict; give a list with one dict per item")
+        if len(items) != self.batch_size:
+            raise InvalidRequest(
+                f"{name} has {len(items)} items, but batch_size is {self.batch_size}; make them equal"
+            )
+        return self.model.conditioner(items, self.model.device)
+
+    def _sampler(self) -> tuple[Sampler, Schedule]:
+        objective = OBJECTIVES[self.model.config.objective]
+        first_level = None if self.init_audio is None else self.init_noise_level
+        shift_frames = None if self.model.dist_shift is None else self.num_frames
+        return self.sampling.resolve(objective, first_level, shift_frames)
+
+    def _init_latents(
+        self, generator: torch.Generator
+    ) -> Float[Tensor, "batch channel frame"] | None:
+        if self.init_audio is None:
+            return None
+        rate, waveform = _sound(self.init_audio)
+        model, channels = self.model, self.model.pretransform.io_channels
+        prepared = prepare_audio(
+            waveform, rate, model.sample_rate, self.sample_size, channels, model.device
+        )
+        if prepared.shape[0] not in (1, self.batch_size):
+            raise InvalidRequest(
+                f"init_audio holds {prepared.shape[0]} waveforms, but batch_size is {self.batch_size}; give one, or "
+                "one per item"
+            )
+        latents = model.pretransform.encode(prepared, generator).float()
+        return latents.expand(self.batch_size, -1, -1)
+
+
+def guided(
+    model: ConditionedDiffusionModel,
+    positive: ConditioningTensors,
+    negative: ConditioningTensors | None,
+    guidance: Guidance,
+    num_frames: int,
+) -> Predictor:
+    """The guided network. The unconditioned half has a context of zeros, or the negative one with its padding zeroed."""
+    context, _ = model.cross_attn_cond(positive)
+    global_embed = model.global_cond(positive, positive)
+    num_rows = context.shape[0]
+    if guidance.scale != 1:
+        global_embed = torch.cat((global_embed, model.global_cond(positive, negative)))
+        if negative is not None:
+            states, mask = model.cross_attn_cond(negative)
+            if states.shape != context.shape:
+                raise InvalidRequest(
+                    f"the negative conditioning has {states.shape[1]} tokens, the conditioning {context.shape[1]}; "
+                    "make both with the same conditioner"
+                )
+            context = torch.cat((context, states * mask.unsqueeze(-1)))
+    return _predictor(model, context, global_embed, num_rows, guidance, num_frames)
+
+
+def unconditioned(
+    model: ConditionedDiffusionModel, batch_size: int, sample_size: int, num_frames: int
+) -> Predictor:
+    seconds = {"seconds_start": 0.0, "seconds_total": sample_size / model.sample_rate}
+    numbers = {}
+    for name, embedder in model.conditioner.conditioners.items():
+        if name not in seconds:
+            raise InvalidRequest(
+                f"this model can't generate without conditioning: it needs {name!r}; use generate_diffusion_cond"
+            )
+        states = embedder(torch.full((batch_size,), seconds[name], device=model.device))
+        numbers[name] = (states.float(),)
+    global_embed = model.global_cond(numbers, None)
+    return _predictor(model, None, global_embed, batch_size, Guidance(), num_frames)
+
+
+def _predictor(
+    model: ConditionedDiffusionModel,
+    context: Float[Tensor, "context_row token dim"] | None,
+    global_embed: Float[Tensor, "row global_dim"],
+    num_rows: int,
+    guidance: Guidance,
+    num_frames: int,
+) -> Predictor:
+    """The network as samplers see it. The first `num_rows` are the conditioned ones."""
+    dit, dtype = model.model, model.dtype
+    cast = None if context is None else context.to(dtype)
+    prepared = dit.prepare(cast, global_embed.to(dtype), num_frames)
+    conditioned = prepared.first_rows(num_rows)
+
+    def network(z: Tensor, t: Tensor, prepared: Prepared = conditioned) -> Tensor:
+        return dit.step(z.to(dtype), t, prepared)
+
+    def both(z: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+        cond, uncond = network(z.repeat(2, 1, 1), t.repeat(2), prepared).chunk(2)
+        return cond, uncond
+
+    return Predictor(OBJECTIVES[model.config.objective], network, both, guidance)
+
+
+def _callback_dict(step: Step, sampler: Sampler, objective: Objective) -> dict[str, Any]:
+    """The same keys for every sampler; levels are 0-d tensors. The reference's sigma is sin(πt/2) along t."""
+    level = step.noise_level
+    if isinstance(sampler, SigmaSampler):
+        sigma, t = level, objective.t_from_sigma(level)
+    else:
+        sigma, t = float(objective.path(level).sigma), level
+    levels = {"sigma": sigma, "sigma_hat": sigma, "t": t}
+    tensors = {name: torch.tensor(value) for name, value in levels.items()}
+    return {"x": step.x, "denoised": step.denoised, "i": step.index, **tensors}
+
+
+def guidance_of(scale: Number, rescale: Number, interval: tuple[Number, Number]) -> Guidance:
+    low, high = interval
+    if not math.isfinite(scale):
+        raise InvalidRequest(f"cfg_scale is {scale}; give a finite number")
+    if not 0 <= rescale <= 1:
+        raise InvalidRequest(f"scale_phi is {rescale}; it must be from 0 to 1")
+    if not 0 <= low <= high <= 1:
+        raise InvalidRequest(f"cfg_interval is {interval}; give two ascending numbers from 0 to 1")
+    return Guidance(float(scale), float(rescale), (float(low), float(high)))
+
+
+def _whole(name: str, value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise InvalidRequest(f"{name} is {value!r}; it must be a whole number, at least 1")
+    return value
+
+
+def _check_device(device: torch.device | str, model: ConditionedDiffusionModel) -> None:
+    try:
+        wanted = torch.device(device)
+    except RuntimeError:
+        raise InvalidRequest(
+            f"device {device!r} is unknown; use cpu, cuda, cuda:1 or mps"
+        ) from None
+    if wanted.type != model.device.type or wanted.index not in (None, model.device.index):
+        raise InvalidRequest(
+            f'device is "{wanted}", but the model is on {model.device}; pass device="{model.device}", or move the '
+            f'model with model.to("{wanted}")'
+        )
+
+
+def _sound(sound: object) -> Sound:
+    match sound:
+        case (int(rate), Tensor() as waveform):
+            return rate, waveform
+        case _:
+            raise InvalidRequest(
+                f"init_audio is a {type(sound).__name__}; give (sample rate, tensor)"
+            )

@@ -1,0 +1,78 @@
+"""A sound to edit, and its way to a model's sample rate and channels and back."""
+
+import hashlib
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from auralith import audio
+from auralith.config import AudioFormat
+from auralith.edits import SourceFile
+from auralith.errors import AudioError
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A sound that is there already; any sample rate, any number of channels."""
+
+    waveform: Float[Tensor, "channel sample"]
+    sample_rate: int
+    source: SourceFile | None = None
+    """The file it was read from."""
+
+    @property
+    def num_samples(self) -> int:
+        return self.waveform.shape[-1]
+
+    @property
+    def seconds(self) -> float:
+        return self.num_samples / self.sample_rate
+
+    def at(self, audio_format: AudioFormat) -> Float[Tensor, "channel resampled"]:
+        """The waveform at a model's sample rate and channels: mono goes to each, more than the model's are averaged."""
+        wanted = audio_format.channels
+        waveform = self.waveform
+        if waveform.shape[0] != wanted:
+            waveform = waveform.mean(0, keepdim=True).expand(wanted, -1)
+        return audio.resample(waveform, self.sample_rate, audio_format.sample_rate)
+
+    def like(
+        self, waveform: Float[Tensor, "channel resampled"], audio_format: AudioFormat, first: int
+    ) -> tuple[Float[Tensor, "clip_channel sample"], int]:
+        """A model's waveform, which begins at sample `first` of the clip at the model's rate, at the clip's rate.
+
+        Also the sample of the clip that it then begins at: silence is put before it until that is a whole one.
+        """
+        if self.waveform.shape[0] < waveform.shape[0]:
+            waveform = waveform.mean(0, keepdim=True)
+        early = first % (
+            audio_format.sample_rate // math.gcd(self.sample_rate, audio_format.sample_rate)
+        )
+        padded = torch.nn.functional.pad(waveform, (early, 0))
+        found = audio.resample(padded, audio_format.sample_rate, self.sample_rate)
+        return found, (first - early) * self.sample_rate // audio_format.sample_rate
+
+
+def read_clip(path: str | Path) -> Clip:
+    """The sound of a file, with the file's hash; raises `AudioError` for what is no sound file."""
+    waveform, sample_rate = audio.read(path)
+    return Clip(waveform, sample_rate, SourceFile(Path(path).name, file_hash(path)))
+
+
+def file_hash(path: str | Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def require_channels(clip: Clip, audio_format: AudioFormat) -> None:
+    """Raise `AudioError` if an edit that keeps the clip's samples can't, because the model has too few channels."""
+    if clip.waveform.shape[0] not in (1, audio_format.channels):
+        raise AudioError(
+            f"the sound has {clip.waveform.shape[0]} channels; this edit takes 1 or {audio_format.channels}, "
+            "as the model has: mix it down first"
+        )

@@ -1,0 +1,183 @@
+"""A sound continued past the model's window, or led up to, window by window.
+
+Each window continues from the latents that are there, held as in inpainting, and is told where it lies in the result.
+What it makes is what the next one continues from, so the new sound is decoded in one piece and has a single seam, in
+the file's end (or beginning). Windows end where the prompt changes.
+"""
+
+import math
+from dataclasses import replace
+from itertools import pairwise
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from auralith.editing.clip import Clip, require_channels
+from auralith.editing.splice import place, splice
+from auralith.editing.timeline import (
+    OnStep,
+    Span,
+    Timeline,
+    encode_span,
+    fade_samples,
+    halo,
+    window_seed,
+    without_seconds,
+)
+from auralith.edits import Extension
+from auralith.errors import InvalidRequest
+from auralith.pipeline import Audio, Auralith
+from auralith.request import GenerationRequest
+
+OVERLAP_SHARE = 3
+"""A window continues from this part of its length."""
+
+
+def extend(
+    model: Auralith,
+    request: GenerationRequest,
+    clip: Clip,
+    extension: Extension,
+    on_step: OnStep = None,
+) -> Audio:
+    """The clip with new sound after (or before) it, at its own rate and channels.
+
+    Its samples are its own but for the seam at its end (or beginning), which turns into the new sound.
+
+    Raises `InvalidRequest` if the result is no longer than the clip, the clip is shorter than two frames, or the
+    overlap fills the window; `AudioError` for a clip with more channels than the model.
+    """
+    settings = without_seconds(model, request, "an extension has its own length")
+    plan = _Plan(model, clip, extension)
+    timeline = Timeline(model, plan.num_frames, extension.seconds_total, plan.origin)
+    in_mirrored = plan.mirror_frames - plan.lead
+    span = (plan.known[0] + in_mirrored, plan.known[1] + in_mirrored)
+    timeline.set(plan.known[0], encode_span(model, plan.mirrored, span))
+    for index, (window, second) in enumerate(plan.windows()):
+        piece = replace(
+            settings,
+            seed=window_seed(settings.seed or 0, index),
+            prompt=_prompt_at(second, settings.prompt, extension),
+        )
+        timeline.fill(window, piece, extension.passes, on_step)
+    origin = model.provenance(settings, edit=extension, source=clip.source)
+    return model.audio(plan.joined(timeline), origin, clip.sample_rate)
+
+
+def _prompt_at(second: float, prompt: str, extension: Extension) -> str:
+    for start, text in extension.prompts:
+        if start <= second:
+            prompt = text
+    return prompt
+
+
+class _Plan:
+    """Where everything lies, in frames of a grid on which the file begins at frame `lead`."""
+
+    def __init__(self, model: Auralith, clip: Clip, extension: Extension) -> None:
+        require_channels(clip, model.config.audio)
+        self.model, self.clip, self.extension = model, clip, extension
+        self.audio = model.config.audio
+        self.is_after = extension.direction == "after"
+        self.total_samples = round(extension.seconds_total * clip.sample_rate)
+        self.added_samples = self.total_samples - clip.num_samples
+        if self.added_samples <= 0:
+            raise InvalidRequest(
+                f"seconds_total is {extension.seconds_total:g} s; it must be above the sound's own "
+                f"{clip.seconds:.3f} s"
+            )
+        waveform = clip.at(self.audio)
+        rate = self.audio.samples_per_frame
+        file_frames = waveform.shape[-1] // rate
+        if file_frames < 2:
+            raise InvalidRequest(
+                f"the sound is {clip.seconds:.3f} s long; an extension needs at least "
+                f"{self.audio.seconds(2 * rate):.3f} s to continue from"
+            )
+        added = math.ceil(self.added_samples * self.audio.sample_rate / clip.sample_rate)
+        self.lead = 0 if self.is_after else self.audio.num_frames(added)
+        self.origin = 0 if self.is_after else added - self.lead * rate
+        self.num_frames = self.lead + file_frames
+        if self.is_after:
+            self.num_frames = self.audio.num_frames(waveform.shape[-1] + added)
+        self._lay_out(file_frames)
+        self._mirror(waveform)
+
+    def _lay_out(self, file_frames: int) -> None:
+        """What is known of the file, what is new, and what is decoded."""
+        wanted = fade_samples(self.model, self.extension.crossfade, self.clip.sample_rate)
+        self.fade = min(wanted, self.clip.num_samples)
+        fade_seconds = self.fade / self.clip.sample_rate
+        margin = self.audio.num_frames(self.audio.num_samples(fade_seconds)) + 1
+        self.overlap = self._overlap_frames()
+        kept = min(file_frames, max(self.overlap, margin + halo(self.model)))
+        margin = min(margin, file_frames)
+        if self.is_after:
+            self.known, self.new = (file_frames - kept, file_frames), (file_frames, self.num_frames)
+            self.decoded = (file_frames - margin, self.num_frames)
+        else:
+            self.known, self.new = (self.lead, self.lead + kept), (0, self.lead)
+            self.decoded = (0, self.lead + margin)
+
+    def _overlap_frames(self) -> int:
+        window = self.model.config.window_frames
+        if self.extension.overlap is None:
+            return window // OVERLAP_SHARE
+        frames = self.audio.num_frames(self.audio.num_samples(self.extension.overlap))
+        if frames >= window:
+            longest = self.audio.seconds((window - 1) * self.audio.samples_per_frame)
+            raise InvalidRequest(
+                f"overlap is {self.extension.overlap:g} s; it must be at most {longest:.2f} s, "
+                "so that a window has room for something new"
+            )
+        return frames
+
+    def _mirror(self, waveform: Float[Tensor, "channel sample"]) -> None:
+        """The file continued by its mirror image at both ends: the encoder should not see it break off."""
+        rate = self.audio.samples_per_frame
+        self.mirror_frames = min(halo(self.model), waveform.shape[-1] // rate)
+        reflected = waveform.flip(-1)
+        size = self.mirror_frames * rate
+        self.mirrored = torch.cat((reflected[:, -size:], waveform, reflected[:, :size]), dim=-1)
+
+    def windows(self) -> list[tuple[Span, float]]:
+        """In the order to generate them, each with the second of the result in the middle of its new part."""
+        rate = self.audio.samples_per_frame
+        found = []
+        for start, stop in self._pieces():
+            second = self.audio.seconds(self.origin + (start + stop) * rate // 2)
+            if self.is_after:
+                window = (max(start - self.overlap, self.known[0]), stop)
+            else:
+                window = (start, min(stop + self.overlap, self.known[1]))
+            found.append((window, second))
+        return found if self.is_after else found[::-1]
+
+    def _pieces(self) -> list[Span]:
+        """The new frames in pieces that fit into a window beside the overlap, and end where the prompt changes."""
+        first, last = self.new
+        changes = {
+            round((self.audio.num_samples(second) - self.origin) / self.audio.samples_per_frame)
+            for second, _ in self.extension.prompts
+        }
+        edges = [first, *sorted(edge for edge in changes if first < edge < last), last]
+        room = self.model.config.window_frames - self.overlap
+        pieces: list[Span] = []
+        for start, stop in pairwise(edges):
+            count = math.ceil((stop - start) / room)
+            cuts = [start + (stop - start) * index // count for index in range(count + 1)]
+            pieces.extend(pairwise(cuts))
+        return pieces
+
+    def joined(self, timeline: Timeline) -> Float[Tensor, "channel sample"]:
+        """The file and the new sound, with their seam."""
+        clip, before = self.clip, 0 if self.is_after else self.added_samples
+        kept = torch.zeros(clip.waveform.shape[0], self.total_samples)
+        made = torch.zeros_like(kept)
+        place(kept, clip.waveform, before)
+        first = (self.decoded[0] - self.lead) * self.audio.samples_per_frame
+        piece, start = clip.like(timeline.decode(self.decoded), self.audio, first)
+        place(made, piece, before + start)
+        new = (clip.num_samples, self.total_samples) if self.is_after else (0, before)
+        return splice(kept, made, [new], self.fade)

@@ -1,0 +1,174 @@
+"""What an edit is: a variation, an inpainting, an extension or a loop, as frozen values that are checked once.
+
+`auralith.editing` carries them out; a result's tags hold them. Times are seconds. What depends on a file or a model (a
+range beyond the file's end, a loop longer than the window) is checked there.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Literal, get_args, no_type_check
+
+from auralith.errors import InvalidRequest
+from auralith.request import check_integer, check_number
+
+Direction = Literal["after", "before"]
+MAX_PASSES = 20
+MAX_CROSSFADE = 10.0
+MAX_BPM = 1_000.0
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """The file that an edit started from: its name, never a path, and the SHA-256 of its bytes."""
+
+    name: str
+    file_hash: str
+
+
+@no_type_check  # values come from people and from JSON: the checks below are for any type
+@dataclass(frozen=True)
+class Variation:
+    """The same sound made anew: noise is added to it and taken away again under the prompt.
+
+    Raises:
+        InvalidRequest: a value is out of its range; so do the other edits.
+    """
+
+    strength: float = 0.5
+    """How much may change. 0: the autoencoder's round trip; 1: the noise that a generation starts from.
+
+    Between them the noise level sigma is sigma_min (sigma_max / sigma_min)^strength; samplers that walk along t start
+    at strength · t_max.
+    """
+    init_noise_level: float | None = None
+    """The noise level itself, as stable-audio-tools takes it; in place of `strength`."""
+
+    def __post_init__(self) -> None:
+        check_number(self, "strength", "", least=0.0, most=1.0)
+        check_number(self, "init_noise_level", "", above=0.0)
+        if self.strength is None:
+            raise InvalidRequest("strength is missing; give a number from 0 to 1")
+
+
+@no_type_check
+@dataclass(frozen=True)
+class Inpainting:
+    """Parts of a sound made anew, in keeping with the rest of it."""
+
+    ranges: tuple[tuple[float, float], ...]
+    """(from, to) in seconds; in any order, but apart from each other."""
+    crossfade: float | None = None
+    """How far outside a range the file turns into the new sound; the decoder's reach if None."""
+    passes: int = 4
+    """How often every stretch of steps is walked (RePaint's resampling); 1 walks it once."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "ranges", _checked_ranges(self.ranges))
+        _check_seam(self)
+
+
+@no_type_check
+@dataclass(frozen=True)
+class Extension:
+    """A sound continued, or led up to, window by window."""
+
+    seconds_total: float
+    """Length of the result, the file included."""
+    direction: Direction = "after"
+    """Whether the new sound comes after the file or before it."""
+    prompts: tuple[tuple[float, str], ...] = ()
+    """(second of the result, prompt): what the new sound is from then on; before the first, the request's prompt."""
+    overlap: float | None = None
+    """How much of the sound that is there a window continues from; a third of the window if None."""
+    crossfade: float | None = None
+    """How much of the file's end (or beginning) turns into the new sound; the decoder's reach if None."""
+    passes: int = 4
+
+    def __post_init__(self) -> None:
+        check_number(self, "seconds_total", "s", above=0.0)
+        check_number(self, "overlap", "s", above=0.0)
+        if self.seconds_total is None:
+            raise InvalidRequest(
+                "seconds_total is missing; give the length of the result in seconds"
+            )
+        if self.direction not in get_args(Direction):
+            raise InvalidRequest(f"direction is {self.direction!r}; choose after or before")
+        object.__setattr__(self, "prompts", _checked_prompts(self.prompts))
+        _check_seam(self)
+
+
+@no_type_check
+@dataclass(frozen=True)
+class Loop:
+    """A sound whose end runs into its start: of so many seconds, or of so many bars at a tempo."""
+
+    seconds: float | None = None
+    bpm: float | None = None
+    bars: int | None = None
+    beats_per_bar: int = 4
+
+    def __post_init__(self) -> None:
+        check_number(self, "seconds", "s", above=0.0)
+        check_number(self, "bpm", "beats per minute", above=0.0, most=MAX_BPM)
+        check_integer(self, "bars", 1, 10_000)
+        check_integer(self, "beats_per_bar", 1, 64)
+        by_tempo = self.bpm is not None and self.bars is not None
+        if by_tempo == (self.seconds is not None) or (self.bpm is None) != (self.bars is None):
+            raise InvalidRequest(
+                "a loop needs its seconds, or its bpm and bars; give one of the two"
+            )
+
+    def num_samples(self, sample_rate: int) -> int:
+        """Length at this sample rate, to the nearest sample."""
+        if self.seconds is not None:
+            return round(self.seconds * sample_rate)
+        assert self.bpm is not None and self.bars is not None  # checked above
+        return round(self.bars * self.beats_per_bar * 60 * sample_rate / self.bpm)
+
+
+Edit = Variation | Inpainting | Extension | Loop
+
+
+def _check_seam(edit: Inpainting | Extension) -> None:
+    check_number(edit, "crossfade", "s", above=0.0, most=MAX_CROSSFADE)
+    check_integer(edit, "passes", 1, MAX_PASSES)
+
+
+def _checked_ranges(ranges: object) -> tuple[tuple[float, float], ...]:
+    """In their order in time, as floats."""
+    if not isinstance(ranges, (list, tuple)) or not ranges:
+        raise InvalidRequest("no range to inpaint; give one or more as [[2.0, 3.5]], in seconds")
+    for pair in ranges:
+        if not isinstance(pair, (list, tuple)) or len(pair) != 2 or not all(map(_is_finite, pair)):
+            raise InvalidRequest(f"range {pair!r} is not two numbers of seconds; write [2.0, 3.5]")
+        if not 0 <= pair[0] < pair[1]:
+            raise InvalidRequest(
+                f"range {pair[0]:g} to {pair[1]:g} s is empty or begins before 0; give two ascending times"
+            )
+    ordered = sorted((float(start), float(end)) for start, end in ranges)
+    for (start, end), (next_start, next_end) in zip(ordered, ordered[1:], strict=False):
+        if next_start < end:
+            raise InvalidRequest(
+                f"ranges {start:g} to {end:g} s and {next_start:g} to {next_end:g} s overlap; join them"
+            )
+    return tuple(ordered)
+
+
+def _checked_prompts(prompts: object) -> tuple[tuple[float, str], ...]:
+    if not isinstance(prompts, (list, tuple)):
+        raise InvalidRequest('prompts must be a list such as [[20.0, "thunder"]]')
+    for entry in prompts:
+        pair = isinstance(entry, (list, tuple)) and len(entry) == 2
+        if not pair or not _is_finite(entry[0]) or entry[0] < 0 or not isinstance(entry[1], str):
+            raise InvalidRequest(f'{entry!r} is not a second and a prompt; write [20.0, "thunder"]')
+        if not entry[1].strip():
+            raise InvalidRequest(f"the prompt from {entry[0]:g} s on is empty; describe the sound")
+    ordered = tuple(sorted((float(second), text) for second, text in prompts))
+    if len({second for second, _ in ordered}) < len(ordered):
+        raise InvalidRequest("two prompts begin at the same second; keep one of them")
+    return ordered
+
+
+def _is_finite(value: object) -> bool:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return number and math.isfinite(value)
