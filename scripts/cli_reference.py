@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 PAGE = Path(__file__).parents[1] / "docs" / "cli.md"
@@ -17,9 +18,19 @@ Exit codes: 0 done; 2 the input or the machine is at fault, and one line on stde
 def reference() -> str:
     """The page."""
     overview = _help()
-    verbs = [line.split()[0] for line in overview.split("Commands:\n")[1].splitlines()]
-    sections = [f"## auralith {verb}\n\n{_block(_help(verb))}" for verb in verbs]
-    return "\n".join([INTRO, _block(overview), *sections])
+    return "\n".join([INTRO, _block(overview), *_sections(overview)])
+
+
+def _sections(overview: str, *group: str) -> Iterator[str]:
+    """A section for every verb of an overview, and for the verbs of a group of verbs."""
+    for line in overview.split("Commands:\n")[1].splitlines():
+        if line.startswith("   "):
+            continue  # a description that goes on
+        verb = (*group, line.split()[0])
+        text = _help(*verb)
+        yield f"## auralith {' '.join(verb)}\n\n{_block(text)}"
+        if "Commands:\n" in text:
+            yield from _sections(text, *verb)
 
 
 def _block(text: str) -> str:

@@ -6,6 +6,7 @@ range beyond the file's end, a loop longer than the window) is checked there.
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal, get_args, no_type_check
 
 from auralith.errors import InvalidRequest
@@ -146,7 +147,7 @@ def _checked_ranges(ranges: object) -> tuple[tuple[float, float], ...]:
                 f"range {pair[0]:g} to {pair[1]:g} s is empty or begins before 0; give two ascending times"
             )
     ordered = sorted((float(start), float(end)) for start, end in ranges)
-    for (start, end), (next_start, next_end) in zip(ordered, ordered[1:], strict=False):
+    for (start, end), (next_start, next_end) in pairwise(ordered):
         if next_start < end:
             raise InvalidRequest(
                 f"ranges {start:g} to {end:g} s and {next_start:g} to {next_end:g} s overlap; join them"
@@ -170,5 +171,6 @@ def _checked_prompts(prompts: object) -> tuple[tuple[float, str], ...]:
 
 
 def _is_finite(value: object) -> bool:
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return number and math.isfinite(value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return math.isfinite(value)

@@ -20,6 +20,7 @@ from auralith.cli.finetune import finetune
 from auralith.cli.generate import generate
 from auralith.cli.info import info
 from auralith.cli.inspect import inspect
+from auralith.cli.plan import plan
 from auralith.cli.train import train
 from auralith.errors import AuralithError
 
@@ -29,7 +30,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for verb in (generate, info, inspect, convert, encode, finetune, train):
+for verb in (generate, info, inspect, convert, encode, finetune, plan, train):
     app.command()(verb)
 app.add_typer(adapter)
 

@@ -255,8 +255,9 @@ class Oobleck(Autoencoder):
     def decode_circular(
         self, latents: Float[Tensor, "batch channel frame"]
     ) -> Float[Tensor, "batch audio_channel sample"]:
-        context = self.decoder_halo * self.samples_per_frame
-        return self.decode(wrapped(latents, self.decoder_halo))[..., context:-context]
+        halo = decoder_halo(self.config.strides)
+        context = halo * self.samples_per_frame
+        return self.decode(wrapped(latents, halo))[..., context:-context]
 
 
 def tile_bounds(num_frames: int, tile: int, halo: int) -> Iterator[tuple[int, int, int, int]]:
