@@ -46,6 +46,8 @@ _CONTAINERS = {
     ".ogg": _Container("OGG", {"vorbis": "VORBIS"}),
     ".mp3": _Container("MP3", {"mp3": "MPEG_LAYER_III"}),
 }
+_EXACT = {"PCM_S8": "pcm16", "PCM_U8": "pcm16", "PCM_16": "pcm16", "PCM_24": "pcm24"}
+"""libsndfile's encodings to the subtypes that hold all their values; the others need floats."""
 
 
 def read(path: str | Path) -> tuple[Float[Tensor, "channel sample"], int]:
@@ -62,6 +64,16 @@ def read(path: str | Path) -> tuple[Float[Tensor, "channel sample"], int]:
     waveform = torch.from_numpy(np.ascontiguousarray(samples.T))
     _require_finite(waveform, str(path))
     return waveform, sample_rate
+
+
+def exact_subtype(path: str | Path) -> str:
+    """The sample format that holds a file's samples as `read` gives them; raises `AudioError` as it does."""
+    try:
+        with soundfile.SoundFile(_existing(path)) as file:
+            encoding = file.subtype
+    except (soundfile.LibsndfileError, OSError) as error:
+        raise AudioError(_unreadable(path)) from error
+    return _EXACT.get(encoding, "float")
 
 
 def resample(
@@ -116,6 +128,13 @@ def check_output(path: str | Path, subtype: str | None = None) -> None:
     """Raise what `write` would raise for this path and subtype, before any work is done."""
     _chosen(path, subtype)
     check_writable(path)
+
+
+def nearest_subtype(path: str | Path, wanted: str) -> str:
+    """The wanted subtype if a file of this suffix can have it, else its finest. Raises `InvalidRequest`."""
+    container, _ = _chosen(path, None)
+    subtypes = next(c.subtypes for c in _CONTAINERS.values() if c.name == container)
+    return wanted if wanted in subtypes else list(subtypes)[-1]
 
 
 def _chosen(path: str | Path, subtype: str | None) -> tuple[str, str]:

@@ -1,6 +1,6 @@
 """What an edit is: a variation, an inpainting, an extension or a loop, as frozen values that are checked once.
 
-`auralith.editing` carries them out; a result's tags hold them. Times are seconds. What depends on a file or a model (a
+`auralith.editing` carries them out; a result's tags hold them, told apart by `kind`. Times are seconds. What depends on a file or a model (a
 range beyond the file's end, a loop longer than the window) is checked there.
 """
 
@@ -43,6 +43,7 @@ class Variation:
     """
     init_noise_level: float | None = None
     """The noise level itself, as stable-audio-tools takes it; in place of `strength`."""
+    kind: Literal["variation"] = "variation"
 
     def __post_init__(self) -> None:
         check_number(self, "strength", "", least=0.0, most=1.0)
@@ -62,6 +63,7 @@ class Inpainting:
     """How far outside a range the file turns into the new sound; the decoder's reach if None."""
     passes: int = 4
     """How often every stretch of steps is walked (RePaint's resampling); 1 walks it once."""
+    kind: Literal["inpainting"] = "inpainting"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "ranges", _checked_ranges(self.ranges))
@@ -84,6 +86,7 @@ class Extension:
     crossfade: float | None = None
     """How much of the file's end (or beginning) turns into the new sound; the decoder's reach if None."""
     passes: int = 4
+    kind: Literal["extension"] = "extension"
 
     def __post_init__(self) -> None:
         check_number(self, "seconds_total", "s", above=0.0)
@@ -107,6 +110,7 @@ class Loop:
     bpm: float | None = None
     bars: int | None = None
     beats_per_bar: int = 4
+    kind: Literal["loop"] = "loop"
 
     def __post_init__(self) -> None:
         check_number(self, "seconds", "s", above=0.0)

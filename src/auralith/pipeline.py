@@ -55,6 +55,8 @@ class Audio:
     sample_rate: int
     provenance: Provenance
     warnings: tuple[str, ...] = ()
+    subtype: str | None = None
+    """The sample format that keeps the samples it has from a file; None: there are none."""
 
     @property
     def request(self) -> GenerationRequest:
@@ -65,8 +67,10 @@ class Audio:
         """Write a sound file, its format by its suffix, with the provenance in its tags.
 
         The peak is brought to full scale, as on the model card; silence stays silent, and what was made from another
-        sound keeps its level.
+        sound keeps its level. Without a `subtype` it is 16 bit, or what keeps samples that come from a file.
         """
+        if subtype is None and self.subtype is not None:
+            subtype = audio.nearest_subtype(path, self.subtype)
         tags = self.provenance.to_tags()
         audio.write(path, self.leveled(), self.sample_rate, subtype=subtype, tags=tags)
 
@@ -325,12 +329,16 @@ class Auralith:
         waveform: Float[Tensor, "channel sample"],
         provenance: Provenance,
         sample_rate: int | None = None,
+        subtype: str | None = None,
     ) -> Audio:
         """A result, looked at for what is wrong with it; raises `NonFiniteError`. The rate is the model's if None."""
         _require_finite(waveform, provenance.settings)
-        warnings = tuple(_health_warnings(waveform))
+        warnings = [*_health_warnings(waveform)]
+        peak = audio.peak_db(waveform)
+        if provenance.keeps_level and peak > 0 and subtype != "float":
+            warnings.append(f"its peak is {peak:+.1f} dB, which only a float file (wav) holds")
         rate = sample_rate or self.config.audio.sample_rate
-        return Audio(waveform.contiguous(), rate, provenance, warnings)
+        return Audio(waveform.contiguous(), rate, provenance, tuple(warnings), subtype)
 
     def num_samples(self, request: GenerationRequest) -> int:
         """Samples of the result of a resolved request."""

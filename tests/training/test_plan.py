@@ -25,7 +25,7 @@ from auralith.training.plan import (
     remedies,
 )
 
-GPU, CPU = torch.device("cuda"), torch.device("cpu")
+GPU = torch.device("cuda")
 GB = 10**9
 PUBLISHED = ModelConfig()
 DOCUMENTED = MemorySettings(
@@ -203,12 +203,12 @@ def test_the_command_prints_the_budget(
     app = typer.Typer()
     app.command()(cli)
     config = str(GOLDEN / "sao1_model_config.json")
-    app([config, "--full", "--memory", "24", "--device", "cpu", "--json"], standalone_mode=False)
+    app([config, "--full", "--memory", "24", "--json"], standalone_mode=False)
     found = json.loads(capsys.readouterr().out)
     assert found["settings"]["mode"] == "full"
     assert found["bytes"]["weights"] == 4 * 1_057_225_088
-    assert found["bytes"]["peak"] == budget(PUBLISHED, MemorySettings("full"), CPU).peak
+    assert found["bytes"]["peak"] == budget(PUBLISHED, MemorySettings("full"), GPU).peak
     assert found["fits"] is True
-    app([config, "--full", "--memory", "12", "--device", "cpu"], standalone_mode=False)
+    app([config, "--full", "--memory", "12"], standalone_mode=False)
     out = capsys.readouterr().out
     assert "activations" in out and "it fits with --optimizer adamw8bit" in out

@@ -67,12 +67,14 @@ def plan(
     ] = True,
     memory: Annotated[
         float | None,
-        typer.Option(help="GiB that are there; what the device has free if left out."),
+        typer.Option(help="GiB of a GPU, which need not be there; what --device has if left out."),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Show what a fine-tuning takes, part by part, and the switches that would make it fit."""
+    import torch
+
     from auralith.resources import GIB, available_memory, choose_device
     from auralith.training.plan import MemorySettings, budget, remedies
 
@@ -88,7 +90,8 @@ def plan(
         checkpoint_activations=checkpoint_activations,
         encoders=encoders,
     )
-    config, where = _config(model), choose_device(device)
+    config = _config(model)
+    where = choose_device(device) if memory is None else torch.device("cuda")
     planned = budget(config, settings, where)
     available = available_memory(where) if memory is None else round(memory * GIB)
     advice = () if available is None else remedies(config, settings, available, where)

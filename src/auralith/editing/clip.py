@@ -23,6 +23,8 @@ class Clip:
     sample_rate: int
     source: SourceFile | None = None
     """The file it was read from."""
+    subtype: str = "float"
+    """The sample format that holds its samples."""
 
     @property
     def num_samples(self) -> int:
@@ -60,7 +62,8 @@ class Clip:
 def read_clip(path: str | Path) -> Clip:
     """The sound of a file, with the file's hash; raises `AudioError` for what is no sound file."""
     waveform, sample_rate = audio.read(path)
-    return Clip(waveform, sample_rate, SourceFile(Path(path).name, file_hash(path)))
+    source = SourceFile(Path(path).name, file_hash(path))
+    return Clip(waveform, sample_rate, source, audio.exact_subtype(path))
 
 
 def file_hash(path: str | Path) -> str:

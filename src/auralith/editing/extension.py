@@ -2,7 +2,8 @@
 
 Each window continues from the latents that are there, held as in inpainting, and is told where it lies in the result.
 What it makes is what the next one continues from, so the new sound is decoded in one piece and has a single seam, in
-the file's end (or beginning). Windows end where the prompt changes.
+the file's end (or beginning). The prompt changes between windows. A model that isn't told where a window lies gives it
+an ending like that of a whole recording: such windows are made longer than what is kept of them.
 """
 
 import math
@@ -32,6 +33,8 @@ from auralith.request import GenerationRequest
 
 OVERLAP_SHARE = 3
 """A window continues from this part of its length."""
+SPARE_SHARE = 8
+"""This part of a window is made to be thrown away, where the model knows no start."""
 
 
 def extend(
@@ -54,15 +57,15 @@ def extend(
     in_mirrored = plan.mirror_frames - plan.lead
     span = (plan.known[0] + in_mirrored, plan.known[1] + in_mirrored)
     timeline.set(plan.known[0], encode_span(model, plan.mirrored, span))
-    for index, (window, second) in enumerate(plan.windows()):
+    for index, (window, new, second) in enumerate(plan.windows()):
         piece = replace(
             settings,
             seed=window_seed(settings.seed or 0, index),
             prompt=_prompt_at(second, settings.prompt, extension),
         )
-        timeline.fill(window, piece, extension.passes, on_step)
+        timeline.fill(window, piece, extension.passes, on_step, keep=new)
     origin = model.provenance(settings, edit=extension, source=clip.source)
-    return model.audio(plan.joined(timeline), origin, clip.sample_rate)
+    return model.audio(plan.joined(timeline), origin, clip.sample_rate, clip.subtype)
 
 
 def _prompt_at(second: float, prompt: str, extension: Extension) -> str:
@@ -110,14 +113,18 @@ class _Plan:
         self.fade = min(wanted, self.clip.num_samples)
         fade_seconds = self.fade / self.clip.sample_rate
         margin = self.audio.num_frames(self.audio.num_samples(fade_seconds)) + 1
+        knows_start = "seconds_start" in self.model.conditioner.number_ids
+        self.spare = 0 if knows_start else self.model.config.window_frames // SPARE_SHARE
         self.overlap = self._overlap_frames()
         kept = min(file_frames, max(self.overlap, margin + halo(self.model)))
         margin = min(margin, file_frames)
         if self.is_after:
             self.known, self.new = (file_frames - kept, file_frames), (file_frames, self.num_frames)
+            self.limits = (self.known[0], self.num_frames)
             self.decoded = (file_frames - margin, self.num_frames)
         else:
             self.known, self.new = (self.lead, self.lead + kept), (0, self.lead)
+            self.limits = (0, self.known[1])
             self.decoded = (0, self.lead + margin)
 
     def _overlap_frames(self) -> int:
@@ -125,8 +132,9 @@ class _Plan:
         if self.extension.overlap is None:
             return window // OVERLAP_SHARE
         frames = self.audio.num_frames(self.audio.num_samples(self.extension.overlap))
-        if frames >= window:
-            longest = self.audio.seconds((window - 1) * self.audio.samples_per_frame)
+        most = window - self.spare - 1
+        if frames > most:
+            longest = self.audio.seconds(most * self.audio.samples_per_frame)
             raise InvalidRequest(
                 f"overlap is {self.extension.overlap:g} s; it must be at most {longest:.2f} s, "
                 "so that a window has room for something new"
@@ -141,17 +149,18 @@ class _Plan:
         size = self.mirror_frames * rate
         self.mirrored = torch.cat((reflected[:, -size:], waveform, reflected[:, :size]), dim=-1)
 
-    def windows(self) -> list[tuple[Span, float]]:
-        """In the order to generate them, each with the second of the result in the middle of its new part."""
+    def windows(self) -> list[tuple[Span, Span, float]]:
+        """In the order to generate them: the window, what is new in it, and the second in the middle of that."""
         rate = self.audio.samples_per_frame
         found = []
         for start, stop in self._pieces():
             second = self.audio.seconds(self.origin + (start + stop) * rate // 2)
             if self.is_after:
-                window = (max(start - self.overlap, self.known[0]), stop)
+                window = (start - self.overlap, stop + self.spare)
             else:
-                window = (start, min(stop + self.overlap, self.known[1]))
-            found.append((window, second))
+                window = (start - self.spare, stop + self.overlap)
+            inside = max(window[0], self.limits[0]), min(window[1], self.limits[1])
+            found.append((inside, (start, stop), second))
         return found if self.is_after else found[::-1]
 
     def _pieces(self) -> list[Span]:
@@ -162,7 +171,7 @@ class _Plan:
             for second, _ in self.extension.prompts
         }
         edges = [first, *sorted(edge for edge in changes if first < edge < last), last]
-        room = self.model.config.window_frames - self.overlap
+        room = self.model.config.window_frames - self.overlap - self.spare
         pieces: list[Span] = []
         for start, stop in pairwise(edges):
             count = math.ceil((stop - start) / room)

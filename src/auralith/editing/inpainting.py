@@ -71,7 +71,7 @@ def inpaint(
     ]
     spliced = splice(clip.waveform, made, spans, fade)
     origin = model.provenance(settings, edit=inpainting, source=clip.source)
-    return model.audio(spliced, origin, clip.sample_rate)
+    return model.audio(spliced, origin, clip.sample_rate, clip.subtype)
 
 
 def _require_inside(clip: Clip, inpainting: Inpainting) -> None:

@@ -57,9 +57,14 @@ class Timeline:
 
     @torch.inference_mode()
     def fill(
-        self, window: Span, request: GenerationRequest, passes: int, on_step: OnStep = None
+        self,
+        window: Span,
+        request: GenerationRequest,
+        passes: int,
+        on_step: OnStep = None,
+        keep: Span | None = None,
     ) -> None:
-        """Generate what is unknown in a window of frames, no longer than the model's."""
+        """Generate what is unknown in a window of frames, no longer than the model's; all of it, or those of `keep`."""
         start, stop = window
         resolved = self._placed(window, request)
         num_frames = self.model.num_frames(resolved)
@@ -68,7 +73,9 @@ class Timeline:
         held = torch.nn.functional.pad(self.known[start:stop], padding)
         steering = Steering(known * held, hold(known, held), passes)
         made = self.model.denoise([resolved], steering, on_step)
-        self.set(start, torch.where(held, known, made)[..., : stop - start])
+        first, last = keep or window
+        whole = torch.where(held, known, made)
+        self.set(first, whole[..., first - start : last - start])
 
     def decode(self, span: Span) -> Float[Tensor, "channel sample"]:
         """The waveform of known frames; the frames around them are the context, as far as they are known."""

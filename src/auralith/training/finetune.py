@@ -115,6 +115,9 @@ def finetune(
     with processes.main_process_first():  # the others find all shards there
         for step in encode_dataset(encoder, recordings, folder / "latents", settings.encode):
             yield Event("encode", f"{step.bad} unusable" if step.bad else "", step.done, step.total)
+    if not settings.demo.every:  # not needed until the model is written
+        model.autoencoder.to("cpu")
+        model.conditioner.text_encoder.to("cpu")
     cache = LatentCache.open(folder / "latents", encoder.autoencoder_hash, encoder.text_hash)
     cache.report().check(settings.dit.batch_size, equal_prompts=True)
     task, network = build_task(model, cache, settings)
@@ -149,13 +152,14 @@ def memory_settings(settings: FinetuneSettings) -> MemorySettings:
     return MemorySettings(
         mode=settings.mode,
         rank=settings.adapter.rank,
-        optimizer=settings.optimizer.kind,
+        optimizer="muon" if settings.optimizer.muon_learning_rate else settings.optimizer.kind,
         ema=loop.ema,
         precision=loop.precision,
         batch_size=settings.dit.batch_size,
         accumulation=loop.accumulate,
         frames=settings.dit.window_frames,
         checkpoint_activations=settings.checkpoint_activations,
+        encoders=settings.demo.every > 0,
     )
 
 

@@ -7,6 +7,7 @@ the model and never slices, and a recording may be longer than what is made of i
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, no_type_check
 
 from jaxtyping import Bool, Float, Integer
@@ -94,7 +95,7 @@ def _numbers(name: str, value: Any) -> tuple[float, ...]:
 
 
 def _is_number(value: Any) -> bool:
-    numeric = isinstance(value, (int, float)) and not isinstance(value, bool)
+    numeric = isinstance(value, Real) and not isinstance(value, bool)
     return numeric and math.isfinite(value)
 
 

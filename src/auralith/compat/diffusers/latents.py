@@ -57,7 +57,9 @@ def check_waveforms(waveforms: Tensor, prompts: int, channels: int) -> None:
         )
 
 
-def _with_channels(waveforms: InitialAudio, channels: int) -> Float[Tensor, "batch channel sample"]:
+def _with_channels(
+    waveforms: InitialAudio, channels: int
+) -> Float[Tensor, "batch audio_channel sample"]:
     audio = waveforms.unsqueeze(1) if waveforms.ndim == 2 else waveforms
     if channels == 1:
         return audio.mean(1, keepdim=True)

@@ -18,6 +18,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from auralith.checkpoints.writing import write_json
+from auralith.compat.diffusers.arguments import check_count
 from auralith.compat.diffusers.outputs import Config, Output
 from auralith.compat.diffusers.randomness import Generators, path_noise
 from auralith.diffusion import Latents, VObjective
@@ -81,14 +82,14 @@ class CosineDPMSolverMultistepScheduler:
         _require("prediction_type", prediction_type, "v_prediction")
         _require("final_sigmas_type", final_sigmas_type, "zero")
         self.config = Config(
-            sigma_min=sigma_min,
-            sigma_max=sigma_max,
-            sigma_data=sigma_data,
+            sigma_min=float(sigma_min),
+            sigma_max=float(sigma_max),
+            sigma_data=float(sigma_data),
             sigma_schedule=sigma_schedule,
             num_train_timesteps=num_train_timesteps,
             solver_order=solver_order,
             prediction_type=prediction_type,
-            rho=rho,
+            rho=float(rho),
             solver_type=solver_type,
             lower_order_final=lower_order_final,
             euler_at_final=euler_at_final,
@@ -138,10 +139,7 @@ class CosineDPMSolverMultistepScheduler:
         sigma_max: float | None = None,
     ) -> None:
         """Choose the levels of a run and forget the one before. `sigma_max` begins it lower, for initial audio."""
-        if type(num_inference_steps) is not int or num_inference_steps < 1:
-            raise InvalidRequest(
-                f"num_inference_steps is {num_inference_steps!r}; give a whole number from 1 on"
-            )
+        check_count("num_inference_steps", num_inference_steps)
         levels = self._levels(num_inference_steps, sigma_max)
         self.num_inference_steps = num_inference_steps
         self.sigmas = torch.tensor([*levels, 0.0])

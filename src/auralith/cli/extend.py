@@ -1,0 +1,64 @@
+"""`auralith extend`: a sound file continued, or led up to."""
+
+import re
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from auralith.cli.making import make_edits
+from auralith.cli.options import Loading, Sampling, Writing, grouped
+
+TIMED = re.compile(r"(\d+(?:\.\d*)?):(.*)", re.DOTALL)
+
+
+@grouped
+def extend(
+    file: Annotated[Path, typer.Argument(help="The sound to extend.")],
+    seconds: Annotated[float, typer.Option(help="Length of the result, the file included.")],
+    prompt: Annotated[str | None, typer.Argument(help="The new sound in words.")] = None,
+    prompts: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--prompt", metavar="SECOND:PROMPT", help="The prompt from there on; repeatable."
+        ),
+    ] = None,
+    before: Annotated[
+        bool, typer.Option("--before", help="Put the new sound before the file, not after it.")
+    ] = False,
+    overlap: Annotated[
+        float | None,
+        typer.Option(help="Seconds that each window continues from; a third of it if left out."),
+    ] = None,
+    crossfade: Annotated[
+        float | None,
+        typer.Option(help="Seconds of the file that blend; the decoder's reach if left out."),
+    ] = None,
+    passes: Annotated[
+        int, typer.Option(help="How often each stretch of steps is walked; more fits better.")
+    ] = 4,
+    *,
+    sampling: Sampling,
+    loading: Loading,
+    writing: Writing,
+) -> None:
+    """Continue a sound to any length, window by window; its own samples stay, but for the crossfade."""
+    from auralith.edits import Extension
+    from auralith.errors import InvalidRequest
+
+    timed = sorted(_timed(text) for text in prompts or ())
+    if prompt is None and not timed:
+        raise InvalidRequest('nothing to extend with; give a prompt, or --prompt 0:"rain"')
+    first = timed[0][1] if prompt is None else prompt
+    direction = "before" if before else "after"
+    edit = Extension(seconds, direction, tuple(timed), overlap, crossfade, passes)
+    make_edits(edit, file, first, sampling, loading, writing)
+
+
+def _timed(text: str) -> tuple[float, str]:
+    from auralith.errors import InvalidRequest
+
+    match = TIMED.fullmatch(text)
+    if match is None:
+        raise InvalidRequest(f'--prompt {text} has no second; write --prompt 20:"thunder"')
+    return float(match[1]), match[2]

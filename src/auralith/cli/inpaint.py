@@ -1,0 +1,53 @@
+"""`auralith inpaint`: parts of a sound file made anew."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from auralith.cli.making import make_edits
+from auralith.cli.options import Loading, Sampling, Writing, grouped
+
+
+@grouped
+def inpaint(
+    file: Annotated[Path, typer.Argument(help="The sound to repair.")],
+    prompt: Annotated[str, typer.Argument(help="The sound in words.")],
+    ranges: Annotated[
+        list[str],
+        typer.Option(
+            "--range", metavar="FROM-TO", help="What to make anew, in seconds; repeatable."
+        ),
+    ],
+    crossfade: Annotated[
+        float | None,
+        typer.Option(help="Seconds around a range that blend; the decoder's reach if left out."),
+    ] = None,
+    passes: Annotated[
+        int, typer.Option(help="How often each stretch of steps is walked; more fits better.")
+    ] = 4,
+    *,
+    sampling: Sampling,
+    loading: Loading,
+    writing: Writing,
+) -> None:
+    """Make parts of a sound anew. All samples outside the ranges and their crossfades stay as they are.
+
+    A model that was not trained for inpainting does it too: what is kept leads what is made (RePaint).
+    """
+    from auralith.edits import Inpainting
+
+    edit = Inpainting(tuple(_range(text) for text in ranges), crossfade, passes)
+    make_edits(edit, file, prompt, sampling, loading, writing)
+
+
+def _range(text: str) -> tuple[float, float]:
+    from auralith.errors import InvalidRequest
+
+    start, _, end = text.partition("-")
+    try:
+        return float(start), float(end)
+    except ValueError as error:
+        raise InvalidRequest(
+            f"--range {text} is not two numbers of seconds; write --range 2.0-3.5"
+        ) from error

@@ -1,0 +1,92 @@
+"""What every verb that makes sounds does: load the model, number the requests, save the results and print their paths."""
+
+import sys
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from auralith.cli.adapter import parse_adapter
+from auralith.cli.options import Loading, Sampling, Writing
+from auralith.cli.output import Output
+
+if TYPE_CHECKING:
+    from auralith.edits import Edit
+    from auralith.pipeline import Audio, Auralith
+    from auralith.request import GenerationRequest
+
+
+def make_edits(
+    edit: "Edit",
+    file: Path | None,
+    prompt: str,
+    sampling: Sampling,
+    loading: Loading,
+    writing: Writing,
+) -> None:
+    """One edit of a file (or none, for a loop), as often as asked for, each time with the next seed."""
+    from auralith.cli.progress import generation_progress
+    from auralith.editing import apply, read_clip
+    from auralith.request import GenerationRequest
+
+    request = GenerationRequest(prompt, **sampling.given())
+    name = prompt if file is None else f"{file.stem} {edit.kind}"
+    target = Output(writing.output, writing.format, writing.subtype, name)
+    target.check()
+    clip = None if file is None else read_clip(file)
+    model = open_model(loading)
+    seed = model.resolve(request).seed
+    requests = numbered(replace(request, seed=seed), writing.n)
+    paths = target.paths(announced_seeds(requests))
+    with generation_progress() as on_step:
+        sounds = (apply(model, item, clip, edit, on_step) for item in requests)
+        save_all(zip(sounds, paths, strict=True), writing)
+
+
+def open_model(loading: Loading) -> "Auralith":
+    """The model that was asked for, with its adapters."""
+    from auralith.pipeline import load
+
+    return load(
+        loading.model,
+        device=loading.device or "auto",
+        dtype=loading.dtype or "auto",
+        text_encoder=loading.text_encoder,
+        adapters=[parse_adapter(text) for text in loading.adapter or ()],
+    )
+
+
+def numbered(request: "GenerationRequest", n: int) -> list["GenerationRequest"]:
+    """The request with its seed and the ones after it."""
+    assert request.seed is not None  # resolved
+    return [replace(request, seed=request.seed + index) for index in range(n)]
+
+
+def announced_seeds(requests: list["GenerationRequest"]) -> list[int]:
+    """The seeds of requests that have one, printed."""
+    seeds = [item.seed for item in requests if item.seed is not None]
+    print("seed", *seeds, file=sys.stderr)
+    return seeds
+
+
+def save_all(sounds: Iterable[tuple["Audio", Path]], writing: Writing) -> None:
+    """Write each sound as soon as it is there, then print the paths, those of the sounds last."""
+    pictures, paths = [], []
+    for sound, path in sounds:
+        for warning in sound.warnings:
+            print(f"auralith: warning: {path}: {warning}", file=sys.stderr)
+        sound.save(path, writing.subtype)
+        paths.append(path)
+        if writing.png:
+            pictures.append(_draw(sound, path.with_suffix(".png")))
+    print(*pictures, *paths, sep="\n")
+
+
+def _draw(sound: "Audio", path: Path) -> Path:
+    from auralith.files import whole_file
+    from auralith.spectrogram import spectrogram_png
+
+    picture = spectrogram_png(sound.leveled(), sound.sample_rate)
+    with whole_file(path) as file:
+        file.write(picture)
+    return path

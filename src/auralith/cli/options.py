@@ -1,0 +1,116 @@
+"""Options that several verbs have, each stated once, in groups: how to sample, which model, where to write.
+
+A verb takes a group as one parameter; `grouped` shows its fields to the command line as options of the verb.
+"""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import Field, dataclass, fields, is_dataclass
+from pathlib import Path
+from typing import Annotated, Any, get_type_hints
+
+import typer
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How to go from noise to latents, and what to keep away from."""
+
+    negative: Annotated[str | None, typer.Option(help="What to keep away from.")] = None
+    steps: Annotated[int | None, typer.Option(help="Denoising steps.")] = None
+    cfg: Annotated[float | None, typer.Option(help="Guidance scale; 1 turns it off.")] = None
+    rescale: Annotated[float | None, typer.Option(help="Guidance rescale, 0 to 1.")] = None
+    sampler: Annotated[str | None, typer.Option(help="Sampler, such as dpmpp-3m-sde.")] = None
+    sigma_min: Annotated[float | None, typer.Option(help="Lowest noise level.")] = None
+    sigma_max: Annotated[float | None, typer.Option(help="Highest noise level.")] = None
+    window: Annotated[
+        str | None,
+        typer.Option(help="full (the trained window, trimmed) or fit (only the length)."),
+    ] = None
+    noise: Annotated[
+        str | None, typer.Option(help="item (a stream per seed) or reference (stable-audio-tools).")
+    ] = None
+    seed: Annotated[int | None, typer.Option(help="Random if left out, and printed.")] = None
+
+    def given(self) -> dict[str, Any]:
+        """The fields of a `GenerationRequest` that were asked for."""
+        settings = {
+            "negative_prompt": self.negative,
+            "steps": self.steps,
+            "cfg_scale": self.cfg,
+            "cfg_rescale": self.rescale,
+            "sampler": self.sampler,
+            "sigma_min": self.sigma_min,
+            "sigma_max": self.sigma_max,
+            "window": self.window,
+            "noise": self.noise,
+            "seed": self.seed,
+        }
+        return {name: value for name, value in settings.items() if value is not None}
+
+
+@dataclass(frozen=True)
+class Loading:
+    """Which model, and on what."""
+
+    model: Annotated[
+        str | None,
+        typer.Option(help="Hub name, folder or checkpoint file; the embedded model if left out."),
+    ] = None
+    text_encoder: Annotated[
+        str | None,
+        typer.Option(help="Hub name or folder of the T5 encoder, if not beside the model."),
+    ] = None
+    adapter: Annotated[
+        list[str] | None,
+        typer.Option(help="Adapter to merge into the model, FILE or FILE:STRENGTH; repeatable."),
+    ] = None
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = None
+    dtype: Annotated[str | None, typer.Option(help="auto, float32, bfloat16 or float16.")] = None
+
+
+@dataclass(frozen=True)
+class Writing:
+    """How many results, and where they go."""
+
+    n: Annotated[int, typer.Option("--n", min=1, help="How many: seed, seed+1, …")] = 1
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="File or folder; a name is made up if left out."),
+    ] = None
+    format: Annotated[str | None, typer.Option(help="wav, flac, ogg or mp3.")] = None
+    subtype: Annotated[
+        str | None,
+        typer.Option(
+            help="pcm16, pcm24 or float (wav only); pcm16 or, after an edit, what keeps the file's samples."
+        ),
+    ] = None
+    png: Annotated[bool, typer.Option("--png", help="Also draw waveform and spectrogram.")] = False
+
+
+def grouped(verb: Callable[..., None]) -> Callable[..., None]:
+    """The verb as typer should see it: every parameter that is a group is replaced by the group's fields."""
+    hints = get_type_hints(verb, include_extras=True)
+    groups: dict[str, Any] = {name: hint for name, hint in hints.items() if is_dataclass(hint)}
+
+    def command(**given: Any) -> None:
+        for name, group in groups.items():
+            given[name] = group(**{field.name: given.pop(field.name) for field in fields(group)})
+        verb(**given)
+
+    parameters: list[inspect.Parameter] = []
+    for name, parameter in inspect.signature(verb).parameters.items():
+        if name in groups:
+            parameters += [_option(field) for field in fields(groups[name])]
+        else:
+            kind = inspect.Parameter.KEYWORD_ONLY
+            parameters.append(parameter.replace(kind=kind, annotation=hints[name]))
+    command.__dict__["__signature__"] = inspect.Signature(parameters)
+    command.__annotations__ = {item.name: item.annotation for item in parameters}
+    command.__name__, command.__doc__ = verb.__name__, verb.__doc__
+    return command
+
+
+def _option(field: Field[Any]) -> inspect.Parameter:
+    kind = inspect.Parameter.KEYWORD_ONLY
+    return inspect.Parameter(field.name, kind, default=field.default, annotation=field.type)
