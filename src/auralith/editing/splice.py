@@ -1,20 +1,23 @@
 """Joining what a model made to the sound it was made for, without a click and without a dip.
 
 A seam lies outside the part that is new. There the decoder's sound goes from its copy of the old sound, as far out as
-the decoder reaches, to the new one, and the old samples fade into it. How two sounds add up in a crossfade depends on
-how alike they are: gains are chosen so that the power stays level for the correlation found (Fink et al. 2016,
-"Signal-matched power-complementary cross-fading and dry-wet mixing"), linear for equal waveforms, equal-power for unrelated ones
-(which those of an autoencoder are that makes up its phases). Outside the seams nothing is computed: the samples are the same.
+the decoder reaches, to the new one, and the old samples turn into it. A plain crossfade cancels what the two have in
+opposite phases: all of a tone, at worst, where a decoder makes up its phases. So the seam is faded in the short-time
+spectrum: power goes from one to the other, and each bin's phase glides over, by the way that is left of its difference.
+Outside the seams nothing is computed: the samples are the same.
 """
 
 import math
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Complex, Float
 from torch import Tensor
 
-Span = tuple[int, int]
-"""First sample and the one after the last."""
+from auralith.editing.timeline import Span
+
+LONGEST_WINDOW = 2_048
+SHORTEST_WINDOW = 256
+"""Samples of a transform; a seam of less than four of these is crossfaded as it is."""
 
 
 def splice(
@@ -23,39 +26,80 @@ def splice(
     spans: list[Span],
     fade: int,
 ) -> Float[Tensor, "channel sample"]:
-    """`kept` with the spans (in their order, apart) from `made`, crossfaded over up to `fade` samples around each."""
+    """`kept` with the spans (in their order, apart) from `made`, and seams of up to `fade` samples around each."""
     result, length = kept.clone(), kept.shape[-1]
     for index, (start, end) in enumerate(spans):
         # two spans share what lies between them
         before = (start - spans[index - 1][1]) // 2 if index else start
         is_last = index + 1 == len(spans)
         after = length - end if is_last else (spans[index + 1][0] - end) // 2
+        rise, fall = slice(start - min(fade, before), start), slice(end, end + min(fade, after))
+        result[:, rise] = crossfade(kept[:, rise], made[:, rise])
         result[:, start:end] = made[:, start:end]
-        for seam, rising in (
-            (slice(start - min(fade, before), start), True),
-            (slice(end, end + min(fade, after)), False),
-        ):
-            result[:, seam] = crossfade(kept[:, seam], made[:, seam], rising)
+        result[:, fall] = crossfade(made[:, fall], kept[:, fall])
     return result
 
 
 def crossfade(
-    kept: Float[Tensor, "channel sample"], made: Float[Tensor, "channel sample"], rising: bool
+    first: Float[Tensor, "channel sample"], second: Float[Tensor, "channel sample"]
 ) -> Float[Tensor, "channel sample"]:
-    """From `kept` to `made`, or back if not `rising`, at level power for their correlation."""
-    position = (torch.arange(kept.shape[-1], dtype=torch.float64) + 0.5) / kept.shape[-1]
-    share = (position * (math.pi / 2)).sin().square()
-    if not rising:
-        share = share.flip(0)
-    alike = correlation(kept, made)
+    """From one sound to the other."""
+    size = first.shape[-1]
+    window_size = min(LONGEST_WINDOW, 2 ** int(math.log2(max(size, 4) / 4)))
+    if window_size < SHORTEST_WINDOW:
+        return _crossfade_samples(first, second)
+    window = torch.hann_window(window_size, dtype=torch.float64).sqrt()
+
+    def spectrum(waveform: Tensor) -> Tensor:
+        return torch.stft(
+            waveform, window_size, window_size // 4, window=window, return_complex=True
+        )
+
+    def waveform(spectrum: Tensor) -> Tensor:
+        return torch.istft(
+            spectrum, window_size, window_size // 4, window=window, length=size
+        )
+
+    mixed = _glide(spectrum(first.double()), spectrum(second.double()))
+    # phases that no waveform has lose power in the overlaps
+    found = spectrum(waveform(mixed)).abs().square().sum((0, 1))
+    gain = (mixed.abs().square().sum((0, 1)) / found.clamp_min(1e-12)).sqrt().clamp(max=2.0)
+    return waveform(mixed * gain).to(first.dtype)
+
+
+def _glide(
+    first: Complex[Tensor, "channel bin time"], second: Complex[Tensor, "channel bin time"]
+) -> Complex[Tensor, "channel bin time"]:
+    """Powers crossfaded; the first's phases turned into the second's by their difference, followed through time.
+
+    Windows that reach over an end of the seam (two hops, there) are those of one sound alone.
+    """
+    share = _shares(first.shape[-1] - 4)
+    share = torch.nn.functional.pad(share, (2, 0))
+    share = torch.cat((share, share.new_ones(2)))
+    difference = (first * second.conj()).angle()
+    turns = torch.diff(difference, dim=-1) / (2 * math.pi)
+    drift = 2 * math.pi * (turns - turns.round()).cumsum(-1)
+    difference = difference[..., :1] + torch.nn.functional.pad(drift, (1, 0))
+    power = (1 - share) * first.abs().square() + share * second.abs().square()
+    return torch.polar(power.sqrt(), second.angle() + (1 - share) * difference)
+
+
+def _crossfade_samples(
+    first: Float[Tensor, "channel sample"], second: Float[Tensor, "channel sample"]
+) -> Float[Tensor, "channel sample"]:
+    """Gains for level power at the correlation found (Fink et al. 2016): linear for equal sounds, else rounder."""
+    share = _shares(first.shape[-1]).to(first.dtype)
+    scale = float(first.norm() * second.norm())
+    alike = min(1.0, max(0.0, float((first * second).sum()) / scale)) if scale else 0.0
     power = share.square() + (1 - share).square() + 2 * alike * share * (1 - share)
-    return (((1 - share) * kept + share * made) / power.sqrt()).to(kept.dtype)
+    return ((1 - share) * first + share * second) / power.sqrt()
 
 
-def correlation(a: Float[Tensor, "channel sample"], b: Float[Tensor, "channel sample"]) -> float:
-    """How alike two sounds are: 1 for equal waveforms, 0 for unrelated or opposed ones, and for silence."""
-    product, scale = (a * b).sum(), a.norm() * b.norm()
-    return min(1.0, max(0.0, float(product / scale))) if float(scale) > 0 else 0.0
+def _shares(count: int) -> Float[Tensor, " step"]:
+    """From 0 to 1 along a quarter of a squared sine's period."""
+    position = (torch.arange(count, dtype=torch.float64) + 0.5) / max(count, 1)
+    return (position * (math.pi / 2)).sin().square()
 
 
 def place(

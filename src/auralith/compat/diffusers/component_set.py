@@ -220,9 +220,11 @@ class ComponentSet:
         moved = [n for n in networks if n is not None and self._offload_to is not None]
         for network in moved:
             network.to(self._execution_device)
-        yield
-        for network in moved:
-            network.to("cpu")
+        try:
+            yield
+        finally:
+            for network in moved:
+                network.to("cpu")
 
 
 def _require_ours(**networks: object) -> None:
