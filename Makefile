@@ -44,8 +44,8 @@ fix: $(DEV)
 bench: $(DEV)  ## against diffusers, with the same random weights
 	$(BIN)/python benchmarks/generate.py
 
-peer-tests: $(DEV)  ## only the parity tests: diffusers loads what we wrote and computes the same
-	$(BIN)/pytest -k test_diffusers_
+peer-tests: $(DEV)  ## diffusers' own tests against our pipeline; PEER names a checkout of its repository
+	$(BIN)/python scripts/peer_tests.py $(PEER)
 
 docs: $(DEV)  ## rewrite docs/cli.md from --help
 	$(BIN)/python scripts/cli_reference.py

@@ -11,7 +11,12 @@ from pathlib import Path
 from auralith.checkpoints.config_json import Json, Spec
 from auralith.checkpoints.reading import Weights, read_json
 from auralith.checkpoints.sections import Section
-from auralith.checkpoints.shards import component_files, find_component, read_component
+from auralith.checkpoints.shards import (
+    component_files,
+    find_component,
+    read_component,
+    variant_files,
+)
 from auralith.checkpoints.single_file import RawCheckpoint
 from auralith.checkpoints.text_encoder import (
     TextEncoderFolders,
@@ -53,8 +58,19 @@ COMPONENTS = {
 WEIGHTED = ("transformer", "vae", "projection_model")
 
 
-def read_diffusers_folder(folder: Path, source: str) -> RawCheckpoint:
-    """Read headers and configs of a folder with a `model_index.json`. Raises CheckpointError."""
+class MissingVariant(CheckpointError, ValueError):
+    """No component has files of the variant; a ValueError to programs written for diffusers."""
+
+
+def read_diffusers_folder(folder: Path, source: str, variant: str | None = None) -> RawCheckpoint:
+    """Read headers and configs of a folder with a `model_index.json`; components without the `variant` are read plain.
+
+    Raises CheckpointError, and MissingVariant if no component has it.
+    """
+    if variant and not any(variant_files(folder / name, STEM, variant) for name in WEIGHTED):
+        raise MissingVariant(
+            f"You are trying to load the model files of the `variant={variant}`, but {source} has none; leave it out"
+        )
     index = Section(read_json(folder / INDEX_NAME), f"{folder / INDEX_NAME}")
     index.require("_class_name", "StableAudioPipeline")
     spec = Spec.of(_read_config(folder))
@@ -62,7 +78,7 @@ def read_diffusers_folder(folder: Path, source: str) -> RawCheckpoint:
     files: tuple[Path, ...] = ()
     weights: Weights = {}
     for component in WEIGHTED:
-        path = find_component(folder / component, STEM)
+        path = find_component(folder / component, STEM, variant)
         found = {f"{component}.{name}": t for name, t in read_component(path).items()}
         weights |= with_old_weight_norm(found)
         files += (*component_files(path), folder / component / "config.json")

@@ -9,7 +9,9 @@ fetched, and only an answer "no such file" leads on to the next possible file na
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from auralith.checkpoints.single_file import CONFIG_NAME, WEIGHTS_NAMES
 from auralith.checkpoints.text_encoder import TOKENIZER_FILES
@@ -27,41 +29,66 @@ DIFFUSERS_PATTERNS = (
 )
 
 
+@dataclass(frozen=True)
+class HubOptions:
+    """How to fetch, in huggingface_hub's own words; its environment variables say the rest."""
+
+    revision: str | None = None
+    cache_dir: str | Path | None = None
+    token: str | bool | None = None
+    local_files_only: bool = False
+    force_download: bool = False
+
+    def chosen(self, *names: str) -> dict[str, Any]:
+        """The keyword arguments that differ from huggingface_hub's defaults; of all names, or of these."""
+        return {n: v for n, v in vars(self).items() if v and (not names or n in names)}
+
+
+DEFAULTS = HubOptions()
+
+
 def is_repository(name: str) -> bool:
     """Whether a string has the form `owner/name` or `name`."""
     return REPOSITORY.fullmatch(name) is not None and ".." not in name
 
 
-def fetch_checkpoint(repository: str, *, with_text_encoder: bool) -> Path:
+def fetch_checkpoint(
+    repository: str,
+    *,
+    with_text_encoder: bool,
+    options: HubOptions = DEFAULTS,
+    only_diffusers: bool = False,
+) -> Path:
     """Local folder with the files of a checkpoint. Raises CheckpointError."""
     patterns = TEXT_ENCODER_PATTERNS if with_text_encoder else ()
-    if _only_diffusers_cached(repository):
-        return _fetch_folder(repository, (*DIFFUSERS_PATTERNS, *patterns))
-    config = _fetch_file(repository, CONFIG_NAME)
+    if only_diffusers or _only_diffusers_cached(repository, options):
+        return _fetch_folder(repository, (*DIFFUSERS_PATTERNS, *patterns), options)
+    config = _fetch_file(repository, CONFIG_NAME, options)
     if config is not None:
-        weights = (_fetch_file(repository, name) for name in WEIGHTS_NAMES)
+        weights = (_fetch_file(repository, name, options) for name in WEIGHTS_NAMES)
         if not any(path is not None for path in weights):
             raise CheckpointError(f"{repository} on the Hub has no {' or '.join(WEIGHTS_NAMES)}")
         if patterns:
-            _fetch_optional_folder(repository, patterns)
+            _fetch_optional_folder(repository, patterns, options)
         return config.parent
-    if _fetch_file(repository, "model_index.json") is None:
+    if _fetch_file(repository, "model_index.json", options) is None:
         raise CheckpointError(f"{repository} on the Hub has no {CONFIG_NAME} or model_index.json")
-    return _fetch_folder(repository, (*DIFFUSERS_PATTERNS, *patterns))
+    return _fetch_folder(repository, (*DIFFUSERS_PATTERNS, *patterns), options)
 
 
-def fetch_text_encoder(repository: str) -> Path:
+def fetch_text_encoder(repository: str, options: HubOptions = DEFAULTS) -> Path:
     """Local folder with a T5 encoder and its tokenizer, such as `t5-base`. Raises CheckpointError."""
     patterns = ("config.json", "model.safetensors", *TOKENIZER_FILES, *TEXT_ENCODER_PATTERNS)
-    return _fetch_folder(repository, patterns)
+    return _fetch_folder(repository, patterns, options)
 
 
-def _only_diffusers_cached(repository: str) -> bool:
+def _only_diffusers_cached(repository: str, options: HubOptions) -> bool:
     from huggingface_hub import try_to_load_from_cache
     from huggingface_hub.errors import HFValidationError
 
     def cached(name: str) -> bool:
-        return isinstance(try_to_load_from_cache(repository, name), str)
+        where = options.chosen("cache_dir", "revision")
+        return isinstance(try_to_load_from_cache(repository, name, **where), str)
 
     try:
         return cached(DIFFUSERS_WEIGHTS) and not any(cached(name) for name in WEIGHTS_NAMES)
@@ -69,14 +96,14 @@ def _only_diffusers_cached(repository: str) -> bool:
         return False
 
 
-def _fetch_file(repository: str, name: str) -> Path | None:
+def _fetch_file(repository: str, name: str, options: HubOptions) -> Path | None:
     """One file, or None if the repository has no file of that name."""
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
     with _explained(repository, name):
         try:
-            return Path(hf_hub_download(repository, name))
+            return Path(hf_hub_download(repository, name, **options.chosen()))
         except (
             LocalEntryNotFoundError
         ):  # a kind of EntryNotFoundError, but it means "not reachable"
@@ -85,20 +112,21 @@ def _fetch_file(repository: str, name: str) -> Path | None:
             return None
 
 
-def _fetch_folder(repository: str, patterns: tuple[str, ...]) -> Path:
+def _fetch_folder(repository: str, patterns: tuple[str, ...], options: HubOptions) -> Path:
     from huggingface_hub import snapshot_download
 
     with _explained(repository, ", ".join(patterns)):
-        return Path(snapshot_download(repository, allow_patterns=list(patterns)))
+        found = snapshot_download(repository, allow_patterns=list(patterns), **options.chosen())
+        return Path(found)
 
 
-def _fetch_optional_folder(repository: str, patterns: tuple[str, ...]) -> None:
+def _fetch_optional_folder(repository: str, patterns: tuple[str, ...], options: HubOptions) -> None:
     """Offline, a text encoder that is not in the cache may still be found elsewhere."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     with _explained(repository, ", ".join(patterns)), suppress(LocalEntryNotFoundError):
-        snapshot_download(repository, allow_patterns=list(patterns))
+        snapshot_download(repository, allow_patterns=list(patterns), **options.chosen())
 
 
 @contextmanager

@@ -6,7 +6,7 @@ and shapes were checked against the config before.
 """
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,13 @@ import torch
 from torch import Tensor, nn
 
 from auralith.checkpoints.diffusers_folder import INDEX_NAME, read_diffusers_folder
-from auralith.checkpoints.hub import fetch_checkpoint, fetch_text_encoder, is_repository
+from auralith.checkpoints.hub import (
+    DEFAULTS,
+    HubOptions,
+    fetch_checkpoint,
+    fetch_text_encoder,
+    is_repository,
+)
 from auralith.checkpoints.reading import PICKLE_SUFFIXES, sha256_of
 from auralith.checkpoints.single_file import (
     CONFIG_NAME,
@@ -117,8 +123,17 @@ def open_autoencoder(
     )
 
 
-def locate(source: str | Path, *, with_text_encoder: bool = False) -> RawCheckpoint:
-    """Find and check a checkpoint of any layout, reading no more than headers. Raises CheckpointError."""
+def locate(
+    source: str | Path,
+    *,
+    with_text_encoder: bool = False,
+    hub: HubOptions = DEFAULTS,
+    variant: str | None = None,
+) -> RawCheckpoint:
+    """Find and check a checkpoint of any layout, reading no more than headers. Raises CheckpointError.
+
+    Only the diffusers layout has variants: with one named, no other layout is looked for in a folder.
+    """
     path = Path(source).expanduser()
     if path.name == CONFIG_NAME and path.is_file():
         path = path.parent  # the card names the config; the weights lie beside it
@@ -127,12 +142,17 @@ def locate(source: str | Path, *, with_text_encoder: bool = False) -> RawCheckpo
     if not path.is_dir():
         if path.suffix in WEIGHTS_SUFFIXES or not is_repository(str(source)):
             raise CheckpointError(f"there is no file or folder {source}; check the path")
-        path = fetch_checkpoint(str(source), with_text_encoder=with_text_encoder)
-    weights = find_weights(path)
+        path = fetch_checkpoint(
+            str(source),
+            with_text_encoder=with_text_encoder,
+            options=hub,
+            only_diffusers=variant is not None,
+        )
+    weights = None if variant else find_weights(path)
     if weights is not None:
         return read_single_file(weights, str(source))
     if (path / INDEX_NAME).is_file():
-        return read_diffusers_folder(path, str(source))
+        return read_diffusers_folder(path, str(source), variant)
     return read_single_file(_only_weights_file(path), str(source))
 
 
@@ -146,23 +166,26 @@ def _only_weights_file(folder: Path) -> Path:
     return found[0]
 
 
-def locate_text_encoder(raw: RawCheckpoint, wanted: str | Path | None) -> TextEncoderFolders:
+def locate_text_encoder(
+    raw: RawCheckpoint, wanted: str | Path | None, *, hub: HubOptions = DEFAULTS
+) -> TextEncoderFolders:
     """The text encoder of a model, in the order that `open_checkpoint` describes. Raises CheckpointError."""
     if wanted is None:
         beside = find_text_encoder(raw.folder)
         if beside is not None:
             return beside
         wanted = raw.model.text.encoder
-    return named_text_encoder(wanted)
+    return named_text_encoder(wanted, hub=hub)
 
 
-def named_text_encoder(wanted: str | Path) -> TextEncoderFolders:
+def named_text_encoder(wanted: str | Path, *, hub: HubOptions = DEFAULTS) -> TextEncoderFolders:
     """A text encoder by its folder or its name on the Hub. Raises CheckpointError."""
     folder = Path(wanted).expanduser()
     if not folder.is_dir():
         if not is_repository(str(wanted)):
             raise CheckpointError(f"there is no folder {wanted}; name a T5 folder or a Hub model")
-        folder = fetch_text_encoder(str(wanted))
+        # a revision is the model's, not that of the text encoder's own repository
+        folder = fetch_text_encoder(str(wanted), replace(hub, revision=None))
     found = find_text_encoder(folder)
     if found is None:
         raise CheckpointError(
@@ -175,10 +198,11 @@ def _load(raw: RawCheckpoint, device: torch.device, dtype: torch.dtype) -> tuple
     """The networks and the hash of the files, which are hashed meanwhile."""
     with ThreadPoolExecutor(1) as pool:
         model_hash = pool.submit(sha256_of, raw.files)
-        return _load_networks(raw, device, dtype), model_hash.result()
+        return open_networks(raw, device, dtype), model_hash.result()
 
 
-def _load_networks(raw: RawCheckpoint, device: torch.device, dtype: torch.dtype) -> Networks:
+def open_networks(raw: RawCheckpoint, device: torch.device, dtype: torch.dtype) -> Networks:
+    """The networks in eval mode; frequencies stay in float32 whatever `dtype` is."""
     networks = without_memory(raw.spec)
     state: dict[str, Tensor] = {}
     for name, tensor in to_ours(raw.weights, raw.spec).items():

@@ -6,8 +6,11 @@ from auralith.checkpoints.reading import Weights, read_json, read_tensor_file
 from auralith.errors import CheckpointError
 
 
-def find_component(folder: Path, stem: str) -> Path:
-    """The weights file or the index of shards: the plain name first, then a variant. Raises CheckpointError."""
+def find_component(folder: Path, stem: str, variant: str | None = None) -> Path:
+    """The weights file or the index of shards: the named variant, the plain name, any variant. Raises CheckpointError."""
+    wanted = variant_files(folder, stem, variant) if variant else []
+    if wanted:
+        return wanted[0]
     patterns = (
         f"{stem}.safetensors",
         f"{stem}.safetensors.index.json",
@@ -20,6 +23,16 @@ def find_component(folder: Path, stem: str) -> Path:
         if found:
             return found[0]
     raise CheckpointError(f"{folder} holds no weights; {patterns[0]} is needed there")
+
+
+def variant_files(folder: Path, stem: str, variant: str) -> list[Path]:
+    """What a component has under the name of a variant, such as `model.fp16.safetensors`."""
+    names = (
+        f"{stem}.{variant}.safetensors",
+        f"{stem}.safetensors.index.{variant}.json",
+        f"{stem}.{variant}.bin",
+    )
+    return [folder / name for name in names if (folder / name).is_file()]
 
 
 def component_files(path: Path) -> tuple[Path, ...]:

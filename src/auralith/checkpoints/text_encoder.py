@@ -59,18 +59,22 @@ def _is_t5(folder: Path) -> bool:
 
 
 def open_text_encoder(
-    folders: TextEncoderFolders, width: int, device: torch.device, dtype: torch.dtype
+    folders: TextEncoderFolders,
+    width: int,
+    device: torch.device,
+    dtype: torch.dtype,
+    variant: str | None = None,
 ) -> tuple["transformers.T5EncoderModel", "transformers.PreTrainedTokenizerBase"]:
     """A `transformers.T5EncoderModel` in eval mode and its tokenizer.
 
     Raises CheckpointError, also if its states are not `width` wide, as the diffusion model needs.
     """
-    model = _open_model(folders.model, width, device, dtype)
+    model = _open_model(folders.model, width, device, dtype, variant)
     return model.eval(), _open_tokenizer(folders.tokenizer)
 
 
 def _open_model(
-    folder: Path, width: int, device: torch.device, dtype: torch.dtype
+    folder: Path, width: int, device: torch.device, dtype: torch.dtype, variant: str | None
 ) -> "transformers.T5EncoderModel":
     model = _without_memory(folder)
     if model.config.d_model != width:
@@ -78,7 +82,7 @@ def _open_model(
             f"the text encoder in {folder} is {model.config.d_model} wide, but the model needs "
             f"{width}; name another one"
         )
-    path = find_component(folder, "model")
+    path = find_component(folder, "model", variant)
     found = read_component(path).items()
     # a full T5 has a decoder as well
     weights = {name: t for name, t in found if name.startswith(("shared.", "encoder."))}

@@ -2,8 +2,8 @@
 
     clip = read_clip("rain.wav")
     vary(model, request, clip, Variation(strength=0.4)).save("other-rain.wav")
-    inpaint(model, request, clip, Inpainting([[2.0, 3.5]])).save("repaired.wav")
-    extend(model, request, clip, Extension(60.0, prompts=[[20.0, "thunder"]])).save("longer.wav")
+    inpaint(model, request, clip, Inpainting(((2.0, 3.5),))).save("repaired.wav")
+    extend(model, request, clip, Extension(60.0, prompts=((20.0, "thunder"),))).save("longer.wav")
     make_loop(model, request, Loop(bpm=128, bars=4)).save("loop.wav")
 
 An edit is a value of `auralith.edits`; the request gives the prompt, the seed and how to sample. Each edit is an

@@ -56,14 +56,13 @@ def crossfade(
         )
 
     def waveform(spectrum: Tensor) -> Tensor:
-        return torch.istft(
-            spectrum, window_size, window_size // 4, window=window, length=size
-        )
+        return torch.istft(spectrum, window_size, window_size // 4, window=window, length=size)
 
     mixed = _glide(spectrum(first.double()), spectrum(second.double()))
     # phases that no waveform has lose power in the overlaps
     found = spectrum(waveform(mixed)).abs().square().sum((0, 1))
     gain = (mixed.abs().square().sum((0, 1)) / found.clamp_min(1e-12)).sqrt().clamp(max=2.0)
+    gain[:2] = gain[-2:] = 1.0
     return waveform(mixed * gain).to(first.dtype)
 
 

@@ -25,7 +25,7 @@ Span = tuple[int, int]
 
 UNKNOWN_HALO = 12
 """Frames of context where an autoencoder names no halo."""
-UNKNOWN_REACH = 2
+UNKNOWN_REACH = 4
 """Frames around new latents within which such an autoencoder's sound is taken to differ."""
 
 

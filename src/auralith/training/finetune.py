@@ -116,8 +116,8 @@ def finetune(
         for step in encode_dataset(encoder, recordings, folder / "latents", settings.encode):
             yield Event("encode", f"{step.bad} unusable" if step.bad else "", step.done, step.total)
     if not settings.demo.every:  # not needed until the model is written
-        model.autoencoder.to("cpu")
-        model.conditioner.text_encoder.to("cpu")
+        model.autoencoder.cpu()
+        model.conditioner.text_encoder.cpu()
     cache = LatentCache.open(folder / "latents", encoder.autoencoder_hash, encoder.text_hash)
     cache.report().check(settings.dit.batch_size, equal_prompts=True)
     task, network = build_task(model, cache, settings)
