@@ -328,8 +328,8 @@ def test_a_tone_keeps_its_level_over_a_seam_in_any_phase(phase: float) -> None:
     mixed = crossfade(first, second)
     levels = mixed.unfold(-1, 441, 441).square().mean((0, 2)).sqrt() / (0.5 * math.sqrt(0.5))
     assert float(levels.min()) > 0.9 and float(levels.max()) < 1.1
-    assert torch.allclose(mixed[:, :200], first[:, :200], atol=1e-4)
-    assert torch.allclose(mixed[:, -200:], second[:, -200:], atol=1e-4)
+    assert torch.allclose(mixed[:, :200], first[:, :200], atol=1e-3)
+    assert torch.allclose(mixed[:, -200:], second[:, -200:], atol=1e-3)
 
 
 def test_noise_keeps_its_level_over_a_seam() -> None:
@@ -479,16 +479,16 @@ def test_a_period_is_resampled_as_a_period() -> None:
         (lambda: Variation(-0.1), "strength is -0.1; it must be at least 0"),
         (lambda: Variation(init_noise_level=0), "init_noise_level is 0; it must be above 0"),
         (lambda: Inpainting(()), "no range to inpaint"),
-        (lambda: Inpainting(((1.0,),)), "not two numbers of seconds"),
+        (lambda: Inpainting(json.loads("[[1.0]]")), "not two numbers of seconds"),
         (lambda: Inpainting(((2.0, 1.0),)), "2 to 1 s is empty"),
         (lambda: Inpainting(((-1.0, 1.0),)), "begins before 0"),
         (lambda: Inpainting(((1, 3), (2, 4))), "1 to 3 s and 2 to 4 s overlap"),
         (lambda: Inpainting(((1, 3),), crossfade=0), "crossfade is 0 s"),
         (lambda: Inpainting(((1, 3),), passes=0), "passes is 0; it must be from 1 to 20"),
-        (lambda: Extension(5.0, "sideways"), "choose after or before"),
+        (lambda: Extension(5.0, json.loads('"up"')), "choose after or before"),
         (lambda: Extension(5.0, prompts=((3.0, " "),)), "from 3 s on is empty"),
         (lambda: Extension(5.0, prompts=((3.0, "a"), (3.0, "b"))), "same second"),
-        (lambda: Extension(5.0, prompts=("rain",)), "not a second and a prompt"),
+        (lambda: Extension(5.0, prompts=json.loads('["rain"]')), "not a second and a prompt"),
         (lambda: Loop(), "seconds, or its bpm and bars"),
         (lambda: Loop(seconds=1.0, bpm=120, bars=1), "seconds, or its bpm and bars"),
         (lambda: Loop(bpm=120), "seconds, or its bpm and bars"),
@@ -552,7 +552,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def write_clip(
-    path: Path, seconds: float = 2.0, subtype: str = "PCM_24", rate: int = 48_000
+    path: Path, seconds: float = 1.2, subtype: str = "PCM_24", rate: int = 48_000
 ) -> None:
     soundfile.write(path, noise_clip(seconds, rate).waveform.T.numpy(), rate, subtype=subtype)
 
@@ -583,7 +583,7 @@ COMMANDS = {
         "3:thunder",
         "--before",
     ],
-    "loop": ["loop", "rain", "--bpm", "120", "--bars", "1"],
+    "loop": ["loop", "rain", "--bpm", "240", "--bars", "1"],
 }
 
 

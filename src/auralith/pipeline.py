@@ -272,7 +272,6 @@ class Auralith:
             for index, (size, item) in enumerate(zip(sizes, group, strict=True))
         ]
 
-    @torch.inference_mode()
     def _stream(
         self,
         request: GenerationRequest,
@@ -282,10 +281,10 @@ class Auralith:
         latents = self.denoise([request], on_step=on_step)
         left = self.num_samples(request)
         scaled = self._scaled(latents[..., : self.frames_to_decode(left, latents.shape[-1])])
-        for piece in tiling.decode_tiles(self.autoencoder, scaled, chunk_frames):
-            if not left:
-                break
-            chunk = piece[0, :, :left].float().cpu().contiguous()
+        pieces = tiling.decode_tiles(self.autoencoder, scaled, chunk_frames)
+        while left:
+            with torch.inference_mode():  # left before the caller has the piece
+                chunk = next(pieces)[0, :, :left].float().cpu().contiguous()
             _require_finite(chunk, request)
             left -= chunk.shape[-1]
             yield chunk

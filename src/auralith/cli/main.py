@@ -16,12 +16,16 @@ import auralith
 from auralith.cli.adapter import adapter
 from auralith.cli.convert import convert
 from auralith.cli.encode import encode
+from auralith.cli.extend import extend
 from auralith.cli.finetune import finetune
 from auralith.cli.generate import generate
 from auralith.cli.info import info
+from auralith.cli.inpaint import inpaint
 from auralith.cli.inspect import inspect
+from auralith.cli.loop import loop
 from auralith.cli.plan import plan
 from auralith.cli.train import train
+from auralith.cli.vary import vary
 from auralith.errors import AuralithError
 
 app = typer.Typer(
@@ -30,7 +34,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for verb in (generate, info, inspect, convert, encode, finetune, plan, train):
+for verb in (
+    *(generate, vary, inpaint, extend, loop, info, inspect, convert),
+    *(encode, finetune, plan, train),
+):
     app.command()(verb)
 app.add_typer(adapter)
 

@@ -14,6 +14,7 @@ from jaxtyping import Complex, Float
 from torch import Tensor
 
 from auralith.editing.timeline import Span
+from auralith.models.phase import peak_of_bin
 
 LONGEST_WINDOW = 2_048
 SHORTEST_WINDOW = 256
@@ -71,17 +72,20 @@ def _glide(
 ) -> Complex[Tensor, "channel bin time"]:
     """Powers crossfaded; the first's phases turned into the second's by their difference, followed through time.
 
-    Windows that reach over an end of the seam (two hops, there) are those of one sound alone.
+    At its start, the bins of a peak take the difference of its top, but for less than half a turn: a tone in opposite
+    phase would else go either way round in different bins, and cancel. Two windows at each end reach over the end of
+    the seam: they are of one sound alone.
     """
     share = _shares(first.shape[-1] - 4)
-    share = torch.nn.functional.pad(share, (2, 0))
-    share = torch.cat((share, share.new_ones(2)))
-    difference = (first * second.conj()).angle()
-    turns = torch.diff(difference, dim=-1) / (2 * math.pi)
-    drift = 2 * math.pi * (turns - turns.round()).cumsum(-1)
-    difference = difference[..., :1] + torch.nn.functional.pad(drift, (1, 0))
+    share = torch.cat((share.new_zeros(2), share, share.new_ones(2)))
     power = (1 - share) * first.abs().square() + share * second.abs().square()
-    return torch.polar(power.sqrt(), second.angle() + (1 - share) * difference)
+    turns = (first * second.conj()).angle() / (2 * math.pi)
+    start = turns[..., 2:3]
+    top = start.gather(1, peak_of_bin(power[..., 2:3]))
+    drift = torch.diff(turns[..., 2:], dim=-1)
+    followed = start - (start - top).round() + (drift - drift.round()).cumsum(-1)
+    turns = torch.cat((turns[..., :2], start - (start - top).round(), followed), dim=-1)
+    return torch.polar(power.sqrt(), second.angle() + (1 - share) * (2 * math.pi) * turns)
 
 
 def _crossfade_samples(
