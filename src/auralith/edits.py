@@ -82,7 +82,7 @@ class Extension:
     prompts: tuple[tuple[float, str], ...] = ()
     """(second of the result, prompt): what the new sound is from then on; before the first, the request's prompt."""
     overlap: float | None = None
-    """How much of the sound that is there a window continues from; a third of the window if None."""
+    """How much of the sound that is there a window continues from; a third of the window if None, less at a new prompt."""
     crossfade: float | None = None
     """How much of the file's end (or beginning) turns into the new sound; the decoder's reach if None."""
     passes: int = 4

@@ -28,7 +28,9 @@ def extend(
     ] = False,
     overlap: Annotated[
         float | None,
-        typer.Option(help="Seconds that each window continues from; a third of it if left out."),
+        typer.Option(
+            help="Seconds that each window continues from; if left out, a third of it (less at a new prompt)."
+        ),
     ] = None,
     crossfade: Annotated[
         float | None,

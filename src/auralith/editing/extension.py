@@ -33,6 +33,8 @@ from auralith.request import GenerationRequest
 
 OVERLAP_SHARE = 3
 """A window continues from this part of its length."""
+CHANGE_SHARE = 16
+"""From less of it where the prompt changes: what was there before outweighs the new prompt."""
 SPARE_SHARE = 8
 """This part of a window is made to be thrown away, where the model knows no start."""
 
@@ -114,8 +116,9 @@ class _Plan:
         fade_seconds = self.fade / self.clip.sample_rate
         margin = self.audio.num_frames(self.audio.num_samples(fade_seconds)) + 1
         knows_start = "seconds_start" in self.model.conditioner.number_ids
-        self.spare = 0 if knows_start else self.model.config.window_frames // SPARE_SHARE
-        self.overlap = self._overlap_frames()
+        self.window = self.model.config.window_frames
+        self.spare = 0 if knows_start else self.window // SPARE_SHARE
+        self.overlap, self.overlap_of_change = self._overlap_frames()
         kept = min(file_frames, max(self.overlap, margin + halo(self.model)))
         margin = min(margin, file_frames)
         if self.is_after:
@@ -127,19 +130,19 @@ class _Plan:
             self.limits = (0, self.known[1])
             self.decoded = (0, self.lead + margin)
 
-    def _overlap_frames(self) -> int:
-        window = self.model.config.window_frames
+    def _overlap_frames(self) -> tuple[int, int]:
+        """Of a window, and of one where the prompt changes."""
         if self.extension.overlap is None:
-            return window // OVERLAP_SHARE
+            return self.window // OVERLAP_SHARE, self.window // CHANGE_SHARE
         frames = self.audio.num_frames(self.audio.num_samples(self.extension.overlap))
-        most = window - self.spare - 1
+        most = self.window - self.spare - 1
         if frames > most:
             longest = self.audio.seconds(most * self.audio.samples_per_frame)
             raise InvalidRequest(
                 f"overlap is {self.extension.overlap:g} s; it must be at most {longest:.2f} s, "
                 "so that a window has room for something new"
             )
-        return frames
+        return frames, frames
 
     def _mirror(self, waveform: Float[Tensor, "channel sample"]) -> None:
         """The file continued by its mirror image at both ends: the encoder should not see it break off."""
@@ -153,31 +156,35 @@ class _Plan:
         """In the order to generate them: the window, what is new in it, and the second in the middle of that."""
         rate = self.audio.samples_per_frame
         found = []
-        for start, stop in self._pieces():
-            second = self.audio.seconds(self.origin + (start + stop) * rate // 2)
-            if self.is_after:
-                window = (start - self.overlap, stop + self.spare)
-            else:
-                window = (start - self.spare, stop + self.overlap)
-            inside = max(window[0], self.limits[0]), min(window[1], self.limits[1])
-            found.append((inside, (start, stop), second))
+        for first, last in pairwise(self._edges()):
+            lowest, highest = self.limits
+            if self.is_after and first > self.new[0]:
+                lowest = max(lowest, first - self.overlap_of_change)
+            if not self.is_after and last < self.new[1]:
+                highest = min(highest, last + self.overlap_of_change)
+            for start, stop in self._pieces(first, last):
+                second = self.audio.seconds(self.origin + (start + stop) * rate // 2)
+                if self.is_after:
+                    window = (max(start - self.overlap, lowest), min(stop + self.spare, highest))
+                else:
+                    window = (max(start - self.spare, lowest), min(stop + self.overlap, highest))
+                found.append((window, (start, stop), second))
         return found if self.is_after else found[::-1]
 
-    def _pieces(self) -> list[Span]:
-        """The new frames in pieces that fit into a window beside the overlap, and end where the prompt changes."""
+    def _edges(self) -> list[int]:
+        """Where the new sound begins, the frames in it where the prompt changes, and where it ends."""
         first, last = self.new
         changes = {
             round((self.audio.num_samples(second) - self.origin) / self.audio.samples_per_frame)
             for second, _ in self.extension.prompts
         }
-        edges = [first, *sorted(edge for edge in changes if first < edge < last), last]
-        room = self.model.config.window_frames - self.overlap - self.spare
-        pieces: list[Span] = []
-        for start, stop in pairwise(edges):
-            count = math.ceil((stop - start) / room)
-            cuts = [start + (stop - start) * index // count for index in range(count + 1)]
-            pieces.extend(pairwise(cuts))
-        return pieces
+        return [first, *sorted(edge for edge in changes if first < edge < last), last]
+
+    def _pieces(self, first: int, last: int) -> list[Span]:
+        """Equal parts, each small enough for a window with the overlap."""
+        count = math.ceil((last - first) / (self.window - self.overlap - self.spare))
+        cuts = [first + (last - first) * index // count for index in range(count + 1)]
+        return list(pairwise(cuts))
 
     def joined(self, timeline: Timeline) -> Float[Tensor, "channel sample"]:
         """The file and the new sound, with their seam."""
