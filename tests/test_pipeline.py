@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from auralith import resources
 from auralith.conditioning import Conditioner, Conditioning
 from auralith.errors import InvalidRequest, NonFiniteError, ResourceError
-from auralith.pipeline import Auralith, load
+from auralith.pipeline import FIT_ROOM, Auralith, load
 from auralith.request import GenerationRequest
 from auralith.samplers import Step
 
@@ -122,7 +122,7 @@ def test_fit_computes_fewer_latents_than_full(model: Auralith) -> None:
     for window in ("full", "fit"):
         steps = model.denoising_steps([request(seconds_total=0.1, window=window)])
         sizes[window] = next(steps).x.shape[-1]
-    assert sizes == {"full": 16, "fit": 3}
+    assert sizes == {"full": 16, "fit": 3 + FIT_ROOM}
 
 
 def test_a_start_conditions_and_never_slices(model: Auralith) -> None:

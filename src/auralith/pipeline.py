@@ -42,6 +42,9 @@ from auralith.samplers.repaint import repainted_steps
 Value = TypeVar("Value")
 EMBEDDED = Path(__file__).parent / "embedded"
 TILE_FRAMES = 256
+FIT_ROOM = 6
+"""Frames behind a sound that is made from nothing in a fitted window: models are trained on sounds with some silence
+behind, and without any a sound ends too early."""
 STREAM_FRAMES = 64
 log = logging.getLogger(__name__)
 
@@ -344,7 +347,7 @@ class Auralith:
         return self.config.audio.num_samples(_known(request.seconds_output))
 
     def num_frames(self, request: GenerationRequest) -> int:
-        """Latent frames that a resolved request is denoised in."""
+        """Latent frames that a resolved request is made of."""
         if request.window == "full":
             return self.config.window_frames
         return self.config.audio.num_frames(self.num_samples(request))
@@ -366,6 +369,8 @@ class Auralith:
     def _denoise(self, group: list[GenerationRequest], steering: Steering) -> Generator[Step]:
         first = group[0]
         num_frames = self.num_frames(first)
+        if steering == UNSTEERED:
+            num_frames = min(num_frames + FIT_ROOM, self.config.window_frames)
         self._require_memory(len(group), num_frames)
         steps = repainted_steps(
             self.sampler(first),

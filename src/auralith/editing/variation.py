@@ -58,7 +58,7 @@ def vary_batch(
         )
         for place, index in enumerate(indices):
             size = waveforms[index].shape[-1]
-            waveform = _decoded(model, latents[place : place + 1], size)
+            waveform = _decoded(model, latents[place], size)
             origin = model.provenance(
                 settings[index], place, len(group), variation, clips[index].source
             )
@@ -82,7 +82,7 @@ def _placed(
     """The request with the sound's length, and the noise level to start from as its sigma_max."""
     seconds = model.config.audio.seconds(waveform.shape[-1])
     resolved = model.resolve(replace(request, seconds_total=seconds))
-    if not variation.strength and variation.init_noise_level is None:
+    if _is_round_trip(variation):
         return resolved
     level = variation.init_noise_level
     if level is None:
@@ -101,17 +101,20 @@ def _latents(
     waveforms: list[Tensor],
     variation: Variation,
     on_step: OnStep,
-) -> Float[Tensor, "batch channel frame"]:
-    """One item is encoded at a time, so that its latents don't depend on its neighbors."""
+) -> Sequence[Float[Tensor, "one channel frame"]]:
+    """Of each item. One is encoded at a time, so that its latents don't depend on its neighbors."""
+    if _is_round_trip(variation):
+        return [model.encode(waveform[None]) for waveform in waveforms]
     num_samples = model.num_frames(group[0]) * model.config.audio.samples_per_frame
-    encoded = [
-        model.encode(torch.nn.functional.pad(w, (0, num_samples - w.shape[-1]))[None])
-        for w in waveforms
+    encoded = [  # silence fills the window, as in training
+        model.encode(torch.nn.functional.pad(waveform, (0, num_samples - waveform.shape[-1]))[None])
+        for waveform in waveforms
     ]
-    latents = torch.cat(encoded)
-    if not variation.strength and variation.init_noise_level is None:
-        return latents
-    return model.denoise(group, Steering(latents), on_step)
+    return model.denoise(group, Steering(torch.cat(encoded)), on_step).split(1)
+
+
+def _is_round_trip(variation: Variation) -> bool:
+    return not variation.strength and variation.init_noise_level is None
 
 
 def _decoded(model: Auralith, latents: Tensor, num_samples: int) -> Float[Tensor, "channel sample"]:
