@@ -33,7 +33,7 @@ from auralith.editing.looping import resample_periodic
 from auralith.editing.splice import crossfade, splice
 from auralith.errors import AudioError, InvalidRequest
 from auralith.noise import ItemStreams
-from auralith.pipeline import Auralith, Steering, load
+from auralith.pipeline import Auralith, load
 from auralith.provenance import read_provenance
 from auralith.request import GenerationRequest
 from auralith.samplers import SAMPLERS, Schedule
@@ -655,8 +655,3 @@ def test_a_clip_knows_its_file(folder: Path) -> None:
     clip = read_clip("in.wav")
     assert clip.source is not None and clip.source.name == "in.wav"
     assert clip.subtype == "pcm24" and clip.seconds == 0.5
-
-
-def test_steering_without_anything_changes_nothing(model: Auralith) -> None:
-    item = request(seconds_total=0.5)
-    assert torch.equal(model.denoise([item]), model.denoise([item], Steering()))
