@@ -28,10 +28,13 @@ def processes(count: int, folder: Path, *flags: str) -> dict[str, Any]:
         str(result),
     ]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
-    done = subprocess.run(
-        [*command, *flags], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120
-    )
-    assert done.returncode == 0, done.stderr[-2_000:]
+    log = folder.with_suffix(".log")
+    with log.open("w") as output:
+        launched = subprocess.Popen([*command, *flags], cwd=ROOT, env=environment, stderr=output)
+        try:
+            assert launched.wait(timeout=180) == 0, log.read_text()[-2_000:]
+        finally:
+            launched.terminate()  # and with it workers that hang
     return json.loads(result.read_text())
 
 
@@ -60,3 +63,9 @@ def test_shards_resume_in_replicas(alone: dict[str, Any], tmp_path: Path) -> Non
 def test_shards_need_several_processes(tmp_path: Path) -> None:
     with pytest.raises(InvalidRequest, match="shard needs several processes"):
         Run(Regression(), LoopSettings(device="cpu", shard=True), tmp_path)
+
+
+def test_a_slow_process_follows_the_first(tmp_path: Path) -> None:
+    """The first process writes the state of step 0 before the second has looked for one."""
+    together = processes(2, tmp_path / "run", "late")
+    assert len(together["losses"]) == 10

@@ -1,7 +1,8 @@
-"""One process of a run on several, started by torchrun: python worker.py FOLDER RESULT [shard] [resume]."""
+"""One process of a run on several, started by torchrun: python worker.py FOLDER RESULT [shard] [stop] [late]."""
 
 import json
 import sys
+import time
 from pathlib import Path
 
 import torch
@@ -21,6 +22,8 @@ def main() -> None:
         steps=10, save_every=5, precision="float32", device="cpu", shard="shard" in flags
     )
     run = Run(task, settings, Path(folder))
+    if "late" in flags and not run.accelerator.is_main_process:
+        time.sleep(2)
     losses = []
     for progress in train(run):
         losses.append(progress.losses["error"])

@@ -41,10 +41,11 @@ from auralith.training.processes import (
     Precision,
     autocast,
     mean_over_processes,
+    said_by_first,
     spread,
     start_processes,
 )
-from auralith.training.state import States, claim_folder
+from auralith.training.state import States, claim_folder, load_state
 
 Batch = dict[str, Tensor]
 DETOUR = 2**32
@@ -274,10 +275,11 @@ class Run:
 
     def resume(self) -> bool:
         """Continue from the last saved state; false if there is none."""
-        if not self.states.steps():
+        # the first process says from where: another may look when it has written a state already
+        latest = said_by_first(next(reversed(self.states.steps()), None))
+        if latest is None:
             return False
-        state = self.states.read_latest()
-        assert state is not None
+        state = load_state(self.states.path(latest))
         for name, network in self.plain.items():
             _set_weights(network, state["networks"][name])
             set_optimizer_state_dict(

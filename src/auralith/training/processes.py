@@ -81,3 +81,8 @@ def mean_over_processes(accelerator: "Accelerator", values: Tensor) -> Tensor:
     reduced = accelerator.reduce(values, reduction="mean")
     assert isinstance(reduced, Tensor)
     return reduced
+
+
+def said_by_first(step: int | None) -> int | None:
+    """What the first process gives, in every process."""
+    return require("accelerate.utils", "train").broadcast_object_list([step])[0]
