@@ -8,7 +8,7 @@ import re
 
 import numpy as np
 
-from auralith.data.synth.sounds import CHARACTER_AXES, Sound
+from auralith.data.synth.sounds import CHARACTER_AXES, TEST_TONES, Sound
 from auralith.data.synth.words import (
     ADJECTIVES,
     CLAUSES,
@@ -52,7 +52,7 @@ def _groups(sound: Sound) -> tuple[str, ...]:
     if sound.hz is None:
         return ("scene",)
     if sound.note is None:
-        return ("frequency",)
+        return ("frequency", "test frequency") if sound.kind in TEST_TONES else ("frequency",)
     return ("note", "held note") if sound.kind in SUSTAINED else ("note",)
 
 

@@ -26,6 +26,7 @@ CHARACTER_AXES = (SPEED, REGISTER, FORCE)
 
 BPM_RANGE = (70, 180)
 HZ_RANGE = (65, 2000)
+INSTRUMENT_HZ_SHARE = 0.5
 HELD_OUT_NOTES = frozenset(
     (
         "D#2",
@@ -171,6 +172,11 @@ def hz_is_held_out(hz: float) -> bool:
     return hz % 5 == 2
 
 
+def is_near_held_out_note(hz: float) -> bool:
+    """Whether a frequency lies within a fifth of a semitone of a note reserved for evaluation."""
+    return any(abs(12 * np.log2(hz / note_hz(note))) < 0.2 for note in HELD_OUT_NOTES)
+
+
 def draw_sound(
     rng: np.random.Generator,
     seconds_range: tuple[float, float] = (0.8, 6.6),
@@ -207,7 +213,11 @@ def _draw_bpm(rng: np.random.Generator, usual: tuple[int, int], held_out: bool) 
 def _draw_pitch(
     rng: np.random.Generator, kind: str, held_out: bool
 ) -> tuple[float | None, str | None]:
-    """(Hz, note name or None); test tones are mostly given in whole Hz, drawn evenly over octaves."""
+    """(Hz, note name or None); test tones are mostly given in whole Hz, drawn evenly over octaves.
+
+    So are instruments at times in training, because a model that only ever heard the training notes would play the
+    nearest of them for a note that lies between.
+    """
     span = _CATALOG[kind].notes
     if span is None:
         return None, None
@@ -215,6 +225,11 @@ def _draw_pitch(
         hz = round(float(np.exp(rng.uniform(*np.log(HZ_RANGE)))))
         hz = hz - hz % 5 + (2 if held_out else int(rng.choice([0, 0, 0, 1, 3, 4])))
         return float(np.clip(hz, 67, 1997) if held_out else max(hz, HZ_RANGE[0])), None
+    if kind not in TEST_TONES and not held_out and rng.random() < INSTRUMENT_HZ_SHARE:
+        low, high = (np.log(note_hz(note)) for note in span)
+        hz = float(round(float(np.exp(rng.uniform(low, high)))))
+        if not (hz_is_held_out(hz) or is_near_held_out_note(hz)):
+            return hz, None
     names = [note_name(m) for m in range(midi_number(span[0]), midi_number(span[1]) + 1)]
     note = str(rng.choice([n for n in names if (n in HELD_OUT_NOTES) == held_out]))
     return note_hz(note), note

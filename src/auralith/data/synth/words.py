@@ -331,14 +331,16 @@ TRAINING = {
         "a {hz} Hz ~{instrument}",
         "~{instrument}, {hz} Hz",
         "~{instrument}, frequency {hz} Hz",
-        "Waveform: {instrument} | Frequency: {hz} Hz",
         "a ~{instrument} with a frequency of {hz} Hz",
         "{hz} hertz ~{instrument}",
+        "generate a ~{instrument} at {hz} Hz",
+    ),
+    "test frequency": (
+        "Waveform: {instrument} | Frequency: {hz} Hz",
         "a test tone, ~{instrument}, {hz} Hz",
         "a steady ~{instrument} at {hz} hertz",
         "test signal: {hz} Hz {instrument}",
         "~{instrument} test tone at {hz} Hz",
-        "generate a ~{instrument} at {hz} Hz",
     ),
     "scene": (
         "{thing}",
@@ -375,8 +377,8 @@ HELD_OUT = {
         "Note: {note} | Instrument: {instrument}",
     ),
     "held note": ("{note}, a long note on a ~{instrument}",),
-    "frequency": (
-        "frequency {hz} Hz, a ~{instrument}",
+    "frequency": ("frequency {hz} Hz, a ~{instrument}",),
+    "test frequency": (
         "a test tone: ~{instrument} with a frequency of {hz} hertz",
         "Frequency: {hz} Hz | Waveform: {instrument}",
     ),
