@@ -6,6 +6,7 @@ PROMPT ?= a drum loop at 120 bpm
 RUN ?= runs/tiny
 
 BIN := .venv/bin
+TEST := $(BIN)/pytest --numprocesses 2 --dist worksteal
 CORE := .venv/.core-installed
 DEV := .venv/.dev-installed
 
@@ -28,14 +29,14 @@ demo: $(CORE)  ## demo.wav and demo.png from PROMPT
 	$(BIN)/auralith generate "$(PROMPT)" --seconds 6 --output demo.wav --png
 
 test: $(DEV)
-	$(BIN)/pytest
+	$(TEST)
 
 check: $(DEV)  ## all that CI runs; the docs check is tests/test_docs.py
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/pyright
 	$(BIN)/lint-imports
-	$(BIN)/pytest
+	$(TEST)
 
 fix: $(DEV)
 	$(BIN)/ruff check --fix .

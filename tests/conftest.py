@@ -1,4 +1,12 @@
-"""Shared fixtures: golden tensors and the tiny reference checkpoints, loaded once."""
+"""Shared fixtures: golden tensors and the tiny reference checkpoints, loaded once.
+
+Every process has one thread, also those that tests start: two tests run at a time, and sums that are split over another
+number of threads end in other bits.
+"""
+
+import os
+
+os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported
 
 from pathlib import Path
 

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -130,12 +129,9 @@ def test_killed_and_resumed_is_as_if_nothing_happened(dataset: Path, tmp_path: P
         "--set loop.validate_every=4"
     )
     launch = [sys.executable, "-m", "auralith", "finetune", str(dataset), *command.split()]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    subprocess.run([*launch, "-o", str(whole)], env=environment, check=True, capture_output=True)
-    process = subprocess.Popen(
-        [*launch, "-o", str(killed)], env=environment, stderr=subprocess.DEVNULL
-    )
+    subprocess.run([*launch, "-o", str(whole)], check=True, capture_output=True)
+    process = subprocess.Popen([*launch, "-o", str(killed)], stderr=subprocess.DEVNULL)
     states = tmp_path / "killed_run"
     while not (states / "state-00000004.pt").exists():
         assert process.poll() is None
@@ -144,9 +140,7 @@ def test_killed_and_resumed_is_as_if_nothing_happened(dataset: Path, tmp_path: P
     process.wait()
     assert not killed.exists()
     # bit for bit with the same number of threads: sums are split over them
-    subprocess.run(
-        [*launch, "-o", str(killed), "--resume"], env=environment, check=True, capture_output=True
-    )
+    subprocess.run([*launch, "-o", str(killed), "--resume"], check=True, capture_output=True)
     for name in ("adapter.safetensors", "model.safetensors"):
         assert (whole / name).read_bytes() == (killed / name).read_bytes()
 
@@ -192,14 +186,12 @@ def test_the_cards_script(dataset: Path, tmp_path: Path) -> None:
     for path in dataset.parent.iterdir():
         (tmp_path / path.name).symlink_to(path)
     script = Path(__file__).parents[2] / "examples" / "train_finetune.py"
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
     command = [sys.executable, str(script), str(GOLDEN / "sao_tiny" / "model_config.json"), "2"]
-    refused = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    refused = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert "looks untrained" in refused.stderr  # random weights
     done = subprocess.run(
         [sys.executable, str(script), str(EMBEDDED), "2"],
         cwd=tmp_path,
-        env=environment,
         capture_output=True,
         text=True,
     )

@@ -27,7 +27,7 @@ def processes(count: int, folder: Path, *flags: str) -> dict[str, Any]:
         str(folder),
         str(result),
     ]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
+    environment = os.environ | {"ACCELERATE_USE_CPU": "true"}
     log = folder.with_suffix(".log")
     with log.open("w") as output:
         launched = subprocess.Popen([*command, *flags], cwd=ROOT, env=environment, stderr=output)
