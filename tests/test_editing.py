@@ -655,3 +655,12 @@ def test_a_clip_knows_its_file(folder: Path) -> None:
     clip = read_clip("in.wav")
     assert clip.source is not None and clip.source.name == "in.wav"
     assert clip.subtype == "pcm24" and clip.seconds == 0.5
+
+
+def test_a_peak_beyond_full_scale_is_kept(model: Auralith, folder: Path) -> None:
+    clip = Clip(torch.full((2, 22_050), 0.5), model.config.audio.sample_rate, subtype="pcm16")
+    made = inpaint(model, request(), clip, Inpainting(((0.1, 0.2),)))
+    loud = model.audio(made.waveform * 4, made.provenance, subtype="pcm16")
+    assert "peak" in loud.warnings[0]
+    loud.save("loud.wav")
+    assert torch.equal(audio.read("loud.wav")[0], loud.waveform)

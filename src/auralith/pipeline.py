@@ -70,10 +70,12 @@ class Audio:
         """Write a sound file, its format by its suffix, with the provenance in its tags.
 
         The peak is brought to full scale, as on the model card; silence stays silent, and what was made from another
-        sound keeps its level. Without a `subtype` it is 16 bit, or what keeps samples that come from a file.
+        sound keeps its level. Without a `subtype` it is 16 bit, or what keeps samples that come from a file or are
+        beyond full scale.
         """
-        if subtype is None and self.subtype is not None:
-            subtype = audio.nearest_subtype(path, self.subtype)
+        wanted = "float" if self._exceeds_full_scale else self.subtype
+        if subtype is None and wanted is not None:
+            subtype = audio.nearest_subtype(path, wanted)
         tags = self.provenance.to_tags()
         audio.write(path, self.leveled(), self.sample_rate, subtype=subtype, tags=tags)
 
@@ -82,6 +84,10 @@ class Audio:
         if self.provenance.keeps_level:
             return self.waveform
         return audio.peak_normalize(self.waveform)
+
+    @property
+    def _exceeds_full_scale(self) -> bool:
+        return self.provenance.keeps_level and audio.peak_db(self.waveform) > 0
 
 
 @dataclass(frozen=True)
@@ -338,7 +344,7 @@ class Auralith:
         warnings = [*_health_warnings(waveform)]
         peak = audio.peak_db(waveform)
         if provenance.keeps_level and peak > 0 and subtype != "float":
-            warnings.append(f"its peak is {peak:+.1f} dB, which only a float file (wav) holds")
+            warnings.append(f"its peak is {peak:+.1f} dB: a .wav gets float samples, others clip")
         rate = sample_rate or self.config.audio.sample_rate
         return Audio(waveform.contiguous(), rate, provenance, tuple(warnings), subtype)
 
