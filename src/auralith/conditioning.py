@@ -69,7 +69,7 @@ class Router:
         context = torch.cat(rows, dim=1)
         if keep is not None:
             context = context * keep[:, None, None]
-        return Conditioning(context, self._global(text, embedded))
+        return Conditioning(context, self.global_vector(text, embedded))
 
     def _embed(
         self, numbers: Numbers, device: torch.device
@@ -84,9 +84,10 @@ class Router:
             for name in self.number_ids
         }
 
-    def _global(
+    def global_vector(
         self, text: TextStates | None, embedded: Mapping[str, Float[Tensor, "batch 1 dim"]]
     ) -> Float[Tensor, "batch global_dim"]:
+        """Numbers and the mean of the text's tokens, side by side; without text zeros stand for it."""
         parts = []
         for name in self.config.global_ids:
             if name != self.config.text.id:
@@ -117,7 +118,7 @@ class Conditioner(Router):
 
     def null(self, numbers: Numbers) -> Float[Tensor, "batch global_dim"]:
         """The global vector of the null condition; its context is all zero and need not be built."""
-        return self._global(None, self._embed(numbers, self.text_encoder.device))
+        return self.global_vector(None, self._embed(numbers, self.text_encoder.device))
 
     def encode_text(self, prompts: Sequence[str]) -> TextStates:
         """Encode prompts, each truncated to the token limit (end token included) with a warning that shows the cut."""

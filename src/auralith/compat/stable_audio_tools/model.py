@@ -217,9 +217,9 @@ class ConditionedDiffusionModel(nn.Module):
         ids = [name for name in self.global_cond_ids if name != text_id]
         embedded = {name: numbers[name][0].to(self.device) for name in ids}
         if text is None or text_id not in self.global_cond_ids:
-            return self.conditioner.ours._global(None, embedded)
+            return self.conditioner.ours.global_vector(None, embedded)
         states, mask = (tensor.to(self.device) for tensor in text[text_id])
-        return self.conditioner.ours._global(TextStates(states, mask.bool()), embedded)
+        return self.conditioner.ours.global_vector(TextStates(states, mask.bool()), embedded)
 
     def _apply(
         self, fn: Callable[[Tensor], Tensor], recurse: bool = True
