@@ -204,6 +204,21 @@ def test_small_knows_no_start() -> None:
         load_tiny("sao_small_tiny").generate(request(seconds_start=0.1, seconds_total=0.4))
 
 
+@pytest.mark.parametrize(
+    ("name", "defaults"),
+    [
+        ("sao_tiny", ("dpmpp-3m-sde", 100, 7.0, 0.3, 500.0)),
+        ("sao_small_tiny", ("pingpong", 8, 1.0, 0.0, 1.0)),
+    ],
+)
+def test_each_checkpoint_brings_its_own_defaults(name: str, defaults: tuple[object, ...]) -> None:
+    """Stable Audio Open Small is distilled: 8 steps, no guidance."""
+    resolved = load_tiny(name).resolve(GenerationRequest("rain", seed=1))
+    found = (resolved.sampler, resolved.steps, resolved.cfg_scale)
+    assert (*found, resolved.sigma_min, resolved.sigma_max) == defaults
+    assert resolved.window == "full"
+
+
 def test_requests_that_cannot_share_a_batch(model: Auralith) -> None:
     with pytest.raises(InvalidRequest, match="one batch"):
         model.denoising_steps([request(steps=3), request(steps=4)])
