@@ -162,6 +162,14 @@ def test_held_out_values_are_disjoint(training, evaluation):
                 assert 65 <= sound.hz <= 2000
 
 
+def test_instruments_in_hz_stay_away_from_the_notes_of_the_evaluation(training):
+    reserved = [synth.note_hz(note) for note in synth.HELD_OUT_NOTES]
+    tones = ("sine_tone", "square_tone", "saw_tone")
+    stated = [s.hz for s, _ in training if s.hz and s.note is None and s.kind not in tones]
+    assert len(stated) > 100
+    assert min(abs(12 * np.log2(hz / note)) for hz in stated for note in reserved) >= 0.2
+
+
 def test_held_out_wordings_are_disjoint_but_their_words_are_known(training, evaluation):
     seen = {words(text) for _, text in training}
     asked = {words(text) for _, text in evaluation}
