@@ -306,3 +306,13 @@ def test_the_missing_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     (tmp_path / "x.wav").write_text("no sound")
     with pytest.raises(InvalidRequest, match="not a readable sound file"):
         probe(tmp_path / "x.wav", "x.wav")
+
+
+def test_a_playlist_opens_no_other_file(tmp_path: Path):
+    write_aac(tmp_path / "segment.m4a", tone(1.0, 2, 44_100), 44_100)
+    playlist = tmp_path / "list.m4a"
+    playlist.write_text(
+        "#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\nsegment.m4a\n#EXT-X-ENDLIST\n"
+    )
+    with pytest.raises(InvalidRequest, match="not a readable sound file"):
+        probe(playlist, playlist.name)

@@ -41,6 +41,13 @@ SOUND_SUFFIXES = AV_SUFFIXES | frozenset(
 )
 """What counts as a sound file where a folder or a shard holds other files too; a table may name any file."""
 
+AV_OPTIONS = {
+    "format_whitelist": ",".join(
+        "aac ac3 aiff ape asf au avi caf eac3 flac matroska mov mp3 mp4 m4a mpc mpc8 ogg tta w64 wav webm wv".split()
+    )
+}
+"""The demuxers that PyAV may use: a playlist would make it open other files."""
+
 _MP3_PREROLL = 32 * 1_152
 """Samples decoded and dropped before a stretch: an MP3 frame may borrow bits from many frames before it, and
 libsndfile's first ones after a seek are garbage (7,000 samples of it were measured)."""
@@ -130,7 +137,7 @@ def _with_either(
             raise MissingExtra(f"{name} can't be read: {missing}") from missing
         raise InvalidRequest(_unreadable(name)) from unreadable
     try:
-        with _opened(source, name) as place, av.open(place) as container:
+        with _opened(source, name) as place, av.open(place, options=AV_OPTIONS) as container:
             return by_av(container)
     except (av.FFmpegError, IndexError) as error:  # IndexError: no stream with sound
         raise InvalidRequest(_unreadable(name)) from error
