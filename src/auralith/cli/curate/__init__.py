@@ -1,0 +1,38 @@
+"""`auralith curate`: from recordings to a licensed, checked and attributed training set; a command for each step.
+
+Commands of a step add their rows to the curation's folder and can be repeated at any time; `run` does all of them as a
+recipe says. With --ray, or RAY_ADDRESS set, the steps run on a Ray cluster.
+"""
+
+import os
+from typing import Annotated
+
+import typer
+
+from auralith.cli.curate import guard, ingest, licenses, metadata, probe, review, run, tagging
+
+curate = typer.Typer(
+    name="curate",
+    help="From recordings to a licensed, checked and attributed training set.",
+    rich_markup_mode=None,
+    no_args_is_help=True,
+)
+
+
+@curate.callback()
+def options(
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Run steps on a Ray cluster: HOST:PORT, auto or local; RAY_ADDRESS if left out.",
+        ),
+    ] = None,
+) -> None:
+    """From recordings to a licensed, checked and attributed training set."""
+    if ray:
+        os.environ["RAY_ADDRESS"] = ray  # where Ray itself looks for it, as do the steps
+
+
+for commands in (run, ingest, licenses, probe, tagging, metadata, review, guard):
+    commands.register(curate)

@@ -1,0 +1,52 @@
+"""`auralith curate guard`: keep recordings of evaluation sets out of training."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from auralith.curation.guard import EvalSet
+
+_SLICE_ROWS = 20_000
+"""Recordings in a file of evidence; this step takes microseconds each."""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(guard)
+
+
+def guard(
+    folder: Annotated[Path, typer.Argument(help="Folder of the curation.")],
+    set: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Evaluation set and the CSV of its ids, --set clotho=clotho_metadata.csv; own sets"
+            " as NAME@SOURCE:COLUMN=FILE; a name alone is compared by sound only."
+        ),
+    ] = None,
+) -> None:
+    """Refuse recordings that evaluation sets contain, by id and by sound. Prints the counts by set."""
+    from auralith.cli.curate.steps import run_step
+    from auralith.curation.engine import EngineSettings, Step
+    from auralith.curation.guard import GuardSettings, GuardStage, read_overlaps
+    from auralith.curation.store import Store
+
+    settings = GuardSettings(tuple(parse_set(text) for text in set or ()))
+    overlaps = read_overlaps(Store(folder), [one.name for one in settings.sets])
+    step = Step(GuardStage, settings, (overlaps,))
+    run_step(folder, step, folder, EngineSettings(slice_rows=_SLICE_ROWS))
+
+
+def parse_set(text: str) -> "EvalSet":
+    """The set of NAME, NAME=FILE or NAME@SOURCE:COLUMN=FILE."""
+    from auralith.curation.guard import EvalSet
+    from auralith.errors import InvalidRequest
+
+    named, equals, file = text.partition("=")
+    name, _, drawn = named.partition("@")
+    source, _, column = drawn.partition(":")
+    if not name or (equals and not file):
+        raise InvalidRequest(f"'{text}' is no evaluation set; write NAME=FILE")
+    return EvalSet(name, Path(file) if file else None, source, column)

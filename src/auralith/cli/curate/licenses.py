@@ -1,0 +1,62 @@
+"""`auralith curate licenses` and `preferences`: what may be used by its license and by its uploader's wish."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+_SLICE_ROWS = 20_000
+"""Recordings in a file of evidence; these steps take microseconds each."""
+Folder = Annotated[Path, typer.Argument(help="Folder of the curation.")]
+
+
+class Use(StrEnum):
+    """What the model is meant for."""
+
+    OPEN = "open"
+    OPEN_NONCOMMERCIAL = "open-noncommercial"
+    CLOSED = "closed"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command()(licenses)
+    app.command()(preferences)
+
+
+def licenses(
+    folder: Folder,
+    licenses: Annotated[
+        str, typer.Option(help="Accepted: of cc0, cc-by and sampling+.")
+    ] = "cc0,cc-by,sampling+",
+    public_domain_marks: Annotated[
+        bool,
+        typer.Option("--public-domain-marks", help="Accept PDM and CC-PDDC, which grant nothing."),
+    ] = False,
+) -> None:
+    """Read every license and refuse what isn't accepted. Prints the counts by reason."""
+    from auralith.cli.curate.steps import run_step
+    from auralith.curation.engine import EngineSettings, Step
+    from auralith.curation.licenses import LicenseSettings, LicenseStage, parse_selection
+
+    settings = LicenseSettings(parse_selection(licenses), public_domain_marks)
+    step = Step(LicenseStage, settings)
+    run_step(folder, step, folder, EngineSettings(slice_rows=_SLICE_ROWS))
+
+
+def preferences(
+    folder: Folder,
+    intended_use: Annotated[Use, typer.Option(help="What the model is meant for.")] = Use.OPEN,
+    ignore: Annotated[
+        bool, typer.Option("--ignore", help="Keep what uploaders don't want in training.")
+    ] = False,
+) -> None:
+    """Compare what uploaders say about generative AI with the intended use. Prints the counts by reason."""
+    from auralith.cli.curate.steps import run_step
+    from auralith.curation.engine import EngineSettings, Step
+    from auralith.curation.preference import PreferenceSettings, PreferenceStage
+
+    settings = PreferenceSettings(intended_use.value, not ignore)
+    step = Step(PreferenceStage, settings)
+    run_step(folder, step, folder, EngineSettings(slice_rows=_SLICE_ROWS))

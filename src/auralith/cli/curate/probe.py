@@ -1,0 +1,71 @@
+"""`auralith curate probe` and `duplicates`: what the sound files are, and which of them are the same."""
+
+import csv
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from auralith.curation.duplicates import Duplicates
+
+Folder = Annotated[Path, typer.Argument(help="Folder of the curation.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command()(probe)
+    app.command()(duplicates)
+
+
+def probe(
+    folder: Folder,
+    root: Annotated[Path, typer.Option(help="Folder that the paths of the sounds start from.")],
+    set: Annotated[
+        list[str] | None, typer.Option(help="Change any setting: --set max_hours=2.")
+    ] = None,
+    workers: Annotated[int, typer.Option(min=0, help="Processes; 0: one for each core.")] = 0,
+) -> None:
+    """Decode every recording once: hashes, levels, loudness, bandwidth. Prints the counts by reason."""
+    from auralith.cli.curate.steps import run_step
+    from auralith.curation.engine import EngineSettings, Step
+    from auralith.curation.probe import Probe, ProbeSettings
+    from auralith.settings import load_settings
+
+    step = Step(Probe, load_settings(ProbeSettings, overrides=set or ()), heavy=True)
+    run_step(folder, step, root, EngineSettings(workers=workers))
+
+
+def duplicates(
+    folder: Folder,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="CSV of the groups: best member first.")
+    ] = None,
+) -> None:
+    """Group recordings whose files or samples are equal. Prints how many there are."""
+    from auralith.curation.duplicates import COLUMNS, find_duplicates
+    from auralith.curation.store import Store
+    from auralith.errors import InvalidRequest
+    from auralith.files import whole_file
+
+    probed = Store(folder).read("probe", COLUMNS)
+    if not probed.num_rows:
+        raise InvalidRequest(
+            f"{folder} has no probed recordings; auralith curate probe comes first"
+        )
+    found = find_duplicates(probed)
+    if output is not None:
+        with whole_file(output) as file:
+            file.write(_as_csv(found).encode())
+    print(f"{len(found.groups):,} groups of {len(found.group_of):,} recordings")
+    print(f"{len(found.superfluous):,} would go with --dedupe")
+
+
+def _as_csv(found: "Duplicates") -> str:
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(["dup_group", "rec_id", "stays"])
+    for name, group in found.groups.items():
+        writer.writerows([name, member, member == group[0]] for member in group)
+    return text.getvalue()

@@ -1,0 +1,230 @@
+"""`auralith curate review`: people look at suspects and decide. Titles are strangers' text: what a terminal would obey is
+written out."""
+
+import json
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from auralith.curation.review import ItemView
+
+Folder = Annotated[Path, typer.Argument(help="Folder of the curation.")]
+ItemId = Annotated[
+    str, typer.Argument(metavar="ITEM", help="The item, as `next` and `list` name it.")
+]
+Reviewer = Annotated[
+    str, typer.Option(help="Who decides; everybody under one name, always the same.")
+]
+Stage = Annotated[str | None, typer.Option(help="Only items of this step: identify or metadata.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+review = typer.Typer(name="review", help="Look at suspects and decide.", no_args_is_help=True)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.add_typer(review)
+
+
+@review.command("open")
+def open_(folder: Folder) -> None:
+    """Put what the steps flagged in the queue; what is in it stays. Prints how many are new."""
+    from auralith.curation.review import open_items, suspects
+    from auralith.curation.store import Store
+
+    print(f"{open_items(folder, suspects(Store(folder)))} new items")
+
+
+@review.command("next")
+def next_(folder: Folder, reviewer: Reviewer, stage: Stage = None, as_json: AsJson = False) -> None:
+    """Show the next item for a reviewer."""
+    from auralith.curation.review import next_item
+
+    view = next_item(folder, reviewer, stage)
+    if view is None:
+        print("nothing is left to decide for you", file=sys.stderr)
+        return
+    _show(view, as_json)
+
+
+@review.command()
+def show(
+    folder: Folder,
+    item: ItemId,
+    reviewer: Annotated[
+        str | None, typer.Option(help="Show what this person decided, too.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show an item. Decisions of others are shown once it is settled."""
+    from auralith.curation.review import view_item
+
+    _show(view_item(folder, item, reviewer), as_json)
+
+
+@review.command()
+def decide(
+    folder: Folder,
+    item: ItemId,
+    decision: Annotated[str, typer.Argument(metavar="DECISION", help="keep, remove or unsure.")],
+    reviewer: Reviewer,
+    reason: Annotated[
+        str | None, typer.Option(help="Reason code; a wrong one lists those there are.")
+    ] = None,
+    note: Annotated[str, typer.Option(help="Anything else.")] = "",
+) -> None:
+    """Decide on an item, for good: nothing is changed later. Prints what came of it."""
+    from auralith.curation import review as log
+
+    recorded = log.decide(folder, item, reviewer, decision, reason, note)
+    print(f"{item}: {recorded.decision.role} decision, {recorded.state}")
+
+
+@review.command("list")
+def list_(
+    folder: Folder,
+    state: Annotated[
+        str | None, typer.Option(help="Only items that are open, kept or removed.")
+    ] = None,
+    stage: Stage = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the items in the order of review, a line each, with the number of decisions."""
+    from auralith.curation.review import cases
+    from auralith.errors import InvalidRequest
+
+    if state not in (None, "open", "kept", "removed"):
+        raise InvalidRequest(f"{state!r} is no state; say open, kept or removed")
+    for case in cases(folder):
+        if (
+            case.superseded
+            or state not in (None, case.state)
+            or stage not in (None, case.item.stage)
+        ):
+            continue
+        facts = {
+            **{name: getattr(case.item, name) for name in ("item_id", "stage", "tier", "score")},
+            "decisions": len(case.decisions),
+            "state": case.state,
+            "rec_id": case.item.rec_id,
+        }
+        print(json.dumps(facts) if as_json else "  ".join(map(printable, facts.values())))
+
+
+@review.command("export")
+def export(
+    folder: Folder,
+    file: Annotated[Path, typer.Argument(help=".csv, or .json for Label Studio.")],
+    reviewer: Annotated[
+        str | None,
+        typer.Option(help="Only items this person may decide on, with the name filled in."),
+    ] = None,
+    settled: Annotated[
+        bool, typer.Option("--settled", help="Settled items too, with their decisions.")
+    ] = False,
+    stage: Stage = None,
+    audio_prefix: Annotated[
+        str, typer.Option(help="Set before paths of sounds, as in /data/local-files/?d=.")
+    ] = "",
+) -> None:
+    """Write items to a file for other tools. With .json, prints Label Studio's labeling interface."""
+    from auralith.curation.review import ExportOptions, export_items
+    from auralith.curation.review.label_studio import labeling_config
+
+    options = ExportOptions(settled, reviewer, stage, audio_prefix)
+    count = export_items(folder, file, options)
+    print(f"{count} items", file=sys.stderr)
+    if file.suffix.lower() == ".json":
+        print(labeling_config(), end="")
+        return
+    print(file)
+
+
+@review.command("import")
+def import_(
+    folder: Folder,
+    file: Annotated[Path, typer.Argument(help="An exported .csv or .json with decisions.")],
+    reviewer: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Who decided where the file doesn't say: NAME, or ID=NAME for an account."
+        ),
+    ] = None,
+) -> None:
+    """Append the decisions in a file. Prints how many were new, known, blank, and not usable."""
+    from auralith.curation.review import import_decisions
+
+    report = import_decisions(folder, file, dict(map(_named, reviewer or ())))
+    for line in report.rejected:
+        print("auralith: warning:", printable(line), file=sys.stderr)
+    print(
+        f"{report.appended} decisions added, {report.already} known, {report.blank} rows without one,"
+        f" {len(report.rejected)} not usable"
+    )
+
+
+def _named(text: str) -> tuple[str, str]:
+    id, equals, name = text.partition("=")
+    return (id, name) if equals else ("", text)
+
+
+@review.command()
+def agreement(folder: Folder, as_json: AsJson = False) -> None:
+    """Print Cohen's kappa of first and second decisions for each step, with the counts."""
+    from auralith.curation.review import agreement as agreement_in
+
+    for one in agreement_in(folder):
+        counts = {f"{first}/{second}": n for (first, second), n in one.counts.items() if n}
+        if as_json:
+            facts = {"stage": one.stage, "items": one.num_items, "kappa": one.kappa}
+            print(json.dumps({**facts, "counts": counts}))
+            continue
+        kappa = "undefined" if one.kappa is None else f"{one.kappa:.3f}"
+        print(
+            f"{one.stage}  kappa {kappa}  {one.num_items} items  {_joined(counts.items())}".rstrip()
+        )
+
+
+def _joined(pairs: Iterable[tuple[str, int]]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in pairs)
+
+
+def _show(view: "ItemView", as_json: bool) -> None:
+    item = {name: getattr(view.item, name) for name in view.item.__slots__}
+    decisions = [{name: getattr(one, name) for name in one.__slots__} for one in view.decisions]
+    known = {name: view.payload.get(name) for name in ("recording", "evidence")}
+    facts = {**item, "state": view.state, "role": view.role, **known, "decisions": decisions}
+    if as_json:
+        print(json.dumps(facts))
+        return
+    for line in _lines(facts):
+        print(line)
+
+
+def _lines(value: Any, indent: str = "") -> Iterable[str]:
+    """The facts as indented lines, without those that say nothing."""
+    pairs = (
+        value.items()
+        if isinstance(value, dict)
+        else ((str(i), one) for i, one in enumerate(value, 1))
+    )
+    for name, one in pairs:
+        if one is None or one == [] or one == "":
+            continue
+        if isinstance(one, dict | list):
+            yield f"{indent}{printable(name)}"
+            yield from _lines(one, indent + "  ")
+        else:
+            yield f"{indent}{printable(name)}: {printable(one)}"
+
+
+def printable(value: object) -> str:
+    """The text with every sign that doesn't print (escape sequences, line ends, marks of direction) written out."""
+    text = "-" if value is None else str(value)
+    return "".join(
+        sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text
+    )

@@ -1,0 +1,96 @@
+"""`auralith curate tag` and `calibrate`: how much of each recording is music, and from which probability on."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from auralith.curation.tagging.calibration import Calibration
+
+Folder = Annotated[Path, typer.Argument(help="Folder of the curation.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command()(tag)
+    app.command()(calibrate)
+
+
+def tag(
+    folder: Folder,
+    root: Annotated[Path, typer.Option(help="Folder that the paths of the sounds start from.")],
+    weights: Annotated[
+        Path | None,
+        typer.Option(help="Cnn14_DecisionLevelMax_mAP=0.385.pth; for the tagger ast, a folder."),
+    ] = None,
+    weights_sha256: Annotated[
+        str | None, typer.Option("--weights-sha256", help="The hash that the weights must have.")
+    ] = None,
+    allow_unknown_weights: Annotated[
+        bool, typer.Option("--allow-unknown-weights", help="Take weights of any hash.")
+    ] = False,
+    set: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Change any setting: --set tagger=ast, class_set=music_only, threshold=0.2,"
+            " min_seconds=20, rule=longest_run, stereo=max."
+        ),
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+    workers: Annotated[int, typer.Option(min=0, help="Processes; 0: one for each core.")] = 1,
+) -> None:
+    """Find the recordings with 30 s of music or more. Prints the counts by reason."""
+    from auralith.cli.curate.steps import run_step
+    from auralith.curation.engine import EngineSettings, Step
+    from auralith.curation.tagging.stage import Tagging, TaggingSettings, pinned
+    from auralith.settings import load_settings
+
+    overrides = list(set or ())
+    if weights_sha256:
+        overrides.append(f'weights_sha256="{weights_sha256}"')
+    if allow_unknown_weights:
+        overrides.append("allow_unknown_weights=true")
+    settings = pinned(load_settings(TaggingSettings, overrides=overrides), weights)
+    step = Step(Tagging, settings, (weights, device), heavy=True)
+    run_step(folder, step, root, EngineSettings(workers=workers))
+
+
+def calibrate(
+    folder: Annotated[Path, typer.Argument(help="Curation of known music, tagged.")],
+    target: Annotated[
+        Path | None, typer.Option(help="Another curation, tagged: how much of it is flagged.")
+    ] = None,
+) -> None:
+    """Compute the largest threshold that misses no known music. Prints it with its confidence bound."""
+    from auralith.curation.tagging.calibration import calibrate, flagged_share
+
+    found = calibrate(_tags(folder))
+    _print(found)
+    if target is not None and found.threshold is not None:
+        share = flagged_share(_tags(target), found.threshold)
+        print(f"flagged     {share:.2%} of {target}")
+
+
+def _tags(folder: Path) -> "pa.Table":
+    from auralith.curation.store import Store
+    from auralith.curation.tagging.calibration import COLUMNS
+    from auralith.errors import InvalidRequest
+
+    tags = Store(folder).read("tag", COLUMNS)
+    if not tags.num_rows:
+        raise InvalidRequest(f"{folder} has no tagged recordings; auralith curate tag comes first")
+    return tags
+
+
+def _print(found: "Calibration") -> None:
+    print(f"tracks      {found.num_tracks:,} of full length")
+    print(f"left out    {found.num_short:,} too short, {found.num_failed:,} not tagged")
+    print(f"lowest q    {found.lowest:.6f} ({found.lowest_rec_id})")
+    if found.threshold is None:
+        print("threshold   none of 0.05 … 0.95: some track has too little music at all of them")
+        return
+    print(f"threshold   {found.threshold:.2f}")
+    print(f"missed      at most {found.false_negative_bound:.3%} of music (95 % confidence)")

@@ -1,0 +1,78 @@
+"""Sends the engine's frames to a Ray cluster. An address that doesn't answer is one line, within a bounded time.
+
+Ray itself waits minutes for a cluster that isn't there and then ends the process, so a second process tries first.
+"""
+
+import os
+import socket
+import subprocess
+import sys
+from urllib.parse import urlsplit
+
+from auralith.curation.engine import load_daft
+from auralith.errors import InvalidRequest, ResourceError
+from auralith.extras import require
+
+ADDRESS_VARIABLE = "RAY_ADDRESS"
+LOCAL = "local"
+"""The address that starts Ray on this machine, for as long as the process lives."""
+_TRIAL = "import ray, sys; ray.init(sys.argv[1], log_to_driver=False); print('answers')"
+
+
+def asked_address() -> str | None:
+    """The address in RAY_ADDRESS, where `--ray` puts its own; None: this machine's runner."""
+    return os.environ.get(ADDRESS_VARIABLE) or None
+
+
+def use_ray(address: str, timeout_s: float = 60.0) -> None:
+    """Compute on the cluster at `address` ("host:6379", "ray://host:10001", "auto", or "local") from here on.
+
+    Raises:
+        InvalidRequest: that is no address. ResourceError: nothing answers there in time. MissingExtra: no Ray.
+    """
+    ray, daft = require("ray", "ray"), load_daft()
+    if not ray.is_initialized():
+        if address not in (LOCAL, "auto"):
+            _check_port(address, timeout_s)
+        if address != LOCAL:
+            _check_answer(address, timeout_s)
+        ray.init(address, log_to_driver=False)
+    daft.set_runner_ray(noop_if_initialized=True)
+
+
+def _check_port(address: str, timeout_s: float) -> None:
+    """Nobody listens in most cases of a wrong address, which shows at once."""
+    parts = urlsplit(address if "//" in address else f"//{address}")
+    try:
+        host, port, is_ray = parts.hostname, parts.port, parts.scheme in ("", "ray")
+    except ValueError:  # a port that is none
+        host, port, is_ray = None, None, False
+    if not (host and port and is_ray):
+        raise InvalidRequest(f"'{address}' is no address of a Ray cluster; write it as HOST:PORT")
+    try:
+        socket.create_connection((host, port), min(timeout_s, 10.0)).close()
+    except OSError as error:
+        raise _silence(address, timeout_s, error.strerror or str(error)) from error
+
+
+def _check_answer(address: str, timeout_s: float) -> None:
+    try:
+        trial = subprocess.run(
+            [sys.executable, "-c", _TRIAL, address],
+            capture_output=True,
+            timeout=timeout_s,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise _silence(address, timeout_s, "something listens there") from error
+    if trial.returncode:
+        lines = trial.stderr.decode(errors="replace").split("\n")
+        reason = next((line.strip() for line in reversed(lines) if line.strip()), "no reason given")
+        raise _silence(address, timeout_s, reason[:200])
+
+
+def _silence(address: str, timeout_s: float, reason: str) -> ResourceError:
+    return ResourceError(
+        f"no Ray cluster answers at {address} within {timeout_s:g} s ({reason}); start one there,"
+        f" or leave --ray and {ADDRESS_VARIABLE} out"
+    )

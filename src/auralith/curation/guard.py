@@ -1,0 +1,182 @@
+"""The guard: recordings that an evaluation set contains never reach training.
+
+Two ways to see it. By id: blocklists that the user gives, one CSV per set, as the sets themselves publish them; they
+hit recordings of the source that the set was drawn from. By content: an index that also holds the evaluation audio
+names a set in its reference ids ("song_describer:123"), so a match in the identification evidence is an overlap.
+Sets of YouTube clips can only be seen by content. The version of the provider is a hash of lists and overlaps, so
+that a longer list checks everything again.
+"""
+
+import csv
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from auralith.curation.stage import Finding, Row
+from auralith.curation.store import Store
+from auralith.errors import InvalidRequest
+from auralith.extras import require
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Overlaps = Mapping[str, Sequence[str]]
+"""Evaluation sets that each recording (by rec_id) was found in by its sound."""
+
+
+class _Published(NamedTuple):
+    source: str
+    column: str
+    """Of the ids, in the table that the set is published with."""
+
+
+PUBLISHED = {
+    "audiocaps": _Published("youtube", "youtube_id"),
+    "musiccaps": _Published("youtube", "ytid"),
+    "song_describer": _Published("jamendo", "track_id"),
+    "clotho": _Published("freesound", "sound_id"),
+    "fsd50k": _Published("freesound", "fname"),
+    "esc50": _Published("freesound", "src_file"),
+    "urbansound8k": _Published("freesound", "fsID"),
+}
+_NUMERIC = ("freesound", "fma", "jamendo")
+"""Sources whose ids are whole numbers; anything else in their column ("Not found") is no id."""
+
+
+@dataclass(frozen=True)
+class EvalSet:
+    """An evaluation set and the list of what is in it."""
+
+    name: str
+    """Of the reason, `eval_overlap:<name>`; the sets in `PUBLISHED` need no source and column."""
+    ids: Path | None = None
+    """CSV with a header; None for a set that is only compared by content."""
+    source: str = ""
+    column: str = ""
+
+
+@dataclass(frozen=True)
+class GuardSettings:
+    """What training must not contain."""
+
+    sets: tuple[EvalSet, ...] = ()
+
+
+def read_blocklist(eval_set: EvalSet) -> tuple[str, frozenset[str]]:
+    """The source of a set and the ids in it.
+
+    Raises:
+        InvalidRequest: the file can't be read, lacks the column, or has no id; the source is unknown.
+    """
+    known = PUBLISHED.get(eval_set.name)
+    source = eval_set.source or (known.source if known else "")
+    column = eval_set.column or (known.column if known else "id")
+    if not source:
+        raise InvalidRequest(
+            f"evaluation set '{eval_set.name}' has no source; say which recordings its ids"
+            f" mean, or use one of {', '.join(PUBLISHED)}"
+        )
+    if eval_set.ids is None:
+        return source, frozenset()
+    ids = frozenset(_ids(eval_set.ids, column, source))
+    if not ids:
+        raise InvalidRequest(
+            f"{eval_set.ids} has no {source} id in column '{column}'; check the file"
+        )
+    return source, ids
+
+
+def _ids(path: Path, column: str, source: str) -> Iterable[str]:
+    try:  # ids are ASCII, whatever the encoding of the titles beside them
+        with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
+            reader = csv.DictReader(file)
+            if column not in (reader.fieldnames or ()):
+                raise InvalidRequest(f"{path} has no column '{column}'; name the column of the ids")
+            for cells in reader:
+                id = (cells[column] or "").strip()
+                if source not in _NUMERIC:
+                    yield from filter(None, [id])
+                elif id.isascii() and id.isdigit():
+                    yield str(int(id))
+    except (OSError, csv.Error) as error:
+        raise InvalidRequest(f"{path} can't be read ({error}); give a CSV of ids") from error
+
+
+def overlaps_of(matches: Iterable[tuple[str, str]], sets: Iterable[str]) -> dict[str, list[str]]:
+    """Overlaps from pairs of rec_id and matched reference id: those whose reference belongs to one of the sets.
+
+    The sets of each recording are sorted, so that the order of the matches doesn't matter.
+    """
+    wanted = set(sets)
+    found: dict[str, set[str]] = {}
+    for rec_id, reference in matches:
+        name, colon, _ = reference.partition(":")
+        if colon and name in wanted:
+            found.setdefault(rec_id, set()).add(name)
+    return {rec_id: sorted(names) for rec_id, names in sorted(found.items())}
+
+
+def read_overlaps(store: Store, sets: Sequence[str]) -> dict[str, list[str]]:
+    """Overlaps in the identification evidence of all providers: its `best_ref`, and `ref` of each of its `matches`."""
+    if not sets:
+        return {}
+    table = store.read("identify", ["rec_id", "best_ref", "matches"])
+    pairs = [(row["rec_id"], ref) for row in table.to_pylist() for ref in _references(row)]
+    return overlaps_of(pairs, sets)
+
+
+def _references(row: Mapping[str, Any]) -> list[str]:
+    matches = [match["ref"] for match in row["matches"] or ()]
+    return [ref for ref in [row["best_ref"], *matches] if ref]
+
+
+class GuardStage:
+    """Source id and fingerprint matches × evaluation sets → refuse with `eval_overlap:<set>`."""
+
+    name = "guard"
+    provider = "auralith"
+    inputs: tuple[str, ...] = ("source", "source_id")
+
+    def __init__(
+        self, settings: GuardSettings | None = None, overlaps: Overlaps | None = None
+    ) -> None:
+        self.settings = settings or GuardSettings()
+        self._overlaps = overlaps or {}
+        self._blocklists = [(one.name, *read_blocklist(one)) for one in self.settings.sets]
+        self.provider_version = _version(self._blocklists, self._overlaps)
+
+    @property
+    def schema(self) -> "pa.Schema":
+        pa = require("pyarrow", "curate")
+        return pa.schema([("eval_sets", pa.list_(pa.string())), ("overlap_by", pa.string())])
+
+    def process(self, rows: Sequence[Row], root: Path) -> list[Finding]:
+        """A finding for each recording; never an error."""
+        return [self._finding(row) for row in rows]
+
+    def _finding(self, row: Row) -> Finding:
+        by_id = [
+            name
+            for name, source, ids in self._blocklists
+            if row["source"] == source and row["source_id"] in ids
+        ]
+        by_sound = [s for s in self._overlaps.get(row["rec_id"], ()) if s not in by_id]
+        found = [*by_id, *by_sound]
+        if not found:
+            return _FREE
+        columns = {"eval_sets": found, "overlap_by": "id" if by_id else "fingerprint"}
+        return Finding("ok", "refuse", f"eval_overlap:{found[0]}", columns=columns)
+
+
+_FREE = Finding("ok", "pass", columns={"eval_sets": None, "overlap_by": None})
+
+
+def _version(blocklists: Iterable[tuple[str, str, frozenset[str]]], overlaps: Overlaps) -> str:
+    digest = hashlib.sha256()
+    for name, source, ids in blocklists:
+        digest.update("\n".join([f"set {name} {source}", *sorted(ids), ""]).encode())
+    for rec_id in sorted(overlaps):
+        digest.update(f"{rec_id} {' '.join(overlaps[rec_id])}\n".encode())
+    return digest.hexdigest()[:16]

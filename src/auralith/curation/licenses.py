@@ -1,0 +1,166 @@
+"""The license step: what a recording's license text and URL mean, and whether it may be used.
+
+CC0, CC BY (each version and port) and CC Sampling+ 1.0 are accepted unless they are left out of the selection;
+everything else is refused with its reason, and what nobody knows is refused too. Text and URL that disagree are
+refused as a conflict. Verdicts are cached by the raw pair, since a source writes the same few thousands of times.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from auralith.curation.license_parsing import parse
+from auralith.curation.license_terms import (
+    FAMILIES,
+    SAMPLING_PLUS,
+    UNVERSIONED,
+    Family,
+    License,
+    Obligations,
+    family_of,
+    is_known_id,
+    obligations,
+)
+from auralith.curation.stage import Finding, Row
+from auralith.errors import InvalidRequest
+from auralith.extras import require
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = [
+    "FAMILIES",
+    "SAMPLING_PLUS",
+    "UNVERSIONED",
+    "Family",
+    "License",
+    "LicenseSettings",
+    "LicenseStage",
+    "Obligations",
+    "Reading",
+    "family_of",
+    "is_known_id",
+    "obligations",
+    "parse_selection",
+    "read_license",
+    "refusal",
+]
+
+_CACHED = 65_536
+"""Raw pairs kept; sources have some hundreds."""
+_ALIASES: dict[str, Family] = {"sampling-plus": "sampling+", "cc-sampling+": "sampling+"}
+_COLUMNS = ("license_spdx", "license_version", "license_port", "license_uri")
+
+
+@dataclass(frozen=True)
+class LicenseSettings:
+    """Which licenses are accepted."""
+
+    licenses: tuple[str, ...] = FAMILIES
+    """Of "cc0", "cc-by" and "sampling+"."""
+    public_domain_marks: bool = False
+    """Whether the Public Domain Mark and CC-PDDC, which grant nothing, are accepted too."""
+
+    def __post_init__(self) -> None:
+        if not self.licenses or set(self.licenses) - set(FAMILIES):
+            raise InvalidRequest(
+                f"licenses are {', '.join(self.licenses) or 'none'};"
+                f" choose one or more of {', '.join(FAMILIES)}"
+            )
+
+
+def parse_selection(text: str) -> tuple[Family, ...]:
+    """The families of `--licenses cc0,cc-by`, in their standing order; raises `InvalidRequest` for unknown ones."""
+    names = {_ALIASES.get(name, name) for name in text.casefold().replace(" ", "").split(",")}
+    if unknown := sorted(names - set(FAMILIES)):
+        raise InvalidRequest(
+            f"license '{unknown[0]}' is not one to choose; known are {', '.join(FAMILIES)}"
+        )
+    return tuple(family for family in FAMILIES if family in names)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What text and URL say together: a license, or the reason why there is none."""
+
+    license: License | None
+    problem: Literal["license_unknown", "license_conflict"] | None = None
+
+
+def read_license(text: str | None, url: str | None) -> Reading:
+    """The license of a raw text (which may hold a URL) and a raw URL; None and blank both mean "not given"."""
+    stated = [found for written in (text, url) if written for found in parse(written)]
+    if not stated or None in stated:
+        return Reading(None, "license_unknown")
+    merged = stated[0]
+    for other in stated[1:]:
+        merged = merged and other and _merge(merged, other)
+    return Reading(merged, None if merged else "license_conflict")
+
+
+def _merge(words: License, link: License) -> License | None:
+    """What two readings say together; None if they contradict each other. The link is the more exact one."""
+    if words.code != link.code:
+        return None
+    if link.version is None:
+        return words
+    same = words.version in (None, link.version) and words.port in (None, link.port)
+    return link if same else None
+
+
+def refusal(license: License, settings: LicenseSettings) -> str | None:
+    """Why a license is refused; None if it is accepted."""
+    if limits := [name for name in ("nc", "nd", "sa") if name in license.code.split("-")]:
+        return f"license_{limits[0]}"
+    if license.code == "sampling":
+        return "license_sampling"
+    if license.code in ("mark", "pddc") and settings.public_domain_marks:
+        return None
+    if license.code in ("mark", "pddc", "public-domain"):
+        return "license_not_a_grant"
+    if license.family is None:
+        return "license_other"
+    return None if license.family in settings.licenses else "license_not_selected"
+
+
+class LicenseStage:
+    """Raw license text and URL → SPDX id, version, port, URI and verdict."""
+
+    name = "license"
+    provider = "auralith"
+    provider_version = "1"
+    inputs: tuple[str, ...] = ("license_raw", "license_url_raw")
+
+    def __init__(self, settings: LicenseSettings | None = None) -> None:
+        self.settings = settings or LicenseSettings()
+        self._findings: dict[tuple[str | None, str | None], Finding] = {}
+
+    @property
+    def schema(self) -> "pa.Schema":
+        pa = require("pyarrow", "curate")
+        return pa.schema([(name, pa.string()) for name in _COLUMNS])
+
+    def process(self, rows: Sequence[Row], root: Path) -> list[Finding]:
+        """A finding for each recording; never an error."""
+        return [self._finding(row["license_raw"], row["license_url_raw"]) for row in rows]
+
+    def _finding(self, text: str | None, url: str | None) -> Finding:
+        found = self._findings.get((text, url))
+        if found is None:
+            if len(self._findings) >= _CACHED:
+                self._findings.clear()
+            found = self._findings[text, url] = self._judge(read_license(text, url))
+        return found
+
+    def _judge(self, reading: Reading) -> Finding:
+        if reading.license is None:
+            return Finding("ok", "refuse", reading.problem, columns=_columns(None))
+        reason = refusal(reading.license, self.settings)
+        columns = _columns(reading.license)
+        return Finding("ok", "refuse" if reason else "pass", reason, columns=columns)
+
+
+def _columns(license: License | None) -> Mapping[str, Any]:
+    found = license and (license.spdx, license.version, license.port, license.uri)
+    return dict(zip(_COLUMNS, found or (None,) * len(_COLUMNS), strict=True))

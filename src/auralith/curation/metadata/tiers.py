@@ -1,0 +1,268 @@
+"""How alike two tracks are, and what it means: the tiers A–E, by rapidfuzz scores from 0 to 100.
+
+    A  artist and title equal
+    B  both nearly equal
+    C  artist equal, title not
+    D  title nearly equal and telling (three words, or a rare one), artist similar
+    E  artist and album equal
+
+Nothing matches on its title alone: every rule asks something of the artist. An artist whose words come in another order
+is equal. Every tier goes to people; none removes anything.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, get_args
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from auralith.curation.metadata.blocks import Blocks, Spelling, sorted_words, spellings
+from auralith.curation.metadata.catalogue import Catalogue, Work
+from auralith.curation.metadata.normalize import normalize
+from auralith.extras import require
+
+Tier = Literal["A", "B", "D", "E", "C"]
+TIERS: tuple[Tier, ...] = get_args(Tier)
+"""From the strongest to the weakest, which is the order of review."""
+_SAME_DURATION_SECONDS = 3.0
+
+
+@dataclass(frozen=True)
+class TierOptions:
+    """Thresholds of the rules; scores from 0 to 100."""
+
+    near: float = 90.0
+    """B: both `ratio`s at least this."""
+    near_title: float = 95.0
+    """D: title `ratio` at least this,"""
+    min_title_words: int = 3
+    """and the title has so many words"""
+    idf_cut: float = 9.0
+    """or one as rare as this, log(titles / titles with it): 9 is one title in 8,103;"""
+    similar_artist: float = 60.0
+    """and the artist's `token_set_ratio` is at least this."""
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A track of the catalogue that a recording may be, with what speaks for it."""
+
+    ref_id: str
+    tier: Tier
+    artist_score: float
+    title_score: float
+    duration_delta_s: float | None
+    """Reference minus recording; None unless both state a length."""
+    flags: tuple[str, ...]
+    """"same_duration" (within 3 s), and what was moved aside in either title: "query_live", "ref_remaster"."""
+    ref_title: str
+    ref_artist: str
+    ref_album: str
+
+    @property
+    def score(self) -> float:
+        """Mean of both scores, 0 to 100."""
+        return round((self.artist_score + self.title_score) / 2, 2)
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a recording may be."""
+
+    matches: list[Match]
+    total: int
+    """Matches there are, of which `matches` may be only the strongest."""
+
+
+@dataclass(frozen=True)
+class ScoredPairs:
+    """Pairs of works that share a block, each with its best spelling's scores; sorted by query and reference."""
+
+    query: Int[np.ndarray, " pair"]
+    reference: Int[np.ndarray, " pair"]
+    artist_score: Float[np.ndarray, " pair"]
+    title_score: Float[np.ndarray, " pair"]
+    rank: Int[np.ndarray, " pair"]
+    """Position in `TIERS`, or `len(TIERS)` where no rule holds."""
+
+
+@dataclass
+class Searcher:
+    """A catalogue prepared for searching; holds some 3 KB per track."""
+
+    catalogue: Catalogue
+    options: TierOptions = field(default_factory=TierOptions)
+
+    def __post_init__(self) -> None:
+        listed = spellings(self.catalogue.works)
+        self._blocks = Blocks(listed)
+        self._listed = _Columns.of(listed)
+        self._telling = np.array([self._tells(one.title) for one in listed], dtype=bool)
+
+    def _tells(self, title: str) -> bool:
+        words = len(title.split())
+        return words >= self.options.min_title_words or (
+            words > 0 and self._blocks.words.idf(title) >= self.options.idf_cut
+        )
+
+    def search(self, works: Sequence[Work], limit: int | None = None) -> list["Found"]:
+        """What each work may be, the strongest first, at most `limit` each; ties in the catalogue's order."""
+        pairs = self.pairs(works)
+        scores = pairs.artist_score + pairs.title_score
+        order = np.lexsort((pairs.reference, -scores, pairs.rank, pairs.query))
+        order = order[pairs.rank[order] < len(TIERS)]
+        totals = np.bincount(pairs.query[order], minlength=len(works))
+        starts = np.cumsum(totals) - totals
+        return [
+            Found(
+                [self._match(work, pairs, int(i)) for i in order[start : start + total][:limit]],
+                int(total),
+            )
+            for work, start, total in zip(works, starts, totals, strict=True)
+        ]
+
+    def _match(self, work: Work, pairs: ScoredPairs, i: int) -> Match:
+        reference = self.catalogue.works[pairs.reference[i]]
+        delta = duration_delta(work, reference)
+        return Match(
+            ref_id=reference.id,
+            tier=TIERS[pairs.rank[i]],
+            artist_score=round(float(pairs.artist_score[i]), 2),
+            title_score=round(float(pairs.title_score[i]), 2),
+            duration_delta_s=delta,
+            flags=match_flags(work, reference, delta),
+            ref_title=reference.title,
+            ref_artist=reference.artist,
+            ref_album=reference.album,
+        )
+
+    def pairs(self, works: Sequence[Work]) -> ScoredPairs:
+        """Every pair that shares a block, whatever its scores."""
+        listed = spellings(works)
+        queries = _Columns.of(listed)
+        portions = [self._score(queries, *pairs) for pairs in self._blocks.pairs(listed)]
+        columns = [np.concatenate(column) for column in zip(*portions, strict=True)] or _NOTHING
+        return _best_spelling(*columns)
+
+    def _score(
+        self,
+        queries: "_Columns",
+        query: Int[np.ndarray, " pair"],
+        listed: Int[np.ndarray, " pair"],
+    ) -> tuple[np.ndarray, ...]:
+        """Works, scores and rank of each pair of spellings; those of one work pair come apart."""
+        left, right = queries.at(query), self._listed.at(listed)
+        artist = np.maximum(
+            _ratio(left.artist, right.artist), _ratio(left.sorted_artist, right.sorted_artist)
+        )
+        title = _ratio(left.title, right.title)
+        album_equal = (left.album == right.album) & (left.album != "")
+        similar = self._similar_artists(left, right, title)
+        rank = self._rank(artist, title, album_equal, similar & self._telling[listed])
+        return left.work, right.work, artist, title, rank
+
+    def _similar_artists(
+        self, left: "_Columns", right: "_Columns", title: Float[np.ndarray, " pair"]
+    ) -> Bool[np.ndarray, " pair"]:
+        """Where D's rule for the artist holds; looked at only where its rule for the title does."""
+        fuzz = require("rapidfuzz.fuzz", "curate")
+        similar = np.zeros(len(title), dtype=bool)
+        near = np.flatnonzero(title >= self.options.near_title)
+        scores = _scores(left.artist[near], right.artist[near], fuzz.token_set_ratio)
+        similar[near] = scores >= self.options.similar_artist
+        return similar
+
+    def _rank(
+        self,
+        artist: Float[np.ndarray, " pair"],
+        title: Float[np.ndarray, " pair"],
+        album_equal: Bool[np.ndarray, " pair"],
+        telling_title: Bool[np.ndarray, " pair"],
+    ) -> Int[np.ndarray, " pair"]:
+        artist_equal, title_equal = artist == 100, title == 100
+        near = (artist >= self.options.near) & (title >= self.options.near)
+        rules = [
+            artist_equal & title_equal,
+            near,
+            telling_title,
+            artist_equal & album_equal,
+            artist_equal,
+        ]
+        return np.select(rules, list(range(len(TIERS))), default=len(TIERS))
+
+
+_NOTHING = [np.zeros(0, dtype) for dtype in (np.int64, np.int64, np.float64, np.float64, np.int64)]
+
+
+def _best_spelling(
+    query: np.ndarray,
+    reference: np.ndarray,
+    artist: np.ndarray,
+    title: np.ndarray,
+    rank: np.ndarray,
+) -> ScoredPairs:
+    order = np.lexsort((-(artist + title), rank, reference, query))
+    query, reference = query[order], reference[order]
+    first = np.ones(len(order), dtype=bool)
+    first[1:] = (query[1:] != query[:-1]) | (reference[1:] != reference[:-1])
+    kept = order[first]
+    return ScoredPairs(query[first], reference[first], artist[kept], title[kept], rank[kept])
+
+
+@dataclass(frozen=True)
+class _Columns:
+    """Spellings as arrays (of strings, except `work`), to be picked from by position."""
+
+    work: Int[np.ndarray, " spelling"]
+    artist: np.ndarray
+    sorted_artist: np.ndarray
+    title: np.ndarray
+    album: np.ndarray
+
+    @classmethod
+    def of(cls, listed: Sequence[Spelling]) -> "_Columns":
+        return cls(
+            np.array([one.work for one in listed], dtype=np.int64),
+            np.array([one.artist for one in listed], dtype=object),
+            np.array([sorted_words(one.artist) for one in listed], dtype=object),
+            np.array([one.title for one in listed], dtype=object),
+            np.array([one.album for one in listed], dtype=object),
+        )
+
+    def at(self, positions: Int[np.ndarray, " pair"]) -> "_Columns":
+        return _Columns(
+            self.work[positions],
+            self.artist[positions],
+            self.sorted_artist[positions],
+            self.title[positions],
+            self.album[positions],
+        )
+
+
+def _ratio(left: np.ndarray, right: np.ndarray) -> Float[np.ndarray, " pair"]:
+    """`ratio` of each pair, 0 where either side is empty: nothing is never equal to nothing."""
+    fuzz = require("rapidfuzz.fuzz", "curate")
+    return np.where((left != "") & (right != ""), _scores(left, right, fuzz.ratio), 0.0)
+
+
+def _scores(
+    left: np.ndarray, right: np.ndarray, scorer: Callable[..., float]
+) -> Float[np.ndarray, " pair"]:
+    process = require("rapidfuzz.process", "curate")
+    return process.cpdist(left.tolist(), right.tolist(), scorer=scorer, dtype=np.float64)
+
+
+def duration_delta(work: Work, reference: Work) -> float | None:
+    """Reference minus work, in seconds."""
+    if work.seconds is None or reference.seconds is None:
+        return None
+    return round(reference.seconds - work.seconds, 3)
+
+
+def match_flags(work: Work, reference: Work, delta: float | None) -> tuple[str, ...]:
+    """What else a reviewer should know of a pair."""
+    same = ["same_duration"] if delta is not None and abs(delta) < _SAME_DURATION_SECONDS else []
+    query = [f"query_{flag}" for flag in normalize(work.title).flags]
+    listed = [f"ref_{flag}" for flag in normalize(reference.title).flags]
+    return (*same, *query, *listed)

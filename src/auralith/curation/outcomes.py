@@ -1,0 +1,258 @@
+"""What became of each recording: a fold over the evidence and over what people decided, computed and never stored.
+
+A recording is accepted if every step that is due for it has an ok row under the current settings and none refused it,
+or if people overturned what a reviewed step said; a missing row, an error or an answer that is none is not a pass. The
+steps are folded in their order, so each recording that isn't accepted leaves at one place, for the first reason.
+
+Everything is arrays over the recordings sorted by id: 486,492 of them take seconds.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Int
+
+from auralith.curation.plan import Planned, plan
+from auralith.curation.review import Case, cases, is_begun
+from auralith.curation.settings import CurationSettings
+from auralith.curation.store import Key, Store
+from auralith.extras import require
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+else:
+    pa = require("pyarrow", "curate")
+compute = require("pyarrow.compute", "curate")
+
+Outcome = Literal["accepted", "removed", "quarantined", "pending"]
+OUTCOMES: tuple[Outcome, ...] = ("accepted", "removed", "quarantined", "pending")
+SCHEMA = pa.schema(
+    [
+        ("rec_id", pa.string()),
+        ("source", pa.string()),
+        ("license_spdx", pa.string()),
+        ("seconds", pa.float64()),  # as probed, else as the source states them, else 0
+        ("outcome", pa.string()),
+        ("stage", pa.string()),  # where it left; null if accepted
+        ("reason_code", pa.string()),
+    ]
+)
+INGEST, REVIEW = "ingest", "review"
+NOT_RUN = "not_run"
+"""Reason of a recording whose step hasn't been done."""
+_CONFLICT = "conflicting_id"
+_COLUMNS = ("rec_id", "status", "verdict", "reason_code")
+
+Mask = Bool[np.ndarray, "recording"]
+Codes = Int[np.ndarray, "recording"]
+
+
+def outcomes(store: Store, settings: CurationSettings) -> "pa.Table":
+    """One row for each recording, sorted by rec_id; the columns of `SCHEMA`."""
+    fold = Fold(store, settings)
+    for planned in plan(settings):
+        if planned.after_review:
+            fold.settle_reviews()
+        fold.add(planned)
+    fold.settle_reviews()
+    return fold.table()
+
+
+class _Evidence(NamedTuple):
+    """The last row that a step has for each recording."""
+
+    exists: Mask
+    ok: Mask
+    verdict: "np.ndarray"
+    """Of strings; empty where there is no row."""
+    reason: Codes
+
+
+class Fold:
+    """Where the recordings stand after the steps that were added."""
+
+    def __init__(self, store: Store, settings: CurationSettings) -> None:
+        self._store, self._settings = store, settings
+        self._recordings = store.recordings(["rec_id", "source", "duration_s"])
+        self._ids, self._source = (_whole(self._recordings[n]) for n in ("rec_id", "source"))
+        size = len(self._ids)
+        self._outcome = np.zeros(size, np.int8)  # index of OUTCOMES
+        self._stage, self._reason = np.full(size, -1), np.full(size, -1)
+        self._suspect = np.full(size, -1)
+        """Reason for which people must look at it."""
+        self._music = np.full(size, -1)
+        """Reason for which it must be identified."""
+        self._names: list[str] = []
+        """Of stages and reasons, by code."""
+        self._cases = cases(store.folder) if is_begun(store.folder) else []
+        self.reviewed = False
+        self._quarantine_conflicts()
+
+    @property
+    def going(self) -> Mask:
+        """What hasn't left."""
+        return self._outcome == 0
+
+    def due(self, planned: Planned) -> Mask:
+        """The recordings that a step is due for."""
+        match planned.due:
+            case "unknown_music":
+                return self.going & ~self._is_of(self._settings.known_music)
+            case "searched":
+                return self.going & self._is_of(self._settings.metadata.sources)
+            case "music":
+                return self.going & (self._music >= 0)
+            case "all":
+                return self.going
+
+    def candidates(self, planned: Planned) -> "pa.Array":
+        """The ids of the recordings that a step is due for."""
+        return self._ids.filter(pa.array(self.due(planned)))
+
+    def add(self, planned: Planned) -> None:
+        """Take the evidence of a step into account."""
+        key = planned.make(self._store).key
+        due, found = self.due(planned), self._evidence(planned.name, key)
+        kept = self._decided(planned, key, "kept") if planned.reviewed else np.zeros_like(due)
+        passed = kept | (found.ok & (found.verdict == "pass"))
+        flagged = found.verdict == "flag"
+        refused = found.ok & (found.verdict == "refuse")
+        self._leave(due & ~found.exists, "pending", planned.name, self._code(NOT_RUN))
+        self._leave(due & refused & ~kept, "removed", planned.name, found.reason)
+        rest = due & found.exists & ~passed & ~flagged
+        self._leave(rest, "quarantined", planned.name, found.reason)
+        if planned.name == "identify":
+            self._music[due & (passed | flagged)] = -1
+        doubt = due & flagged & ~kept & self.going
+        target = self._music if planned.name == "tag" else self._suspect
+        target[doubt] = found.reason[doubt]
+        if planned.name == "probe" and self._settings.dedupe:
+            self._leave_duplicates(key)
+
+    def settle_reviews(self) -> None:
+        """Take out what people removed, and what waits for them or for identification."""
+        if self.reviewed:
+            return
+        self.reviewed = True
+        self._leave_by_review([case for case in self._cases if case.state == "removed"])
+        self._leave(self.going & (self._suspect >= 0), "pending", REVIEW, self._suspect)
+        self._leave(self.going & (self._music >= 0), "pending", "identify", self._music)
+
+    def table(self) -> "pa.Table":
+        """The columns of `SCHEMA`."""
+        names = pa.array([*self._names, None], pa.string())
+        columns = [
+            *(self._ids, self._source, self._license(), self._seconds()),
+            pa.array(OUTCOMES).take(pa.array(self._outcome)),
+            *(
+                names.take(pa.array(codes))
+                for codes in (self._stage % len(names), self._reason % len(names))
+            ),
+        ]
+        return pa.Table.from_arrays(columns, schema=SCHEMA)
+
+    def _leave(self, mask: Mask, outcome: Outcome, stage: str, reason: "Codes | int") -> None:
+        """Recordings leave; only those that haven't yet."""
+        mask = mask & self.going
+        self._outcome[mask] = OUTCOMES.index(outcome)
+        self._stage[mask] = self._code(stage)
+        self._reason[mask] = reason if isinstance(reason, int) else reason[mask]
+
+    def _leave_by_review(self, removed: Sequence[Case]) -> None:
+        """What people removed stays removed, also if newer evidence isn't reviewed yet."""
+        rows = self._last_rows(pa.array([case.item.rec_id for case in removed], pa.string()))
+        reasons = [case.settled.reason_code for case in removed if case.settled]
+        codes = np.append(np.array([self._code(reason) for reason in reasons], np.int64), -1)
+        self._leave(rows >= 0, "removed", REVIEW, codes[rows])
+
+    def _leave_duplicates(self, key: Key) -> None:
+        from auralith.curation.duplicates import COLUMNS, find_duplicates
+
+        probed = self._store.read("probe", COLUMNS, key)
+        positions = self._positions(probed["rec_id"])
+        probed = probed.filter(pa.array((positions >= 0) & self.going[positions]))
+        superfluous = pa.array(find_duplicates(probed).superfluous, pa.string())
+        self._leave(self._among(superfluous), "removed", "probe", self._code("duplicate"))
+
+    def _quarantine_conflicts(self) -> None:
+        """An id whose rows disagree: nobody can tell which is right."""
+        rejected = self._store.read("rejected", ["rec_id", "reason_code"])
+        ids = rejected.filter(compute.equal(rejected["reason_code"].cast(pa.string()), _CONFLICT))
+        mask = self._among(ids["rec_id"].cast(pa.string()))
+        self._leave(mask, "quarantined", INGEST, self._code(_CONFLICT))
+
+    def _decided(self, planned: Planned, key: Key, state: str) -> Mask:
+        """Recordings whose evidence of this step people looked at and kept or removed."""
+        ids = [
+            case.item.rec_id
+            for case in self._cases
+            if (case.item.stage, case.item.evidence_key, case.state)
+            == (planned.name, str(key), state)
+        ]
+        return self._among(pa.array(ids, pa.string()))
+
+    def _evidence(self, name: str, key: Key) -> _Evidence:
+        """The last row of each recording, since a retry adds another one."""
+        table = self._store.read(name, _COLUMNS, key)
+        rows = self._last_rows(table["rec_id"])
+        exists = rows >= 0
+        status, verdict = (np.append(table[n].to_numpy(), "")[rows] for n in ("status", "verdict"))
+        reason = compute.coalesce(table["reason_code"].cast(pa.string()), table["status"])
+        return _Evidence(exists, status == "ok", verdict, np.append(self._codes(reason), -1)[rows])
+
+    def _last_rows(self, rec_ids: "pa.Array | pa.ChunkedArray") -> Codes:
+        """For each recording the last row with its id; -1 where there is none."""
+        positions = self._positions(rec_ids)
+        known = positions >= 0
+        rows = np.full(len(self._ids), -1)
+        rows[positions[known]] = np.flatnonzero(known)  # of several the last one stays
+        return rows
+
+    def _codes(self, texts: "pa.ChunkedArray") -> Codes:
+        """The code of each text."""
+        encoded = texts.combine_chunks().dictionary_encode()
+        codes = [self._code(text) for text in encoded.dictionary.to_pylist()]
+        return np.array(codes, np.int64)[encoded.indices.to_numpy(zero_copy_only=False)]
+
+    def _code(self, name: str) -> int:
+        if name not in self._names:
+            self._names.append(name)
+        return self._names.index(name)
+
+    def _positions(self, rec_ids: "pa.Array | pa.ChunkedArray") -> Codes:
+        """Where recordings with these ids stand; -1 for others."""
+        found = compute.index_in(rec_ids.cast(pa.string()), value_set=self._ids)
+        return compute.fill_null(found, -1).to_numpy().astype(np.int64)
+
+    def _among(self, rec_ids: "pa.Array | pa.ChunkedArray") -> Mask:
+        found = compute.is_in(self._ids, value_set=_whole(rec_ids))
+        return found.to_numpy(zero_copy_only=False)
+
+    def _is_of(self, sources: Sequence[str]) -> Mask:
+        found = compute.is_in(self._source, value_set=pa.array(sources, pa.string()))
+        return found.to_numpy(zero_copy_only=False)
+
+    def _column(self, stage: str, name: str) -> "pa.Array | None":
+        """A column of the evidence of a step, one value for each recording; None if there is none."""
+        planned = next((one for one in plan(self._settings) if one.name == stage), None)
+        if planned is None:
+            return None
+        table = self._store.read(stage, ["rec_id", name], planned.make(self._store).key)
+        rows = self._last_rows(table["rec_id"])
+        return _whole(table[name]).take(pa.array(rows, mask=rows < 0))
+
+    def _license(self) -> "pa.Array":
+        found = self._column("license", "license_spdx")
+        assert found is not None
+        return found.cast(pa.string())
+
+    def _seconds(self) -> "pa.Array":
+        stated = _whole(self._recordings["duration_s"])
+        probed = self._column("probe", "duration_s")
+        known = stated if probed is None else compute.coalesce(probed.cast(pa.float64()), stated)
+        return compute.fill_null(known, 0.0)
+
+
+def _whole(column: "pa.Array | pa.ChunkedArray") -> "pa.Array":
+    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column

@@ -1,0 +1,80 @@
+"""Which steps a curation has under its settings, how each is made, and which recordings it is due for."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal
+
+from auralith.curation.engine import Step
+from auralith.curation.guard import GuardSettings, GuardStage, read_overlaps
+from auralith.curation.licenses import LicenseStage
+from auralith.curation.metadata import MetadataStage
+from auralith.curation.preference import PreferenceStage
+from auralith.curation.probe import Probe
+from auralith.curation.settings import CurationSettings, StageName, TaggerFiles
+from auralith.curation.store import Store
+from auralith.curation.tagging.stage import Tagging, TaggingSettings, pinned
+from auralith.errors import InvalidRequest
+
+Due = Literal["all", "unknown_music", "music", "searched"]
+"""all; sources that aren't all music; what is tagged as music; sources that the metadata search is for."""
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A step of the curation and the recordings that need it. A step may depend on evidence of earlier ones, so it
+    is made when its turn comes."""
+
+    name: StageName
+    make: Callable[[Store], Step]
+    due: Due = "all"
+    reviewed: bool = False
+    """Whether people see what it flags, and may overturn what it refuses."""
+    after_review: bool = False
+    """Whether it waits for them."""
+
+
+def plan(settings: CurationSettings) -> list[Planned]:
+    """The steps in their order.
+
+    Raises:
+        InvalidRequest: a step is asked for that there is none of; leaving it out unsaid would pass everything.
+    """
+    known = {planned.name: planned for planned in _all(settings)}
+    if missing := [name for name in settings.stages if name not in known]:
+        raise InvalidRequest(
+            f"there is no step '{missing[0]}' here; leave it out of the stages ({', '.join(known)})"
+        )
+    return [known[name] for name in settings.stages]
+
+
+def _all(settings: CurationSettings) -> Iterator[Planned]:
+    yield Planned("license", lambda _: Step(LicenseStage, settings.license))
+    yield Planned("preference", lambda _: Step(PreferenceStage, settings.preference))
+    yield Planned("probe", lambda _: Step(Probe, settings.probe, heavy=True))
+    yield Planned("tag", lambda _: _tagging(settings.tag, settings.tagger), "unknown_music")
+    yield Planned("metadata", lambda _: _metadata(settings), "searched", reviewed=True)
+    yield Planned("guard", lambda store: _guard(settings.guard, store), after_review=True)
+
+
+@lru_cache(maxsize=1)
+def _tagging(settings: TaggingSettings, files: TaggerFiles) -> Step:
+    """Hashes the weights, once."""
+    resources = (files.weights, files.device)
+    gpus = 1.0 if files.device.startswith("cuda") else 0.0
+    pinned_settings = pinned(settings, files.weights)
+    return Step(Tagging, pinned_settings, resources, heavy=True, threaded=True, gpus=gpus)
+
+
+def _metadata(settings: CurationSettings) -> Step:
+    if settings.catalogue is None:
+        raise InvalidRequest(
+            "the metadata search needs a list of commercial music; name one as catalogue, or leave"
+            " 'metadata' out of the stages"
+        )
+    return Step(MetadataStage, settings.metadata, (settings.catalogue.resolve(),))
+
+
+def _guard(settings: GuardSettings, store: Store) -> Step:
+    overlaps = read_overlaps(store, [one.name for one in settings.sets])
+    return Step(GuardStage, settings, (overlaps,))

@@ -1,0 +1,232 @@
+"""The probe: what a file is and what is in it, from one decoding pass in bounded memory.
+
+A file is read twice in a row, first as bytes for its hash, then decoded block by block; every block goes to the hash
+of the samples and to the meters of `meters` and `loudness`. Nothing is known from the header alone. A file that can't
+be used is a row with its reason: empty_file, not_audio, truncated, too_long, no_samples, nan_samples, silent,
+unusual_rate, missing_file, missing_decoder, unsafe_path, unreadable_file; no_path where the recording has no sound.
+"""
+
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Float
+
+from auralith.curation.loudness import LoudnessMeter
+from auralith.curation.meters import (
+    ClipMeter,
+    LevelMeter,
+    SilenceMeter,
+    SpectrumMeter,
+    StereoMeter,
+)
+from auralith.curation.sound import SoundFormat, SoundStream, UnusableSound, open_sound
+from auralith.curation.sources import safe_path
+from auralith.curation.stage import Finding, Row
+from auralith.errors import InvalidRequest
+from auralith.extras import require
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+HEADER_TOLERANCE_SECONDS = 0.5
+_TYPES = {
+    "sha256": "string",
+    "pcm_sha256": "string",
+    "decoder": "string",
+    "codec": "string",
+    "sample_rate_hz": "int32",
+    "channels": "int32",
+    "bits": "int32",
+    "num_samples": "int64",
+    "duration_s": "float64",
+    "header_duration_s": "float64",
+    "note": "string",
+    "integrated_lufs": "float64",
+    "peak_dbfs": "float64",
+    "dc_offset": "list<float64>",
+    "silence_ratio": "float64",
+    "clip_ratio": "float64",
+    "bandwidth_hz": "float64",
+    "high_frequency_db": "float64",
+    "full_band": "bool",
+    "stereo_correlation": "float64",
+    "dual_mono": "bool",
+}
+
+
+@dataclass(frozen=True)
+class ProbeSettings:
+    """What counts as too long, silent, and full-band."""
+
+    max_hours: float = 24.0
+    silence_dbfs: float = -60.0
+    """RMS below which a frame of 50 ms is silent; a recording of such frames alone is quarantined."""
+    full_band_db: float = -70.0
+    """A recording is full-band if its power in 16–20 kHz is at least this, relative to all ..."""
+    full_band_rate_hz: int = 44_100
+    """... and its sample rate at least this. The rule of the published data set is not known."""
+
+    def __post_init__(self) -> None:
+        if not self.max_hours > 0:
+            raise InvalidRequest(f"max_hours must be above 0, not {self.max_hours}")
+
+
+class Probe:
+    """The stage. Findings of usable recordings pass; their columns say the rest."""
+
+    name = "probe"
+    provider = "auralith"
+    provider_version = "1"
+    inputs: tuple[str, ...] = ("path",)
+
+    def __init__(self, settings: ProbeSettings = ProbeSettings()) -> None:
+        self.settings = settings
+
+    @property
+    def schema(self) -> "pa.Schema":
+        return probe_schema()
+
+    def process(self, rows: Sequence[Row], root: Path) -> list[Finding]:
+        return [self._finding(row, root) for row in rows]
+
+    def _finding(self, row: Row, root: Path) -> Finding:
+        if not row["path"]:
+            return Finding("skipped", "quarantine", "no_path")
+        known: dict[str, Any] = {}
+        try:
+            path = sound_path(root, row["path"])
+            known["sha256"] = file_sha256(path)
+            with open_sound(path) as stream:
+                known |= _format_columns(stream.format)
+                known |= measure(stream, self.settings)
+        except UnusableSound as error:
+            return Finding("error", "quarantine", error.reason_code, columns=known)
+        if known["silence_ratio"] == 1.0:
+            return Finding("ok", "quarantine", "silent", columns=known)
+        return Finding("ok", "pass", columns=known)
+
+
+def probe_schema() -> "pa.Schema":
+    """The probe's own columns."""
+    pa = require("pyarrow", "curate")
+    types = {"list<float64>": pa.list_(pa.float64()), "bool": pa.bool_()}
+    return pa.schema(
+        [(name, types.get(kind) or pa.type_for_alias(kind)) for name, kind in _TYPES.items()]
+    )
+
+
+def sound_path(root: Path, relative: str) -> Path:
+    """The file of a recording.
+
+    Raises:
+        UnusableSound: "unsafe_path", where it lies outside the root; "missing_file".
+    """
+    try:
+        path = safe_path(root, relative)
+    except InvalidRequest as error:
+        raise UnusableSound("unsafe_path", str(error)) from error
+    if not os.path.isfile(path):  # unlike Path.is_file, false for a name too long to exist
+        raise UnusableSound("missing_file", f"{relative} is not a file below {root}")
+    return path
+
+
+def file_sha256(path: Path) -> str:
+    """Of the bytes; raises `UnusableSound` ("unreadable_file") where the system doesn't let them be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        reason = f"{path} can't be read ({error.strerror}); look at its permissions and its disk"
+        raise UnusableSound("unreadable_file", reason) from error
+
+
+def measure(stream: SoundStream, settings: ProbeSettings) -> Mapping[str, Any]:
+    """The columns that need the samples.
+
+    Raises:
+        UnusableSound: "too_long", "no_samples", "nan_samples", "truncated".
+    """
+    form = stream.format
+    longest = settings.max_hours * 3_600 * form.sample_rate
+    if (form.header_samples or 0) > longest:
+        raise _too_long(settings)
+    meters = _Meters(form, settings)
+    for block in stream.blocks():
+        if not np.isfinite(block).all():
+            raise UnusableSound("nan_samples", "the sound holds NaN or infinity; make it again")
+        meters.add(block)
+        if meters.levels.num_samples > longest:
+            raise _too_long(settings)
+    if not meters.levels.num_samples:
+        raise UnusableSound("no_samples", "the file holds no samples; leave it out")
+    return meters.columns(settings)
+
+
+def _too_long(settings: ProbeSettings) -> UnusableSound:
+    limit = f"longer than {settings.max_hours:g} h; cut it or set max_hours"
+    return UnusableSound("too_long", f"the sound is {limit}")
+
+
+def _format_columns(form: SoundFormat) -> dict[str, Any]:
+    header = None if form.header_samples is None else form.header_samples / form.sample_rate
+    return {
+        "decoder": form.decoder,
+        "codec": form.codec,
+        "sample_rate_hz": form.sample_rate,
+        "channels": form.channels,
+        "bits": form.bits,
+        "header_duration_s": header,
+    }
+
+
+class _Meters:
+    """All meters of a stream, fed together."""
+
+    def __init__(self, form: SoundFormat, settings: ProbeSettings) -> None:
+        rate, channels = form.sample_rate, form.channels
+        self._form = form
+        self._pcm = hashlib.sha256(f"{rate},{channels}\n".encode())
+        self.levels = LevelMeter(channels)
+        self._loudness = LoudnessMeter(rate, channels)
+        self._silence = SilenceMeter(rate, channels, settings.silence_dbfs)
+        self._clipping = ClipMeter(channels)
+        self._spectrum = SpectrumMeter(rate, channels)
+        self._stereo = StereoMeter(channels)
+
+    def add(self, block: Float[np.ndarray, "sample channel"]) -> None:
+        self._pcm.update(np.ascontiguousarray(block, "<f4").data)
+        for meter in (
+            *(self.levels, self._loudness, self._silence),
+            *(self._clipping, self._spectrum, self._stereo),
+        ):
+            meter.add(block)
+
+    def columns(self, settings: ProbeSettings) -> dict[str, Any]:
+        high = self._spectrum.high_frequency_db
+        full_rate = self._form.sample_rate >= settings.full_band_rate_hz
+        return {
+            "pcm_sha256": self._pcm.hexdigest(),
+            **self._length(),
+            "integrated_lufs": self._loudness.integrated,
+            "peak_dbfs": self.levels.peak_dbfs,
+            "dc_offset": self.levels.dc_offset,
+            "silence_ratio": self._silence.ratio,
+            "clip_ratio": self._clipping.ratio,
+            "bandwidth_hz": self._spectrum.bandwidth_hz,
+            "high_frequency_db": high,
+            "full_band": full_rate and high is not None and high >= settings.full_band_db,
+            "stereo_correlation": self._stereo.correlation,
+            "dual_mono": self._stereo.dual_mono,
+        }
+
+    def _length(self) -> dict[str, Any]:
+        samples, rate = self.levels.num_samples, self._form.sample_rate
+        header = self._form.header_samples
+        wrong = header is not None and abs(header - samples) > HEADER_TOLERANCE_SECONDS * rate
+        note = "duration_mismatch" if wrong else None
+        return {"num_samples": samples, "duration_s": samples / rate, "note": note}

@@ -1,0 +1,66 @@
+"""People decide: a queue of suspects, two independent decisions on each, a third on conflict, and a log that only grows.
+
+    suspects    what has to be looked at, from the evidence
+    rules       what a decision may say, and when an item is settled
+    log         review.sqlite, append-only
+    queue       who looks at what, and what came of it
+    agreement   Cohen's kappa
+    exchange    CSV and Label Studio, out and in (spreadsheet, label_studio, exchanged)
+
+Everything here takes plain values, so that the command line and a web page call the same functions.
+"""
+
+from auralith.curation.review.agreement import Agreement, agreement, agreement_of
+from auralith.curation.review.exchange import (
+    ExportOptions,
+    ImportReport,
+    export_items,
+    import_decisions,
+)
+from auralith.curation.review.log import Item, is_begun, log_path
+from auralith.curation.review.queue import (
+    Case,
+    Entry,
+    ItemView,
+    Recorded,
+    ReviewState,
+    cases,
+    decide,
+    decide_many,
+    next_item,
+    open_items,
+    verdicts,
+    view_item,
+)
+from auralith.curation.review.rules import CHOICES, CODES, Decision
+from auralith.curation.review.suspects import Suspect, suspects
+
+__all__ = [
+    "CHOICES",
+    "CODES",
+    "Agreement",
+    "Case",
+    "Decision",
+    "Entry",
+    "ExportOptions",
+    "ImportReport",
+    "Item",
+    "ItemView",
+    "Recorded",
+    "ReviewState",
+    "Suspect",
+    "agreement",
+    "agreement_of",
+    "cases",
+    "decide",
+    "decide_many",
+    "export_items",
+    "import_decisions",
+    "is_begun",
+    "log_path",
+    "next_item",
+    "open_items",
+    "suspects",
+    "verdicts",
+    "view_item",
+]

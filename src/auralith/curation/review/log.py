@@ -1,0 +1,293 @@
+"""The log of a review: `review.sqlite` in the curation's folder, with the items to look at and what people decided.
+
+It only grows. Triggers abort every UPDATE and DELETE, and every INSERT that would replace a row or come out of turn, so
+that no tool rewrites what somebody signed. Write-ahead logging lets many read while one writes; a writer takes the lock
+before it looks, so what it decided on still holds when it writes. A transaction that was cut off leaves nothing.
+"""
+
+import json
+import sqlite3
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from auralith.curation.review.rules import Decision, reviewer_key
+from auralith.errors import InvalidRequest, ResourceError
+
+FILE_NAME = "review.sqlite"
+_WAIT_SECONDS = 30.0
+"""How long a writer waits for the others."""
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS items (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    item_id TEXT NOT NULL UNIQUE CHECK (item_id <> ''),
+    rec_id TEXT NOT NULL,
+    stage TEXT NOT NULL,
+    tier TEXT NOT NULL,
+    score REAL,
+    is_match INTEGER NOT NULL CHECK (is_match IN (0, 1)),
+    grouped_by TEXT NOT NULL,
+    evidence_key TEXT NOT NULL,
+    opened_at TEXT NOT NULL,
+    payload TEXT NOT NULL,
+    UNIQUE (rec_id, stage, evidence_key)
+) STRICT;
+CREATE TABLE IF NOT EXISTS decisions (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    item_id TEXT NOT NULL REFERENCES items (item_id),
+    rec_id TEXT NOT NULL,
+    reviewer TEXT NOT NULL,
+    reviewer_key TEXT NOT NULL CHECK (reviewer_key <> ''),
+    role TEXT NOT NULL CHECK (role IN ('first', 'second', 'third')),
+    decision TEXT NOT NULL CHECK (decision IN ('keep', 'remove', 'unsure')),
+    reason_code TEXT CHECK ((reason_code IS NULL) = (decision = 'unsure')),
+    note TEXT NOT NULL,
+    at TEXT NOT NULL,
+    UNIQUE (item_id, role),
+    UNIQUE (item_id, reviewer_key)
+) STRICT;
+CREATE TRIGGER IF NOT EXISTS decisions_in_turn BEFORE INSERT ON decisions
+WHEN (SELECT count(*) FROM decisions WHERE item_id = NEW.item_id)
+    <> CASE NEW.role WHEN 'first' THEN 0 WHEN 'second' THEN 1 ELSE 2 END
+BEGIN SELECT RAISE(ABORT, 'decisions are made in turn'); END;
+CREATE TRIGGER IF NOT EXISTS decisions_not_replaced BEFORE INSERT ON decisions
+WHEN EXISTS (SELECT 1 FROM decisions WHERE seq = NEW.seq
+    OR (item_id = NEW.item_id AND (role = NEW.role OR reviewer_key = NEW.reviewer_key)))
+BEGIN SELECT RAISE(ABORT, 'the log is append-only'); END;
+CREATE TRIGGER IF NOT EXISTS items_not_replaced BEFORE INSERT ON items
+WHEN EXISTS (SELECT 1 FROM items WHERE number = NEW.number OR item_id = NEW.item_id)
+BEGIN SELECT RAISE(ABORT, 'the log is append-only'); END;
+CREATE TRIGGER IF NOT EXISTS meta_not_replaced BEFORE INSERT ON meta
+WHEN EXISTS (SELECT 1 FROM meta WHERE name = NEW.name)
+BEGIN SELECT RAISE(ABORT, 'the log is append-only'); END;
+"""
+_APPEND_ONLY = """
+CREATE TRIGGER IF NOT EXISTS {table}_no_{verb} BEFORE {verb} ON {table}
+BEGIN SELECT RAISE(ABORT, 'the log is append-only'); END;
+"""
+_TABLES = ("meta", "items", "decisions")
+_ITEM_COLUMNS = "item_id, rec_id, stage, tier, score, is_match, grouped_by, evidence_key, opened_at"
+_ITEM_NAMES = _ITEM_COLUMNS.split(", ")
+_DECISION_COLUMNS = "seq, item_id, rec_id, reviewer, role, decision, reason_code, note, at"
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A suspect recording with the evidence against it."""
+
+    item_id: str
+    rec_id: str
+    stage: str
+    tier: str
+    """"match", "indeterminate", "error", or the metadata tier."""
+    score: float | None
+    is_match: bool
+    """An automatic match: overturning it takes two."""
+    grouped_by: str
+    """What it is looked at together with, such as an album; empty for nothing."""
+    evidence_key: str
+    opened_at: str
+
+
+def utc_now() -> str:
+    """Now, in UTC, ISO 8601 with seconds."""
+    return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def log_path(folder: Path) -> Path:
+    """Where the log of a curation lies."""
+    return folder / FILE_NAME
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[sqlite3.Connection]:
+    """One transaction, alone; all of it is written at the end, or nothing if the block fails. Makes the log if needed.
+
+    Raises:
+        InvalidRequest: there is no such folder. ResourceError: the log is damaged, not writable, or busy for 30 s.
+    """
+    if not folder.is_dir():
+        raise InvalidRequest(f"there is no curation in {folder}; name its folder")
+    with _connection(folder) as connection:
+        _prepare(connection)
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield connection
+        except BaseException:
+            if connection.in_transaction:  # SQLite has ended it itself where the disk is full
+                connection.execute("ROLLBACK")
+            raise
+        connection.execute("COMMIT")
+
+
+@contextmanager
+def reading(folder: Path) -> Iterator[sqlite3.Connection]:
+    """One consistent view of the log, which has to be there.
+
+    Raises:
+        InvalidRequest: there is none. ResourceError: it is damaged or can't be read.
+    """
+    if not is_begun(folder):
+        raise InvalidRequest(
+            f"there is no review in {folder}; begin it with: auralith curate review open"
+        )
+    with _connection(folder) as connection:
+        connection.execute("BEGIN")
+        yield connection
+        connection.execute("COMMIT")
+
+
+def is_begun(folder: Path) -> bool:
+    """Whether there is a log, with its tables; raises `ResourceError` if it is damaged."""
+    if not log_path(folder).is_file():
+        return False
+    with _connection(folder) as connection:
+        return _has_tables(connection)
+
+
+@contextmanager
+def _connection(folder: Path) -> Iterator[sqlite3.Connection]:
+    path = log_path(folder)
+    connection = None
+    try:
+        connection = sqlite3.connect(path, timeout=_WAIT_SECONDS, isolation_level=None)
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute("PRAGMA synchronous = FULL")
+        yield connection
+    except sqlite3.Error as error:
+        raise ResourceError(f"the log {path} can't be used ({error}); {_remedy(error)}") from error
+    finally:
+        if connection is not None:
+            connection.close()
+
+
+def _remedy(error: sqlite3.Error) -> str:
+    if "locked" in str(error):
+        return "another process holds it; try again"
+    return "check that it is the review of a curation and that you may write to it"
+
+
+def _prepare(connection: sqlite3.Connection) -> None:
+    """Make the tables of a new log; of several processes that begin, one does and the others find it."""
+    if _has_tables(connection):
+        return
+    _use_wal(connection)
+    blocks = [
+        _APPEND_ONLY.format(table=table, verb=verb)
+        for table in _TABLES
+        for verb in ("UPDATE", "DELETE")
+    ]
+    connection.execute("BEGIN IMMEDIATE")
+    for statement in _statements("\n".join([_SCHEMA, *blocks])):
+        connection.execute(statement)
+    if not connection.execute("SELECT 1 FROM meta WHERE name = 'curation'").fetchone():
+        connection.execute("INSERT INTO meta VALUES ('curation', ?)", [uuid.uuid4().hex])
+    connection.execute("COMMIT")
+
+
+def _has_tables(connection: sqlite3.Connection) -> bool:
+    """All of them or none: they are made in one transaction."""
+    found = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone()
+    return found is not None
+
+
+def _use_wal(connection: sqlite3.Connection) -> None:
+    """SQLite doesn't wait for others when it changes the mode, so we do."""
+    until = time.monotonic() + _WAIT_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.02)
+
+
+def _statements(script: str) -> Iterator[str]:
+    """The statements of a script, to be executed in one transaction (`executescript` would commit first)."""
+    statement = ""
+    for line in script.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""
+
+
+def curation_id(connection: sqlite3.Connection) -> str:
+    """The random name of this curation, which its exports carry."""
+    return connection.execute("SELECT value FROM meta WHERE name = 'curation'").fetchone()[0]
+
+
+def read_items(connection: sqlite3.Connection, item_id: str | None = None) -> list[Item]:
+    """All items in the order they were opened, or the one."""
+    where, values = ("WHERE item_id = ?", [item_id]) if item_id is not None else ("", [])
+    rows = connection.execute(f"SELECT {_ITEM_COLUMNS} FROM items {where} ORDER BY number", values)
+    return [_item(dict(zip(_ITEM_NAMES, row, strict=True))) for row in rows]
+
+
+def _item(facts: dict[str, Any]) -> Item:
+    return Item(**{**facts, "is_match": bool(facts["is_match"])})
+
+
+def newest_item_id(connection: sqlite3.Connection, rec_id: str, stage: str) -> str:
+    """Of a recording's items of a stage, the one opened last."""
+    return connection.execute(
+        "SELECT item_id FROM items WHERE rec_id = ? AND stage = ? ORDER BY number DESC LIMIT 1",
+        [rec_id, stage],
+    ).fetchone()[0]
+
+
+def read_payload(connection: sqlite3.Connection, item_id: str) -> dict[str, Any]:
+    """What was known of an item when it was opened: the recording and the evidence."""
+    row = connection.execute("SELECT payload FROM items WHERE item_id = ?", [item_id]).fetchone()
+    return json.loads(row[0])
+
+
+def read_decisions(connection: sqlite3.Connection, item_id: str | None = None) -> list[Decision]:
+    """All decisions in their order, or those of one item."""
+    where, values = ("WHERE item_id = ?", [item_id]) if item_id is not None else ("", [])
+    rows = connection.execute(
+        f"SELECT {_DECISION_COLUMNS} FROM decisions {where} ORDER BY seq", values
+    )
+    return [Decision(*row) for row in rows]
+
+
+def append_item(connection: sqlite3.Connection, item: Item, payload: dict[str, Any]) -> bool:
+    """Add an item; False if it is there already."""
+    if connection.execute("SELECT 1 FROM items WHERE item_id = ?", [item.item_id]).fetchone():
+        return False
+    text = json.dumps(payload, ensure_ascii=False, sort_keys=True, default=str)
+    values = (*_values(item), text)
+    marks = ", ".join("?" * len(values))
+    connection.execute(f"INSERT INTO items ({_ITEM_COLUMNS}, payload) VALUES ({marks})", values)
+    return True
+
+
+def _values(item: Item) -> Sequence[Any]:
+    return [getattr(item, name) for name in _ITEM_NAMES]
+
+
+def append_decision(connection: sqlite3.Connection, decision: Decision) -> int:
+    """Add a decision, whose `seq` is given by the log and returned. The caller has checked it against the rules."""
+    cursor = connection.execute(
+        "INSERT INTO decisions (item_id, rec_id, reviewer, reviewer_key, role, decision, reason_code, note, at)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        [
+            *(
+                decision.item_id,
+                decision.rec_id,
+                decision.reviewer,
+                reviewer_key(decision.reviewer),
+            ),
+            *(decision.role, decision.decision, decision.reason_code, decision.note, decision.at),
+        ],
+    )
+    assert cursor.lastrowid is not None
+    return cursor.lastrowid

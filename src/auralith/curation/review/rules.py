@@ -1,0 +1,152 @@
+"""What a decision may say, who may make it, and when an item is settled. Pure functions; the log keeps what they allow.
+
+Two people decide without seeing each other's answer. If both keep or both remove, that is it; anything else, "unsure"
+included, goes to a third, who must choose. To overturn an automatic match, two of them have to sign for keeping.
+"""
+
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from auralith.errors import InvalidRequest
+
+Choice = Literal["keep", "remove", "unsure"]
+Role = Literal["first", "second", "third"]
+CHOICES: tuple[Choice, ...] = get_args(Choice)
+ROLES: tuple[Role, ...] = get_args(Role)
+CODES: dict[Choice, tuple[str, ...]] = {
+    "keep": (
+        "rightsholder_is_uploader",
+        "public_domain_composition_and_recording",
+        "different_recording",
+        "common_phrase",
+        "false_match",
+    ),
+    "remove": (
+        "commercial_recording",
+        "background_music",
+        "cover_of_protected_work",
+        "license_dispute",
+        "withdrawn",
+        "other",
+    ),
+    "unsure": (),
+}
+"""The reason codes of each choice; "unsure" gives none."""
+NOT_OVERTURNED = "match_not_overturned"
+"""Why an automatic match stays removed though the third reviewer would keep it: only one signed for that."""
+_MAX_NAME = 100
+_MAX_NOTE = 4_000
+"""Characters."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A line of the log."""
+
+    seq: int
+    item_id: str
+    rec_id: str
+    reviewer: str
+    role: Role
+    decision: Choice
+    reason_code: str | None
+    note: str
+    at: str
+    """UTC, ISO 8601."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What people decided of an item."""
+
+    state: Literal["kept", "removed"]
+    reason_code: str
+
+
+def settle(decisions: Sequence[Decision], is_match: bool) -> Settled | None:
+    """The outcome of an item's decisions in their order; None while it is open."""
+    if len(decisions) < 2:
+        return None
+    last = decisions[-1].decision
+    if len(decisions) == 2 and (last == "unsure" or decisions[0].decision != last):
+        return None
+    agreeing = [one for one in decisions if one.decision == last]
+    if last == "keep" and is_match and len(agreeing) < 2:
+        return Settled("removed", NOT_OVERTURNED)
+    return Settled("kept" if last == "keep" else "removed", agreeing[0].reason_code or "other")
+
+
+def next_role(decisions: Sequence[Decision], is_match: bool) -> Role | None:
+    """Whose turn it is; None for a settled item."""
+    return None if settle(decisions, is_match) else ROLES[len(decisions)]
+
+
+def check_choice(decision: str, reason_code: str | None, role: Role) -> Choice:
+    """The decision, if it is one that may be made.
+
+    Raises:
+        InvalidRequest: an unknown word or code, a code of the other side, or a third person who is unsure.
+    """
+    choice: Choice | None = next((known for known in CHOICES if known == decision), None)
+    if choice is None:
+        raise InvalidRequest(f"{decision!r} is no decision; say {', '.join(CHOICES)}")
+    codes = CODES[choice]
+    if codes and reason_code not in codes:
+        said = f"{reason_code!r} is no reason to" if reason_code else "a reason is needed to"
+        raise InvalidRequest(f"{said} {decision}; give one of {', '.join(codes)}")
+    if reason_code and not codes:
+        raise InvalidRequest(
+            f"who is unsure gives no reason code ({reason_code!r}); put it in the note"
+        )
+    if decision == "unsure" and role == "third":
+        raise InvalidRequest(
+            "the third person settles a conflict; say keep or remove, or leave it to another"
+        )
+    return choice
+
+
+def check_note(note: str) -> str:
+    """The note without space around it.
+
+    Raises:
+        InvalidRequest: it is too long, or holds what is no text (NUL, bytes that are not UTF-8).
+    """
+    note = note.strip()
+    if len(note) > _MAX_NOTE:
+        raise InvalidRequest(
+            f"the note has {len(note)} characters, {_MAX_NOTE} at most; shorten it"
+        )
+    if any(sign == "\0" or unicodedata.category(sign) == "Cs" for sign in note):
+        raise InvalidRequest("the note holds what is no text; write it in UTF-8")
+    return note
+
+
+def reviewer_name(name: str) -> str:
+    """The name as it is shown, in one line.
+
+    Raises:
+        InvalidRequest: it is empty, too long, or holds signs that don't show.
+    """
+    shown = " ".join(unicodedata.normalize("NFC", name).split())
+    if not reviewer_key(shown):
+        raise InvalidRequest(
+            "a reviewer needs a name, with a letter or a digit; give one with --reviewer"
+        )
+    if len(shown) > _MAX_NAME:
+        raise InvalidRequest(
+            f"the reviewer's name has {len(shown)} characters, {_MAX_NAME} at most; shorten it"
+        )
+    if not shown.isprintable():
+        raise InvalidRequest(
+            f"the reviewer's name {shown!r} holds signs that don't show; leave them out"
+        )
+    return shown
+
+
+def reviewer_key(name: str) -> str:
+    """Who it is: names that differ only in case, accents' encoding, width or space are one person."""
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
+    key = "".join(sign for sign in folded if unicodedata.category(sign)[0] not in "ZC")
+    return key if any(sign.isalnum() for sign in key) else ""

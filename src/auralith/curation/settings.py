@@ -1,0 +1,103 @@
+"""Settings of a curation, as `recipes/curate.toml` changes them: the defaults are the published data set's, where known.
+
+Each step's own settings stand with the step; here they are put together with what is there (sources), which steps are
+done, and for whom. What the model card does not say is a default that the data set card of a curation repeats.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, get_args
+
+from auralith.curation.engine import EngineSettings
+from auralith.curation.guard import GuardSettings
+from auralith.curation.licenses import LicenseSettings
+from auralith.curation.metadata import MetadataSettings
+from auralith.curation.preference import PreferenceSettings
+from auralith.curation.probe import ProbeSettings
+from auralith.curation.tagging.stage import TaggingSettings
+from auralith.errors import InvalidRequest
+
+StageName = Literal["license", "preference", "probe", "tag", "identify", "metadata", "guard"]
+STAGES: tuple[StageName, ...] = get_args(StageName)
+"""In their order; people review between metadata and guard."""
+SourceKind = Literal["pack", "freesound", "fma", "attribution", "folder", "table"]
+
+
+@dataclass(frozen=True)
+class Column:
+    """Which column of a table is one of ours."""
+
+    ours: str
+    theirs: str
+
+
+@dataclass(frozen=True)
+class SourceSettings:
+    """Where recordings come from."""
+
+    kind: SourceKind
+    path: Path | None = None
+    """The metadata: a file, or a folder for a data pack, FMA and "folder". For "freesound" a file of ids, one a line;
+    without one its API is searched."""
+    sounds: Path | None = None
+    """The folder that its paths start from; of the kind "folder" it is `path`."""
+    name: str = ""
+    """The source's name in ids, for the kinds "folder" and "table"; their own or the file's if empty."""
+    columns: tuple[Column, ...] = ()
+    """Of the kind "table": columns whose names aren't ours."""
+    separator: str | None = None
+    """Of the kind "table": between the members of a list in a cell; white space if none."""
+    query: str = ""
+    filter: str = ""
+    """Of "freesound": the query and a filter in Solr's syntax; both empty: all of Freesound."""
+    level: Literal[1, 2, 3] = 1
+    """Of the Freesound key; sets the request limits."""
+
+    def __post_init__(self) -> None:
+        if self.path is None and self.kind != "freesound":
+            raise InvalidRequest(f"a source of the kind '{self.kind}' needs a path")
+
+
+@dataclass(frozen=True)
+class TaggerFiles:
+    """Where the tagger's weights lie and what computes them: no result depends on it."""
+
+    weights: Path | None = None
+    device: str = "auto"
+
+
+@dataclass(frozen=True)
+class CurationSettings:
+    """Everything that a run of `auralith curate run` depends on."""
+
+    folder: Path = Path("curation")
+    """The curation's folder; one begun is continued."""
+    sources: tuple[SourceSettings, ...] = ()
+    stages: tuple[StageName, ...] = STAGES
+    """Which steps are done; every one of them must be passed to be accepted."""
+    known_music: tuple[str, ...] = ("fma",)
+    """Sources that are all music: they aren't tagged, and are searched for by their metadata."""
+    identified: Literal["music", "all"] = "music"
+    """What is looked for by its sound: what was tagged as music, or everything, known music too."""
+    dedupe: bool = False
+    """Keep one of each group of duplicates; the published set kept all."""
+    license: LicenseSettings = LicenseSettings()
+    preference: PreferenceSettings = PreferenceSettings()
+    probe: ProbeSettings = ProbeSettings()
+    tag: TaggingSettings = TaggingSettings()
+    tagger: TaggerFiles = TaggerFiles()
+    catalogue: Path | None = None
+    """List of commercial music for the metadata search: CSV in the Spotify-tracks schema."""
+    metadata: MetadataSettings = field(default_factory=MetadataSettings)
+    guard: GuardSettings = GuardSettings()
+    engine: EngineSettings = EngineSettings()
+
+    def __post_init__(self) -> None:
+        if list(self.stages) != [name for name in STAGES if name in self.stages]:
+            raise InvalidRequest(
+                f"stages are done once each and in this order: {', '.join(STAGES)}"
+            )
+        if "license" not in self.stages:
+            raise InvalidRequest(
+                "the stage 'license' can't be left out; nothing else says what may be used"
+            )

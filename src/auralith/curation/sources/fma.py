@@ -1,0 +1,151 @@
+"""The Free Music Archive's metadata: `raw_tracks.csv` (the crawl, with license URLs) and `tracks.csv` (three header lines).
+
+Lists are Python literals in the files and are read as such, never evaluated. Sounds lie under
+`<id // 1000>/<id>.mp3`, three and six digits; a path is written only where the file is at hand.
+"""
+
+import ast
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from auralith.curation.sources.records import (
+    BadRow,
+    Record,
+    field,
+    identity,
+    seconds,
+    usual_path,
+    words,
+    year,
+)
+from auralith.curation.sources.source import TableSource, batch_of
+from auralith.curation.sources.tables import RawRow, csv_rows
+from auralith.errors import InvalidRequest
+
+SOURCE = "fma"
+_RAW_REQUIRED = ("track_id", "track_title", "artist_name", "license_title", "license_url")
+_REQUIRED = ("track_id", "track.title", "artist.name", "track.license")
+_LONGEST_LITERAL = 100_000
+"""Characters; Python's parser needs some hundred times as much memory."""
+
+
+def fma_tracks(path: Path, root: Path | None = None) -> TableSource:
+    """`raw_tracks.csv`, `tracks.csv`, or the folder with them; of both the first, which has the license URLs.
+
+    Raises:
+        InvalidRequest: neither is there.
+    """
+    file = _chosen(path)
+    names = _genre_names(file.with_name("genres.csv"))
+    raw = _is_raw(file)
+
+    def convert(cells: Mapping[str, Any]) -> Record:
+        return raw_record(cells, root) if raw else track_record(cells, names, root)
+
+    required, read = (_RAW_REQUIRED, csv_rows) if raw else (_REQUIRED, _three_header_lines)
+    return TableSource(batch_of("fma", [file]), SOURCE, [file], convert, required, read)
+
+
+def _chosen(path: Path) -> Path:
+    if not path.is_dir():
+        return path
+    for name in ("raw_tracks.csv", "tracks.csv"):
+        if (path / name).is_file():
+            return path / name
+    raise InvalidRequest(f"{path} holds neither raw_tracks.csv nor tracks.csv; give one of them")
+
+
+def _is_raw(file: Path) -> bool:
+    """Whether this is the crawl: its first line names the ids, that of tracks.csv begins blank."""
+    try:
+        with file.open(encoding="utf-8-sig", errors="replace") as opened:
+            return opened.readline().startswith(("track_id,", '"track_id"'))
+    except OSError as error:
+        raise InvalidRequest(f"{file} can't be read ({error.strerror or error})") from error
+
+
+def _three_header_lines(path: Path, required: Sequence[str]) -> Iterator[RawRow]:
+    return csv_rows(path, required, header_lines=3)
+
+
+def _genre_names(file: Path) -> dict[str, str]:
+    """Titles by genre id; empty without the file."""
+    if not file.is_file():
+        return {}
+    rows = csv_rows(file, ("genre_id", "title"))
+    return {r.cells["genre_id"]: r.cells["title"] for r in rows if r.problem is None}
+
+
+def raw_record(cells: Mapping[str, Any], root: Path | None) -> Record:
+    """A recording of a row of raw_tracks.csv."""
+    record = identity(SOURCE, cells.get("track_id"))
+    genres = literal(cells.get("track_genres"))
+    created = _iso(field(cells, "track_date_created"))
+    return record | {
+        "path": fma_path(record["source_id"], root),
+        "url": field(cells, "track_url"),
+        "title": field(cells, "track_title"),
+        "author": field(cells, "artist_name"),
+        "author_url": field(cells, "artist_url"),
+        "tags": words(literal(cells.get("tags"))),
+        "description": field(cells, "track_information"),
+        "album": field(cells, "album_title"),
+        "genres": words([one.get("genre_title") for one in genres if isinstance(one, dict)]),
+        "year": year(cells.get("track_date_recorded")),
+        "created": created,
+        "license_raw": field(cells, "license_title"),
+        "license_url_raw": field(cells, "license_url"),
+        "duration_s": seconds(cells.get("track_duration")),
+    }
+
+
+def track_record(cells: Mapping[str, Any], names: Mapping[str, str], root: Path | None) -> Record:
+    """A recording of a row of tracks.csv, its columns named `level.name`; genre ids without a name are left out."""
+    record = identity(SOURCE, cells.get("track_id"))
+    ids = [str(id) for id in literal(cells.get("track.genres"))]
+    genres = [names[id] for id in ids if id in names] or [field(cells, "track.genre_top")]
+    return record | {
+        "path": fma_path(record["source_id"], root),
+        "title": field(cells, "track.title"),
+        "author": field(cells, "artist.name"),
+        "tags": words(literal(cells.get("track.tags"))),
+        "description": field(cells, "track.information"),
+        "album": field(cells, "album.title"),
+        "genres": words(genres),
+        "year": year(cells.get("track.date_recorded") or cells.get("album.date_released")),
+        "created": field(cells, "track.date_created"),
+        "license_raw": field(cells, "track.license"),
+        "duration_s": seconds(cells.get("track.duration")),
+    }
+
+
+def fma_path(id: str, root: Path | None) -> str | None:
+    """Where the public dumps keep a track; None if it isn't there."""
+    return usual_path(f"{int(id) // 1000:03d}/{int(id):06d}.mp3", root)
+
+
+def literal(written: object) -> list[Any]:
+    """A list written as a Python literal; empty if nothing is written. Raises `BadRow` for anything else."""
+    if not isinstance(written, str) or not written.strip():
+        return []
+    if written in ("[]", "nan"):
+        return []
+    if len(written) > _LONGEST_LITERAL:
+        raise BadRow("bad_list")
+    try:
+        value = ast.literal_eval(written)
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError) as error:
+        raise BadRow("bad_list") from error
+    if not isinstance(value, list):
+        raise BadRow("bad_list")
+    return value
+
+
+def _iso(written: str | None) -> str | None:
+    """The crawl's `11/26/2008 01:48:12 AM` as ISO 8601; anything else as it is."""
+    try:
+        return datetime.strptime(written or "", "%m/%d/%Y %I:%M:%S %p").isoformat()
+    except ValueError:
+        return written

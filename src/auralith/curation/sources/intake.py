@@ -1,0 +1,155 @@
+"""Rows of a source into `recordings`, slice by slice; what can't be a recording into `rejected`, with its reason.
+
+Every row that is read becomes one of three: a new recording, a repeat of one that is there with the same content, or a
+rejected row. An id seen again with other content is rejected too, as `conflicting_id`, and puts the recording of that
+id into quarantine (outcomes reads that from `rejected`), because nobody can tell which of the two is right.
+
+A slice is written under a name that follows from the batch and the position of its first row, recordings before
+rejected rows. So a kill loses at most a slice, and the same call again finds what is there and adds only the rest.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from auralith.curation.sources.records import Record
+from auralith.curation.sources.source import Source, SourceRow
+from auralith.curation.sources.stored import REJECTED, Stored
+from auralith.curation.store import RECORDINGS, Store
+from auralith.extras import require
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_NOT_CONTENT = ("ingest_batch", "retrieved_at")
+
+
+@dataclass(frozen=True)
+class IngestProgress:
+    """Rows of this call so far: `read` = `added` + `repeated` + all of `rejected`."""
+
+    read: int
+    added: int
+    repeated: int
+    """Rows whose recording is there already, with the same content."""
+    rejected: Mapping[str, int]
+    """Count by reason code."""
+
+
+def ingest_steps(store: Store, source: Source, retrieved_at: str) -> Iterator[IngestProgress]:
+    """Bring a source into the store; one step for each slice written, and at least one.
+
+    Raises:
+        AuralithError: the source as a whole can't be read, or the store can't be written.
+    """
+    run = _Ingest(store, source, retrieved_at)
+    rows = source.rows()
+    while slice_rows := list(islice(rows, source.slice_rows)):
+        yield run.add(slice_rows)
+    if not run.read:
+        yield run.progress()
+
+
+def ingest(store: Store, source: Source, retrieved_at: str) -> IngestProgress:
+    """The counts at the end of `ingest_steps`."""
+    *_, last = ingest_steps(store, source, retrieved_at)
+    return last
+
+
+class _Ingest:
+    """What one call has seen: a hash of the content for each id, and what the store had before."""
+
+    def __init__(self, store: Store, source: Source, retrieved_at: str) -> None:
+        self.store, self.source, self.retrieved_at = store, source, retrieved_at
+        self.read = self.added = self.repeated = 0
+        self.rejected = Counter[str]()
+        self.columns = tuple(n for n in RECORDINGS.names if n not in _NOT_CONTENT)
+        self.seen: dict[str, int] = {}
+        self.stored = Stored(store)
+
+    def add(self, rows: list[SourceRow]) -> IngestProgress:
+        """Sort a slice of rows into new, repeated and rejected, and write it."""
+        self._recall(rows)
+        new: list[Record] = []
+        rejected: list[dict[str, Any]] = []
+        for row in rows:
+            reason = row.reason_code or self._admit(row, new)
+            if reason:
+                rejected.append(self._rejection(row, reason))
+        self._write(new, rejected)
+        self.read += len(rows)
+        return self.progress()
+
+    def progress(self) -> IngestProgress:
+        return IngestProgress(self.read, self.added, self.repeated, dict(self.rejected))
+
+    def _admit(self, row: SourceRow, new: list[Record]) -> str | None:
+        """Take a row's recording if it is new; the reason if it must be rejected."""
+        record = row.record
+        assert record is not None
+        content = self._content(record)
+        before = self.seen.get(record["rec_id"])
+        if before is None:
+            if not _is_encodable(content):
+                return "not_utf8"
+            self.seen[record["rec_id"]] = hash(content)
+            new.append(record)
+            return None
+        if before != hash(content):
+            return "conflicting_id"
+        self.repeated += 1
+        return None
+
+    def _content(self, record: Record) -> tuple[Any, ...]:
+        return tuple([record.get(name) for name in self.columns])
+
+    def _recall(self, rows: list[SourceRow]) -> None:
+        """Hash the content of those recordings of the store whose ids come up in these rows."""
+        ids = {row.record["rec_id"] for row in rows if row.record} - self.seen.keys()
+        for record in self.stored.find(ids, self.columns):
+            content = {n: tuple(v) if isinstance(v, list) else v for n, v in record.items()}
+            self.seen[record["rec_id"]] = hash(self._content(content))
+
+    def _rejection(self, row: SourceRow, reason: str) -> dict[str, Any]:
+        self.rejected[reason] += 1
+        return {
+            "source": row.record["source"] if row.record else self.source.name,
+            "file": row.file.encode(errors="backslashreplace").decode(),
+            "line": row.line,
+            "rec_id": row.record["rec_id"] if row.record else row.rec_id,
+            "reason_code": reason,
+            "raw": json.dumps(row.raw, default=str),
+        }
+
+    def _write(self, new: list[Record], rejected: list[dict[str, Any]]) -> None:
+        slice_id = f"{self.source.batch}-{self.source.start + self.read:09d}"
+        if new:
+            self.store.append("recordings", self._table(new, RECORDINGS), slice_id)
+        if rejected:
+            self.store.append("rejected", self._table(rejected, REJECTED), slice_id)
+        self.added += len(new)
+
+    def _table(self, rows: list[dict[str, Any]], schema: "pa.Schema") -> "pa.Table":
+        """The rows with the columns that all rows of this call share."""
+        arrow = require("pyarrow", "curate")
+        shared = {"ingest_batch": self.source.batch, "retrieved_at": self.retrieved_at}
+        columns = [
+            arrow.repeat(arrow.scalar(shared[one.name], one.type), len(rows))
+            if one.name in shared
+            else arrow.array([row.get(one.name) for row in rows], one.type)
+            for one in schema
+        ]
+        return arrow.Table.from_arrays(columns, schema=schema)
+
+
+def _is_encodable(content: tuple[Any, ...]) -> bool:
+    """Whether all text is valid Unicode: bytes that weren't UTF-8 were read as lone surrogates."""
+    texts = [part for value in content for part in (value if isinstance(value, tuple) else [value])]
+    try:
+        "".join([text for text in texts if isinstance(text, str)]).encode()
+    except UnicodeEncodeError:
+        return False
+    return True

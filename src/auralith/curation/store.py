@@ -1,0 +1,221 @@
+"""The tables of a curation: a folder per table in it, one Parquet file per finished slice of work.
+
+A slice is written under a temporary name and renamed, so each file is whole and what a file holds is done. Tables only
+grow: nothing is edited, and other settings of a stage add rows under another `params_hash`. Names of slices are
+numbered, so that reading gives the rows in the order in which they were written, every time.
+"""
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from auralith.errors import InvalidRequest, ResourceError
+from auralith.extras import require
+from auralith.files import whole_file
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import pyarrow.parquet as parquet
+else:
+    pa = require("pyarrow", "curate")
+    parquet = require("pyarrow.parquet", "curate")
+
+RECORDINGS = pa.schema(
+    [
+        ("rec_id", pa.string()),  # "<source>:<source_id>"
+        ("source", pa.string()),
+        ("source_id", pa.string()),
+        ("path", pa.string()),  # relative to the folder of the sounds; null if there is no sound
+        ("url", pa.string()),
+        ("title", pa.string()),
+        ("author", pa.string()),
+        ("author_url", pa.string()),
+        ("tags", pa.list_(pa.string())),
+        ("description", pa.string()),
+        ("album", pa.string()),
+        ("genres", pa.list_(pa.string())),
+        ("year", pa.int32()),
+        ("created", pa.string()),
+        ("license_raw", pa.string()),
+        ("license_url_raw", pa.string()),
+        ("gen_ai_preference", pa.string()),
+        ("is_remix", pa.bool_()),
+        ("parents", pa.list_(pa.string())),
+        ("category_code", pa.string()),
+        ("duration_s", pa.float64()),  # as the source states it
+        ("ingest_batch", pa.string()),
+        ("retrieved_at", pa.string()),
+    ]
+)
+EVIDENCE = pa.schema(
+    [
+        ("rec_id", pa.string()),
+        ("stage", pa.string()),
+        ("provider", pa.string()),
+        ("provider_version", pa.string()),
+        ("params_hash", pa.string()),
+        ("status", pa.string()),
+        ("verdict", pa.string()),
+        ("reason_code", pa.string()),
+        ("score", pa.float64()),
+        ("at", pa.string()),  # UTC, ISO 8601
+    ]
+)
+"""What every table of evidence begins with; the stage's own columns follow."""
+LAYOUT = ("recordings", "license", "preference", "probe", "tag", "identify", "metadata", "guard")
+
+
+@dataclass(frozen=True)
+class Key:
+    """Which rows of a stage count: those of this provider, version and settings."""
+
+    provider: str
+    provider_version: str
+    params_hash: str
+
+    def __str__(self) -> str:
+        """As the review names evidence."""
+        return f"{self.provider}/{self.provider_version}/{self.params_hash}"
+
+
+@dataclass(frozen=True)
+class Store:
+    """The tables in the folder of one curation."""
+
+    folder: Path
+
+    def read(
+        self, name: str, columns: Sequence[str] | None = None, key: Key | None = None
+    ) -> "pa.Table":
+        """A table, in the order it was written; without rows and with its usual columns if there is nothing yet.
+
+        A column that nothing was written to yet is there too, of type null. `key` leaves the rows of other settings
+        out.
+
+        Raises:
+            ResourceError: a file of the table is damaged or can't be read.
+        """
+        wanted = (
+            None
+            if columns is None
+            else list(dict.fromkeys([*columns, *(vars(key) if key else ())]))
+        )
+        parts = [_read(path, wanted) for path in self.slices(name)]
+        if name == "recordings" or not parts:
+            usual = RECORDINGS if name == "recordings" else EVIDENCE
+            parts.insert(0, usual.empty_table())
+        table = pa.concat_tables(parts, promote_options="permissive")
+        if key is not None:
+            table = table.filter(_matches(table, key))
+        return table if columns is None else _select(table, columns)
+
+    def recordings(self, columns: Sequence[str]) -> "pa.Table":
+        """Recordings sorted by rec_id, which is one of the columns; one row for each id, the first that was written."""
+        compute = require("pyarrow.compute", "curate")
+        table = self.read("recordings", columns)
+        table = table.take(compute.sort_indices(table["rec_id"])).combine_chunks()  # a stable sort
+        if table.num_rows < 2:
+            return table
+        ids = table["rec_id"]
+        is_new = compute.not_equal(ids.slice(1), ids.slice(0, table.num_rows - 1))
+        return table.filter(pa.chunked_array([[True], *is_new.chunks]))
+
+    def append(self, name: str, table: "pa.Table", slice_id: str) -> None:
+        """Add rows as one file that is there whole or not at all. A slice that is there already is replaced, which
+        only a caller does that writes the same rows again.
+
+        Raises:
+            ResourceError: the file can't be written.
+        """
+        folder = self.folder / name
+        _make(folder)
+        with whole_file(folder / f"{slice_id}.parquet") as file:
+            parquet.write_table(table, file, compression="zstd")
+
+    def next_slice(self, name: str) -> int:
+        """The number of the next slice of a stage."""
+        taken = [int(path.stem) for path in self.slices(name) if path.stem.isdigit()]
+        return max(taken, default=-1) + 1
+
+    def finished(self, name: str, key: Key) -> "pa.ChunkedArray":
+        """The rec_ids that a stage has dealt with under these settings."""
+        return self.read(name, ["rec_id"], key)["rec_id"]
+
+    def slices(self, name: str) -> list[Path]:
+        """The files of a table, in order."""
+        return sorted((self.folder / name).glob("[!.]*.parquet"))
+
+    @contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """The right to add evidence, until the block ends or the process dies.
+
+        Raises:
+            InvalidRequest: another process has it.
+        """
+        _make(self.folder)
+        lock = sqlite3.connect(
+            self.folder / ".lock", timeout=0, isolation_level=None, check_same_thread=False
+        )
+        try:
+            _lock(lock, self.folder)
+            yield
+        finally:
+            lock.close()
+
+    def clean(self, name: str) -> None:
+        """Remove what writers of a table that were killed left behind; for who has `exclusive`."""
+        for path in (self.folder / name).glob(".auralith-*.part"):
+            path.unlink(missing_ok=True)
+
+
+def batches(table: "pa.Table", size: int) -> Iterator["pa.Table"]:
+    """A table in parts of `size` rows; the last one may be shorter."""
+    for start in range(0, table.num_rows, size):
+        yield table.slice(start, size)
+
+
+def _select(table: "pa.Table", columns: Sequence[str]) -> "pa.Table":
+    for name in columns:
+        if name not in table.column_names:
+            table = table.append_column(name, pa.nulls(table.num_rows))
+    return table.select(list(columns))
+
+
+def _matches(table: "pa.Table", key: Key) -> "pa.ChunkedArray":
+    compute = require("pyarrow.compute", "curate")
+    kept = [compute.equal(table[name], value) for name, value in vars(key).items()]
+    return compute.and_(compute.and_(kept[0], kept[1]), kept[2])
+
+
+def _read(path: Path, columns: list[str] | None) -> "pa.Table":
+    try:
+        with parquet.ParquetFile(path) as file:
+            if columns is not None:
+                columns = [name for name in columns if name in file.schema_arrow.names]
+            return file.read(columns, use_threads=False)
+    except (pa.ArrowException, OSError) as error:
+        raise ResourceError(
+            f"{path} can't be read ({error}); remove it to have its rows made again"
+        ) from error
+
+
+def _lock(lock: sqlite3.Connection, folder: Path) -> None:
+    """SQLite's lock of a file goes with the process, however that ends."""
+    try:
+        lock.execute("BEGIN EXCLUSIVE")
+    except sqlite3.OperationalError as error:
+        raise InvalidRequest(
+            f"another process works on {folder}; wait for it, or use another folder"
+        ) from error
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ResourceError(
+            f"{folder} can't be made ({error.strerror}); choose a place you can write to"
+        ) from error

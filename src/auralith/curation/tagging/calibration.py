@@ -1,0 +1,124 @@
+"""The largest threshold at which no known music is missed, exactly, and what it means for other recordings.
+
+A track is found at τ exactly where τ ≤ q, the order statistic that tagging keeps (the 3,000th-largest frame for 30 s).
+So nothing is missed where τ ≤ min q over the tracks, and the threshold is the largest of the grid that is. If n tracks
+were found out of n, the rate of misses is below 1 − 0.05^(1/n) with 95 % confidence (binomial, one-sided).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from auralith.curation.tagging.meter import THRESHOLDS
+from auralith.errors import InvalidRequest
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+COLUMNS = ("rec_id", "status", "q3000", "params_hash", "tagger", "weights_sha256", "class_set")
+"""Of the tags' table, what is needed here."""
+_SLACK = 1e-9
+_MISSED_BY_CHANCE = 0.05
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What known music says about the threshold."""
+
+    num_tracks: int
+    num_short: int
+    """Left out: too short for the rule."""
+    num_failed: int
+    """Left out: not tagged (damaged, missing)."""
+    lowest: float
+    """The smallest q ..."""
+    lowest_rec_id: str
+    """... and the track that has it."""
+    threshold: float | None
+    """The largest of 0.05 … 0.95 at which every track is found; None if there is none."""
+    false_negative_bound: float
+    """One-sided 95 % bound on the share of music that is missed at the threshold."""
+
+
+def calibrate(tags: "pa.Table") -> Calibration:
+    """From the tagging of known music, the table of evidence with `COLUMNS`.
+
+    Raises:
+        InvalidRequest: no track is long enough, or the table mixes taggers, weights or class sets.
+    """
+    _check_alike(tags)
+    rows = tags.select(["rec_id", "status", "q3000"]).to_pylist()
+    tagged = [row for row in rows if row["status"] == "ok"]
+    found = [(row["q3000"], row["rec_id"]) for row in tagged if row["q3000"] is not None]
+    if not found:
+        raise InvalidRequest(
+            f"none of {len(rows)} recordings is long enough to calibrate with; tag whole tracks of"
+            " known music first"
+        )
+    lowest, rec_id = min(found)
+    return Calibration(
+        len(found),
+        len(tagged) - len(found),
+        len(rows) - len(tagged),
+        lowest,
+        rec_id,
+        grid_threshold(lowest),
+        false_negative_bound(len(found)),
+    )
+
+
+def grid_threshold(lowest: float) -> float | None:
+    """The largest of `THRESHOLDS` that is not above q. Compared, not divided: in binary 0.15 / 0.05 is below 3."""
+    return max((tau for tau in THRESHOLDS if _reaches(lowest, tau)), default=None)
+
+
+def false_negative_bound(num_tracks: int) -> float:
+    """One-sided 95 % bound on the rate of misses when none of n was missed; about 3/n."""
+    return 1 - _MISSED_BY_CHANCE ** (1 / num_tracks)
+
+
+def flagged_share(tags: "pa.Table", threshold: float) -> float:
+    """Share of the tagged recordings, too short ones included, that the cumulative rule flags at a threshold.
+
+    Raises:
+        InvalidRequest: nothing was tagged.
+    """
+    rows = tags.select(["status", "q3000"]).to_pylist()
+    tagged = [row["q3000"] for row in rows if row["status"] == "ok"]
+    if not tagged:
+        raise InvalidRequest("no recording of the target set was tagged; tag it first")
+    return sum(q is not None and _reaches(q, threshold) for q in tagged) / len(tagged)
+
+
+def music_at(tags: "pa.Table", threshold: float, seconds: float) -> list[str]:
+    """Ids of the recordings with so many seconds of music at one of `THRESHOLDS`; no sound is heard again.
+
+    Raises:
+        InvalidRequest: the threshold is not on the grid.
+    """
+    place = next((i for i, tau in enumerate(THRESHOLDS) if abs(tau - threshold) < _SLACK), None)
+    if place is None:
+        raise InvalidRequest(f"threshold {threshold} is not kept; use 0.05, 0.10 … 0.95")
+    rows: list[Mapping[str, object]] = tags.select(["rec_id", "music_seconds"]).to_pylist()
+    return [
+        str(row["rec_id"])
+        for row in rows
+        if isinstance(kept := row["music_seconds"], list) and kept[place] >= seconds
+    ]
+
+
+def _reaches(q: float, threshold: float) -> bool:
+    """In float32, as the meter compares, with slack for a q that was computed otherwise."""
+    return bool(np.float32(threshold) <= np.float32(q + _SLACK))
+
+
+def _check_alike(tags: "pa.Table") -> None:
+    for column in COLUMNS[3:]:
+        values = sorted(value for value in tags[column].unique().to_pylist() if value is not None)
+        if len(values) > 1:
+            raise InvalidRequest(
+                f"the recordings were tagged with different settings ({column}:"
+                f" {', '.join(values)}); calibrate each by itself"
+            )

@@ -1,0 +1,200 @@
+"""The tagging step: which recordings are music, by the rule of the model card, and the numbers for every other rule.
+
+A recording is flagged "music" when music is active for 30 s at 0.15. The network's calibration, its classes, how
+seconds are counted and how stereo is heard aren't published: each is a setting. The columns keep the seconds for 19
+thresholds and the order statistic q3000, so that another threshold or another number of seconds is a query.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from auralith.curation.probe import sound_path
+from auralith.curation.sound import SoundStream, UnusableSound, open_sound
+from auralith.curation.stage import Finding, Row
+from auralith.curation.tagging.classes import NUM_LABELS, ClassSet, class_indices
+from auralith.curation.tagging.meter import MusicMeter, MusicTime
+from auralith.curation.tagging.tagger import Tagger
+from auralith.curation.tagging.windows import Stereo, windows
+from auralith.errors import InvalidRequest
+from auralith.extras import require
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Rule = Literal["cumulative", "per_class", "longest_run", "clipwise"]
+"""What must last: music of any class in all; one class in all; music without a gap; windows with any music."""
+SHORT_SECONDS, SHORT_SHARE = 3.0, 0.8
+"""Of recordings under `min_seconds`, those that `flag_short` flags."""
+
+
+@dataclass(frozen=True)
+class TaggingSettings:
+    """The rule. Where the weights lie and what computes them is no part of it, but which weights they are is."""
+
+    tagger: Literal["panns", "ast"] = "panns"
+    weights_sha256: str | None = None
+    """The hash that the weights must have; None takes any known file."""
+    allow_unknown_weights: bool = False
+    class_set: ClassSet = "subtree"
+    threshold: float = 0.15
+    min_seconds: float = 30.0
+    rule: Rule = "cumulative"
+    stereo: Stereo = "mean"
+    flag_short: bool = False
+    """Also flag recordings of 3 s and more, too short for the rule, if 80 % of them is music ("music_short")."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.threshold < 1:
+            raise InvalidRequest(f"threshold must lie between 0 and 1, not {self.threshold}")
+        if not self.min_seconds > 0:
+            raise InvalidRequest(f"min_seconds must be above 0, not {self.min_seconds}")
+
+
+class Tagging:
+    """The stage. What isn't music passes; music is flagged for identification."""
+
+    name = "tag"
+    provider_version = "1"
+    inputs: tuple[str, ...] = ("path",)
+
+    def __init__(
+        self,
+        settings: TaggingSettings = TaggingSettings(),
+        weights: Path | None = None,
+        device: str = "auto",
+        *,
+        tagger: Tagger | None = None,
+    ) -> None:
+        """`weights` is what the tagger needs: a file for panns, a folder for ast. `tagger` stands in for both."""
+        self.settings = settings
+        self._tagger = _made(settings, weights, device) if tagger is None else tagger
+        self._classes = class_indices(settings.class_set)
+        self.provider = self._tagger.facts.name
+
+    @property
+    def schema(self) -> "pa.Schema":
+        return tag_schema()
+
+    def process(self, rows: Sequence[Row], root: Path) -> list[Finding]:
+        """Raises CheckpointError where there are no weights, or unknown ones."""
+        same = {
+            "tagger": self._tagger.facts.name,
+            "weights_sha256": self._tagger.weights_sha256(),
+            "class_set": self.settings.class_set,
+        }
+        return [self._finding(row, root, same) for row in rows]
+
+    def _finding(self, row: Row, root: Path, same: Mapping[str, str]) -> Finding:
+        if not row["path"]:
+            return Finding("skipped", "quarantine", "no_path", columns=same)
+        try:
+            with open_sound(sound_path(root, row["path"])) as stream:
+                time = self._listen(stream)
+        except UnusableSound as error:
+            return Finding("error", "quarantine", error.reason_code, columns=same)
+        reason = self._reason(time)
+        score = _seconds_by(self.settings.rule, time)
+        columns = {**same, **_columns(time)}
+        return Finding("ok", "flag" if reason else "pass", reason, score, columns)
+
+    def _listen(self, stream: SoundStream) -> MusicTime:
+        facts, settings = self._tagger.facts, self.settings
+        meter = MusicMeter(facts, self._classes, settings.threshold, settings.min_seconds)
+        for window in windows(stream, facts.sample_rate, facts.window_samples, settings.stereo):
+            voices = [self._heard(voice) for voice in window.voices]
+            meter.add(np.max(voices, axis=0)[: -(-window.num_samples // facts.hop_samples)])
+        return meter.result
+
+    def _heard(self, voice: np.ndarray) -> np.ndarray:
+        probabilities = self._tagger.framewise(voice)
+        assert probabilities.shape == (self._tagger.facts.frames_per_window, NUM_LABELS)
+        if not ((probabilities >= 0) & (probabilities <= 1)).all():  # NaN must not count as silence
+            raise UnusableSound("not_a_probability", "the tagger's answer is not between 0 and 1")
+        return probabilities
+
+    def _reason(self, time: MusicTime) -> str | None:
+        settings = self.settings
+        if _seconds_by(settings.rule, time) >= settings.min_seconds:
+            return "music"
+        short = SHORT_SECONDS <= time.seconds < settings.min_seconds
+        if settings.flag_short and short and time.cumulative >= SHORT_SHARE * time.seconds:
+            return "music_short"
+        return None
+
+
+def _made(settings: TaggingSettings, weights: Path | None, device: str) -> Tagger:
+    from auralith.curation.tagging.taggers import AstTagger, PannsTagger  # torch
+
+    if settings.tagger == "ast":
+        return AstTagger(weights, sha256=settings.weights_sha256, device=device)
+    return PannsTagger(
+        weights,
+        sha256=settings.weights_sha256,
+        allow_unknown=settings.allow_unknown_weights,
+        device=device,
+    )
+
+
+def pinned(settings: TaggingSettings, weights: Path | None) -> TaggingSettings:
+    """The settings with the hash of the weights at hand in them, so that evidence says which weights it is of.
+
+    Raises:
+        CheckpointError: there are no weights, or not the wanted ones.
+        InvalidRequest: the wanted hash is none.
+    """
+    from auralith.curation.tagging.weights import check_hash  # torch
+
+    digest = _made(settings, weights, "cpu").weights_sha256()
+    if settings.tagger == "panns" or settings.weights_sha256:
+        allowed = settings.allow_unknown_weights
+        check_hash(str(weights), digest, settings.weights_sha256, allowed)
+    return replace(settings, weights_sha256=digest, allow_unknown_weights=False)
+
+
+def tag_schema() -> "pa.Schema":
+    """The stage's own columns. `seconds` is what was heard, in whole frames; q3000 the 3,000th-largest frame where
+    `min_seconds` is 30 and frames last 10 ms, else that of as many frames as `min_seconds` has."""
+    pa = require("pyarrow", "curate")
+    top = pa.struct([("index", pa.int32()), ("seconds", pa.float64())])
+    return pa.schema(
+        [
+            ("tagger", pa.string()),
+            ("weights_sha256", pa.string()),
+            ("class_set", pa.string()),
+            ("seconds", pa.float64()),
+            ("music_seconds", pa.list_(pa.float64())),
+            ("q3000", pa.float64()),
+            ("longest_run_s", pa.float64()),
+            ("clipwise_s", pa.float64()),
+            ("top_classes", pa.list_(top)),
+            ("clipwise_max", pa.float64()),
+        ]
+    )
+
+
+def _columns(time: MusicTime) -> dict[str, Any]:
+    return {
+        "seconds": time.seconds,
+        "music_seconds": list(time.by_threshold),
+        "q3000": time.order_statistic,
+        "longest_run_s": time.longest_run,
+        "clipwise_s": time.clipwise,
+        "top_classes": [{"index": i, "seconds": seconds} for i, seconds in time.top_classes],
+        "clipwise_max": time.peak,
+    }
+
+
+def _seconds_by(rule: Rule, time: MusicTime) -> float:
+    match rule:
+        case "cumulative":
+            return time.cumulative
+        case "per_class":
+            return time.per_class
+        case "longest_run":
+            return time.longest_run
+        case "clipwise":
+            return time.clipwise

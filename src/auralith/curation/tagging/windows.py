@@ -1,0 +1,60 @@
+"""A file as a tagger's windows: mixed or in voices, at the tagger's rate, one window after the other, never the whole."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import soxr
+from jaxtyping import Float
+
+from auralith.curation.sound import SoundStream, UnusableSound
+
+Stereo = Literal["mean", "max"]
+"""mean: of all channels. max: each channel by itself, the higher probability counts; music in antiphase vanishes in
+the mean."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """Sound of a tagger's length; `num_samples` of it are from the file, the rest is zeros."""
+
+    voices: Float[np.ndarray, "voice sample"]
+    num_samples: int
+
+
+def windows(
+    stream: SoundStream, sample_rate: int, window_samples: int, stereo: Stereo
+) -> Iterator[Window]:
+    """All windows of a stream, without overlap.
+
+    Raises:
+        UnusableSound: "nan_samples", "no_samples", or what `stream.blocks` raises.
+    """
+    rest = None
+    for voices in _resampled(stream, sample_rate, stereo):
+        rest = voices if rest is None else np.concatenate([rest, voices])
+        while len(rest) >= window_samples:
+            yield Window(np.ascontiguousarray(rest[:window_samples].T), window_samples)
+            rest = rest[window_samples:]
+    if rest is None:
+        raise UnusableSound("no_samples", "the file holds no samples; leave it out")
+    if len(rest):
+        padding = np.zeros((window_samples - len(rest), rest.shape[1]), np.float32)
+        yield Window(np.ascontiguousarray(np.concatenate([rest, padding]).T), len(rest))
+
+
+def _resampled(stream: SoundStream, sample_rate: int, stereo: Stereo) -> Iterator[np.ndarray]:
+    """Blocks (sample, voice) at the tagger's rate; what soxr holds back comes at the end."""
+    source = stream.format.sample_rate
+    num_voices = 1 if stereo == "mean" else stream.format.channels
+    resampler = soxr.ResampleStream(source, sample_rate, num_voices, dtype="float32")
+    heard = False
+    for block in stream.blocks():
+        if not np.isfinite(block).all():
+            raise UnusableSound("nan_samples", "the sound holds NaN or infinity; make it again")
+        voices = block.mean(axis=1, keepdims=True) if stereo == "mean" else block
+        heard = True
+        yield voices if source == sample_rate else resampler.resample_chunk(voices)
+    if heard and source != sample_rate:
+        yield resampler.resample_chunk(np.zeros((0, num_voices), np.float32), last=True)

@@ -1,0 +1,37 @@
+"""Runs the toy stage over generated recordings: `python -m tests.curation.toy_pipeline FOLDER ROWS CALLS`."""
+
+import sys
+from pathlib import Path
+
+import pyarrow as pa
+
+from auralith.curation.engine import EngineSettings, Step, run_stage
+from auralith.curation.store import RECORDINGS, Store
+from tests.curation.toy_stages import Toy, ToySettings
+
+SLICE_ROWS = 20
+
+
+def toy_recordings(num_rows: int) -> pa.Table:
+    """Recordings in no order, with texts that aren't plain."""
+    numbers = [(11 * i) % num_rows for i in range(num_rows)]
+    rows = [
+        {"rec_id": f"toy:{n}", "title": "<å> " * (n % 5), "tags": ["a", f"{n}"] if n % 3 else None}
+        for n in numbers
+    ]
+    return pa.Table.from_pylist(rows, RECORDINGS)
+
+
+def run_toy(folder: Path, recordings: pa.Table, settings: ToySettings, calls: Path) -> Store:
+    """The toy stage, to its end."""
+    store = Store(folder)
+    step = Step(Toy, settings, (str(calls),))
+    for _ in run_stage(store, step, recordings, folder, EngineSettings(SLICE_ROWS)):
+        pass
+    return store
+
+
+if __name__ == "__main__":  # a pause in each slice gives a test the time to kill it
+    folder, num_rows, calls = sys.argv[1:]
+    slow = ToySettings(pause_s=0.05)
+    run_toy(Path(folder), toy_recordings(int(num_rows)), slow, Path(calls))
