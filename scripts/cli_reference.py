@@ -11,7 +11,8 @@ INTRO = """# The command line
 
 What `--help` prints, for every verb (written by `make docs`).
 
-Exit codes: 0 done; 2 the input or the machine is at fault, and one line on stderr says how; 130 interrupted.
+Exit codes: 0 done; 2 the input or the machine is at fault, and one line on stderr says how; 3 a set was made without
+some of its rows, which stderr names; 130 interrupted.
 """
 
 

@@ -10,7 +10,7 @@ import io
 import json
 import math
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -103,10 +103,12 @@ def write(
     *,
     subtype: str | None = None,
     tags: Mapping[str, Any] | None = None,
+    finish: Callable[[bytes], bytes] | None = None,
 ) -> None:
     """Write a sound file: the suffix chooses WAV, FLAC, OGG or MP3, `subtype` the sample format (default 16 bit).
 
-    `tags` must be JSON values. What lies beyond full scale is clipped, except in float files, which keep it.
+    `tags` must be JSON values. `finish` makes the file's bytes of the encoded ones (a signature). What lies beyond full
+    scale is clipped, except in float files, which keep it.
     Raises `AudioError` (NaN, a rate or a channel count the format can't hold), `InvalidRequest` (unknown suffix or
     subtype) and `ResourceError` (unwritable place, no disk space); then no file has been made or changed.
     """
@@ -120,6 +122,8 @@ def write(
         raise AudioError(
             f"{container} can't hold {channels} channels at {sample_rate} Hz; choose .wav for {path}"
         ) from error
+    if finish is not None:
+        data = finish(data)
     with whole_file(path) as file:
         file.write(data)
 

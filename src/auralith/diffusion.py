@@ -11,7 +11,7 @@ near sigma = 500 half precision rounds the data away (bf16 is spaced by 2 there)
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import NamedTuple, TypeVar
 
@@ -129,15 +129,61 @@ OBJECTIVES: Mapping[ObjectiveName, Objective] = MappingProxyType(
 
 
 @dataclass(frozen=True)
+class Projection:
+    """Adaptive projected guidance (APG, Sadat et al. 2024, arXiv 2410.02416, section 4 and algorithm 1).
+
+    It changes what guidance adds to the conditional data, (scale - 1) times the difference of the conditional and the
+    unconditional one. As they stand the defaults change nothing.
+    """
+
+    eta: float = 1.0
+    """How much of the difference's part parallel to the conditional data is kept; the paper keeps none."""
+    norm_threshold: float = 0.0
+    """The largest norm r of an item's difference; 0: any."""
+    momentum: float = 0.0
+    """The share beta of the step before that is added to a difference; the paper takes negative ones."""
+
+    def project(self, difference: Latents, denoised: Latents) -> Latents:
+        """The difference, its norm limited, without some of its part along the conditional data; of each item.
+
+        min(1, r / |d|) d, then d_orthogonal + eta d_parallel with d_parallel = <d, D> / <D, D> D.
+        """
+        if self.norm_threshold:
+            norm = difference.square().sum(dim=(1, 2), keepdim=True).sqrt()
+            difference = difference * (self.norm_threshold / norm.clamp_min(1e-30)).clamp_max(1)
+        if self.eta == 1:
+            return difference
+        power = denoised.square().sum(dim=(1, 2), keepdim=True).clamp_min(1e-30)
+        share = (difference * denoised).sum(dim=(1, 2), keepdim=True) / power
+        return difference - (1 - self.eta) * share * denoised
+
+
+class Momentum:
+    """The differences of the steps before, each weighted by beta once more: what a run of a sampler remembers."""
+
+    def __init__(self) -> None:
+        self._sum: Latents | None = None
+
+    def add(self, difference: Latents, beta: float) -> Latents:
+        """difference + beta times what this gave for the step before."""
+        if not beta:
+            return difference
+        self._sum = difference if self._sum is None else difference + beta * self._sum
+        return self._sum
+
+
+@dataclass(frozen=True)
 class Guidance:
     """Classifier-free guidance: its scale (1: off), the rescaling phi in 0..1, and where on the path it acts.
 
-    Outside `interval` (bounds included, on `Objective.guidance_level`) only the conditioned network is evaluated.
+    Outside `interval` (bounds included, on `Objective.guidance_level`) only the conditioned network is evaluated
+    (Kynkäänniemi et al. 2024, arXiv 2404.07724, section 3).
     """
 
     scale: float = 1.0
     rescale: float = 0.0
     interval: tuple[float, float] = (0.0, 1.0)
+    projection: Projection = Projection()
 
     def active_at(self, objective: Objective, t: float) -> bool:
         lowest, highest = self.interval
@@ -145,17 +191,20 @@ class Guidance:
 
 
 def guide(v_cond: Latents, v_uncond: Latents, scale: float, rescale: float = 0.0) -> Latents:
-    """v_uncond + scale (v_cond - v_uncond), in float32 (Ho and Salimans 2022, equation 6).
-
-    A share `rescale` of it is brought to the standard deviation of v_cond over the channels of each frame
-    (Lin et al. 2023, equations 15 and 16), against the loudness that large scales add.
-    """
+    """v_uncond + scale (v_cond - v_uncond), in float32 (Ho and Salimans 2022, equation 6); then `rescaled`."""
     v_cond, v_uncond = v_cond.float(), v_uncond.float()
-    v = v_uncond + scale * (v_cond - v_uncond)
-    if not rescale:
+    return rescaled(v_uncond + scale * (v_cond - v_uncond), v_cond, rescale)
+
+
+def rescaled(v: Latents, v_cond: Latents, share: float) -> Latents:
+    """A share of the guided v brought to the standard deviation of v_cond over the channels of each frame.
+
+    This takes away the loudness that large scales add (Lin et al. 2023, equations 15 and 16).
+    """
+    if not share:
         return v
     std = v.std(dim=1, keepdim=True).clamp_min(1e-8)
-    return v * (rescale * v_cond.std(dim=1, keepdim=True) / std + (1 - rescale))
+    return v * (share * v_cond.std(dim=1, keepdim=True) / std + (1 - share))
 
 
 class Prediction(NamedTuple):
@@ -173,15 +222,30 @@ class Predictor:
     conditional: Network
     both: NetworkPair
     guidance: Guidance = Guidance()
+    momentum: Momentum = field(default_factory=Momentum, compare=False)
+    """Of one run; see `afresh`."""
 
     def __call__(self, z: Latents, t: float) -> Prediction:
         times = torch.full((z.shape[0],), t, dtype=torch.float32, device=z.device)
         if not self.guidance.active_at(self.objective, t):
             v = self.conditional(z, times).float()
             return Prediction(v, v)
-        v_cond, v_uncond = self.both(z, times)
-        v = guide(v_cond, v_uncond, self.guidance.scale, self.guidance.rescale)
-        return Prediction(v, v_uncond.float())
+        v_cond, v_uncond = (v.float() for v in self.both(z, times))
+        return Prediction(self._guided(z, v_cond, v_uncond, t), v_uncond)
+
+    def afresh(self) -> "Predictor":
+        """The same for another run, with nothing remembered."""
+        return replace(self, momentum=Momentum())
+
+    def _guided(self, z: Latents, v_cond: Latents, v_uncond: Latents, t: float) -> Latents:
+        """Plain guidance of velocities, or APG of the data in them: x0 is linear in v with the factor -sigma."""
+        scale, projection = self.guidance.scale, self.guidance.projection
+        if projection == Projection():
+            return guide(v_cond, v_uncond, scale, self.guidance.rescale)
+        sigma = max(float(self.objective.path(t).sigma), 1e-6)
+        difference = self.momentum.add(sigma * (v_uncond - v_cond), projection.momentum)
+        update = projection.project(difference, self.objective.denoised(z, v_cond, t))
+        return rescaled(v_cond - (scale - 1) / sigma * update, v_cond, self.guidance.rescale)
 
 
 def variance_exploding_denoiser(predictor: Predictor) -> Denoiser:

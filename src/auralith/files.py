@@ -15,6 +15,8 @@ from typing import BinaryIO
 
 from auralith.errors import CheckpointError, ResourceError
 
+_SLUG_LENGTH = 40
+
 
 @contextmanager
 def whole_file(path: str | Path) -> Iterator[BinaryIO]:
@@ -57,6 +59,12 @@ def whole_folder(path: str | Path) -> Iterator[Path]:
         raise ResourceError(_reason(target, error)) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def slug(text: str) -> str:
+    """A short file name from a text: its letters and digits, joined by hyphens."""
+    words = "".join(c if c.isalnum() else " " for c in text.lower()).split()
+    return "-".join(words)[:_SLUG_LENGTH].rstrip("-") or "sound"
 
 
 def check_writable(path: str | Path) -> None:

@@ -9,6 +9,7 @@ import logging
 import secrets
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -27,7 +28,8 @@ from auralith.checkpoints import (
 )
 from auralith.conditioning import Conditioner
 from auralith.config import ModelConfig
-from auralith.diffusion import OBJECTIVES, Guidance, Predictor
+from auralith.content_credentials import ContentSigner
+from auralith.diffusion import OBJECTIVES, Guidance, Predictor, Projection
 from auralith.edits import Edit, SourceFile
 from auralith.errors import InvalidRequest, NonFiniteError
 from auralith.models import tiling
@@ -66,18 +68,25 @@ class Audio:
         """The request with every default filled in, the seed included."""
         return self.provenance.settings
 
-    def save(self, path: str | Path, subtype: str | None = None) -> None:
-        """Write a sound file, its format by its suffix, with the provenance in its tags.
+    def save(
+        self, path: str | Path, subtype: str | None = None, signer: ContentSigner | None = None
+    ) -> None:
+        """Write a sound file, its format by its suffix, with the provenance in its tags, and in a signed manifest.
 
         The peak is brought to full scale, as on the model card; silence stays silent, and what was made from another
         sound keeps its level. Without a `subtype` it is 16 bit, or what keeps samples that come from a file or are
-        beyond full scale.
+        beyond full scale. Without a `signer` there is no manifest.
         """
         wanted = "float" if self._exceeds_full_scale else self.subtype
         if subtype is None and wanted is not None:
             subtype = audio.nearest_subtype(path, wanted)
         tags = self.provenance.to_tags()
-        audio.write(path, self.leveled(), self.sample_rate, subtype=subtype, tags=tags)
+        finish = None
+        if signer is not None:
+            finish = partial(signer.sign, path=path, provenance=self.provenance)
+        audio.write(
+            path, self.leveled(), self.sample_rate, subtype=subtype, tags=tags, finish=finish
+        )
 
     def leveled(self) -> Float[Tensor, "channel sample"]:
         """The waveform as it is saved."""
@@ -400,7 +409,12 @@ class Auralith:
     def _predictor(self, group: list[GenerationRequest], num_frames: int) -> Predictor:
         """The guided network for a group. What stays the same over the steps is computed here, once."""
         first = group[0]
-        guidance = Guidance(_known(first.cfg_scale), first.cfg_rescale, first.cfg_interval)
+        projection = Projection(
+            float(first.apg_eta), float(first.apg_norm_threshold), float(first.apg_momentum)
+        )
+        guidance = Guidance(
+            _known(first.cfg_scale), first.cfg_rescale, first.cfg_interval, projection
+        )
         numbers = self._numbers(group)
         conditioning = self.conditioner([item.prompt for item in group], numbers)
         context, global_embed = conditioning.context, conditioning.global_embed

@@ -33,6 +33,10 @@ class GenerationRequest:
     cfg_scale: float | None = None
     cfg_rescale: float = 0.0
     cfg_interval: tuple[float, float] = (0.0, 1.0)
+    apg_eta: float = 1.0
+    """Adaptive projected guidance; see `diffusion.Projection`. At 1, 0 and 0 guidance is the plain one."""
+    apg_norm_threshold: float = 0.0
+    apg_momentum: float = 0.0
     sampler: str | None = None
     sigma_min: float | None = None
     sigma_max: float | None = None
@@ -55,6 +59,14 @@ class GenerationRequest:
         check_integer(self, "seed", 0, MAX_SEED)
         check_number(self, "cfg_scale", "", least=0.0, most=100.0)
         check_number(self, "cfg_rescale", "", least=0.0, most=1.0)
+        for name, least, most in (
+            ("apg_eta", 0.0, 1.0),
+            ("apg_norm_threshold", 0.0, None),
+            ("apg_momentum", -1.0, 1.0),
+        ):
+            if getattr(self, name) is None:
+                raise InvalidRequest(f"{name} is missing; give a number or leave it out")
+            check_number(self, name, "", least=least, most=most)
         check_number(self, "sigma_min", "", least=0.0)
         check_number(self, "sigma_max", "", above=0.0)
         self._check_interval()
@@ -91,6 +103,15 @@ class GenerationRequest:
 def settings_of(request: GenerationRequest) -> dict[str, object]:
     """Every field by name, as plain values (for tags and sidecars)."""
     return {field.name: getattr(request, field.name) for field in fields(request)}
+
+
+def parse_interval(text: str) -> tuple[float, float]:
+    """The `cfg_interval` of a text such as "0.2-0.8"; raises `InvalidRequest` for any other."""
+    low, _, high = text.partition("-")
+    try:
+        return float(low), float(high)
+    except ValueError as error:
+        raise InvalidRequest(f"{text} is no interval; write two numbers as 0.2-0.8") from error
 
 
 def check_number(

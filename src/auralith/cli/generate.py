@@ -59,14 +59,14 @@ def generate(
         clip = find_clip(origin, source)
     request = _request(origin, given)
     target = Output(writing.output, writing.format, writing.subtype, request.prompt)
-    target.check()
+    signer = writing.signer(target.check())
     model = open_model(loading)
     if origin is None or origin.edit is None:
         request = model.resolve(request)
     requests = numbered(request, writing.n)
     paths = target.paths(announced_seeds(requests))
     sounds = _make(model, requests, origin, clip)
-    save_all(zip(sounds, paths, strict=True), writing)
+    save_all(zip(sounds, paths, strict=True), writing, signer)
 
 
 def _request(origin: "Provenance | None", given: dict[str, Any]) -> "GenerationRequest":

@@ -1,7 +1,8 @@
 """The `auralith` command: its verbs, and how errors become text and exit codes.
 
-0 done; 2 the input or the machine is at fault, one line on stderr says how; 130 interrupted. Anything else that goes
-wrong is a defect and shows its traceback. Verbs import heavy libraries when they run, so `--help` answers at once.
+0 done; 2 the input or the machine is at fault, one line on stderr says how; 3 a set was made without some of its rows,
+which stderr names; 130 interrupted. Anything else that goes wrong is a defect and shows its traceback. Verbs import
+heavy libraries when they run, so `--help` answers at once.
 """
 
 import logging
@@ -14,7 +15,9 @@ import typer
 
 import auralith
 from auralith.cli.adapter import adapter
+from auralith.cli.batch import batch
 from auralith.cli.convert import convert
+from auralith.cli.curate import curate
 from auralith.cli.encode import encode
 from auralith.cli.extend import extend
 from auralith.cli.finetune import finetune
@@ -35,11 +38,12 @@ app = typer.Typer(
     add_completion=False,
 )
 for verb in (
-    *(generate, vary, inpaint, extend, loop, info, inspect, convert),
+    *(generate, batch, vary, inpaint, extend, loop, info, inspect, convert),
     *(encode, finetune, plan, train),
 ):
     app.command()(verb)
 app.add_typer(adapter)
+app.add_typer(curate)
 
 
 def _print_version(wanted: bool | None) -> None:

@@ -11,6 +11,7 @@ from auralith.cli.options import Loading, Sampling, Writing
 from auralith.cli.output import Output
 
 if TYPE_CHECKING:
+    from auralith.content_credentials import ContentSigner
     from auralith.edits import Edit
     from auralith.pipeline import Audio, Auralith
     from auralith.request import GenerationRequest
@@ -32,7 +33,7 @@ def make_edits(
     request = GenerationRequest(prompt, **sampling.given())
     name = prompt if file is None else f"{file.stem} {edit.kind}"
     target = Output(writing.output, writing.format, writing.subtype, name)
-    target.check()
+    signer = writing.signer(target.check())
     clip = None if file is None else read_clip(file)
     model = open_model(loading)
     seed = model.resolve(request).seed
@@ -40,7 +41,7 @@ def make_edits(
     paths = target.paths(announced_seeds(requests))
     with generation_progress() as on_step:
         sounds = (apply(model, item, clip, edit, on_step) for item in requests)
-        save_all(zip(sounds, paths, strict=True), writing)
+        save_all(zip(sounds, paths, strict=True), writing, signer)
 
 
 def open_model(loading: Loading) -> "Auralith":
@@ -69,13 +70,15 @@ def announced_seeds(requests: list["GenerationRequest"]) -> list[int]:
     return seeds
 
 
-def save_all(sounds: Iterable[tuple["Audio", Path]], writing: Writing) -> None:
+def save_all(
+    sounds: Iterable[tuple["Audio", Path]], writing: Writing, signer: "ContentSigner | None"
+) -> None:
     """Write each sound as soon as it is there, then print the paths, those of the sounds last."""
     pictures, paths = [], []
     for sound, path in sounds:
         for warning in sound.warnings:
             print(f"auralith: warning: {path}: {warning}", file=sys.stderr)
-        sound.save(path, writing.subtype)
+        sound.save(path, writing.subtype, signer)
         paths.append(path)
         if writing.png:
             pictures.append(_draw(sound, path.with_suffix(".png")))

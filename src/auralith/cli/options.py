@@ -7,9 +7,12 @@ import inspect
 from collections.abc import Callable
 from dataclasses import Field, dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
+
+if TYPE_CHECKING:
+    from auralith.content_credentials import ContentSigner
 
 
 @dataclass(frozen=True)
@@ -20,6 +23,21 @@ class Sampling:
     steps: Annotated[int | None, typer.Option(help="Denoising steps.")] = None
     cfg: Annotated[float | None, typer.Option(help="Guidance scale; 1 turns it off.")] = None
     rescale: Annotated[float | None, typer.Option(help="Guidance rescale, 0 to 1.")] = None
+    interval: Annotated[
+        str | None,
+        typer.Option(metavar="FROM-TO", help="Noise levels, 0 to 1, at which guidance acts."),
+    ] = None
+    apg_eta: Annotated[
+        float | None,
+        typer.Option(help="Projected guidance: how much of its parallel part stays, 0 to 1."),
+    ] = None
+    apg_norm_threshold: Annotated[
+        float | None, typer.Option(help="Projected guidance: its largest norm; 0: any.")
+    ] = None
+    apg_momentum: Annotated[
+        float | None,
+        typer.Option(help="Projected guidance: share of the step before, -1 to 1; best below 0."),
+    ] = None
     sampler: Annotated[str | None, typer.Option(help="Sampler, such as dpmpp-3m-sde.")] = None
     sigma_min: Annotated[float | None, typer.Option(help="Lowest noise level.")] = None
     sigma_max: Annotated[float | None, typer.Option(help="Highest noise level.")] = None
@@ -34,11 +52,17 @@ class Sampling:
 
     def given(self) -> dict[str, Any]:
         """The fields of a `GenerationRequest` that were asked for."""
+        from auralith.request import parse_interval
+
         settings = {
             "negative_prompt": self.negative,
             "steps": self.steps,
             "cfg_scale": self.cfg,
             "cfg_rescale": self.rescale,
+            "cfg_interval": None if self.interval is None else parse_interval(self.interval),
+            "apg_eta": self.apg_eta,
+            "apg_norm_threshold": self.apg_norm_threshold,
+            "apg_momentum": self.apg_momentum,
             "sampler": self.sampler,
             "sigma_min": self.sigma_min,
             "sigma_max": self.sigma_max,
@@ -70,20 +94,47 @@ class Loading:
 
 
 @dataclass(frozen=True)
-class Writing:
-    """How many results, and where they go."""
+class Encoding:
+    """What a file of sound is like."""
 
-    n: Annotated[int, typer.Option("--n", min=1, help="How many: seed, seed+1, …")] = 1
-    output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", help="File or folder; a name is made up if left out."),
-    ] = None
     format: Annotated[str | None, typer.Option(help="wav, flac, ogg or mp3.")] = None
     subtype: Annotated[
         str | None,
         typer.Option(
             help="pcm16, pcm24 or float (wav only); pcm16 or, after an edit, what keeps the file's samples."
         ),
+    ] = None
+    c2pa_cert: Annotated[
+        Path | None,
+        typer.Option(help="Sign a C2PA manifest with this certificate chain, PEM; not in ogg."),
+    ] = None
+    c2pa_key: Annotated[Path | None, typer.Option(help="The certificate's private key, PEM.")] = (
+        None
+    )
+
+    def signer(self, path: Path) -> "ContentSigner | None":
+        """What signs files such as `path`, if that was asked for; raises `InvalidRequest` where it can't be done."""
+        from auralith.errors import InvalidRequest
+
+        if self.c2pa_cert is None and self.c2pa_key is None:
+            return None
+        if self.c2pa_cert is None or self.c2pa_key is None:
+            raise InvalidRequest("a signature needs both; give --c2pa-cert and --c2pa-key")
+        from auralith.content_credentials import open_signer
+
+        signer = open_signer(self.c2pa_cert, self.c2pa_key)
+        signer.check_format(path)
+        return signer
+
+
+@dataclass(frozen=True)
+class Writing(Encoding):
+    """How many results, and where they go."""
+
+    n: Annotated[int, typer.Option("--n", min=1, help="How many: seed, seed+1, …")] = 1
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="File or folder; a name is made up if left out."),
     ] = None
     png: Annotated[bool, typer.Option("--png", help="Also draw waveform and spectrogram.")] = False
 

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
+from auralith.files import slug
+
 DEFAULT_FORMAT = "wav"
-_SLUG_LENGTH = 40
 
 
 @dataclass(frozen=True)
@@ -17,15 +18,20 @@ class Output:
     subtype: str | None
     prompt: str
 
-    def check(self) -> None:
-        """Raise what writing would raise (format, folder, permission), before anything is generated."""
+    def check(self) -> Path:
+        """Raise what writing would raise (format, folder, permission), before anything is generated.
+
+        Returns a path like those of the results.
+        """
         from auralith.audio import check_output
         from auralith.errors import InvalidRequest
 
         named = self._named
         if named and self.format and named.suffix.lower() not in ("", f".{self.format}"):
             raise InvalidRequest(f"{named} is not a .{self.format} file; change -o or --format")
-        check_output(self._with_suffix(named or self._folder / slug(self.prompt)), self.subtype)
+        path = self._with_suffix(named or self._folder / slug(self.prompt))
+        check_output(path, self.subtype)
+        return path
 
     def paths(self, seeds: list[int]) -> list[Path]:
         """A file for each seed: as named (numbered if several), or new ones after prompt and seed."""
@@ -50,12 +56,6 @@ class Output:
         if self._named is not None and path.suffix:
             return path
         return path.with_name(f"{path.name}.{self.format or DEFAULT_FORMAT}")
-
-
-def slug(prompt: str) -> str:
-    """A short file name from a prompt: its letters and digits, joined by hyphens."""
-    words = "".join(c if c.isalnum() else " " for c in prompt.lower()).split()
-    return "-".join(words)[:_SLUG_LENGTH].rstrip("-") or "sound"
 
 
 def _unused(path: Path) -> Path:

@@ -93,6 +93,11 @@ class Sampler(ABC):
     def level_of(self, strength: float, schedule: Schedule) -> float:
         """How much noise a variation of this strength (0 to 1) starts from, as a `sigma_max`; 1 is the schedule's."""
 
+    @property
+    def shares_steps(self) -> bool:
+        """Whether the steps of an item depend on the others of its batch."""
+        return False
+
     def steps(
         self,
         predict: Predictor,
@@ -116,6 +121,10 @@ class SigmaSampler(Sampler):
     method: SigmaMethod
     stops_at_sigma_min: bool = False
 
+    @property
+    def shares_steps(self) -> bool:
+        return self.method is dpm_solver.dpm_adaptive
+
     def levels(self, schedule: Schedule) -> Levels:
         low, high = schedule.sigma_min, schedule.sigma_max
         if self.stops_at_sigma_min:
@@ -136,7 +145,7 @@ class SigmaSampler(Sampler):
     def walk(
         self, predict: Predictor, x: Latents, levels: Sequence[float], noise: NoiseSource
     ) -> Iterator[Step]:
-        return self.method(variance_exploding_denoiser(predict), x, levels, noise)
+        return self.method(variance_exploding_denoiser(predict.afresh()), x, levels, noise)
 
     def level_of(self, strength: float, schedule: Schedule) -> float:
         """Geometric between the schedule's bounds: equal changes of strength are equal ratios of noise."""
@@ -171,7 +180,7 @@ class TimeSampler(Sampler):
     def walk(
         self, predict: Predictor, x: Latents, levels: Sequence[float], noise: NoiseSource
     ) -> Iterator[Step]:
-        return self.method(predict, x, levels, noise)
+        return self.method(predict.afresh(), x, levels, noise)
 
     def level_of(self, strength: float, schedule: Schedule) -> float:
         """The share of the way along the path."""

@@ -1,0 +1,86 @@
+"""`auralith batch`: a table of prompts to a folder of sounds."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from auralith.cli.making import open_model
+from auralith.cli.options import Encoding, Loading, Sampling, grouped
+from auralith.cli.output import DEFAULT_FORMAT
+from auralith.cli.progress import stage_progress
+
+if TYPE_CHECKING:
+    from auralith.samplers import Step
+
+INCOMPLETE = 3
+"""The exit code where rows were left out."""
+
+
+@grouped
+def batch(
+    prompts: Annotated[
+        Path,
+        typer.Argument(help="A .csv or .jsonl with a column prompt, or a .txt with a line each."),
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder of the set; made, or gone on with.")
+    ],
+    seconds: Annotated[
+        float | None, typer.Option(help="Length of the sounds; the model's window if left out.")
+    ] = None,
+    n: Annotated[int, typer.Option("--n", min=1, help="How many of each row: seed, seed+1, …")] = 1,
+    batch_size: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            help="Sounds made at once; more is faster on a GPU, but changes last bits there.",
+        ),
+    ] = 1,
+    *,
+    sampling: Sampling,
+    loading: Loading,
+    encoding: Encoding,
+) -> None:
+    """Generate the sounds of a table, with a manifest and a page to listen to them.
+
+    A column is called like an option (seconds, seed, cfg, n, ...) or like a field of a request; init_audio with strength
+    varies a sound. Cells that are empty take the options given here; a row without a seed has one that its prompt
+    decides. Run it again to go on after an interruption or to make what is new in the table. Exit code 3: some rows
+    could not be made.
+    """
+    from auralith.sets import Problem, SetSettings, make_set, read_rows
+
+    table = read_rows(prompts)
+    suffix = encoding.format or DEFAULT_FORMAT
+    defaults = sampling.given() | ({} if seconds is None else {"seconds_total": seconds})
+    settings = SetSettings(
+        n=n,
+        batch_size=batch_size,
+        defaults=defaults,
+        format=suffix,
+        subtype=encoding.subtype,
+        signer=encoding.signer(output / f"sound.{suffix}"),
+    )
+    model = open_model(loading)
+    made, there, missing = 0, 0, 0
+    with stage_progress() as show:
+
+        def on_step(step: "Step", done: int, total: int) -> None:
+            of = f"/{step.total}" if step.total else ""
+            show("sounds", done, total, f"step {step.index + 1}{of}")
+
+        for event in make_set(model, table, output, settings, on_step):
+            if isinstance(event, Problem):
+                print(f"auralith: warning: {event}", file=sys.stderr)
+                missing += not event.is_made
+                continue
+            for warning in event.entry.warnings:
+                print(f"auralith: warning: {event.entry.file}: {warning}", file=sys.stderr)
+            made, there = made + (not event.was_there), there + event.was_there
+            show("sounds", event.done, event.total, event.entry.file)
+    print(f"made {made}, already there {there}, rows left out {missing}", file=sys.stderr)
+    print(output / "manifest.jsonl", output / "index.html", sep="\n")
+    if missing:
+        raise typer.Exit(INCOMPLETE)

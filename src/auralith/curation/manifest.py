@@ -1,0 +1,237 @@
+"""The training manifest: one row for each accepted recording, as Parquet that `auralith encode` and `finetune` read.
+
+Paths start from the manifest's folder, since sounds of several sources lie in several folders: so the file tells
+nothing of the machine it was made on, and a tree with the sounds in it can be moved as a whole. `prompt` is null: a
+prompt is made from the other fields at each use (`auralith.data.prompts`). Recordings without a sound at hand, which
+only a curation without the probe accepts, are listed too, with no path; they can be attributed, not trained on.
+
+Duplicates share a split, which follows from the hash of an id alone. Recordings under Sampling+, whose whole copies
+may not be sold, are a partition of their own.
+"""
+
+import hashlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from auralith.curation.duplicates import COLUMNS as DUPLICATE_COLUMNS
+from auralith.curation.duplicates import find_duplicates
+from auralith.curation.inputs import sound_roots
+from auralith.curation.license_terms import SAMPLING_PLUS
+from auralith.curation.outcomes import outcomes
+from auralith.curation.plan import plan
+from auralith.curation.publishing import HighFidelity, PublishSettings
+from auralith.curation.settings import CurationSettings, StageName
+from auralith.curation.store import Store
+from auralith.errors import InvalidRequest, ResourceError
+from auralith.extras import require
+from auralith.files import whole_file
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import pyarrow.parquet as parquet
+else:
+    pa = require("pyarrow", "curate")
+    parquet = require("pyarrow.parquet", "curate")
+compute = require("pyarrow.compute", "curate")
+
+NAME = "manifest.parquet"
+TRAIN, VALIDATION = "train", "validation"
+MAIN, APART = "main", "sampling+"
+_AS_INGESTED = (
+    *("title", "author", "author_url", "tags", "description", "album", "genres", "year", "url"),
+    "retrieved_at",
+)
+_LICENSE = ("license_version", "license_uri")
+_PROBE = ("sha256", "pcm_sha256", "sample_rate_hz", "channels", "full_band", "codec", "status")
+SCHEMA = pa.schema(
+    [
+        ("rec_id", pa.string()),
+        ("path", pa.string()),  # from the manifest's folder; null where there is no sound
+        ("prompt", pa.string()),  # null: made from the fields below
+        ("title", pa.string()),
+        ("artist", pa.string()),  # the author of known music; elsewhere the author isn't spoken of
+        ("author", pa.string()),
+        ("author_url", pa.string()),
+        ("tags", pa.list_(pa.string())),
+        ("description", pa.string()),
+        ("album", pa.string()),
+        ("genres", pa.list_(pa.string())),
+        ("year", pa.int32()),
+        ("url", pa.string()),
+        ("source", pa.string()),
+        ("license_spdx", pa.string()),
+        ("license_version", pa.string()),
+        ("license_uri", pa.string()),
+        ("partition", pa.string()),  # "sampling+" or "main"
+        ("sha256", pa.string()),  # of the sound file
+        ("duration_s", pa.float64()),  # as decoded, else as the source states it
+        ("sample_rate_hz", pa.int32()),
+        ("channels", pa.int32()),
+        ("dup_group", pa.string()),  # null where nothing else in the manifest is the same sound
+        ("high_fidelity", pa.bool_()),
+        ("split", pa.string()),  # "train" or "validation"
+        ("retrieved_at", pa.string()),
+    ]
+)
+
+
+def write_manifest(
+    store: Store,
+    settings: CurationSettings,
+    options: PublishSettings = PublishSettings(),
+    found: "pa.Table | None" = None,
+) -> Path:
+    """Write `manifest.parquet` into the curation's folder, whole; one without rows if nothing is accepted.
+
+    `found` is what `outcomes` gives, where the caller has it.
+
+    Raises:
+        ResourceError: it can't be written.
+    """
+    table = manifest(store, settings, options, found)
+    path = store.folder / NAME
+    with whole_file(path) as file:
+        parquet.write_table(table, file, compression="zstd")
+    return path
+
+
+def read_manifest(folder: Path, columns: Sequence[str] | None = None) -> "pa.Table":
+    """The manifest of a curation.
+
+    Raises:
+        InvalidRequest: there is none yet.
+        ResourceError: it is damaged.
+    """
+    path = folder / NAME
+    if not path.is_file():
+        raise InvalidRequest(f"{folder} has no {NAME}; auralith curate manifest writes it")
+    try:
+        with parquet.ParquetFile(path) as file:
+            return file.read(None if columns is None else list(columns))
+    except (pa.ArrowException, OSError) as error:
+        raise ResourceError(f"{path} can't be read ({error}); write it again") from error
+
+
+def manifest(
+    store: Store,
+    settings: CurationSettings,
+    options: PublishSettings = PublishSettings(),
+    found: "pa.Table | None" = None,
+) -> "pa.Table":
+    """The accepted recordings, sorted by rec_id; the columns of `SCHEMA`."""
+    found = outcomes(store, settings) if found is None else found
+    accepted = found.filter(compute.equal(found["outcome"], "accepted")).combine_chunks()
+    ids = accepted["rec_id"]
+    recordings = store.recordings(["rec_id", "path", *_AS_INGESTED])
+    recordings = recordings.filter(compute.is_in(recordings["rec_id"], value_set=ids))
+    probed = _evidence(store, settings, "probe", _PROBE, ids)
+    license = _evidence(store, settings, "license", _LICENSE, ids)
+    seconds, source = accepted["seconds"], accepted["source"]
+    groups = _duplicate_groups(ids, seconds, probed)
+    columns = {
+        **{name: recordings[name] for name in _AS_INGESTED},
+        **{name: license[name] for name in _LICENSE},
+        **{name: probed[name] for name in ("sha256", "sample_rate_hz", "channels")},
+        "rec_id": ids,
+        "path": _paths(recordings["path"], source, store, settings),
+        "prompt": pa.nulls(len(ids)),
+        "artist": _only(recordings["author"], _is_of(source, settings.known_music)),
+        "source": source,
+        "license_spdx": accepted["license_spdx"],
+        "partition": compute.if_else(
+            compute.equal(accepted["license_spdx"], SAMPLING_PLUS), APART, MAIN
+        ),
+        "duration_s": _only(seconds, compute.greater(seconds, 0)),
+        "dup_group": groups,
+        "high_fidelity": _high_fidelity(source, probed, settings, options.high_fidelity),
+        "split": _splits(compute.coalesce(groups, ids), options.validation_share),
+    }
+    return pa.table({name: columns[name] for name in SCHEMA.names}).cast(SCHEMA)
+
+
+def split_of(id: str, validation_share: float) -> str:
+    """The split of a recording, or of a group of duplicates: the same in every run and on every machine."""
+    number = int.from_bytes(hashlib.sha256(id.encode()).digest()[:8], "big")
+    return VALIDATION if number < validation_share * 2**64 else TRAIN
+
+
+def _evidence(
+    store: Store,
+    settings: CurationSettings,
+    stage: StageName,
+    columns: Sequence[str],
+    ids: "pa.ChunkedArray",
+) -> "pa.Table":
+    """The last row that a step has for each id; nulls where it has none, or isn't done at all."""
+    planned = next((one for one in plan(settings) if one.name == stage), None)
+    if planned is None:
+        return pa.table({name: pa.nulls(len(ids)) for name in columns})
+    table = store.read(stage, ["rec_id", *columns], planned.make(store).key).combine_chunks()
+    newest_first = table.take(pa.array(range(table.num_rows - 1, -1, -1), pa.int64()))
+    rows = compute.index_in(ids, value_set=newest_first["rec_id"])
+    return newest_first.select(list(columns)).take(rows)
+
+
+def _paths(
+    relative: "pa.ChunkedArray", source: "pa.ChunkedArray", store: Store, settings: CurationSettings
+) -> "pa.ChunkedArray":
+    """Paths from the manifest's folder. Links are resolved first: `..` of a linked folder is not where it seems."""
+    roots = sound_roots(settings)
+    names = source.unique().to_pylist()
+    starts = [_from(store.folder, roots.get(name, store.folder)) for name in names]
+    place = compute.index_in(source, value_set=pa.array(names, pa.string()))
+    start = pa.array(starts, pa.string()).take(place)
+    return compute.binary_join_element_wise(start, relative.cast(pa.string()), "")
+
+
+def _from(folder: Path, root: Path) -> str:
+    """What to put before a path that starts from `root`."""
+    try:
+        start = os.path.relpath(os.path.realpath(root), os.path.realpath(folder))
+    except ValueError:  # another drive
+        start = os.path.realpath(root)
+    return "" if start == "." else f"{start.replace(os.sep, '/').rstrip('/')}/"
+
+
+def _duplicate_groups(
+    ids: "pa.ChunkedArray", seconds: "pa.ChunkedArray", probed: "pa.Table"
+) -> "pa.Array":
+    """The group of each recording; those whose hashes nobody shares aren't looked at."""
+    columns = {"rec_id": ids, "duration_s": seconds}
+    columns |= {name: probed[name] for name in DUPLICATE_COLUMNS if name not in columns}
+    table = pa.table(columns)
+    shared = compute.or_(_is_shared(table["sha256"]), _is_shared(table["pcm_sha256"]))
+    group_of = find_duplicates(table.filter(shared)).group_of
+    return pa.array([group_of.get(id) for id in ids.to_pylist()], pa.string())
+
+
+def _is_shared(hashes: "pa.ChunkedArray") -> "pa.ChunkedArray":
+    hashes = hashes.cast(pa.string())
+    counts = compute.value_counts(hashes.drop_null())
+    values = counts.field("values").filter(compute.greater(counts.field("counts"), 1))
+    return compute.is_in(hashes, value_set=values)
+
+
+def _high_fidelity(
+    source: "pa.ChunkedArray", probed: "pa.Table", settings: CurationSettings, rule: HighFidelity
+) -> "pa.ChunkedArray":
+    rates = pa.array(rule.sample_rates_hz, pa.int32())
+    is_wide = compute.equal(probed["channels"].cast(pa.int32()), rule.channels)
+    is_fast = compute.is_in(probed["sample_rate_hz"].cast(pa.int32()), value_set=rates)
+    measured = compute.and_(compute.and_(is_wide, is_fast), probed["full_band"].cast(pa.bool_()))
+    return compute.or_(compute.fill_null(measured, False), _is_of(source, settings.known_music))
+
+
+def _splits(ids: "pa.ChunkedArray", validation_share: float) -> "pa.Array":
+    return pa.array([split_of(id, validation_share) for id in ids.to_pylist()], pa.string())
+
+
+def _is_of(source: "pa.ChunkedArray", names: Sequence[str]) -> "pa.ChunkedArray":
+    return compute.is_in(source, value_set=pa.array(names, pa.string()))
+
+
+def _only(values: "pa.ChunkedArray", mask: "pa.ChunkedArray") -> "pa.ChunkedArray":
+    """Null where the mask is false."""
+    return compute.if_else(mask, values, None)

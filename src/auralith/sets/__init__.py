@@ -1,0 +1,28 @@
+"""Sets: a table of prompts to a folder of sounds, with a manifest and a page to listen to them.
+
+    for event in make_set(model, read_rows("prompts.csv"), "sounds", SetSettings(n=2)):
+        print(event)
+
+`table` reads rows, `plan` turns them into the sounds that are wanted, each with a key that says all it is made of,
+`manifest` knows by these keys which of them are there, `run` makes the rest, `overview` draws the page. What is stopped
+goes on where it was: a sound is written whole, then its line of the manifest; a sound without a line is known by its
+tags.
+"""
+
+from auralith.sets.plan import Item, Plan, plan_set
+from auralith.sets.run import Made, SetSettings, make_set
+from auralith.sets.table import COLUMNS, Problem, Row, Table, read_rows
+
+__all__ = [
+    "COLUMNS",
+    "Item",
+    "Made",
+    "Plan",
+    "Problem",
+    "Row",
+    "SetSettings",
+    "Table",
+    "make_set",
+    "plan_set",
+    "read_rows",
+]

@@ -1,0 +1,170 @@
+"""The sounds that a table asks for: each resolved, with its seed, and a key that says all it is made of.
+
+A row without a seed gets one from its prompt, so the same row gives the same sound wherever it stands and however often
+the set is made; of equal prompts the second gets another. The key leaves out what changes at most the last bits: the
+device, the number format and the batch.
+"""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from auralith.editing.clip import file_hash
+from auralith.editing.timeline import without_seconds
+from auralith.edits import SourceFile, Variation
+from auralith.errors import InvalidRequest
+from auralith.pipeline import Auralith
+from auralith.provenance import Provenance
+from auralith.request import GenerationRequest
+from auralith.sets.table import OWN_COLUMNS, Problem, Row, Table
+
+MAX_SEEDS = 10_000
+_LAST_BITS = ("generator", "model", "device", "dtype", "batch_index", "batch_size")
+_SECONDS = ("seconds_total", "seconds_start", "seconds_output")
+
+
+@dataclass(frozen=True)
+class Item:
+    """One sound to make."""
+
+    row: Row
+    origin: Provenance
+    """As its file's tags will have it, but for its place in a batch."""
+    key: str
+    """SHA-256, in hexadecimal, of what it is made of."""
+    clip: Path | None = None
+    """The sound that it is a variation of."""
+
+    @property
+    def request(self) -> GenerationRequest:
+        """With every default filled in; without seconds for a variation, which has its clip's."""
+        return self.origin.settings
+
+    @property
+    def variation(self) -> Variation | None:
+        return self.origin.edit if isinstance(self.origin.edit, Variation) else None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The sounds in the order of their rows, and what is wrong with the other rows."""
+
+    items: tuple[Item, ...]
+    problems: tuple[Problem, ...]
+
+
+def plan_set(
+    model: Auralith, table: Table, defaults: Mapping[str, Any] | None = None, n: int = 1
+) -> Plan:
+    """What a table asks of a model. `defaults` are fields for rows without them, `n` is how many seeds a row gets."""
+    items: dict[str, Item] = {}
+    problems = list(table.problems)
+    seen = Counter[str]()
+    for row in table.rows:
+        prompt = str(row.values["prompt"])
+        seen[prompt] += 1
+        values = {"seed": prompt_seed(prompt, seen[prompt]), **(defaults or {}), **row.values}
+        try:
+            wanted = _items(model, row, values, table.path.parent, n)
+        except InvalidRequest as error:
+            problems.append(Problem(row.number, row.place, f"can't be made: {error}"))
+            continue
+        for item in wanted:
+            if item.key in items:
+                first = items[item.key].row.number
+                reason = f"asks for the same sound as row {first}, which is made once"
+                problems.append(Problem(row.number, row.place, reason, is_made=True))
+            else:
+                items[item.key] = item
+    return Plan(tuple(items.values()), tuple(sorted(problems, key=lambda problem: problem.row)))
+
+
+def prompt_seed(prompt: str, occurrence: int = 1) -> int:
+    """The seed, below 2^32, of a prompt that names none; `occurrence` counts equal prompts of a table from 1."""
+    digest = hashlib.sha256(json.dumps([prompt, occurrence]).encode()).digest()
+    return int.from_bytes(digest[:4], "big")
+
+
+def batches(model: Auralith, items: Sequence[Item], size: int) -> list[list[Item]]:
+    """The items in batches of at most `size`, each of sounds that can be made together, in the order of their rows.
+
+    Alone is what depends on its neighbors by its nature: noise in the reference's order, and a sampler whose steps are
+    chosen for the batch.
+    """
+    groups: dict[object, list[Item]] = {}
+    plain = [item for item in items if item.variation is None]
+    for number, indices in enumerate(model.groups([item.request for item in plain])):
+        for index in indices:
+            item = plain[index]
+            groups.setdefault(item.key if _is_alone(model, item) else number, []).append(item)
+    for item in items:
+        if item.variation is not None:
+            alike = item.key if _is_alone(model, item) else item.variation
+            groups.setdefault(alike, []).append(item)
+    found = [
+        group[start : start + size]
+        for group in groups.values()
+        for start in range(0, len(group), size)
+    ]
+    return sorted(found, key=lambda batch: batch[0].row.number)
+
+
+def _is_alone(model: Auralith, item: Item) -> bool:
+    return item.request.noise == "reference" or model.sampler(item.request).shares_steps
+
+
+def _items(model: Auralith, row: Row, values: dict[str, Any], folder: Path, n: int) -> list[Item]:
+    """The sounds of a row, whose settings are `values`."""
+    own = {name: values.pop(name, None) for name in OWN_COLUMNS}
+    clip, variation = _variation(own, folder)
+    if clip is not None:
+        values = {
+            name: v for name, v in values.items() if name not in _SECONDS or name in row.values
+        }
+    first = GenerationRequest(**values)
+    source = None if clip is None else SourceFile(clip.name, file_hash(clip))
+    found = []
+    for index in range(_count(own["n"], n)):
+        request = replace(first, seed=(first.seed or 0) + index)
+        if clip is None:
+            request = model.resolve(request)
+        else:
+            request = without_seconds(model, request, "a variation is as long as its sound")
+        origin = model.provenance(request, edit=variation, source=source)
+        found.append(Item(row, origin, key_of(origin), clip))
+    return found
+
+
+def _variation(own: Mapping[str, Any], folder: Path) -> tuple[Path | None, Variation | None]:
+    settings = {
+        name: own[name] for name in ("strength", "init_noise_level") if own[name] is not None
+    }
+    if own["init_audio"] is None:
+        if settings:
+            raise InvalidRequest(f"it has a {next(iter(settings))}, but no init_audio; give one")
+        return None, None
+    clip = folder / str(own["init_audio"])
+    if not clip.is_file():
+        raise InvalidRequest(
+            f"its init_audio {own['init_audio']} is not a file; give the path of a sound file"
+        )
+    return clip, Variation(**settings)
+
+
+def _count(of_row: Any, of_set: int) -> int:
+    count = of_set if of_row is None else of_row
+    if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= MAX_SEEDS:
+        raise InvalidRequest(f"n is {count!r}; give a whole number from 1 to {MAX_SEEDS}")
+    return count
+
+
+def key_of(origin: Provenance) -> str:
+    """What a sound is made of, as a hash: settings with the seed, model, adapters, edit, and its source by content."""
+    made_of = {name: value for name, value in origin.to_tags().items() if name not in _LAST_BITS}
+    made_of["adapters"] = [[used.file_hash, used.strength] for used in origin.adapters]
+    made_of["source"] = None if origin.source is None else origin.source.file_hash
+    return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,242 @@
+"""Making a set: what is not there yet, batch by batch, each sound written as soon as it is decoded.
+
+A sound is one file, its picture, and its line of the manifest, in this order: a kill between them leaves a whole file
+that its tags make known, so nothing is lost and nothing made twice. On a CPU sounds are computed one at a time, as
+`generate` does, since a batch is no faster there: so not a bit depends on the batch size, the order or a resumption.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from auralith import audio
+from auralith.content_credentials import ContentSigner
+from auralith.editing import read_clip, vary_batch
+from auralith.errors import AudioError, InvalidRequest, NonFiniteError, ResourceError
+from auralith.files import check_writable, slug, whole_file
+from auralith.pipeline import Audio, Auralith
+from auralith.provenance import read_provenance
+from auralith.samplers import Step
+from auralith.sets.manifest import Entry, Manifest
+from auralith.sets.overview import overview_page
+from auralith.sets.plan import Item, Plan, batches, key_of, plan_set
+from auralith.sets.table import Problem, Table
+from auralith.spectrogram import spectrogram_png
+
+PAGE = "index.html"
+PICTURES = "spectrograms"
+OnSetStep = Callable[[Step, int, int], None]
+"""(step of a batch, sounds that are there, sounds of the set)."""
+
+
+@dataclass(frozen=True)
+class SetSettings:
+    """How a set is made."""
+
+    n: int = 1
+    """Seeds of a row that names no number: its seed and the ones after it."""
+    batch_size: int = 1
+    """How many sounds are made at once, at most. Beyond 1 their last bits depend on the batch, but not on a CPU."""
+    together: bool | None = None
+    """Compute a batch in one; if None, where that is faster: not on a CPU."""
+    defaults: dict[str, Any] = field(default_factory=dict)
+    """Fields of a request for the rows without them."""
+    format: str = "wav"
+    subtype: str | None = None
+    signer: ContentSigner | None = None
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise InvalidRequest(f"batch_size is {self.batch_size}; give at least 1")
+
+
+@dataclass(frozen=True)
+class Made:
+    """A sound of the set that is there now, `done` of `total`."""
+
+    entry: Entry
+    done: int
+    total: int
+    was_there: bool
+
+
+def make_set(
+    model: Auralith,
+    table: Table,
+    folder: str | Path,
+    settings: SetSettings | None = None,
+    on_step: OnSetStep | None = None,
+) -> Iterator[Made | Problem]:
+    """Make what a table asks for and the folder lacks. Yields each sound, those that are there first, and each problem.
+
+    However it ends, the page shows what is there then.
+
+    Raises:
+        InvalidRequest: the folder holds a manifest that is none, or sounds of this format can't be written.
+        ResourceError: there is no memory or disk space; call it again to go on.
+    """
+    settings = settings or SetSettings()
+    folder = Path(folder)
+    _prepare(folder, settings)
+    plan = plan_set(model, table, settings.defaults, settings.n)
+    return _Run(model, folder, settings, plan, on_step).events()
+
+
+def _prepare(folder: Path, settings: SetSettings) -> None:
+    """The folders, without what a kill left half-written in them; raises where nothing can be written."""
+    try:
+        (folder / PICTURES).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ResourceError(f"{folder} can't be made ({error.strerror}); name a folder") from error
+    for place in (folder, folder / PICTURES):
+        for part in place.glob(".auralith-*.part"):
+            with suppress(OSError):
+                part.unlink()
+    sound = folder / f"sound.{settings.format}"
+    audio.check_output(sound, settings.subtype)
+    check_writable(folder / PICTURES / "picture.png")
+    if settings.signer is not None:
+        settings.signer.check_format(sound)
+
+
+class _Run:
+    def __init__(
+        self,
+        model: Auralith,
+        folder: Path,
+        settings: SetSettings,
+        plan: Plan,
+        on_step: OnSetStep | None,
+    ) -> None:
+        self.model, self.folder, self.settings, self.plan = model, folder, settings, plan
+        self._on_step = on_step
+        self.manifest = Manifest(folder)
+        self.problems = list(plan.problems)
+        self.done = 0
+
+    def events(self) -> Iterator[Made | Problem]:
+        try:
+            yield from self.plan.problems
+            missing: list[Item] = []
+            for item in self.plan.items:
+                entry = self._found(item)
+                if entry is None:
+                    missing.append(item)
+                else:
+                    yield self._made(entry, was_there=True)
+            for batch in batches(self.model, missing, self._batch_size):
+                yield from self._make(batch)
+        finally:
+            self._write_page()
+
+    def _step(self, step: Step) -> None:
+        if self._on_step is not None:
+            self._on_step(step, self.done, len(self.plan.items))
+
+    @property
+    def _batch_size(self) -> int:
+        together = self.settings.together
+        if together is None:
+            together = self.model.device.type != "cpu"
+        return self.settings.batch_size if together else 1
+
+    def _made(self, entry: Entry, was_there: bool) -> Made:
+        self.done += 1
+        return Made(entry, self.done, len(self.plan.items), was_there)
+
+    def _found(self, item: Item) -> Entry | None:
+        """The sound if it is there: in the manifest, or whole but without its line."""
+        entry = self.manifest.finished(item.key)
+        if entry is not None:
+            return replace(entry, row=item.row.number)  # where it stands in this table
+        path = self._path(item)
+        if not path.exists():
+            return None
+        waveform, sample_rate = audio.read(path)
+        sound = self.model.audio(waveform, read_provenance(path), sample_rate)
+        return self._entered(item, path, sound)
+
+    def _path(self, item: Item) -> Path:
+        """Where the sound of an item is to be, or is: no other sound's name, nor a file that we did not make."""
+        seed = item.request.seed
+        stem = f"{item.row.number:04d}-{slug(item.request.prompt)}-{seed}"
+        for number in count(1):
+            name = f"{stem}{'' if number == 1 else f'-{number}'}.{self.settings.format}"
+            is_anothers = self.manifest.owners.get(name, item.key) != item.key
+            if not is_anothers and self._is_free(self.folder / name, item.key):
+                return self.folder / name
+        raise AssertionError  # there are enough numbers
+
+    def _is_free(self, path: Path, key: str) -> bool:
+        if not path.exists():
+            return True
+        try:
+            return key_of(read_provenance(path)) == key
+        except AudioError:
+            return False
+
+    def _make(self, batch: Sequence[Item]) -> Iterator[Made | Problem]:
+        """The sounds of a batch; one by one if they fail together, to find the one at fault."""
+        try:
+            sounds = self._generated(batch)
+        except (InvalidRequest, AudioError, NonFiniteError) as error:
+            if len(batch) > 1:
+                for item in batch:
+                    yield from self._make([item])
+                return
+            row = batch[0].row
+            problem = Problem(row.number, row.place, f"can't be made: {error}")
+            self.problems.append(problem)
+            yield problem
+            return
+        for item, sound in zip(batch, sounds, strict=True):
+            path = self._path(item)
+            sound.save(path, self.settings.subtype, self.settings.signer)
+            yield self._made(self._entered(item, path, sound), was_there=False)
+
+    def _generated(self, batch: Sequence[Item]) -> list[Audio]:
+        requests = [item.request for item in batch]
+        variation = batch[0].variation
+        if variation is None:
+            return self.model.generate_batch(requests, self._step)
+        clips = [read_clip(item.clip) for item in batch if item.clip is not None]
+        return vary_batch(self.model, requests, clips, variation, self._step)
+
+    def _entered(self, item: Item, path: Path, sound: Audio) -> Entry:
+        """A sound that is on the disk, with its picture drawn and its line added."""
+        picture = self.folder / PICTURES / f"{path.stem}.png"
+        with whole_file(picture) as file:
+            file.write(spectrogram_png(sound.leveled(), sound.sample_rate))
+        entry = Entry(
+            row=item.row.number,
+            file=path.name,
+            picture=f"{PICTURES}/{picture.name}",
+            seconds=round(sound.waveform.shape[-1] / sound.sample_rate, 6),
+            sample_rate=sound.sample_rate,
+            key=item.key,
+            warnings=sound.warnings,
+            origin=sound.provenance,
+        )
+        self.manifest.append(entry)
+        return entry
+
+    def _write_page(self) -> None:
+        """The sounds in the order of their rows now, then what other tables left here."""
+        current = {item.key: item.row.number for item in self.plan.items}
+        shown = [
+            replace(entry, row=current[key])
+            for key in current
+            if (entry := self.manifest.finished(key)) is not None
+        ]
+        others = [
+            entry
+            for key, entry in self.manifest.entries.items()
+            if key not in current and self.manifest.finished(key) is not None
+        ]
+        problems = [str(problem) for problem in self.problems]
+        page = overview_page(self.folder.resolve().name, shown, others, problems)
+        with whole_file(self.folder / PAGE) as file:
+            file.write(page.encode())

@@ -1,0 +1,172 @@
+"""Tables of prompts: .csv, .jsonl, or .txt with a prompt in each line.
+
+A column is a field of `GenerationRequest`, under its own name or as the command line calls it, or one of a set's own:
+`n` (how many seeds), `init_audio` (a sound to vary, from the table's folder), `strength` and `init_noise_level`. An
+empty cell is not given. What makes the table unreadable stops here; what is wrong with one row is a `Problem` of it.
+"""
+
+import csv
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from auralith.data.tables import READERS
+from auralith.data.tables import Row as Cells
+from auralith.errors import InvalidRequest
+from auralith.request import GenerationRequest, parse_interval
+
+OWN_COLUMNS = ("n", "init_audio", "strength", "init_noise_level")
+COLUMNS = (*(field.name for field in fields(GenerationRequest)), *OWN_COLUMNS)
+SHORT_NAMES: Mapping[str, str] = {
+    "seconds": "seconds_total",
+    "start": "seconds_start",
+    "output_seconds": "seconds_output",
+    "negative": "negative_prompt",
+    "cfg": "cfg_scale",
+    "rescale": "cfg_rescale",
+    "interval": "cfg_interval",
+}
+"""As the options of the command line are called."""
+_TEXTS = ("prompt", "negative_prompt", "sampler", "window", "noise", "init_audio")
+_INTEGERS = ("steps", "seed", "n")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row: its number from 1, where it stands, and its cells that are not empty, by column."""
+
+    number: int
+    place: str
+    values: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is wrong with a row: nothing was made of it, or not all."""
+
+    row: int
+    place: str
+    reason: str
+    is_made: bool = False
+    """Nothing is missing all the same: another row asks for this sound."""
+
+    def __str__(self) -> str:
+        return f"row {self.row} ({self.place}) {self.reason}"
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows that can be used, and the others."""
+
+    path: Path
+    rows: tuple[Row, ...]
+    problems: tuple[Problem, ...]
+
+
+def read_rows(path: str | Path) -> Table:
+    """The rows of a table of prompts.
+
+    Raises:
+        InvalidRequest: it can't be read, is empty, has no column for prompts, or one that means nothing.
+    """
+    path = Path(path)
+    found = _cells(path)
+    if not found:
+        raise InvalidRequest(f"{path} has no rows; write a prompt for each sound")
+    names = _named(path, list(dict.fromkeys(name for _, cells in found for name in cells)))
+    rows, problems = [], []
+    for number, (where, cells) in enumerate(found, 1):
+        place = path.name + where.removeprefix(str(path))  # the page of a set shows it to others
+        try:
+            values = {names[name]: _value(names[name], cell) for name, cell in _given(cells)}
+        except InvalidRequest as error:
+            problems.append(Problem(number, place, f"can't be used: {error}"))
+            continue
+        if str(values.get("prompt", "")).strip():
+            rows.append(Row(number, place, values))
+        else:
+            problems.append(Problem(number, place, "has no prompt"))
+    return Table(path, tuple(rows), tuple(problems))
+
+
+def _cells(path: Path) -> list[Cells]:
+    suffix = path.suffix.lower()
+    if suffix not in (".csv", ".jsonl", ".txt"):
+        raise InvalidRequest(f"{path} is no table of prompts; give a .csv, .jsonl or .txt file")
+    reader = _lines if suffix == ".txt" else READERS[suffix]
+    try:
+        if suffix == ".csv":
+            _require_distinct_columns(path)
+        return list(reader(path))
+    except InvalidRequest:
+        raise
+    except OSError as error:
+        raise InvalidRequest(f"{path} can't be read ({error.strerror}); name a table") from error
+    except (ValueError, csv.Error) as error:  # ValueError: not UTF-8
+        raise InvalidRequest(f"{path} can't be read ({error}); save it as text in UTF-8") from error
+
+
+def _lines(path: Path) -> Iterator[Cells]:
+    with path.open(encoding="utf-8-sig") as file:
+        for number, line in enumerate(file, 1):
+            if line.strip():
+                yield f"{path}, line {number}", {"prompt": line.strip()}
+
+
+def _require_distinct_columns(path: Path) -> None:
+    """The reader would keep the last of two."""
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        header = next(csv.reader(file), [])
+    for name in header:
+        if header.count(name) > 1:
+            raise InvalidRequest(f"{path} has the column {name!r} twice; keep one of them")
+
+
+def _named(path: Path, columns: Sequence[str]) -> dict[str, str]:
+    """What each column of the file is; every one must be known, none there twice, and one be the prompt."""
+    names = {column: _canonical(column) for column in columns}
+    known = (*COLUMNS, *SHORT_NAMES)
+    for column, name in names.items():
+        if name not in COLUMNS:
+            nearest = difflib.get_close_matches(name, known, n=1, cutoff=0)[0]
+            raise InvalidRequest(
+                f"{path} has an unknown column {column!r}; did you mean {nearest!r}? Rename it or take it out"
+            )
+    for name in names.values():
+        alike = [column for column in columns if names[column] == name]
+        if len(alike) > 1:
+            raise InvalidRequest(
+                f"{path} has {' and '.join(map(repr, alike))}, which are the same; keep one of them"
+            )
+    if "prompt" not in names.values():
+        raise InvalidRequest(f"{path} has no column 'prompt' (it has {', '.join(columns)}); add it")
+    return names
+
+
+def _canonical(column: str) -> str:
+    name = column.strip().lower().lstrip("-").replace("-", "_").replace(" ", "_")
+    return SHORT_NAMES.get(name, name)
+
+
+def _given(cells: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    for name, cell in cells.items():
+        if cell is not None and not (isinstance(cell, str) and not cell.strip()):
+            yield name, cell
+
+
+def _value(name: str, cell: Any) -> Any:
+    """A cell as its field wants it; what is no text (in JSON) is left to the field's own check."""
+    if not isinstance(cell, str):
+        return tuple(cell) if isinstance(cell, list) else cell
+    text = cell.strip()
+    if name in _TEXTS:
+        return text
+    if name == "cfg_interval":
+        return parse_interval(text)
+    try:
+        return int(text) if name in _INTEGERS else float(text)
+    except ValueError as error:
+        wanted = "a whole number" if name in _INTEGERS else "a number"
+        raise InvalidRequest(f"{name} is {text!r}; give {wanted}") from error
