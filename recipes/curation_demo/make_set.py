@@ -14,6 +14,7 @@ import csv
 import json
 import sys
 from collections.abc import Iterator, Sequence
+from itertools import count, islice
 from pathlib import Path
 
 import numpy as np
@@ -88,8 +89,8 @@ def _recordings(
 ) -> dict[str, str]:
     folder.mkdir(parents=True)
     expected: dict[str, str] = {}
-    for index in range(NUM_PLAIN):
-        made = synth.clip(90_000 + index)
+    clips = (made for made in map(synth.clip, count(90_000)) if made.sound.seconds >= 4)
+    for index, made in enumerate(islice(clips, NUM_PLAIN)):
         name = f"plain-{index:03d}.{'mp3' if index % 3 == 0 else 'wav'}"
         text = str(rng.choice(list(LICENSES), p=list(LICENSES.values())))
         _write(folder / name, made.waveform.astype(np.float32), text, made.caption)
@@ -105,7 +106,7 @@ def _recordings(
 
 def _faults(folder: Path, rng: np.random.Generator) -> dict[str, str]:
     """What may not be used, and what isn't there to be used."""
-    sound = _field(rng, 3 * RATE)
+    sound = _field(rng, 4 * RATE)
     _write(folder / "noncommercial.wav", sound, "Attribution NonCommercial 3.0", "waterfall")
     _write(folder / "unknown-license.wav", sound, "ask me first", "waterfall, again")
     _write(folder / "unwilling.wav", sound, "CC0", "mine", gen_ai_preference="no-gen-ai")

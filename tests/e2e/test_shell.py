@@ -41,7 +41,14 @@ def test_the_public_door() -> None:
 
 def test_ctrl_c_leaves_no_file(tmp_path: Path) -> None:
     command = [*AURALITH, "generate", "a drum", *QUICK, "--steps", "10000", "--sampler", "k-heun"]
-    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+        # a job in the background is born deaf to it
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
     assert process.stderr is not None
     assert any(line.startswith("seed ") for line in process.stderr)  # the loop has begun
     process.send_signal(signal.SIGINT)

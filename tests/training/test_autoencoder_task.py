@@ -113,7 +113,7 @@ def test_it_learns() -> None:
     optimizer = torch.optim.AdamW(network.parameters(), 3e-3, betas=(0.8, 0.99))
     with torch.no_grad():
         before = made.validate(made.networks)
-    for step in range(45):
+    for step in range(70):
         step_of(made, step)
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimizer.step()

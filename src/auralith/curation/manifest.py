@@ -21,7 +21,7 @@ from auralith.curation.inputs import sound_roots
 from auralith.curation.license_terms import SAMPLING_PLUS
 from auralith.curation.outcomes import outcomes
 from auralith.curation.plan import plan
-from auralith.curation.publishing import HighFidelity, PublishSettings
+from auralith.curation.publishing import DEFAULTS, HighFidelity, PublishSettings
 from auralith.curation.settings import CurationSettings, StageName
 from auralith.curation.store import Store
 from auralith.errors import InvalidRequest, ResourceError
@@ -80,7 +80,7 @@ SCHEMA = pa.schema(
 def write_manifest(
     store: Store,
     settings: CurationSettings,
-    options: PublishSettings = PublishSettings(),
+    options: PublishSettings = DEFAULTS,
     found: "pa.Table | None" = None,
 ) -> Path:
     """Write `manifest.parquet` into the curation's folder, whole; one without rows if nothing is accepted.
@@ -117,12 +117,12 @@ def read_manifest(folder: Path, columns: Sequence[str] | None = None) -> "pa.Tab
 def manifest(
     store: Store,
     settings: CurationSettings,
-    options: PublishSettings = PublishSettings(),
+    options: PublishSettings = DEFAULTS,
     found: "pa.Table | None" = None,
 ) -> "pa.Table":
     """The accepted recordings, sorted by rec_id; the columns of `SCHEMA`."""
-    found = outcomes(store, settings) if found is None else found
-    accepted = found.filter(compute.equal(found["outcome"], "accepted")).combine_chunks()
+    ends = outcomes(store, settings) if found is None else found
+    accepted = ends.filter(compute.equal(ends["outcome"], "accepted")).combine_chunks()
     ids = accepted["rec_id"]
     recordings = store.recordings(["rec_id", "path", *_AS_INGESTED])
     recordings = recordings.filter(compute.is_in(recordings["rec_id"], value_set=ids))

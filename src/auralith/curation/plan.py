@@ -3,10 +3,12 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Literal
 
 from auralith.curation.engine import Step
 from auralith.curation.guard import GuardSettings, GuardStage, read_overlaps
+from auralith.curation.identification import Identify, IdentifySettings
 from auralith.curation.licenses import LicenseStage
 from auralith.curation.metadata import MetadataStage
 from auralith.curation.preference import PreferenceStage
@@ -53,6 +55,8 @@ def _all(settings: CurationSettings) -> Iterator[Planned]:
     yield Planned("preference", lambda _: Step(PreferenceStage, settings.preference))
     yield Planned("probe", lambda _: Step(Probe, settings.probe, heavy=True))
     yield Planned("tag", lambda _: _tagging(settings.tag, settings.tagger), "unknown_music")
+    due: Due = "all" if settings.identified == "all" else "music"
+    yield Planned("identify", lambda _: _identify(settings), due, reviewed=True)
     yield Planned("metadata", lambda _: _metadata(settings), "searched", reviewed=True)
     yield Planned("guard", lambda store: _guard(settings.guard, store), after_review=True)
 
@@ -64,6 +68,21 @@ def _tagging(settings: TaggingSettings, files: TaggerFiles) -> Step:
     gpus = 1.0 if files.device.startswith("cuda") else 0.0
     pinned_settings = pinned(settings, files.weights)
     return Step(Tagging, pinned_settings, resources, heavy=True, threaded=True, gpus=gpus)
+
+
+def _identify(settings: CurationSettings) -> Step:
+    if settings.index is None:
+        raise InvalidRequest(
+            "identification needs an index of known recordings; make one with auralith curate index"
+            " and name it as index, or leave 'identify' out of the stages"
+        )
+    return _identify_by(settings.identify, settings.index.resolve())
+
+
+@lru_cache(maxsize=1)
+def _identify_by(settings: IdentifySettings, index: Path) -> Step:
+    """Reads the index's header, once."""
+    return Step(Identify, settings, (index,), heavy=True)
 
 
 def _metadata(settings: CurationSettings) -> Step:

@@ -57,6 +57,9 @@ class PublishSettings:
             )
 
 
+DEFAULTS = PublishSettings()
+
+
 def _is_date(text: str) -> bool:
     try:
         date.fromisoformat(text)

@@ -9,7 +9,17 @@ from typing import Annotated
 
 import typer
 
-from auralith.cli.curate import guard, ingest, licenses, metadata, probe, review, run, tagging
+from auralith.cli.curate import (
+    guard,
+    identification,
+    ingest,
+    licenses,
+    metadata,
+    probe,
+    review,
+    run,
+    tagging,
+)
 
 curate = typer.Typer(
     name="curate",
@@ -34,5 +44,5 @@ def options(
         os.environ["RAY_ADDRESS"] = ray  # where Ray itself looks for it, as do the steps
 
 
-for commands in (run, ingest, licenses, probe, tagging, metadata, review, guard):
+for commands in (run, ingest, licenses, probe, tagging, identification, metadata, review, guard):
     commands.register(curate)

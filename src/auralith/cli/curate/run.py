@@ -9,10 +9,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-if TYPE_CHECKING:
-    pass
-
-
 def register(app: typer.Typer) -> None:
     """Add the command."""
     app.command()(run)

@@ -1,0 +1,139 @@
+"""`auralith curate manifest`, `funnel` and `card`: what comes out of a curation."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from auralith.curation.funnel import Funnels
+    from auralith.curation.publishing import PublishSettings
+    from auralith.curation.settings import CurationSettings
+
+Folder = Annotated[Path, typer.Argument(help="Folder of the curation.")]
+Recipe = Annotated[
+    Path | None,
+    typer.Option(help="The recipe that it was made with: its sources, steps and settings."),
+]
+Changes = Annotated[
+    list[str] | None, typer.Option(help="Change any setting: --set name='Sounds of rain'.")
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command()(manifest)
+    app.command()(funnel)
+    app.command()(card)
+
+
+def manifest(folder: Folder, recipe: Recipe = None, set: Changes = None) -> None:
+    """Write manifest.parquet: what was accepted, as encode and finetune read it. Prints its path last."""
+    from auralith.curation.manifest import read_manifest, write_manifest
+    from auralith.curation.store import Store
+
+    settings, options = _settings(folder, recipe, set or [])
+    path = write_manifest(Store(folder), settings, options)
+    written = read_manifest(folder, ["path"])
+    print(f"{written.num_rows:,} recordings accepted")
+    if silent := written["path"].null_count:
+        print(f"{silent:,} of them have no sound here; the step probe leaves such recordings out")
+    print(path)
+
+
+def funnel(folder: Folder, recipe: Recipe = None) -> None:
+    """Count what every step left out, and why: a table, funnel.json and funnel.png. Prints the picture's path last."""
+    from auralith.curation.funnel import PICTURE, write_funnel
+    from auralith.curation.store import Store
+
+    settings, _ = _settings(folder, recipe, [])
+    _print(write_funnel(Store(folder), settings))
+    print(folder / PICTURE)
+
+
+def card(folder: Folder, recipe: Recipe = None, set: Changes = None) -> None:
+    """Write DATASET_CARD.md and croissant.json, of the manifest that is there. Prints the card's path last."""
+    from auralith.curation.card import write_card
+    from auralith.curation.croissant import write_croissant
+    from auralith.curation.store import Store
+
+    settings, options = _settings(folder, recipe, set or [])
+    path = write_card(Store(folder), settings, options)
+    print(write_croissant(Store(folder), options))
+    print(path)
+
+
+def _settings(
+    folder: Path, recipe: Path | None, changes: list[str]
+) -> "tuple[CurationSettings, PublishSettings]":
+    """The recipe's settings, for this folder; and what is told of the result.
+
+    Raises:
+        InvalidRequest: there is nothing in the folder, or a setting is wrong.
+    """
+    from dataclasses import replace
+
+    from auralith.curation.publishing import PublishSettings
+    from auralith.curation.settings import CurationSettings
+    from auralith.curation.store import Store
+    from auralith.errors import InvalidRequest
+    from auralith.settings import load_settings
+
+    options = load_settings(PublishSettings, overrides=changes)
+    settings = replace(load_settings(CurationSettings, recipe), folder=folder)
+    if not Store(folder).slices("recordings"):
+        raise InvalidRequest(f"{folder} holds no recordings; auralith curate ingest brings some")
+    return settings, options
+
+
+def _print(counted: "Funnels") -> None:
+    """The steps as a table, then what is accepted by source and license."""
+    from rich.console import Console
+
+    console = Console(width=None if Console().is_terminal else 140)
+    for source, reasons in counted.rejected.items():
+        said = ", ".join(f"{reason} {count:,}" for reason, count in reasons.items())
+        print(f"rows of metadata without a recording, {source}: {said}")
+    console.print(_steps_table(counted))
+    console.print(_licenses_table(counted))
+
+
+def _steps_table(counted: "Funnels") -> object:
+    from rich.box import SIMPLE
+    from rich.table import Table
+
+    from auralith.curation.funnel import WAYS_OUT
+
+    table = Table(box=SIMPLE)
+    table.add_column("step")
+    for name in ("in", *WAYS_OUT, "out", "hours in", "hours out"):
+        table.add_column(name, justify="right")
+    table.add_column("reasons")
+    for stage in counted.all.stages:
+        ways = [stage.leaving(way).recordings for way in WAYS_OUT]
+        counts = [stage.entered.recordings, *ways, stage.passed.recordings]
+        hours = [f"{stage.entered.hours:,.1f}", f"{stage.passed.hours:,.1f}"]
+        reasons = [f"{r} {t.recordings:,}" for way in WAYS_OUT for r, t in stage.left[way].items()]
+        cells = [stage.stage, *(f"{count:,}" for count in counts), *hours, "\n".join(reasons)]
+        table.add_row(*map(_plain, cells))
+    return table
+
+
+def _licenses_table(counted: "Funnels") -> object:
+    from rich.box import SIMPLE
+    from rich.table import Table
+
+    table = Table("source", "license", box=SIMPLE, title="accepted", title_justify="left")
+    for name in ("recordings", "hours", "length unknown"):
+        table.add_column(name, justify="right")
+    for (source, license), tally in counted.accepted.items():
+        numbers = (f"{tally.recordings:,}", f"{tally.hours:,.1f}", f"{tally.unknown_lengths:,}")
+        table.add_row(*map(_plain, (source, license, *numbers)))
+    return table
+
+
+def _plain(text: str) -> object:
+    """What isn't to be read as markup."""
+    from rich.text import Text
+
+    return Text(text)

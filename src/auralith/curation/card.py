@@ -1,0 +1,272 @@
+"""The data set card: DATASET_CARD.md, of which every number is read from the tables of the curation.
+
+Its front matter is YAML whose values are JSON, which every YAML parser reads. Texts from outside (names, tags, contact)
+are escaped, so that none of them can end the front matter, open a tag, or break a table.
+"""
+
+import html
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from auralith.curation.funnel import WAYS_OUT, Funnels, StageCount, Tally, funnels, total
+from auralith.curation.manifest import read_manifest
+from auralith.curation.plan import plan
+from auralith.curation.publishing import DEFAULTS, PublishSettings
+from auralith.curation.review import agreement, is_begun
+from auralith.curation.settings import CurationSettings
+from auralith.curation.store import Key, Store
+from auralith.curation.tagging.calibration import COLUMNS as TAG_COLUMNS
+from auralith.curation.tagging.calibration import calibrate
+from auralith.extras import require
+from auralith.files import whole_file
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+else:
+    pa = require("pyarrow", "curate")
+compute = require("pyarrow.compute", "curate")
+
+NAME = "DATASET_CARD.md"
+_HUB_LICENSES = ("CC0-1.0", "CC-BY-2.0", "CC-BY-2.5", "CC-BY-3.0", "CC-BY-4.0")
+"""SPDX ids that the hub knows, in lower case."""
+_SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (10**6, "100K<n<1M"))
+_LARGEST = "1M<n<10M"
+_TAGS_SHOWN = 6
+_MARKDOWN = re.compile(r"([\\`*_{}\[\]|~!])|^(?=[#+=-])|(?<=^\d)(?=[.)])")
+"""What means something anywhere, and what does at the beginning of a line."""
+_UNPRINTABLE = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
+"""JSON lets them stand, YAML does not."""
+_LIMITS = (
+    "Licenses are what uploaders state; nobody has checked that they hold the rights.",
+    "Commercial music is found only if it is in a list or an index that was searched.",
+    "Duplicates are grouped (`dup_group`) where files or decoded samples are equal; near duplicates are not.",
+    "Titles, tags and descriptions are as written, in many languages, and may be wrong.",
+    "CC BY without a version is kept apart as `LicenseRef-CC-BY-unversioned`: the version is on the source's page.",
+    "Recordings under Sampling+ (`partition` = `sampling+`) may not be sold as a whole.",
+)
+
+
+def write_card(
+    store: Store,
+    settings: CurationSettings,
+    options: PublishSettings = DEFAULTS,
+    counted: Funnels | None = None,
+) -> Path:
+    """Write `DATASET_CARD.md` into the curation's folder. `counted` is what `funnels` gives, where the caller has it.
+
+    Raises:
+        InvalidRequest: there is no manifest yet, or the calibration can't be used.
+        ResourceError: it can't be written.
+    """
+    counted = funnels(store, settings) if counted is None else counted
+    path = store.folder / NAME
+    with whole_file(path) as file:
+        file.write(card(store, settings, options, counted).encode())
+    return path
+
+
+def card(
+    store: Store, settings: CurationSettings, options: PublishSettings, counted: Funnels
+) -> str:
+    """The text of the card."""
+    manifest = read_manifest(store.folder, ["source", "tags", "license_spdx", "high_fidelity"])
+    parts = [
+        front_matter(options, counted),
+        f"# {escaped(options.name)}\n\n{_introduction(options, counted)}",
+        _section("Recordings", _contents(counted, manifest)),
+        _section("What was left out, and where", _funnel(counted)),
+        _section("Steps and settings", _steps(store, settings, options)),
+        _section("What uploaders prefer", _preferences(store, settings)),
+        _section("Review by people", _review(store.folder)),
+        _section("Known limits", "\n".join(f"- {limit}" for limit in _LIMITS)),
+        _section("Credits and removal", _removal(options)),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def front_matter(options: PublishSettings, counted: Funnels) -> str:
+    """YAML between two lines of dashes."""
+    ids = sorted({license for _, license in counted.accepted})
+    is_one = len(ids) == 1 and ids[0] in _HUB_LICENSES
+    values: dict[str, object] = {"pretty_name": options.name}
+    values["license"] = ids[0].lower() if is_one else "other"
+    if not is_one:
+        values["license_name"] = " AND ".join(ids) or "none"
+    values["size_categories"] = [size_category(counted.all.accepted.recordings)]
+    values["task_categories"] = ["text-to-audio"]
+    values["tags"] = ["audio", "sound-effects", "music", "croissant"]
+    return "\n".join(["---", *(f"{key}: {yaml(value)}" for key, value in values.items()), "---"])
+
+
+def size_category(recordings: int) -> str:
+    """As the hub names sizes."""
+    return next((name for limit, name in _SIZES if recordings < limit), _LARGEST)
+
+
+def yaml(value: object) -> str:
+    """A value in one line of YAML: its JSON, without characters that only JSON allows."""
+    text = json.dumps(value, ensure_ascii=False)
+    return _UNPRINTABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def escaped(text: str) -> str:
+    """A text as one line of Markdown that looks like what it says, whatever it says."""
+    line = " ".join(text.split())
+    return _MARKDOWN.sub(r"\\\g<0>", html.escape(line, quote=False))
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table; all columns but the first are numbers. Cells must be escaped."""
+    rule = ["---", *["---:"] * (len(header) - 1)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in (header, rule, *rows))
+
+
+def _section(title: str, text: str) -> str:
+    return f"## {title}\n\n{text}"
+
+
+def _introduction(options: PublishSettings, counted: Funnels) -> str:
+    accepted = counted.all.accepted
+    facts = (
+        f"{accepted.recordings:,} recordings, {accepted.hours:,.1f} h; version {options.version}."
+    )
+    if accepted.unknown_lengths:
+        facts += f" Of {accepted.unknown_lengths:,} the length is unknown; they count as 0 h."
+    return "\n\n".join(filter(None, [escaped(options.description), facts]))
+
+
+def _contents(counted: Funnels, manifest: "pa.Table") -> str:
+    if not counted.accepted:
+        return "No recording is accepted."
+    sources = dict.fromkeys(source for source, _ in counted.accepted)
+    rows: list[list[str]] = []
+    for source in sources:
+        parts = {under: tally for (of, under), tally in counted.accepted.items() if of == source}
+        rows += [_share(source, license, tally) for license, tally in parts.items()]
+        rows.append(_share(source, "all", total(parts.values())))
+    for license in dict.fromkeys(license for _, license in counted.accepted):
+        parts = {of: tally for (of, under), tally in counted.accepted.items() if under == license}
+        rows.append(_share("all", license, total(parts.values())))
+    rows.append(_share("all", "all", counted.all.accepted))
+    high = compute.sum(manifest["high_fidelity"]).as_py() or 0
+    return "\n\n".join(
+        [
+            table(("source and license", "recordings", "hours"), rows),
+            f"Of high fidelity: {high:,} recordings.",
+            *(_common_tags(source, manifest) for source in sources),
+        ]
+    )
+
+
+def _share(source: str, license: str, tally: Tally) -> list[str]:
+    return [
+        f"{escaped(source)}, {escaped(license)}",
+        f"{tally.recordings:,}",
+        f"{tally.hours:,.1f}",
+    ]
+
+
+def _common_tags(source: str, manifest: "pa.Table") -> str:
+    lists = manifest["tags"].filter(compute.equal(manifest["source"], source))
+    counts = compute.value_counts(compute.list_flatten(lists)).to_pylist()
+    counts.sort(key=lambda count: (-count["counts"], count["values"] or ""))
+    names = [escaped(count["values"]) for count in counts[:_TAGS_SHOWN] if count["values"]]
+    return f"Most common tags, {escaped(source)}: {', '.join(names) or 'none'}."
+
+
+def _funnel(counted: Funnels) -> str:
+    header = ("step", "in", *WAYS_OUT, "out", "hours out")
+    reasons = [line for stage in counted.all.stages for line in _reason_lines(stage)]
+    rejected = [
+        f"- rows of metadata without a recording, {escaped(source)}: {escaped(reason)} {count:,}"
+        for source, by_reason in counted.rejected.items()
+        for reason, count in by_reason.items()
+    ]
+    lists = "\n".join([*rejected, *reasons]) or "Nothing was left out."
+    return f"{table(header, map(_stage_row, counted.all.stages))}\n\n{lists}"
+
+
+def _stage_row(stage: StageCount) -> list[str]:
+    numbers = [stage.entered, *map(stage.leaving, WAYS_OUT), stage.passed]
+    counts = [f"{tally.recordings:,}" for tally in numbers]
+    return [stage.stage, *counts, f"{stage.passed.hours:,.1f}"]
+
+
+def _reason_lines(stage: StageCount) -> list[str]:
+    return [
+        f"- {stage.stage}, {way}: {escaped(reason)} {tally.recordings:,} ({tally.hours:,.1f} h)"
+        for way in WAYS_OUT
+        for reason, tally in stage.left[way].items()
+    ]
+
+
+def _steps(store: Store, settings: CurationSettings, options: PublishSettings) -> str:
+    keys = {planned.name: planned.make(store).key for planned in plan(settings)}
+    lines = [f"- {name}: {_key(key)}" for name, key in keys.items()]
+    text = ["\n".join(lines), f"Accepted licenses: {', '.join(settings.license.licenses)}."]
+    if "tag" in keys:
+        text.append(_tagging(settings, options))
+    duplicates = "One of each group is kept." if settings.dedupe else "All of them are kept."
+    return "\n\n".join([*text, f"Duplicates: {duplicates}"])
+
+
+def _key(key: Key) -> str:
+    version, hash = escaped(key.provider_version), key.params_hash[:12]
+    return f"{escaped(key.provider)}, version {version}, settings {hash}"
+
+
+def _tagging(settings: CurationSettings, options: PublishSettings) -> str:
+    rule = settings.tag
+    said = (
+        f"Music is what has {rule.min_seconds:g} s ({rule.rule}) of the class set {rule.class_set}"
+        f" at a probability of {rule.threshold:g} or more, by {rule.tagger}."
+    )
+    if options.calibration is None:
+        return f"{said} The threshold was not calibrated on known music here."
+    found = calibrate(Store(options.calibration).read("tag", TAG_COLUMNS))
+    largest = "none of the grid" if found.threshold is None else f"{found.threshold:.2f}"
+    return (
+        f"{said} Calibrated on {found.num_tracks:,} tracks of known music: the largest threshold that misses none"
+        f" is {largest}; with 95 % confidence at most {found.false_negative_bound:.3%} of music is missed there."
+    )
+
+
+def _preferences(store: Store, settings: CurationSettings) -> str:
+    planned = next((one for one in plan(settings) if one.name == "preference"), None)
+    if planned is None:
+        return "What uploaders say about generative AI was not looked at."
+    rows = store.read("preference", ["rec_id", "preference", "verdict"], planned.make(store).key)
+    last = {row["rec_id"]: (row["preference"], row["verdict"]) for row in rows.to_pylist()}
+    counts = Counter(last.values())
+    use = f"Intended use: {settings.preference.intended_use}."
+    honored = "Preferences are honored." if settings.preference.honor else "They are not honored."
+    header = ("preference, verdict", "recordings")
+    cells = [
+        (f"{escaped(str(preference))}, {verdict}", f"{count:,}")
+        for (preference, verdict), count in sorted(counts.items(), key=str)
+    ]
+    return f"{use} {honored}" + (f"\n\n{table(header, cells)}" if cells else "")
+
+
+def _review(folder: Path) -> str:
+    found = agreement(folder) if is_begun(folder) else []
+    if not found:
+        return "Nothing was reviewed by people."
+    header = ("step", "items with two decisions", "Cohen's κ")
+    rows = [
+        (one.stage, f"{one.num_items:,}", "undefined" if one.kappa is None else f"{one.kappa:.3f}")
+        for one in found
+    ]
+    return table(header, rows)
+
+
+def _removal(options: PublishSettings) -> str:
+    contact = escaped(options.contact) or "no address is stated; set `contact` before publishing"
+    return (
+        "Every recording is credited on the attribution page that comes with this data set, with title, author,"
+        f" source and license.\n\nTo have a recording taken out, write to: {contact}"
+    )

@@ -1,0 +1,227 @@
+"""The index of references: postings sorted by hash and where each hash's begin, memory-mapped.
+
+    header.json    parameters, version, references, the cap of a bucket
+    offsets.npy    2^22 + 1 places in the postings
+    references.npy frames.npy   of each posting
+
+References are added to shards that fit into memory; merging copies them shard by shard to where the counts of all say.
+A hash that is everywhere (silence, hum, test tones) says little: of a bucket beyond the cap an even selection is kept,
+so that it votes the less. An index of other parameters or another version is refused.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int
+
+from auralith.curation.identification.landmark import HASH_BITS, PARAMETERS, Landmarks
+from auralith.errors import InvalidRequest
+from auralith.files import whole_folder
+
+VERSION = 1
+NUM_HASHES = 1 << HASH_BITS
+_CHUNK = 4_000_000
+
+
+@dataclass(frozen=True)
+class IndexOptions:
+    """How an index is made."""
+
+    shard_postings: int = 20_000_000
+    """Postings sorted at a time: 16 bytes each in memory."""
+    bucket_cap: int = 4_096
+    """Postings of one hash, at most."""
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What the index knows of a sound."""
+
+    ref_id: str
+    num_frames: int
+
+
+@dataclass(frozen=True)
+class _Shard:
+    """Postings sorted by hash."""
+
+    hashes: Int[np.ndarray, " posting"]
+    references: Int[np.ndarray, " posting"]
+    frames: Int[np.ndarray, " posting"]
+
+
+def build_index(
+    sounds: Iterable[tuple[str, Landmarks]], folder: Path, options: IndexOptions | None = None
+) -> int:
+    """Write the index of (reference id, pruned landmarks) and return how many postings it has.
+
+    Raises:
+        CheckpointError: the folder exists. ResourceError: it can't be written.
+        InvalidRequest: two references have one id, or there is none.
+    """
+    options = options or IndexOptions()
+    with whole_folder(folder) as target:
+        references: list[Reference] = []
+        counts = np.zeros(NUM_HASHES, np.int64)
+        num_shards = 0
+        for shard in _shards(sounds, references, options):
+            counts += np.bincount(shard.hashes, minlength=NUM_HASHES)
+            for name, column in vars(shard).items():
+                np.save(target / f"shard-{num_shards}-{name}.npy", column)
+            num_shards += 1
+        _require_references(references)
+        offsets = np.concatenate(([0], np.cumsum(np.minimum(counts, options.bucket_cap))))
+        _merge(target, num_shards, counts, offsets, options.bucket_cap)
+        np.save(target / "offsets.npy", offsets)
+        header = {
+            "version": VERSION,
+            "parameters": asdict(PARAMETERS),
+            "bucket_cap": options.bucket_cap,
+            "thinned_buckets": int((counts > options.bucket_cap).sum()),
+            "references": [[one.ref_id, one.num_frames] for one in references],
+        }
+        (target / "header.json").write_text(json.dumps(header, ensure_ascii=False))
+    return int(offsets[-1])
+
+
+def _require_references(references: Sequence[Reference]) -> None:
+    names = {one.ref_id for one in references}
+    if not names:
+        raise InvalidRequest("there is no reference to index; give a folder of sounds")
+    if len(names) < len(references):
+        raise InvalidRequest("two references have one id; give each its own")
+
+
+def _shards(
+    sounds: Iterable[tuple[str, Landmarks]], references: list[Reference], options: IndexOptions
+) -> Iterator[_Shard]:
+    """Sorted shards; notes the references on the way."""
+    parts: list[tuple[np.ndarray, ...]] = []
+    size = 0
+    for ref_id, found in sounds:
+        number = np.full(len(found.hashes), len(references), np.uint32)
+        parts.append((found.hashes.astype(np.uint32), number, found.frames.astype(np.uint32)))
+        references.append(Reference(ref_id, found.num_frames))
+        size += len(found.hashes)
+        if size >= options.shard_postings:
+            yield _sorted(parts)
+            parts, size = [], 0
+    if parts:
+        yield _sorted(parts)
+
+
+def _sorted(parts: list[tuple[np.ndarray, ...]]) -> _Shard:
+    hashes, references, frames = (np.concatenate(column) for column in zip(*parts, strict=True))
+    order = np.argsort(hashes, kind="stable")
+    return _Shard(hashes[order], references[order], frames[order])
+
+
+def _merge(
+    folder: Path, num_shards: int, counts: np.ndarray, offsets: np.ndarray, cap: int
+) -> None:
+    """Copy the shards' postings to their places, and remove the shards."""
+    names = ("references", "frames")
+    merged = {
+        name: np.lib.format.open_memmap(
+            folder / f"{name}.npy", "w+", np.uint32, (max(1, int(offsets[-1])),)
+        )
+        for name in names
+    }
+    seen = np.zeros(NUM_HASHES, np.int64)
+    """Postings of each hash in the shards before."""
+    for number in range(num_shards):
+        columns = {
+            name: np.load(folder / f"shard-{number}-{name}.npy", mmap_mode="r")
+            for name in ("hashes", *names)
+        }
+        for start in range(0, len(columns["hashes"]), _CHUNK):
+            part = slice(start, start + _CHUNK)
+            hashes = np.asarray(columns["hashes"][part], np.int64)
+            rank = seen[hashes] + _rank_in_run(hashes)
+            kept, place = _places(rank, counts[hashes], offsets[hashes], cap)
+            for name in names:
+                merged[name][place] = columns[name][part][kept]
+            seen += np.bincount(hashes, minlength=NUM_HASHES)
+        del columns
+        for name in ("hashes", *names):
+            (folder / f"shard-{number}-{name}.npy").unlink()
+    for column in merged.values():
+        column.flush()
+
+
+def _rank_in_run(hashes: Int[np.ndarray, " posting"]) -> Int[np.ndarray, " posting"]:
+    """The place of each value among its equals, of sorted values."""
+    return np.arange(len(hashes)) - np.searchsorted(hashes, hashes)
+
+
+def _places(
+    rank: np.ndarray, count: np.ndarray, offset: np.ndarray, cap: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Which postings are kept, and where they go: of a bucket beyond the cap every count/cap-th."""
+    slot = np.where(count > cap, rank * cap // count, rank)
+    before = np.where(count > cap, (rank - 1) * cap // count, -1)
+    kept = (slot != before) | (rank == 0)
+    return kept, (offset + slot)[kept]
+
+
+@dataclass(frozen=True)
+class LandmarkIndex:
+    """An index on disk, opened."""
+
+    folder: Path
+    references: tuple[Reference, ...]
+    digest: str
+    """Of the header, which names every reference: another index gives other answers."""
+
+    @classmethod
+    def open(cls, folder: Path) -> "LandmarkIndex":
+        """Raises `InvalidRequest` for what is no index, or one of another version or other parameters."""
+        import hashlib
+
+        try:
+            text = (folder / "header.json").read_bytes()
+            header = json.loads(text)
+            version, parameters = header["version"], header["parameters"]
+            references = tuple(Reference(str(name), int(n)) for name, n in header["references"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InvalidRequest(
+                f"{folder} is no landmark index; make one with auralith curate index"
+            ) from error
+        if version != VERSION or parameters != asdict(PARAMETERS):
+            raise InvalidRequest(
+                f"{folder} was made by another version or with other parameters; index the sounds again"
+            )
+        return cls(folder, references, hashlib.sha256(text).hexdigest()[:16])
+
+    @cached_property
+    def num_frames(self) -> Int[np.ndarray, " reference"]:
+        return np.array([one.num_frames for one in self.references], np.int64)
+
+    @cached_property
+    def _columns(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        try:
+            offsets, references, frames = (
+                np.load(self.folder / f"{name}.npy", mmap_mode="r")
+                for name in ("offsets", "references", "frames")
+            )
+        except (OSError, ValueError) as error:
+            raise InvalidRequest(f"{self.folder} is damaged ({error}); index again") from error
+        if offsets.shape != (NUM_HASHES + 1,) or len(frames) < offsets[-1]:
+            raise InvalidRequest(f"{self.folder} is cut short; index again")
+        return offsets, references, frames
+
+    def postings(
+        self, hashes: Int[np.ndarray, " query"]
+    ) -> tuple[Int[np.ndarray, " hit"], Int[np.ndarray, " hit"], Int[np.ndarray, " hit"]]:
+        """(place in the query, reference, frame) of every posting of these hashes."""
+        offsets, references, frames = self._columns
+        starts, stops = offsets[hashes], offsets[hashes + 1]
+        lengths = stops - starts
+        query = np.repeat(np.arange(len(hashes)), lengths)
+        first = np.repeat(starts - np.concatenate(([0], np.cumsum(lengths)[:-1])), lengths)
+        place = np.arange(len(query)) + first
+        return query, references[place].astype(np.int64), frames[place].astype(np.int64)
