@@ -11,7 +11,7 @@ from auralith.curation.card import escaped, front_matter, size_category, write_c
 from auralith.curation.funnel import funnels
 from auralith.curation.license_terms import SAMPLING_PLUS
 from auralith.curation.manifest import write_manifest
-from auralith.curation.publishing import DEFAULTS, PublishSettings
+from auralith.curation.publishing import PublishSettings
 from auralith.curation.settings import CurationSettings
 from auralith.curation.store import Store
 from auralith.errors import InvalidRequest
@@ -35,9 +35,10 @@ def made(tmp_path: Path) -> tuple[Store, CurationSettings]:
     return store, settings
 
 
-def text_of(made: tuple[Store, CurationSettings], options: PublishSettings = DEFAULTS) -> str:
+def text_of(made: tuple[Store, CurationSettings], options: PublishSettings | None = None) -> str:
     store, settings = made
-    return write_card(store, settings, options).read_text(encoding="utf-8")
+    told = replace(settings, publish=options or PublishSettings())
+    return write_card(store, told).read_text(encoding="utf-8")
 
 
 def front(text: str) -> Any:

@@ -57,7 +57,7 @@ def test_mlcroissant_finds_no_error_and_no_warning(store: Store) -> None:
 
 @pytest.mark.usefixtures("offline")
 def test_its_records_are_the_rows_of_the_manifest(store: Store) -> None:
-    dataset = load(write_croissant(store))
+    dataset = load(write_croissant(store, PublishSettings()))
     found = list(dataset.records("recordings"))
     assert [row["recordings/rec_id"] for row in found] == [
         b"fma:1",
@@ -69,7 +69,7 @@ def test_its_records_are_the_rows_of_the_manifest(store: Store) -> None:
 
 
 def test_it_says_what_1_1_requires(store: Store) -> None:
-    document = json.loads(write_croissant(store).read_text(encoding="utf-8"))
+    document = json.loads(write_croissant(store, PublishSettings()).read_text(encoding="utf-8"))
     assert document["@type"] == "sc:Dataset"
     assert document["dct:conformsTo"] == [
         "http://mlcommons.org/croissant/1.1",
@@ -94,7 +94,7 @@ def test_it_says_what_1_1_requires(store: Store) -> None:
 def test_every_file_has_its_hash_and_lies_beside_it(store: Store) -> None:
     (store.folder / "attribution").mkdir()
     (store.folder / "attribution" / "fma.csv").write_text("id\n1\n")
-    document = croissant(store.folder)
+    document = croissant(store.folder, PublishSettings())
     names = [file["contentUrl"] for file in document["distribution"]]
     assert names == ["manifest.parquet", "attribution/fma.csv"]
     for file in document["distribution"]:
@@ -128,11 +128,11 @@ def test_a_license_without_a_text_is_named_by_its_id() -> None:
 def test_nothing_accepted_is_still_valid(tmp_path: Path) -> None:
     settings = CurationSettings(folder=tmp_path, stages=("license",))
     write_manifest(Store(tmp_path), settings)
-    dataset = load(write_croissant(Store(tmp_path)))
+    dataset = load(write_croissant(Store(tmp_path), PublishSettings()))
     assert not dataset.metadata.ctx.issues.errors
     assert list(dataset.records("recordings")) == []
 
 
 def test_without_a_manifest_it_says_what_comes_first(tmp_path: Path) -> None:
     with pytest.raises(InvalidRequest, match="auralith curate manifest"):
-        croissant(tmp_path)
+        croissant(tmp_path, PublishSettings())

@@ -138,7 +138,7 @@ def test_high_fidelity_is_stereo_at_48_khz_with_high_frequencies_or_known_music(
     store, settings = curation(tmp_path, rows)
 
     def chosen(options: PublishSettings) -> set[str]:
-        found = rows_of(manifest(store, settings, options))
+        found = rows_of(manifest(store, replace(settings, publish=options)))
         return {id for id, row in found.items() if row["high_fidelity"]}
 
     assert chosen(PublishSettings()) == {"freesound:good", "fma:1"}
@@ -150,7 +150,8 @@ def test_duplicates_are_grouped_and_share_a_split(tmp_path: Path) -> None:
     rows = [{"rec_id": f"f:{n}", "sha256": f"{n % 50}"} for n in range(100)]
     rows += [{"rec_id": "f:x"}, {"rec_id": "f:y", "sha256": "unique"}]
     store, settings = curation(tmp_path, rows)
-    found = rows_of(manifest(store, settings, PublishSettings(validation_share=0.5)))
+    settings = replace(settings, publish=PublishSettings(validation_share=0.5))
+    found = rows_of(manifest(store, settings))
     assert all(found[f"f:{n}"]["dup_group"] == f"f:{n % 50}" for n in range(100))
     assert found["f:x"]["dup_group"] is None and found["f:y"]["dup_group"] is None
     assert all(found[f"f:{n}"]["split"] == found[f"f:{n + 50}"]["split"] for n in range(50))

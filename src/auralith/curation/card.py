@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from auralith.curation.funnel import WAYS_OUT, Funnels, StageCount, Tally, funnels, total
 from auralith.curation.manifest import read_manifest
 from auralith.curation.plan import plan
-from auralith.curation.publishing import DEFAULTS, PublishSettings
+from auralith.curation.publishing import PublishSettings
 from auralith.curation.review import agreement, is_begun
 from auralith.curation.settings import CurationSettings
 from auralith.curation.store import Key, Store
@@ -53,7 +53,6 @@ _LIMITS = (
 def write_card(
     store: Store,
     settings: CurationSettings,
-    options: PublishSettings = DEFAULTS,
     counted: Funnels | None = None,
 ) -> Path:
     """Write `DATASET_CARD.md` into the curation's folder. `counted` is what `funnels` gives, where the caller has it.
@@ -65,21 +64,20 @@ def write_card(
     counted = funnels(store, settings) if counted is None else counted
     path = store.folder / NAME
     with whole_file(path) as file:
-        file.write(card(store, settings, options, counted).encode())
+        file.write(card(store, settings, counted).encode())
     return path
 
 
-def card(
-    store: Store, settings: CurationSettings, options: PublishSettings, counted: Funnels
-) -> str:
+def card(store: Store, settings: CurationSettings, counted: Funnels) -> str:
     """The text of the card."""
+    options = settings.publish
     manifest = read_manifest(store.folder, ["source", "tags", "license_spdx", "high_fidelity"])
     parts = [
         front_matter(options, counted),
         f"# {escaped(options.name)}\n\n{_introduction(options, counted)}",
         _section("Recordings", _contents(counted, manifest)),
         _section("What was left out, and where", _funnel(counted)),
-        _section("Steps and settings", _steps(store, settings, options)),
+        _section("Steps and settings", _steps(store, settings)),
         _section("What uploaders prefer", _preferences(store, settings)),
         _section("Review by people", _review(store.folder)),
         _section("Known limits", "\n".join(f"- {limit}" for limit in _LIMITS)),
@@ -204,12 +202,12 @@ def _reason_lines(stage: StageCount) -> list[str]:
     ]
 
 
-def _steps(store: Store, settings: CurationSettings, options: PublishSettings) -> str:
+def _steps(store: Store, settings: CurationSettings) -> str:
     keys = {planned.name: planned.make(store).key for planned in plan(settings)}
     lines = [f"- {name}: {_key(key)}" for name, key in keys.items()]
     text = ["\n".join(lines), f"Accepted licenses: {', '.join(settings.license.licenses)}."]
     if "tag" in keys:
-        text.append(_tagging(settings, options))
+        text.append(_tagging(settings))
     duplicates = "One of each group is kept." if settings.dedupe else "All of them are kept."
     return "\n\n".join([*text, f"Duplicates: {duplicates}"])
 
@@ -219,15 +217,15 @@ def _key(key: Key) -> str:
     return f"{escaped(key.provider)}, version {version}, settings {hash}"
 
 
-def _tagging(settings: CurationSettings, options: PublishSettings) -> str:
+def _tagging(settings: CurationSettings) -> str:
     rule = settings.tag
     said = (
         f"Music is what has {rule.min_seconds:g} s ({rule.rule}) of the class set {rule.class_set}"
         f" at a probability of {rule.threshold:g} or more, by {rule.tagger}."
     )
-    if options.calibration is None:
+    if settings.publish.calibration is None:
         return f"{said} The threshold was not calibrated on known music here."
-    found = calibrate(Store(options.calibration).read("tag", TAG_COLUMNS))
+    found = calibrate(Store(settings.publish.calibration).read("tag", TAG_COLUMNS))
     largest = "none of the grid" if found.threshold is None else f"{found.threshold:.2f}"
     return (
         f"{said} Calibrated on {found.num_tracks:,} tracks of known music: the largest threshold that misses none"

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from auralith.curation.license_terms import OWN_IDS, SAMPLING_PLUS
 from auralith.curation.manifest import NAME as MANIFEST
 from auralith.curation.manifest import SCHEMA, read_manifest
-from auralith.curation.publishing import DEFAULTS, PublishSettings
+from auralith.curation.publishing import PublishSettings
 from auralith.curation.store import Store
 from auralith.extras import require
 from auralith.files import whole_file
@@ -89,7 +89,7 @@ _RAI = {
 }
 
 
-def write_croissant(store: Store, options: PublishSettings = DEFAULTS) -> Path:
+def write_croissant(store: Store, options: PublishSettings) -> Path:
     """Write `croissant.json` into the curation's folder.
 
     Raises:
@@ -103,7 +103,7 @@ def write_croissant(store: Store, options: PublishSettings = DEFAULTS) -> Path:
     return path
 
 
-def croissant(folder: Path, options: PublishSettings = DEFAULTS) -> dict[str, Any]:
+def croissant(folder: Path, options: PublishSettings) -> dict[str, Any]:
     """The JSON-LD of the data set in a curation's folder.
 
     Raises:

@@ -21,7 +21,6 @@ from auralith.curation.inputs import sound_roots
 from auralith.curation.license_terms import SAMPLING_PLUS
 from auralith.curation.outcomes import outcomes
 from auralith.curation.plan import plan
-from auralith.curation.publishing import DEFAULTS, HighFidelity, PublishSettings
 from auralith.curation.settings import CurationSettings, StageName
 from auralith.curation.store import Store
 from auralith.errors import InvalidRequest, ResourceError
@@ -80,7 +79,6 @@ SCHEMA = pa.schema(
 def write_manifest(
     store: Store,
     settings: CurationSettings,
-    options: PublishSettings = DEFAULTS,
     found: "pa.Table | None" = None,
 ) -> Path:
     """Write `manifest.parquet` into the curation's folder, whole; one without rows if nothing is accepted.
@@ -90,7 +88,7 @@ def write_manifest(
     Raises:
         ResourceError: it can't be written.
     """
-    table = manifest(store, settings, options, found)
+    table = manifest(store, settings, found)
     path = store.folder / NAME
     with whole_file(path) as file:
         parquet.write_table(table, file, compression="zstd")
@@ -117,7 +115,6 @@ def read_manifest(folder: Path, columns: Sequence[str] | None = None) -> "pa.Tab
 def manifest(
     store: Store,
     settings: CurationSettings,
-    options: PublishSettings = DEFAULTS,
     found: "pa.Table | None" = None,
 ) -> "pa.Table":
     """The accepted recordings, sorted by rec_id; the columns of `SCHEMA`."""
@@ -145,8 +142,8 @@ def manifest(
         ),
         "duration_s": _only(seconds, compute.greater(seconds, 0)),
         "dup_group": groups,
-        "high_fidelity": _high_fidelity(source, probed, settings, options.high_fidelity),
-        "split": _splits(compute.coalesce(groups, ids), options.validation_share),
+        "high_fidelity": _high_fidelity(source, probed, settings),
+        "split": _splits(compute.coalesce(groups, ids), settings.publish.validation_share),
     }
     return pa.table({name: columns[name] for name in SCHEMA.names}).cast(SCHEMA)
 
@@ -215,8 +212,9 @@ def _is_shared(hashes: "pa.ChunkedArray") -> "pa.ChunkedArray":
 
 
 def _high_fidelity(
-    source: "pa.ChunkedArray", probed: "pa.Table", settings: CurationSettings, rule: HighFidelity
+    source: "pa.ChunkedArray", probed: "pa.Table", settings: CurationSettings
 ) -> "pa.ChunkedArray":
+    rule = settings.publish.high_fidelity
     rates = pa.array(rule.sample_rates_hz, pa.int32())
     is_wide = compute.equal(probed["channels"].cast(pa.int32()), rule.channels)
     is_fast = compute.is_in(probed["sample_rate_hz"].cast(pa.int32()), value_set=rates)

@@ -57,9 +57,6 @@ class PublishSettings:
             )
 
 
-DEFAULTS = PublishSettings()
-
-
 def _is_date(text: str) -> bool:
     try:
         date.fromisoformat(text)

@@ -15,6 +15,7 @@ from auralith.curation.licenses import LicenseSettings
 from auralith.curation.metadata import MetadataSettings
 from auralith.curation.preference import PreferenceSettings
 from auralith.curation.probe import ProbeSettings
+from auralith.curation.publishing import PublishSettings
 from auralith.curation.tagging.stage import TaggingSettings
 from auralith.errors import InvalidRequest
 
@@ -94,6 +95,7 @@ class CurationSettings:
     """List of commercial music for the metadata search: CSV in the Spotify-tracks schema."""
     metadata: MetadataSettings = field(default_factory=MetadataSettings)
     guard: GuardSettings = GuardSettings()
+    publish: PublishSettings = PublishSettings()
     engine: EngineSettings = EngineSettings()
 
     def __post_init__(self) -> None:

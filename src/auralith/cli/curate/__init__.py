@@ -16,6 +16,7 @@ from auralith.cli.curate import (
     licenses,
     metadata,
     probe,
+    publish,
     review,
     run,
     tagging,
@@ -44,5 +45,16 @@ def options(
         os.environ["RAY_ADDRESS"] = ray  # where Ray itself looks for it, as do the steps
 
 
-for commands in (run, ingest, licenses, probe, tagging, identification, metadata, review, guard):
+for commands in (
+    run,
+    ingest,
+    licenses,
+    probe,
+    tagging,
+    identification,
+    metadata,
+    review,
+    guard,
+    publish,
+):
     commands.register(curate)

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from rich.table import Table
+    from rich.text import Text
+
     from auralith.curation.funnel import Funnels
-    from auralith.curation.publishing import PublishSettings
     from auralith.curation.settings import CurationSettings
 
 Folder = Annotated[Path, typer.Argument(help="Folder of the curation.")]
@@ -16,7 +18,7 @@ Recipe = Annotated[
     typer.Option(help="The recipe that it was made with: its sources, steps and settings."),
 ]
 Changes = Annotated[
-    list[str] | None, typer.Option(help="Change any setting: --set name='Sounds of rain'.")
+    list[str] | None, typer.Option(help="Change any setting: --set publish.name='Sounds of rain'.")
 ]
 
 
@@ -32,8 +34,7 @@ def manifest(folder: Folder, recipe: Recipe = None, set: Changes = None) -> None
     from auralith.curation.manifest import read_manifest, write_manifest
     from auralith.curation.store import Store
 
-    settings, options = _settings(folder, recipe, set or [])
-    path = write_manifest(Store(folder), settings, options)
+    path = write_manifest(Store(folder), _settings(folder, recipe, set or []))
     written = read_manifest(folder, ["path"])
     print(f"{written.num_rows:,} recordings accepted")
     if silent := written["path"].null_count:
@@ -46,8 +47,7 @@ def funnel(folder: Folder, recipe: Recipe = None) -> None:
     from auralith.curation.funnel import PICTURE, write_funnel
     from auralith.curation.store import Store
 
-    settings, _ = _settings(folder, recipe, [])
-    _print(write_funnel(Store(folder), settings))
+    print_funnel(write_funnel(Store(folder), _settings(folder, recipe, [])))
     print(folder / PICTURE)
 
 
@@ -57,36 +57,32 @@ def card(folder: Folder, recipe: Recipe = None, set: Changes = None) -> None:
     from auralith.curation.croissant import write_croissant
     from auralith.curation.store import Store
 
-    settings, options = _settings(folder, recipe, set or [])
-    path = write_card(Store(folder), settings, options)
-    print(write_croissant(Store(folder), options))
+    settings = _settings(folder, recipe, set or [])
+    print(write_croissant(Store(folder), settings.publish))
+    path = write_card(Store(folder), settings)
     print(path)
 
 
-def _settings(
-    folder: Path, recipe: Path | None, changes: list[str]
-) -> "tuple[CurationSettings, PublishSettings]":
-    """The recipe's settings, for this folder; and what is told of the result.
+def _settings(folder: Path, recipe: Path | None, changes: list[str]) -> "CurationSettings":
+    """The recipe's settings, for this folder.
 
     Raises:
         InvalidRequest: there is nothing in the folder, or a setting is wrong.
     """
     from dataclasses import replace
 
-    from auralith.curation.publishing import PublishSettings
     from auralith.curation.settings import CurationSettings
     from auralith.curation.store import Store
     from auralith.errors import InvalidRequest
     from auralith.settings import load_settings
 
-    options = load_settings(PublishSettings, overrides=changes)
-    settings = replace(load_settings(CurationSettings, recipe), folder=folder)
+    settings = replace(load_settings(CurationSettings, recipe, changes), folder=folder)
     if not Store(folder).slices("recordings"):
         raise InvalidRequest(f"{folder} holds no recordings; auralith curate ingest brings some")
-    return settings, options
+    return settings
 
 
-def _print(counted: "Funnels") -> None:
+def print_funnel(counted: "Funnels") -> None:
     """The steps as a table, then what is accepted by source and license."""
     from rich.console import Console
 
@@ -98,7 +94,7 @@ def _print(counted: "Funnels") -> None:
     console.print(_licenses_table(counted))
 
 
-def _steps_table(counted: "Funnels") -> object:
+def _steps_table(counted: "Funnels") -> "Table":
     from rich.box import SIMPLE
     from rich.table import Table
 
@@ -119,7 +115,7 @@ def _steps_table(counted: "Funnels") -> object:
     return table
 
 
-def _licenses_table(counted: "Funnels") -> object:
+def _licenses_table(counted: "Funnels") -> "Table":
     from rich.box import SIMPLE
     from rich.table import Table
 
@@ -132,7 +128,7 @@ def _licenses_table(counted: "Funnels") -> object:
     return table
 
 
-def _plain(text: str) -> object:
+def _plain(text: str) -> "Text":
     """What isn't to be read as markup."""
     from rich.text import Text
 

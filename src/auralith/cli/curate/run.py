@@ -1,12 +1,9 @@
 """`auralith curate run`: a whole curation by one command, as a recipe says."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 
 def register(app: typer.Typer) -> None:
@@ -23,9 +20,10 @@ def run(
         typer.Option(help="Change any setting: --set dedupe=true, --set tag.threshold=0.2."),
     ] = None,
 ) -> None:
-    """Do every step that is not done, and write what comes out of it. Prints what became of the recordings."""
+    """Do every step that is not done, and write what comes out of it. Prints the steps and what they left out."""
+    from auralith.cli.curate.publish import print_funnel
     from auralith.cli.curate.steps import connect, show_steps
-    from auralith.curation.outcomes import outcomes
+    from auralith.curation.outputs import write_outputs
     from auralith.curation.run import curate, now
     from auralith.curation.settings import CurationSettings
     from auralith.curation.store import Store
@@ -34,14 +32,5 @@ def run(
     settings = load_settings(CurationSettings, recipe, set or ())
     connect()
     show_steps(curate(settings, now()))
-    _print_outcomes(outcomes(Store(settings.folder), settings))
+    print_funnel(write_outputs(Store(settings.folder), settings))
     print(settings.folder)
-
-
-def _print_outcomes(found: "pa.Table") -> None:
-    groups = found.group_by(["outcome", "stage", "reason_code"])
-    counts = groups.aggregate([("rec_id", "count"), ("seconds", "sum")]).to_pylist()
-    for row in sorted(counts, key=lambda row: -row["rec_id_count"]):
-        why = f" at {row['stage']}: {row['reason_code']}" if row["stage"] else ""
-        hours = row["seconds_sum"] / 3_600
-        print(f"{row['rec_id_count']:>9,}  {hours:>9,.1f} h  {row['outcome']}{why}")

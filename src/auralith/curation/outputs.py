@@ -1,0 +1,24 @@
+"""All that comes out of a curation, of one look at what became of its recordings."""
+
+from auralith.curation.card import write_card
+from auralith.curation.croissant import write_croissant
+from auralith.curation.funnel import Funnels, write_funnel
+from auralith.curation.manifest import write_manifest
+from auralith.curation.outcomes import outcomes
+from auralith.curation.settings import CurationSettings
+from auralith.curation.store import Store
+
+
+def write_outputs(store: Store, settings: CurationSettings) -> Funnels:
+    """Write funnel, manifest, Croissant file and card into the curation's folder; the funnel.
+
+    Raises:
+        InconsistentFunnel: something does not add up; nothing is written.
+        ResourceError: a file can't be written.
+    """
+    found = outcomes(store, settings)
+    counted = write_funnel(store, settings, found)
+    write_manifest(store, settings, found)
+    write_croissant(store, settings.publish)
+    write_card(store, settings, counted)
+    return counted
