@@ -95,6 +95,9 @@ def _recordings(
         text = str(rng.choice(list(LICENSES), p=list(LICENSES.values())))
         _write(folder / name, made.waveform.astype(np.float32), text, made.caption)
         expected[f"folder:{name}"] = OUTCOME["plain"]
+    again, _ = soundfile.read(folder / "plain-001.wav", dtype="float32")
+    _write(folder / "plain-001-again.ogg", 0.3 * again.T, "CC0", "the same, uploaded again")
+    expected["folder:plain-001-again.ogg"] = OUTCOME["plain"]
     for index in range(NUM_MIXED):
         track = known[index % len(known)]
         under = 0.5 * track + 0.5 * _field(rng, track.shape[1])

@@ -217,8 +217,8 @@ def test_the_command_prints_a_line_for_each_step(
     assert "license 12/12" in said.err and "2 refuse" in said.err
     assert said.out.strip().endswith(str(tmp_path / "out"))
     lines = [line.split() for line in said.out.splitlines()]
-    assert ["3", "0.0", "h", "accepted"] in lines
-    assert ["1", "0.0", "h", "removed", "at", "license:", "license_nc"] in lines
+    assert ["guard", "4", "1", "0", "0", "3"] in [line[:6] for line in lines]
+    assert ["license", "12", "2", "0", "0", "10", "0.0", "0.0", "license_nc", "1"] in lines
 
 
 def test_the_command_names_a_cluster_that_does_not_answer(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from auralith.curation.funnel import WAYS_OUT, Funnels, StageCount, Tally, funnels, total
 from auralith.curation.manifest import read_manifest
-from auralith.curation.plan import plan
+from auralith.curation.plan import plan, planned_step
 from auralith.curation.publishing import PublishSettings
 from auralith.curation.review import agreement, is_begun
 from auralith.curation.settings import CurationSettings
@@ -43,7 +43,6 @@ _UNPRINTABLE = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
 _LIMITS = (
     "Licenses are what uploaders state; nobody has checked that they hold the rights.",
     "Commercial music is found only if it is in a list or an index that was searched.",
-    "Duplicates are grouped (`dup_group`) where files or decoded samples are equal; near duplicates are not.",
     "Titles, tags and descriptions are as written, in many languages, and may be wrong.",
     "CC BY without a version is kept apart as `LicenseRef-CC-BY-unversioned`: the version is on the source's page.",
     "Recordings under Sampling+ (`partition` = `sampling+`) may not be sold as a whole.",
@@ -208,8 +207,15 @@ def _steps(store: Store, settings: CurationSettings) -> str:
     text = ["\n".join(lines), f"Accepted licenses: {', '.join(settings.license.licenses)}."]
     if "tag" in keys:
         text.append(_tagging(settings))
-    duplicates = "One of each group is kept." if settings.dedupe else "All of them are kept."
-    return "\n\n".join([*text, f"Duplicates: {duplicates}"])
+    return "\n\n".join([*text, _duplicates(settings)])
+
+
+def _duplicates(settings: CurationSettings) -> str:
+    equal = "equal files, equal samples"
+    if "fingerprint" in settings.stages:
+        equal += " and landmarks that agree over nine tenths of the shorter one"
+    kept = "one of each group is kept" if settings.dedupe else "all of them are kept"
+    return f"Duplicates are recordings with {equal}; they share a `dup_group`, and {kept}."
 
 
 def _key(key: Key) -> str:
@@ -234,7 +240,7 @@ def _tagging(settings: CurationSettings) -> str:
 
 
 def _preferences(store: Store, settings: CurationSettings) -> str:
-    planned = next((one for one in plan(settings) if one.name == "preference"), None)
+    planned = planned_step(settings, "preference")
     if planned is None:
         return "What uploaders say about generative AI was not looked at."
     rows = store.read("preference", ["rec_id", "preference", "verdict"], planned.make(store).key)

@@ -33,8 +33,8 @@ NO_LICENSE = "unknown license"
 Left = Literal["removed", "quarantined", "pending"]
 WAYS_OUT: tuple[Left, ...] = get_args(Left)
 _ORDER = (
-    *(INGEST, "license", "preference", "probe", "tag", "identify", "metadata"),
-    *(REVIEW, "guard"),
+    *(INGEST, "license", "preference", "probe", "fingerprint", "tag", "identify"),
+    *("metadata", REVIEW, "guard"),
 )
 _US_PER_HOUR = 3_600_000_000
 

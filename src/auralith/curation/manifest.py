@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from auralith.curation.duplicates import COLUMNS as DUPLICATE_COLUMNS
-from auralith.curation.duplicates import find_duplicates
+from auralith.curation.duplicates import FingerprintPair, find_duplicates
 from auralith.curation.inputs import sound_roots
 from auralith.curation.license_terms import SAMPLING_PLUS
+from auralith.curation.near_duplicates import near_pairs
 from auralith.curation.outcomes import outcomes
-from auralith.curation.plan import plan
+from auralith.curation.plan import planned_step
 from auralith.curation.settings import CurationSettings, StageName
 from auralith.curation.store import Store
 from auralith.errors import InvalidRequest, ResourceError
@@ -126,7 +127,7 @@ def manifest(
     probed = _evidence(store, settings, "probe", _PROBE, ids)
     license = _evidence(store, settings, "license", _LICENSE, ids)
     seconds, source = accepted["seconds"], accepted["source"]
-    groups = _duplicate_groups(ids, seconds, probed)
+    groups = _duplicate_groups(ids, seconds, probed, _near_pairs(store, settings))
     columns = {
         **{name: recordings[name] for name in _AS_INGESTED},
         **{name: license[name] for name in _LICENSE},
@@ -162,7 +163,7 @@ def _evidence(
     ids: "pa.ChunkedArray",
 ) -> "pa.Table":
     """The last row that a step has for each id; nulls where it has none, or isn't done at all."""
-    planned = next((one for one in plan(settings) if one.name == stage), None)
+    planned = planned_step(settings, stage)
     if planned is None:
         return pa.table({name: pa.nulls(len(ids)) for name in columns})
     table = store.read(stage, ["rec_id", *columns], planned.make(store).key).combine_chunks()
@@ -192,15 +193,25 @@ def _from(folder: Path, root: Path) -> str:
     return "" if start == "." else f"{start.replace(os.sep, '/').rstrip('/')}/"
 
 
+def _near_pairs(store: Store, settings: CurationSettings) -> list[FingerprintPair]:
+    fingerprints = planned_step(settings, "fingerprint")
+    return near_pairs(store, fingerprints.make(store).key) if fingerprints else []
+
+
 def _duplicate_groups(
-    ids: "pa.ChunkedArray", seconds: "pa.ChunkedArray", probed: "pa.Table"
+    ids: "pa.ChunkedArray",
+    seconds: "pa.ChunkedArray",
+    probed: "pa.Table",
+    pairs: Sequence[FingerprintPair],
 ) -> "pa.Array":
-    """The group of each recording; those whose hashes nobody shares aren't looked at."""
+    """The group of each recording; those that share no hash and are in no pair aren't looked at."""
     columns = {"rec_id": ids, "duration_s": seconds}
     columns |= {name: probed[name] for name in DUPLICATE_COLUMNS if name not in columns}
     table = pa.table(columns)
     shared = compute.or_(_is_shared(table["sha256"]), _is_shared(table["pcm_sha256"]))
-    group_of = find_duplicates(table.filter(shared)).group_of
+    paired = pa.array({id for pair in pairs for id in (pair.first, pair.second)}, pa.string())
+    shared = compute.or_(shared, compute.is_in(ids, value_set=paired))
+    group_of = find_duplicates(table.filter(shared), pairs).group_of
     return pa.array([group_of.get(id) for id in ids.to_pylist()], pa.string())
 
 

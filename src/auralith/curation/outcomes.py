@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Int
 
-from auralith.curation.plan import Planned, plan
+from auralith.curation.plan import Planned, plan, planned_step
 from auralith.curation.review import Case, cases, is_begun
-from auralith.curation.settings import CurationSettings
+from auralith.curation.settings import CurationSettings, StageName
 from auralith.curation.store import Key, Store
 from auralith.extras import require
 
@@ -127,8 +127,8 @@ class Fold:
         doubt = due & flagged & ~kept & self.going
         target = self._music if planned.name == "tag" else self._suspect
         target[doubt] = found.reason[doubt]
-        if planned.name == "probe" and self._settings.dedupe:
-            self._leave_duplicates(key)
+        if self._settings.dedupe and planned.name == self._last_for_duplicates():
+            self._leave_duplicates(planned.name)
 
     def settle_reviews(self) -> None:
         """Take out what people removed, and what waits for them or for identification."""
@@ -166,14 +166,24 @@ class Fold:
         codes = np.append(np.array([self._code(reason) for reason in reasons], np.int64), -1)
         self._leave(rows >= 0, "removed", REVIEW, codes[rows])
 
-    def _leave_duplicates(self, key: Key) -> None:
-        from auralith.curation.duplicates import COLUMNS, find_duplicates
+    def _last_for_duplicates(self) -> str:
+        """The step after which it is known what is a duplicate."""
+        return "fingerprint" if "fingerprint" in self._settings.stages else "probe"
 
-        probed = self._store.read("probe", COLUMNS, key)
+    def _leave_duplicates(self, stage: str) -> None:
+        from auralith.curation.duplicates import COLUMNS, find_duplicates
+        from auralith.curation.near_duplicates import near_pairs
+
+        probe = planned_step(self._settings, "probe")
+        if probe is None:
+            return
+        probed = self._store.read("probe", COLUMNS, probe.make(self._store).key)
         positions = self._positions(probed["rec_id"])
         probed = probed.filter(pa.array((positions >= 0) & self.going[positions]))
-        superfluous = pa.array(find_duplicates(probed).superfluous, pa.string())
-        self._leave(self._among(superfluous), "removed", "probe", self._code("duplicate"))
+        prints = planned_step(self._settings, "fingerprint")
+        pairs = near_pairs(self._store, prints.make(self._store).key) if prints else []
+        superfluous = pa.array(find_duplicates(probed, pairs).superfluous, pa.string())
+        self._leave(self._among(superfluous), "removed", stage, self._code("duplicate"))
 
     def _quarantine_conflicts(self) -> None:
         """An id whose rows disagree: nobody can tell which is right."""
@@ -233,9 +243,9 @@ class Fold:
         found = compute.is_in(self._source, value_set=pa.array(sources, pa.string()))
         return found.to_numpy(zero_copy_only=False)
 
-    def _column(self, stage: str, name: str) -> "pa.Array | None":
+    def _column(self, stage: StageName, name: str) -> "pa.Array | None":
         """A column of the evidence of a step, one value for each recording; None if there is none."""
-        planned = next((one for one in plan(self._settings) if one.name == stage), None)
+        planned = planned_step(self._settings, stage)
         if planned is None:
             return None
         table = self._store.read(stage, ["rec_id", name], planned.make(self._store).key)

@@ -11,6 +11,7 @@ from auralith.curation.guard import GuardSettings, GuardStage, read_overlaps
 from auralith.curation.identification import Identify, IdentifySettings
 from auralith.curation.licenses import LicenseStage
 from auralith.curation.metadata import MetadataStage
+from auralith.curation.near_duplicates import FingerprintSettings, FingerprintStage
 from auralith.curation.preference import PreferenceStage
 from auralith.curation.probe import Probe
 from auralith.curation.settings import CurationSettings, StageName, TaggerFiles
@@ -50,10 +51,18 @@ def plan(settings: CurationSettings) -> list[Planned]:
     return [known[name] for name in settings.stages]
 
 
+def planned_step(settings: CurationSettings, name: StageName) -> Planned | None:
+    """A step by its name; None if these settings leave it out."""
+    return next((one for one in plan(settings) if one.name == name), None)
+
+
 def _all(settings: CurationSettings) -> Iterator[Planned]:
     yield Planned("license", lambda _: Step(LicenseStage, settings.license))
     yield Planned("preference", lambda _: Step(PreferenceStage, settings.preference))
     yield Planned("probe", lambda _: Step(Probe, settings.probe, heavy=True))
+    yield Planned(
+        "fingerprint", lambda _: Step(FingerprintStage, FingerprintSettings(), heavy=True)
+    )
     yield Planned("tag", lambda _: _tagging(settings.tag, settings.tagger), "unknown_music")
     due: Due = "all" if settings.identified == "all" else "music"
     yield Planned("identify", lambda _: _identify(settings), due, reviewed=True)

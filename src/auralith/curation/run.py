@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from auralith.curation.engine import StageProgress, Step, run_stage
 from auralith.curation.inputs import open_source, sound_roots, source_names
+from auralith.curation.near_duplicates import find_near_duplicates
 from auralith.curation.outcomes import REVIEW, Fold
 from auralith.curation.plan import Planned, plan
 from auralith.curation.review import cases, is_begun, open_items, suspects
@@ -51,6 +52,8 @@ def curate(settings: CurationSettings, retrieved_at: str) -> Iterator[StageProgr
             yield _review(store)
             fold.settle_reviews()
         yield from _evidence(store, settings, planned, fold, roots)
+        if planned.name == "fingerprint":
+            yield from find_near_duplicates(store, planned.make(store).key, settings.engine)
         fold.add(planned)
     if not fold.reviewed:
         yield _review(store)

@@ -19,7 +19,9 @@ from auralith.curation.publishing import PublishSettings
 from auralith.curation.tagging.stage import TaggingSettings
 from auralith.errors import InvalidRequest
 
-StageName = Literal["license", "preference", "probe", "tag", "identify", "metadata", "guard"]
+StageName = Literal[
+    "license", "preference", "probe", "fingerprint", "tag", "identify", "metadata", "guard"
+]
 STAGES: tuple[StageName, ...] = get_args(StageName)
 """In their order; people review between metadata and guard."""
 SourceKind = Literal["pack", "freesound", "fma", "attribution", "folder", "table"]

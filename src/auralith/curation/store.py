@@ -65,7 +65,6 @@ EVIDENCE = pa.schema(
     ]
 )
 """What every table of evidence begins with; the stage's own columns follow."""
-LAYOUT = ("recordings", "license", "preference", "probe", "tag", "identify", "metadata", "guard")
 
 
 @dataclass(frozen=True)
@@ -111,6 +110,19 @@ class Store:
         if key is not None:
             table = table.filter(_matches(table, key))
         return table if columns is None else _select(table, columns)
+
+    def parts(self, name: str, columns: Sequence[str], key: Key, rows: int) -> Iterator["pa.Table"]:
+        """As `read`, about so many rows at a time, for tables that don't fit into memory."""
+        wanted = list(dict.fromkeys([*columns, *vars(key)]))
+        waiting: list[pa.Table] = []
+        for path in self.slices(name):
+            table = _read(path, wanted)
+            waiting.append(_select(table.filter(_matches(table, key)), columns))
+            if sum(part.num_rows for part in waiting) >= rows:
+                yield pa.concat_tables(waiting, promote_options="permissive")
+                waiting = []
+        if waiting:
+            yield pa.concat_tables(waiting, promote_options="permissive")
 
     def recordings(self, columns: Sequence[str]) -> "pa.Table":
         """Recordings sorted by rec_id, which is one of the columns; one row for each id, the first that was written."""

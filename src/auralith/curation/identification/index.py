@@ -16,7 +16,7 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Int, Integer
 
 from auralith.curation.identification.landmark import HASH_BITS, PARAMETERS, Landmarks
 from auralith.errors import InvalidRequest
@@ -49,9 +49,9 @@ class Reference:
 class _Shard:
     """Postings sorted by hash."""
 
-    hashes: Int[np.ndarray, " posting"]
-    references: Int[np.ndarray, " posting"]
-    frames: Int[np.ndarray, " posting"]
+    hashes: Integer[np.ndarray, " posting"]
+    references: Integer[np.ndarray, " posting"]
+    frames: Integer[np.ndarray, " posting"]
 
 
 def build_index(

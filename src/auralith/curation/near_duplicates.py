@@ -1,0 +1,226 @@
+"""Near duplicates: recordings of the curation that sound the same, though their files and samples differ.
+
+Every recording keeps its landmarks, as a reference does (the step `fingerprint`). Then all of them are one index, and
+each is looked for in it: two recordings are one pair if at a single offset their landmarks agree in nearly every
+second of the shorter one, and chance would hardly do that. What a pair is good for is `duplicates`.
+"""
+
+import hashlib
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Bool, Int
+
+from auralith.curation.duplicates import MIN_COVER, FingerprintPair
+from auralith.curation.engine import EngineSettings, StageProgress, Step, run_stage
+from auralith.curation.identification.index import LandmarkIndex, build_index
+from auralith.curation.identification.landmark import (
+    PARAMETERS,
+    Landmarks,
+    pruned,
+    read_landmarks,
+)
+from auralith.curation.identification.significance import corrected, log_tail
+from auralith.curation.probe import sound_path
+from auralith.curation.sound import UnusableSound
+from auralith.curation.stage import Finding, Row
+from auralith.curation.store import Key, Store
+from auralith.extras import require
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+else:
+    pa = require("pyarrow", "curate")
+compute = require("pyarrow.compute", "curate")
+
+TABLE = "near"
+_INDEX = ".near-index-"
+_COLUMNS = ("rec_id", "landmarks", "num_frames", "status")
+_PART_ROWS = 5_000
+
+
+@dataclass(frozen=True)
+class FingerprintSettings:
+    """Landmarks have no settings of a curation's own; they are the index's."""
+
+
+@dataclass(frozen=True)
+class NearSettings:
+    """When two recordings are a pair."""
+
+    alpha: float = 1e-9
+    """Largest probability that chance alone agrees as much, corrected for the number of recordings."""
+    min_cover: float = MIN_COVER
+    """Share of the shorter one's seconds in which they must agree."""
+
+
+class FingerprintStage:
+    """The step: landmarks of each recording, 8 bytes each. Findings of recordings that can be read pass."""
+
+    name = "fingerprint"
+    provider = "landmark"
+    provider_version = "1"
+    inputs: tuple[str, ...] = ("path",)
+
+    def __init__(self, settings: FingerprintSettings = FingerprintSettings()) -> None:
+        self.settings = settings
+
+    @property
+    def schema(self) -> "pa.Schema":
+        return pa.schema([("landmarks", pa.binary()), ("num_frames", pa.int32())])
+
+    def process(self, rows: Sequence[Row], root: Path) -> list[Finding]:
+        return [self._finding(row, root) for row in rows]
+
+    def _finding(self, row: Row, root: Path) -> Finding:
+        if not row["path"]:
+            return Finding("skipped", "quarantine", "no_path")
+        try:
+            found = pruned(read_landmarks(sound_path(root, row["path"])))
+        except UnusableSound as error:
+            return Finding("error", "quarantine", error.reason_code)
+        columns = {"landmarks": _packed(found), "num_frames": found.num_frames}
+        return Finding("ok", "pass", columns=columns)
+
+
+class NearStage:
+    """Looks for each recording among all. `digest` names the recordings in the index, which is in `index`."""
+
+    name = TABLE
+    provider = "landmark"
+    inputs: tuple[str, ...] = ("landmarks", "num_frames")
+
+    def __init__(self, settings: NearSettings, digest: str, index: Path) -> None:
+        self.settings, self._folder = settings, index
+        self.provider_version = f"1+{digest}"
+
+    @property
+    def schema(self) -> "pa.Schema":
+        pair = pa.struct([("other", pa.string()), ("cover", pa.float64())])
+        return pa.schema([("pairs", pa.list_(pair))])
+
+    @cached_property
+    def _index(self) -> LandmarkIndex:
+        return LandmarkIndex.open(self._folder)
+
+    @cached_property
+    def _numbers(self) -> Mapping[str, int]:
+        return {one.ref_id: number for number, one in enumerate(self._index.references)}
+
+    def process(self, rows: Sequence[Row], root: Path) -> list[Finding]:
+        return [Finding("ok", "pass", columns={"pairs": self._pairs(row)}) for row in rows]
+
+    def _pairs(self, row: Row) -> list[dict[str, Any]]:
+        query, own = _unpacked(row), self._numbers[row["rec_id"]]
+        seconds = _seconds(query.frames)
+        least = max(1.0, self.settings.min_cover * len(seconds))  # one landmark in each second
+        place, reference, frame = self._index.postings(query.hashes)
+        is_other = reference != own
+        place, reference, frame = place[is_other], reference[is_other], frame[is_other]
+        counts = np.bincount(reference)
+        trials = int((query.num_frames + self._index.num_frames - 1).sum())
+        found: list[dict[str, Any]] = []
+        for other in np.flatnonzero(counts >= least):
+            here = reference == other
+            frames = query.frames[place[here]]
+            aligned = _aligned(frame[here] - frames)
+            cover = len(_seconds(frames[aligned])) / len(seconds)
+            possible = query.num_frames + int(self._index.num_frames[other]) - 1
+            tail = log_tail(int(aligned.sum()), 3 * int(counts[other]) / possible)
+            if cover >= self.settings.min_cover and corrected(tail, trials) <= self.settings.alpha:
+                found.append({"other": self._index.references[other].ref_id, "cover": cover})
+        return found
+
+
+def find_near_duplicates(
+    store: Store, fingerprints: Key, settings: EngineSettings
+) -> Iterator[StageProgress]:
+    """Look for every fingerprinted recording among the others, as far as that isn't done.
+
+    Raises:
+        ResourceError: something can't be read or written.
+    """
+    ids = _ids(store, fingerprints)
+    step = _step(store, ids)
+    total, done = len(ids), len(store.finished(TABLE, step.key))
+    yield StageProgress(TABLE, done, total, {"pass": done})
+    if done < total:
+        index = _index_of(store, ids)
+        if not index.is_dir():
+            rows = (row for part in _parts(store, fingerprints) for row in part.to_pylist())
+            build_index(((row["rec_id"], _unpacked(row)) for row in rows), index)
+        before = 0
+        for part in _parts(store, fingerprints):
+            for at in run_stage(store, step, part, store.folder, settings):
+                done = max(done, before + at.done)
+                yield StageProgress(TABLE, done, total, {"pass": done})
+            before += part.num_rows
+    for left in store.folder.glob(f"{_INDEX}*"):
+        shutil.rmtree(left)
+
+
+def near_pairs(store: Store, fingerprints: Key) -> list[FingerprintPair]:
+    """The pairs among the recordings that are fingerprinted; none where they weren't looked for."""
+    key = _step(store, _ids(store, fingerprints)).key
+    table = store.read(TABLE, ["rec_id", "pairs"], key)
+    return [
+        FingerprintPair(row["rec_id"], pair["other"], pair["cover"])
+        for row in table.to_pylist()
+        for pair in row["pairs"] or ()
+    ]
+
+
+def _step(store: Store, ids: Sequence[str]) -> Step:
+    folder = _index_of(store, ids)
+    return Step(NearStage, NearSettings(), (_digest(ids), folder.resolve()), heavy=True)
+
+
+def _index_of(store: Store, ids: Sequence[str]) -> Path:
+    """Where the index of these recordings is while it is needed."""
+    return store.folder / f"{_INDEX}{_digest(ids)}"
+
+
+def _digest(ids: Sequence[str]) -> str:
+    return hashlib.sha256("\n".join(ids).encode()).hexdigest()[:16]
+
+
+def _ids(store: Store, fingerprints: Key) -> list[str]:
+    """The recordings that have landmarks, sorted."""
+    table = store.read(FingerprintStage.name, ["rec_id", "status"], fingerprints)
+    return sorted(set(table.filter(compute.equal(table["status"], "ok"))["rec_id"].to_pylist()))
+
+
+def _parts(store: Store, fingerprints: Key) -> Iterator["pa.Table"]:
+    """The landmarks of those recordings, some at a time; each recording once."""
+    seen: set[str] = set()
+    for table in store.parts(FingerprintStage.name, _COLUMNS, fingerprints, _PART_ROWS):
+        ok = table.filter(compute.equal(table["status"], "ok"))
+        new = [id not in seen and not seen.add(id) for id in ok["rec_id"].to_pylist()]
+        yield ok.filter(pa.array(new, pa.bool_())).select(_COLUMNS[:-1])
+
+
+def _packed(landmarks: Landmarks) -> bytes:
+    return np.stack((landmarks.hashes, landmarks.frames)).astype("<u4").tobytes()
+
+
+def _unpacked(row: Row) -> Landmarks:
+    """What `_packed` wrote; how prominent they were isn't kept."""
+    hashes, frames = np.frombuffer(row["landmarks"], "<u4").reshape(2, -1).astype(np.int64)
+    seconds = row["num_frames"] * PARAMETERS.seconds_per_frame
+    return Landmarks(hashes, frames, np.zeros(len(hashes)), row["num_frames"], seconds)
+
+
+def _seconds(frames: Int[np.ndarray, " landmark"]) -> Int[np.ndarray, " second"]:
+    """The seconds in which there are frames."""
+    return np.unique((frames * PARAMETERS.seconds_per_frame).astype(np.int64))
+
+
+def _aligned(offsets: Int[np.ndarray, " hit"]) -> Bool[np.ndarray, " hit"]:
+    """Which lie at the most common offset or beside it."""
+    values, counts = np.unique(offsets, return_counts=True)
+    return np.abs(offsets - values[np.argmax(counts)]) <= 1
