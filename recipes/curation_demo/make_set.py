@@ -93,7 +93,8 @@ def _recordings(
     for index, made in enumerate(islice(clips, NUM_PLAIN)):
         name = f"plain-{index:03d}.{'mp3' if index % 3 == 0 else 'wav'}"
         text = str(rng.choice(list(LICENSES), p=list(LICENSES.values())))
-        _write(folder / name, made.waveform.astype(np.float32), text, made.caption)
+        sound, title = made.waveform.astype(np.float32), f"{made.sound.kind} {index}"
+        _write(folder / name, sound, text, title, prompt=made.caption)
         expected[f"folder:{name}"] = OUTCOME["plain"]
     again, _ = soundfile.read(folder / "plain-001.wav", dtype="float32")
     _write(folder / "plain-001-again.ogg", 0.3 * again.T, "CC0", "the same, uploaded again")
@@ -125,7 +126,7 @@ def _faults(folder: Path, rng: np.random.Generator) -> dict[str, str]:
 def _write(path: Path, waveform: np.ndarray, license: str, title: str, **more: str) -> None:
     soundfile.write(path, waveform.T.clip(-1, 1), RATE)
     about = {"title": title, "author": f"recordist {len(title) % 17}", "license": license}
-    path.with_suffix(".json").write_text(json.dumps(about | {"prompt": title} | more))
+    path.with_suffix(".json").write_text(json.dumps(about | more))
 
 
 def _tracks(folder: Path, known: Sequence[np.ndarray], rng: np.random.Generator) -> dict[str, str]:
