@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from auralith.cli.curate import curate as app
 from auralith.curation.manifest import manifest
 from auralith.curation.near_duplicates import TABLE, find_near_duplicates, near_pairs
 from auralith.curation.outcomes import outcomes
@@ -141,3 +142,16 @@ def test_another_recording_starts_another_search(sounds: Path, tmp_path: Path) -
         ("folder:first-quiet.mp3", "folder:first.wav"),
     }
     assert all(pair.cover >= 0.9 for pair in found)
+
+
+def test_the_commands_find_and_count_them(
+    sounds: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = str(tmp_path)
+    app(["ingest", folder, str(sounds), "--from", "folder"], standalone_mode=False)
+    app(["probe", folder, "--root", str(sounds)], standalone_mode=False)
+    app(["fingerprint", folder, "--root", str(sounds)], standalone_mode=False)
+    capsys.readouterr()
+    app(["duplicates", folder], standalone_mode=False)
+    said = capsys.readouterr().out
+    assert "2 groups of 5 recordings" in said and "3 would go" in said

@@ -1,4 +1,4 @@
-"""`auralith curate probe` and `duplicates`: what the sound files are, and which of them are the same."""
+"""`auralith curate probe`, `fingerprint` and `duplicates`: what the sound files are, and which are the same."""
 
 import csv
 import io
@@ -11,21 +11,24 @@ if TYPE_CHECKING:
     from auralith.curation.duplicates import Duplicates
 
 Folder = Annotated[Path, typer.Argument(help="Folder of the curation.")]
+Root = Annotated[Path, typer.Option(help="Folder that the paths of the sounds start from.")]
+Workers = Annotated[int, typer.Option(min=0, help="Processes; 0: one for each core.")]
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command()(probe)
+    app.command()(fingerprint)
     app.command()(duplicates)
 
 
 def probe(
     folder: Folder,
-    root: Annotated[Path, typer.Option(help="Folder that the paths of the sounds start from.")],
+    root: Root,
     set: Annotated[
         list[str] | None, typer.Option(help="Change any setting: --set max_hours=2.")
     ] = None,
-    workers: Annotated[int, typer.Option(min=0, help="Processes; 0: one for each core.")] = 0,
+    workers: Workers = 0,
 ) -> None:
     """Decode every recording once: hashes, levels, loudness, bandwidth. Prints the counts by reason."""
     from auralith.cli.curate.steps import run_step
@@ -37,14 +40,39 @@ def probe(
     run_step(folder, step, root, EngineSettings(workers=workers))
 
 
+def fingerprint(folder: Folder, root: Root, workers: Workers = 0) -> None:
+    """Keep every recording's landmarks, and look for near duplicates by them. Prints the counts by reason."""
+    from auralith.cli.curate.steps import run_step, show_steps
+    from auralith.curation.engine import EngineSettings, Step
+    from auralith.curation.near_duplicates import (
+        FingerprintSettings,
+        FingerprintStage,
+        find_near_duplicates,
+    )
+    from auralith.curation.store import Store
+
+    step, engine = (
+        Step(FingerprintStage, FingerprintSettings(), heavy=True),
+        EngineSettings(workers=workers),
+    )
+    run_step(folder, step, root, engine)
+    show_steps(find_near_duplicates(Store(folder), step.key, engine))
+
+
 def duplicates(
     folder: Folder,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="CSV of the groups: best member first.")
     ] = None,
 ) -> None:
-    """Group recordings whose files or samples are equal. Prints how many there are."""
+    """Group recordings whose files, samples or landmarks agree. Prints how many there are."""
     from auralith.curation.duplicates import COLUMNS, find_duplicates
+    from auralith.curation.engine import Step
+    from auralith.curation.near_duplicates import (
+        FingerprintSettings,
+        FingerprintStage,
+        near_pairs,
+    )
     from auralith.curation.store import Store
     from auralith.errors import InvalidRequest
     from auralith.files import whole_file
@@ -54,7 +82,8 @@ def duplicates(
         raise InvalidRequest(
             f"{folder} has no probed recordings; auralith curate probe comes first"
         )
-    found = find_duplicates(probed)
+    prints = Step(FingerprintStage, FingerprintSettings()).key
+    found = find_duplicates(probed, near_pairs(Store(folder), prints))
     if output is not None:
         with whole_file(output) as file:
             file.write(_as_csv(found).encode())
