@@ -18,7 +18,11 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from auralith.curation.card import write_card
+from auralith.curation.croissant import write_croissant
 from auralith.curation.engine import StageProgress
+from auralith.curation.funnel import write_funnel
+from auralith.curation.manifest import write_manifest
 from auralith.curation.metadata.generated import generate_catalogue
 from auralith.curation.outcomes import outcomes
 from auralith.curation.run import curate, now
@@ -161,8 +165,9 @@ def main(
         table.add_row(
             at.stage, f"{at.total:,}", f"{seconds:.1f}", rate, f"{peak_mib():,.0f}", counts
         )
+    store = Store(settings.folder)
     started = time.perf_counter()
-    found = outcomes(Store(settings.folder), settings)
+    found = outcomes(store, settings)
     seconds = time.perf_counter() - started
     groups = found.group_by("outcome").aggregate([("rec_id", "count"), ("seconds", "sum")])
     counts = ", ".join(
@@ -173,6 +178,17 @@ def main(
     table.add_row(
         "outcomes", f"{found.num_rows:,}", f"{seconds:.1f}", rate, f"{peak_mib():,.0f}", counts
     )
+    outputs = {
+        "funnel": lambda: write_funnel(store, settings, found),
+        "manifest": lambda: write_manifest(store, settings, found),
+        "croissant": lambda: write_croissant(store, settings.publish),
+        "card": lambda: write_card(store, settings),
+    }
+    for name, write in outputs.items():
+        started = time.perf_counter()
+        write()
+        seconds = time.perf_counter() - started
+        table.add_row(name, f"{found.num_rows:,}", f"{seconds:.1f}", "", f"{peak_mib():,.0f}", "")
     Console(width=140).print(table)
 
 
