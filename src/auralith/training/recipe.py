@@ -107,7 +107,7 @@ class Recipe:
     )
     dit_optimizer: OptimizerSettings = field(default_factory=lambda: _optimizer(1e-3, 2e-3, 200))
     dit_loop: LoopSettings = LoopSettings(
-        steps=11_500, ema_decay=0.999, save_every=250, validate_every=500
+        steps=9_000, ema_decay=0.999, save_every=250, validate_every=500
     )
 
     @property
