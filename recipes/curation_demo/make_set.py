@@ -126,6 +126,7 @@ def _faults(folder: Path, rng: np.random.Generator) -> dict[str, str]:
 def _write(path: Path, waveform: np.ndarray, license: str, title: str, **more: str) -> None:
     soundfile.write(path, waveform.T.clip(-1, 1), RATE)
     about = {"title": title, "author": f"recordist {len(title) % 17}", "license": license}
+    about["url"] = f"https://sounds.example/{path.stem}"
     path.with_suffix(".json").write_text(json.dumps(about | more))
 
 

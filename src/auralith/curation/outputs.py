@@ -1,5 +1,6 @@
 """All that comes out of a curation, of one look at what became of its recordings."""
 
+from auralith.curation.attribution import write_attribution
 from auralith.curation.card import write_card
 from auralith.curation.croissant import write_croissant
 from auralith.curation.funnel import Funnels, write_funnel
@@ -10,7 +11,7 @@ from auralith.curation.store import Store
 
 
 def write_outputs(store: Store, settings: CurationSettings) -> Funnels:
-    """Write funnel, manifest, Croissant file and card into the curation's folder; the funnel.
+    """Write funnel, manifest, attribution, Croissant file and card into the curation's folder; the funnel.
 
     Raises:
         InconsistentFunnel: something does not add up; nothing is written.
@@ -19,6 +20,7 @@ def write_outputs(store: Store, settings: CurationSettings) -> Funnels:
     found = outcomes(store, settings)
     counted = write_funnel(store, settings, found)
     write_manifest(store, settings, found)
+    write_attribution(store.folder, settings.publish)
     write_croissant(store, settings.publish)
     write_card(store, settings, counted)
     return counted

@@ -8,7 +8,7 @@ from typing import Literal
 
 from auralith.curation.engine import Step
 from auralith.curation.guard import GuardSettings, GuardStage, read_overlaps
-from auralith.curation.identification import Identify, IdentifySettings
+from auralith.curation.identification import IdentifierFiles, Identify, IdentifySettings
 from auralith.curation.licenses import LicenseStage
 from auralith.curation.metadata import MetadataStage
 from auralith.curation.near_duplicates import FingerprintSettings, FingerprintStage
@@ -80,18 +80,16 @@ def _tagging(settings: TaggingSettings, files: TaggerFiles) -> Step:
 
 
 def _identify(settings: CurationSettings) -> Step:
-    if settings.index is None:
-        raise InvalidRequest(
-            "identification needs an index of known recordings; make one with auralith curate index"
-            " and name it as index, or leave 'identify' out of the stages"
-        )
-    return _identify_by(settings.identify, settings.index.resolve())
+    index = None if settings.index is None else settings.index.resolve()
+    return _identify_by(settings.identify, index, settings.identifier.absolute())
 
 
 @lru_cache(maxsize=1)
-def _identify_by(settings: IdentifySettings, index: Path) -> Step:
-    """Reads the index's header, once."""
-    return Step(Identify, settings, (index,), heavy=True)
+def _identify_by(settings: IdentifySettings, index: Path | None, files: IdentifierFiles) -> Step:
+    """Reads the indexes' headers, once, and says what is missing before hours of work."""
+    step = Step(Identify, settings, (index, files), heavy=True)
+    _ = step.stage
+    return step
 
 
 def _metadata(settings: CurationSettings) -> Step:

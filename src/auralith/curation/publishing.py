@@ -29,6 +29,8 @@ class PublishSettings:
     high_fidelity: HighFidelity = HighFidelity()
     validation_share: float = 0.0
     """Share of the recordings marked "validation", 0 … 1. The training commands read every row, so none by default."""
+    page_entries: int = 5_000
+    """Recordings on a page of the attribution."""
     name: str = "Curated recordings"
     description: str = ""
     version: str = "1.0.0"
@@ -47,6 +49,8 @@ class PublishSettings:
             raise InvalidRequest(
                 f"validation_share must be at least 0 and below 1, not {self.validation_share}"
             )
+        if self.page_entries < 1:
+            raise InvalidRequest(f"page_entries must be 1 or more, not {self.page_entries}")
         if not self.name.strip():
             raise InvalidRequest("name is empty; give the data set a name")
         if not _VERSION.fullmatch(self.version):

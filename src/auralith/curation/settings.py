@@ -10,7 +10,7 @@ from typing import Literal, get_args
 
 from auralith.curation.engine import EngineSettings
 from auralith.curation.guard import GuardSettings
-from auralith.curation.identification import IdentifySettings
+from auralith.curation.identification import IdentifierFiles, IdentifySettings
 from auralith.curation.licenses import LicenseSettings
 from auralith.curation.metadata import MetadataSettings
 from auralith.curation.preference import PreferenceSettings
@@ -93,6 +93,7 @@ class CurationSettings:
     index: Path | None = None
     """Landmark index of known recordings, for the identification."""
     identify: IdentifySettings = IdentifySettings()
+    identifier: IdentifierFiles = IdentifierFiles()
     catalogue: Path | None = None
     """List of commercial music for the metadata search: CSV in the Spotify-tracks schema."""
     metadata: MetadataSettings = field(default_factory=MetadataSettings)

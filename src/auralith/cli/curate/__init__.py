@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from auralith.cli.curate import (
+    attribution,
     guard,
     identification,
     ingest,
@@ -56,5 +57,6 @@ for commands in (
     review,
     guard,
     publish,
+    attribution,
 ):
     commands.register(curate)

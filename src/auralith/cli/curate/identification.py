@@ -1,14 +1,15 @@
 """`auralith curate index` and `identify`: known recordings, and where they play in the curation's."""
 
+import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Literal, TypeVar
 
 import typer
 
-if TYPE_CHECKING:
-    from auralith.curation.identification.landmark import Landmarks
+Fingerprint = TypeVar("Fingerprint")
+_Fpcalc = Annotated[str, typer.Option(help="Chromaprint's program, where it is needed.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -24,30 +25,57 @@ def index(
         str | None,
         typer.Option(help="Evaluation set that they are: the guard then knows matches with it."),
     ] = None,
+    provider: Annotated[
+        Literal["landmark", "chromaprint"], typer.Option(help="What the index is for.")
+    ] = "landmark",
+    fpcalc: _Fpcalc = "fpcalc",
 ) -> None:
     """Index known recordings by their sound. Prints how many there are; files that can't be read are named."""
-    from auralith.curation.identification import build_index
     from auralith.data.decoding import SOUND_SUFFIXES
     from auralith.errors import InvalidRequest
 
     paths = sorted(p for p in sounds.rglob("*") if p.suffix.lower() in SOUND_SUFFIXES)
     if not paths:
         raise InvalidRequest(f"{sounds} holds no sound files; name the folder of the known ones")
-    postings = build_index(_known(paths, sounds, f"{set}:" if set else ""), output)
-    print(f"{postings:,} landmarks")
+    prefix = f"{set}:" if set else ""
+    if provider == "landmark":
+        print(f"{_index_landmarks(paths, sounds, prefix, output):,} landmarks")
+    else:
+        print(f"{_index_fingerprints(paths, sounds, prefix, output, fpcalc):,} fingerprint items")
     print(output)
 
 
-def _known(paths: list[Path], root: Path, prefix: str) -> "Iterator[tuple[str, Landmarks]]":
-    """The landmarks of each file that can be read, with its id."""
+def _index_landmarks(paths: list[Path], root: Path, prefix: str, output: Path) -> int:
+    from auralith.curation.identification import build_index, pruned, read_landmarks
+
+    return build_index(
+        _known(paths, root, prefix, lambda path: pruned(read_landmarks(path))), output
+    )
+
+
+def _index_fingerprints(
+    paths: list[Path], root: Path, prefix: str, output: Path, program: str
+) -> int:
+    from auralith.curation.identification import Fpcalc, build_fingerprints
+
+    fpcalc = Fpcalc(program)
+    return build_fingerprints(
+        _known(paths, root, prefix, lambda path: fpcalc.items(path)[0]), output
+    )
+
+
+def _known(
+    paths: Iterable[Path], root: Path, prefix: str, read: Callable[[Path], Fingerprint]
+) -> Iterator[tuple[str, Fingerprint]]:
+    """The fingerprint of each file that can be read, with its id."""
     from auralith.cli.progress import stage_progress
-    from auralith.curation.identification import pruned, read_landmarks
     from auralith.curation.sound import UnusableSound
 
+    paths = list(paths)
     with stage_progress() as show:
         for done, path in enumerate(paths, 1):
             try:
-                found = pruned(read_landmarks(path))
+                found = read(path)
             except UnusableSound as error:
                 print(f"auralith: warning: {error}", file=sys.stderr)
             else:
@@ -58,18 +86,41 @@ def _known(paths: list[Path], root: Path, prefix: str) -> "Iterator[tuple[str, L
 def identify(
     folder: Annotated[Path, typer.Argument(help="Folder of the curation.")],
     root: Annotated[Path, typer.Option(help="Folder that the paths of the sounds start from.")],
-    index: Annotated[Path, typer.Option(help="Folder of the index of known recordings.")],
+    index: Annotated[
+        Path | None, typer.Option(help="Folder of the index of known recordings, for landmark.")
+    ] = None,
+    provider: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="landmark, chromaprint, acoustid or audible-magic; several: a match of any counts."
+        ),
+    ] = None,
+    fingerprints: Annotated[
+        Path | None, typer.Option(help="Folder of the index, for chromaprint.")
+    ] = None,
+    fpcalc: _Fpcalc = "fpcalc",
+    audible_magic: Annotated[
+        str | None, typer.Option(help="The program identify of Audible Magic's toolkit.")
+    ] = None,
+    audible_magic_config: Annotated[Path | None, typer.Option(help="Its configuration.")] = None,
     set: Annotated[
-        list[str] | None, typer.Option(help="Change any setting: --set alpha=1e-12.")
+        list[str] | None,
+        typer.Option(help="Change any setting: --set alpha=1e-12, --set no_match_codes=[2005]."),
     ] = None,
     workers: Annotated[int, typer.Option(min=0, help="Processes; 0: one for each core.")] = 0,
 ) -> None:
-    """Find known recordings in those of the curation. Prints the counts by reason."""
+    """Find known recordings in those of the curation. Prints the counts by reason.
+
+    AcoustID's key is read from AURALITH_ACOUSTID_KEY.
+    """
     from auralith.cli.curate.steps import run_step
     from auralith.curation.engine import EngineSettings, Step
-    from auralith.curation.identification import Identify, IdentifySettings
+    from auralith.curation.identification import IdentifierFiles, Identify, IdentifySettings
     from auralith.settings import load_settings
 
-    settings = load_settings(IdentifySettings, overrides=set or ())
-    step = Step(Identify, settings, (index.resolve(),), heavy=True)
+    chosen = [f"providers={json.dumps(provider)}"] if provider else []
+    settings = load_settings(IdentifySettings, overrides=[*chosen, *(set or ())])
+    files = IdentifierFiles(fingerprints, fpcalc, audible_magic, audible_magic_config)
+    known = None if index is None else index.resolve()
+    step = Step(Identify, settings, (known, files.absolute()), heavy=True)
     run_step(folder, step, root, EngineSettings(workers=workers))

@@ -15,7 +15,7 @@ import soxr
 from jaxtyping import Bool, Float, Int
 from numpy.lib.stride_tricks import sliding_window_view
 
-from auralith.curation.sound import UnusableSound, open_sound
+from auralith.curation.identification.mono import open_mono
 
 HASH_BITS = 22
 
@@ -69,11 +69,9 @@ class _Peaks:
 
 
 def read_landmarks(path: Path) -> Landmarks:
-    """All landmarks of a sound file. Raises `UnusableSound` as `open_sound` does, or "nan_samples"."""
-    with open_sound(path) as stream:
-        rate = stream.format.sample_rate
-        blocks = (np.asarray(block, np.float32).mean(axis=1) for block in stream.blocks())
-        return landmarks_of(_finite(blocks, path), rate)
+    """All landmarks of a sound file. Raises `UnusableSound` as `open_mono` and its blocks do."""
+    with open_mono(path) as sound:
+        return landmarks_of(sound.blocks, sound.sample_rate)
 
 
 def landmarks_of(blocks: Iterator[Float[np.ndarray, " sample"]], sample_rate: int) -> Landmarks:
@@ -223,10 +221,3 @@ def _pairs(peaks: _Peaks) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     hashes = peaks.bins[one] << 13 | higher << 6 | later
     prominence = np.minimum(peaks.prominence[one], peaks.prominence[other])
     return hashes, peaks.frames[one], prominence
-
-
-def _finite(blocks: Iterator[np.ndarray], path: Path) -> Iterator[np.ndarray]:
-    for block in blocks:
-        if not np.isfinite(block).all():
-            raise UnusableSound("nan_samples", f"{path} holds NaN or infinity; leave it out")
-        yield block

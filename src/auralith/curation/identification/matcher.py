@@ -25,6 +25,8 @@ from auralith.curation.sound import UnusableSound
 
 PROVIDER = "landmark"
 MIN_SECONDS = 3.0
+_EDGE_SECONDS = 1.0
+"""That the stretch which landmarks align may be shorter than the sound: none stands at its very ends."""
 _CANDIDATES = 32
 """References that are looked at closely: those with the most votes at one offset."""
 
@@ -48,7 +50,7 @@ class LandmarkIdentifier:
             PROVIDER,
             f"1+{self.index.digest}",
             remote=False,
-            min_seconds=MIN_SECONDS,
+            min_seconds=self.options.min_seconds + _EDGE_SECONDS,
             deterministic=True,
         )
 
@@ -137,8 +139,9 @@ class LandmarkIdentifier:
         if p_value > self.options.alpha:
             return None
         aligned = (reference == ref) & (np.abs(offset - at) <= 1)
-        frames = np.sort(query.frames[place[aligned]])
-        start, stop = int(frames[0]), int(frames[-1]) + 1
+        frames = query.frames[place[aligned]]
+        ends = frames + (query.hashes[place[aligned]] & 63) + 1  # its low bits: to the second peak
+        start, stop = int(frames.min()), int(ends.max())
         seconds = (stop - start) * PARAMETERS.seconds_per_frame
         if seconds < self.options.min_seconds:
             return None

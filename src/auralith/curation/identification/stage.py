@@ -3,10 +3,14 @@
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from auralith.curation.identification.backends import (
+    IdentifierFiles,
+    IdentifySettings,
+    make_identifier,
+)
 from auralith.curation.identification.interface import (
     AudioRef,
     ContentIdentifier,
@@ -14,40 +18,20 @@ from auralith.curation.identification.interface import (
     Identification,
     Match,
 )
-from auralith.curation.identification.matcher import LandmarkIdentifier, MatchOptions
 from auralith.curation.probe import sound_path
 from auralith.curation.sound import UnusableSound
 from auralith.curation.stage import Finding, Row
-from auralith.errors import InvalidRequest
 from auralith.extras import require
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 _SMALLEST_P = 1e-300
-
-
-@dataclass(frozen=True)
-class IdentifySettings:
-    """When two sounds are the same, and how long to ask."""
-
-    alpha: float = 1e-9
-    """Largest probability, corrected for the size of the index, that chance alone aligns as much."""
-    min_seconds: float = 3.0
-    """Shortest stretch that counts."""
-    retries: int = 3
-    """How often an error is asked about again, after 1, 2, 4 … seconds."""
-
-    def __post_init__(self) -> None:
-        if not 0 < self.alpha < 1 or not self.min_seconds > 0 or self.retries < 0:
-            raise InvalidRequest(
-                "alpha must lie between 0 and 1, min_seconds above 0, retries at 0 or more, not"
-                f" {self.alpha:g}, {self.min_seconds:g} and {self.retries}"
-            )
+_TOLD = ("title", "artist", "album", "isrc", "label")
 
 
 class Identify:
-    """The stage. `index` is the landmark index's folder; `identifier` another backend in its place."""
+    """The stage. `index` is the landmark index's folder; `identifier` stands in place of what the settings name."""
 
     name = "identify"
     inputs: tuple[str, ...] = ("path",)
@@ -56,26 +40,25 @@ class Identify:
         self,
         settings: IdentifySettings | None = None,
         index: Path | None = None,
+        files: IdentifierFiles | None = None,
         identifier: ContentIdentifier | None = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
+        """Raises `InvalidRequest` as `make_identifier` does."""
         self.settings = settings or IdentifySettings()
-        if identifier is None:
-            if index is None:
-                raise InvalidRequest(
-                    "identification needs an index of known recordings; make one with auralith curate index"
-                )
-            options = MatchOptions(self.settings.alpha, self.settings.min_seconds)
-            identifier = LandmarkIdentifier(index, options)
-        self._identifier, self._sleep = identifier, sleep
-        self.provider, self.provider_version = identifier.info.name, identifier.info.version
+        self._identifier = identifier or make_identifier(
+            self.settings, index, files or IdentifierFiles()
+        )
+        self._sleep = sleep
+        info = self._identifier.info
+        self.provider, self.provider_version = info.name, info.version
 
     @property
     def schema(self) -> "pa.Schema":
         pa = require("pyarrow", "curate")
         number, text = pa.float64(), pa.string()
         stretch = [("query_start_s", number), ("duration_s", number), ("ref_start_s", number)]
-        told = [("title", text), ("artist", text), ("album", text), ("rule", text)]
+        told = [(name, text) for name in (*_TOLD, "rule")]
         match = pa.struct([("ref", text), *stretch, ("score", number), ("p_value", number), *told])
         return pa.schema(
             [
@@ -106,13 +89,13 @@ class Identify:
         return self._identifier.analyze(AudioRef(row["rec_id"], path))
 
     def _answers(self, fingerprints: list[Fingerprint]) -> list[Identification]:
-        """Errors are asked about again, but for those of the sound itself."""
+        """What may have another answer in a while is asked about again."""
         answers = self._identifier.identify(fingerprints)
         for attempt in range(self.settings.retries):
             again = [
                 i
                 for i, answer in enumerate(answers)
-                if answer.status == "error" and fingerprints[i].problem is None
+                if self._may_change(answer.status, fingerprints[i])
             ]
             if not again:
                 break
@@ -121,6 +104,14 @@ class Identify:
             for i, answer in zip(again, found, strict=True):
                 answers[i] = answer
         return answers
+
+    def _may_change(self, status: str, fingerprint: Fingerprint) -> bool:
+        """Errors may pass but for those of the sound itself, and so may what a service can't tell of a sound that is
+        long enough."""
+        info = self._identifier.info
+        if status == "indeterminate":
+            return not info.deterministic and fingerprint.seconds >= info.min_seconds
+        return status == "error" and fingerprint.problem is None
 
 
 def _finding(answer: Identification) -> Finding:
@@ -147,7 +138,7 @@ def _score(match: Match) -> float:
 
 
 def _row(match: Match) -> dict[str, Any]:
-    told = {name: match.meta.get(name) for name in ("title", "artist", "album")}
+    told = {name: match.meta.get(name) for name in _TOLD}
     return told | {
         "ref": match.ref_id,
         "query_start_s": match.query_start_s,

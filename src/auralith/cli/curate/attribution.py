@@ -1,0 +1,52 @@
+"""`auralith curate attribution build` and `verify`: the page that names everyone."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+_SHOWN = 20
+Folder = Annotated[Path, typer.Argument(help="Folder of the curation.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    attribution = typer.Typer(
+        name="attribution", help="The page that names everyone.", no_args_is_help=True
+    )
+    attribution.command()(build)
+    attribution.command()(verify)
+    app.add_typer(attribution)
+
+
+def build(
+    folder: Folder,
+    recipe: Annotated[Path | None, typer.Option(help="The recipe, for its [publish].")] = None,
+    set: Annotated[
+        list[str] | None,
+        typer.Option(help="Change any setting: --set publish.name='Sounds of rain'."),
+    ] = None,
+) -> None:
+    """Write attribution/, of the manifest that is there. Prints the page to open."""
+    from auralith.curation.attribution import write_attribution
+    from auralith.curation.settings import CurationSettings
+    from auralith.settings import load_settings
+
+    settings = load_settings(CurationSettings, recipe, set or ())
+    print(write_attribution(folder, settings.publish))
+
+
+def verify(folder: Folder) -> None:
+    """Compare the pages with the manifest: exit code 1 and the first differences if they aren't one to one."""
+    from auralith.curation.attribution import verify_attribution
+
+    differences = verify_attribution(folder)
+    for difference in differences[:_SHOWN]:
+        print(difference)
+    if differences:
+        rest = len(differences) - _SHOWN
+        more = f", {rest:,} more not shown" if rest > 0 else ""
+        print(f"{len(differences):,} differences{more}", file=sys.stderr)
+        raise typer.Exit(1)
+    print("the pages and the manifest agree")

@@ -1,0 +1,40 @@
+"""A sound file as one channel, the mean of all, in blocks: what every fingerprint here is made of."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+
+from auralith.curation.sound import UnusableSound, open_sound
+
+
+@dataclass(frozen=True)
+class Mono:
+    """An open sound. `blocks` may be read once; it raises `UnusableSound` ("truncated", "nan_samples")."""
+
+    sample_rate: int
+    blocks: Iterator[Float[np.ndarray, " sample"]]
+
+
+@contextmanager
+def open_mono(path: Path) -> Iterator[Mono]:
+    """The sound of a file, float32, full scale ±1. Raises `UnusableSound` as `open_sound` does."""
+    with open_sound(path) as stream:
+        blocks = (np.asarray(block, np.float32).mean(axis=1) for block in stream.blocks())
+        yield Mono(stream.format.sample_rate, _finite(blocks, path))
+
+
+def read_seconds(path: Path) -> float:
+    """How long a sound is, all of it decoded. Raises `UnusableSound` as `open_mono` and its blocks do."""
+    with open_mono(path) as sound:
+        return sum(len(block) for block in sound.blocks) / sound.sample_rate
+
+
+def _finite(blocks: Iterator[np.ndarray], path: Path) -> Iterator[np.ndarray]:
+    for block in blocks:
+        if not np.isfinite(block).all():
+            raise UnusableSound("nan_samples", f"{path} holds NaN or infinity; leave it out")
+        yield block
