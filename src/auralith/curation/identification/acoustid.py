@@ -5,10 +5,11 @@ nothing of an excerpt, or of a song that plays in a recording: use it beside ano
 the length are sent; the key goes into the body of the request, and nothing that comes back is kept with the key in it.
 """
 
-import fcntl
-import os
+import getpass
+import sqlite3
 import tempfile
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,8 @@ _MIN_SECONDS = 10.0
 _WINDOWS = ((3, 1.0),)
 """Requests and seconds."""
 _TIMEOUT_S = 30.0
+_LONGEST_WAIT_S = 600.0
+"""For other processes that wait for their requests."""
 _BAD_KEY = 4
 """The service's number for a key that it doesn't know."""
 
@@ -120,11 +123,11 @@ class AcoustIdIdentifier:
         """Until a request is allowed; who holds the lock asks next."""
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with (self._folder / "lock").open("ab") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX)
+            with closing(sqlite3.connect(self._folder / "lock", _LONGEST_WAIT_S)) as lock:
+                lock.execute("BEGIN EXCLUSIVE")
                 RateLimit(_WINDOWS, self._clock, self._folder / "requests.json").acquire()
-        except OSError as error:
-            raise ResourceError(f"{self._folder} can't be written ({error.strerror})") from error
+        except (OSError, sqlite3.OperationalError) as error:
+            raise ResourceError(f"{self._folder} can't be written ({error})") from error
 
     def _problem(self, response: Any) -> str | None:
         """Why a response is no answer; None if it is one."""
@@ -181,4 +184,4 @@ def _texts(rows: Any, key: str) -> list[str]:
 
 
 def _shared_folder() -> Path:
-    return Path(tempfile.gettempdir()) / f"auralith-acoustid-{os.getuid()}"
+    return Path(tempfile.gettempdir()) / f"auralith-acoustid-{getpass.getuser()}"

@@ -67,6 +67,9 @@ def run_program(arguments: Sequence[str], timeout_s: float) -> Ended:
 def _end(process: subprocess.Popen[bytes]) -> None:
     """Kill the group of a program that still runs (its time is up, or we are stopped)."""
     if process.returncode is None:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
+        if hasattr(os, "killpg"):
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+        else:
+            process.kill()
         process.wait()
