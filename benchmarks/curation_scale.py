@@ -18,6 +18,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from auralith.curation.attribution import write_attribution
 from auralith.curation.card import write_card
 from auralith.curation.croissant import write_croissant
 from auralith.curation.engine import StageProgress
@@ -181,6 +182,7 @@ def main(
     outputs = {
         "funnel": lambda: write_funnel(store, settings, found),
         "manifest": lambda: write_manifest(store, settings, found),
+        "attribution": lambda: write_attribution(store.folder, settings.publish),
         "croissant": lambda: write_croissant(store, settings.publish),
         "card": lambda: write_card(store, settings),
     }

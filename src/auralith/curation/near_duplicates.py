@@ -29,7 +29,7 @@ from auralith.curation.identification.landmark import (
 from auralith.curation.identification.significance import corrected, log_tail
 from auralith.curation.probe import sound_path
 from auralith.curation.sound import UnusableSound
-from auralith.curation.stage import Finding, Row
+from auralith.curation.stage import Finding, Row, params_hash
 from auralith.curation.store import Key, Store
 from auralith.extras import require
 
@@ -68,7 +68,7 @@ class FingerprintStage:
 
     name = "fingerprint"
     provider = "landmark"
-    provider_version = "1"
+    provider_version = f"1+{params_hash(PARAMETERS)[:16]}"
     inputs: tuple[str, ...] = ("path",)
 
     def __init__(self, settings: FingerprintSettings = FingerprintSettings()) -> None:

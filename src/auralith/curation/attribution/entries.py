@@ -1,35 +1,27 @@
 """What is said of each recording: title, author, source and license (TASL), with their links, and how it was used.
 
-Entries are sorted by author and title as a reader looks for them: Latin letters first, then digits, then all else.
-Accents and case don't count for the order, and they don't count in the search, which shares the same words.
+Texts are as the source has them; only links are looked at, since a page must lead nowhere but to the web. Words, by
+which authors are sorted and recordings are found, are without accents and case.
 """
 
 import re
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from functools import cache
 
 from auralith.curation.license_terms import CC0, SAMPLING_PLUS, UNVERSIONED, obligations
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 USE = "Used to train the model; not redistributed. Cut, resampled and encoded for training."
 """What was done with every recording."""
 CHANGES = "cut, resampled and encoded for training"
 SAMPLING_PLUS_URI = "https://creativecommons.org/licenses/sampling+/1.0/"
-COLUMNS = (
-    *("rec_id", "source", "title", "author", "author_url", "url", "license_spdx"),
-    *("license_version", "license_uri", "retrieved_at", "sha256", "duration_s"),
-)
-"""Of the manifest, what an entry is made of."""
 _WORD = re.compile(r"[^\W_]+")
-_ID = re.compile(r"(\d+)")
+_WEB = re.compile(r"https?://\S", re.IGNORECASE)
+_PORT = re.compile(r"/licenses/by/\d\.\d/([a-z]+)/?", re.IGNORECASE)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Entry:
     """One recording. Links are https or http, or None; title and author are as written, and may be empty."""
 
@@ -56,12 +48,29 @@ class Entry:
         """The title; the source's id where there is none."""
         return self.title if self.title.strip() else self.source_id
 
+    @property
+    def license_text(self) -> str:
+        """What people call its license, with the jurisdiction that only the link names where SPDX has no id for it."""
+        name = license_name(self.license_spdx)
+        port = _PORT.search(self.license_uri or "")
+        if port is None or name.endswith(port[1].upper()):
+            return name
+        return f"{name} {port[1].upper()}"
 
-def entries_of(manifest: "pa.Table") -> list[Entry]:
-    """The entries of a manifest that has `COLUMNS`, in the order of the page."""
-    return sorted((_entry(row) for row in manifest.select(COLUMNS).to_pylist()), key=_order)
+    @property
+    def license_link(self) -> str | None:
+        """Where the license is read: its deed, or for CC BY without a version the source's page, which states it."""
+        if self.license_spdx == SAMPLING_PLUS:
+            return SAMPLING_PLUS_URI
+        return self.url if self.license_spdx == UNVERSIONED else self.license_uri
+
+    @property
+    def restriction(self) -> str:
+        """What a reader must know before using the recording themselves; empty for most licenses."""
+        return _restriction(self.license_spdx)
 
 
+@cache
 def license_name(spdx: str) -> str:
     """What people call a license."""
     if spdx == CC0:
@@ -76,24 +85,9 @@ def license_name(spdx: str) -> str:
     return " ".join(filter(None, ("CC BY", found[1], found[2])))
 
 
-def restriction(spdx: str) -> str:
-    """What a reader of the page must know before they use the recording themselves; empty for most licenses."""
-    terms = obligations(spdx)
-    if terms is None or terms.whole_commercial:
-        return ""
-    return "whole copies not for commercial use; no advertising but for the derivative itself"
-
-
-def license_link(entry: Entry) -> str | None:
-    """Where the license is read: its deed, or for CC BY without a version the source's page, which states it."""
-    if entry.license_spdx == SAMPLING_PLUS:
-        return SAMPLING_PLUS_URI
-    return entry.url if entry.license_spdx == UNVERSIONED else entry.license_uri
-
-
-def initial(entry: Entry) -> str:
-    """The letter of the author that the index lists it under: A … Z, "0–9", or "…"."""
-    return _initial(_key(entry.author))
+def web_link(text: str | None) -> str | None:
+    """A link that may be followed; scripts and files may not."""
+    return text if text and _WEB.match(text) else None
 
 
 def words(text: str) -> Iterator[str]:
@@ -101,59 +95,19 @@ def words(text: str) -> Iterator[str]:
     return (found[0] for found in _WORD.finditer(_folded(text)))
 
 
-def _entry(row: dict[str, Any]) -> Entry:
-    return Entry(
-        row["rec_id"],
-        row["source"],
-        row["title"] or "",
-        row["author"] or "",
-        _link(row["author_url"]),
-        _link(row["url"]),
-        row["license_spdx"] or "",
-        row["license_version"] or "",
-        _link(row["license_uri"]),
-        row["retrieved_at"] or "",
-        row["sha256"] or "",
-        row["duration_s"] or 0.0,
+@cache
+def _restriction(spdx: str) -> str:
+    terms = obligations(spdx)
+    if terms is None or terms.whole_commercial:
+        return ""
+    return (
+        "whole copies for non-commercial use only; no advertising except for the derivative itself"
     )
-
-
-def _link(text: str | None) -> str | None:
-    """A link that may be followed; scripts and files may not."""
-    try:
-        return text if text and urlsplit(text).scheme in ("https", "http") else None
-    except ValueError:
-        return None
-
-
-def _order(entry: Entry) -> tuple[object, ...]:
-    author = _key(entry.author)
-    return _rank(author), author, _key(entry.title), source_order(entry)
-
-
-def source_order(entry: Entry) -> tuple[object, ...]:
-    """By source and id; numbers in ids count as numbers."""
-    parts = _ID.split(entry.source_id)
-    return entry.source, [(int(part), "") if i % 2 else (0, part) for i, part in enumerate(parts)]
-
-
-def _key(text: str) -> str:
-    return " ".join(words(text))
-
-
-def _initial(key: str) -> str:
-    first = key[:1]
-    if "a" <= first <= "z":
-        return first.upper()
-    return "0–9" if first.isdecimal() else "…"
-
-
-def _rank(key: str) -> int:
-    return {"0–9": 1, "…": 2}.get(_initial(key), 0)
 
 
 def _folded(text: str) -> str:
     if text.isascii():
         return text.lower()
     parts = unicodedata.normalize("NFKD", text)
-    return "".join(c for c in parts if not unicodedata.category(c).startswith("M")).lower()
+    plain = "".join(c for c in parts if not unicodedata.category(c).startswith("M"))
+    return plain.lower().replace("ς", "σ")  # one letter, whose form at a word's end is another

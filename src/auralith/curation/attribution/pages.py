@@ -1,55 +1,23 @@
 """The pages, as HTML. Everything from outside is escaped and set apart for its direction of writing; no page needs
 another site, and none needs a script but the search."""
 
-import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from html import escape
+from collections.abc import Mapping
+from html import escape as escape_html
 
-from auralith.curation.attribution.entries import (
-    USE,
-    Entry,
-    license_link,
-    license_name,
-    restriction,
-)
-
-Count = tuple[int, float]
-"""Recordings, and seconds of them."""
+from auralith.curation.attribution.entries import USE, Entry, license_name, web_link
+from auralith.curation.attribution.listing import Count, Listing
 
 
-@dataclass(frozen=True)
-class Listing:
-    """Entries in pages: all of them, or those of one source and license."""
-
-    title: str
-    slug: str
-    """What its pages' names begin with."""
-    entries: Sequence[Entry]
-    page_entries: int
-
-    @property
-    def num_pages(self) -> int:
-        return max(1, -(-len(self.entries) // self.page_entries))
-
-    def name(self, page: int) -> str:
-        """The file of a page; the first is number 1."""
-        return f"{self.slug}-{page}.html"
-
-    def page(self, number: int) -> Sequence[Entry]:
-        start = (number - 1) * self.page_entries
-        return self.entries[start : start + self.page_entries]
-
-    @property
-    def count(self) -> Count:
-        return len(self.entries), math.fsum(entry.seconds for entry in self.entries)
+def escape(text: str) -> str:
+    """Text for HTML. A carriage return is written as a reference, since a plain one would be read as a line's end."""
+    return escape_html(text).replace("\r", "&#13;")
 
 
 def listing_page(listing: Listing, number: int) -> str:
     """One page of a listing."""
     start = (number - 1) * listing.page_entries
     rows = "\n".join(
-        _item(entry, start + place) for place, entry in enumerate(listing.page(number))
+        _item(entry, place) for place, entry in enumerate(listing.entries(number), start)
     )
     title = f"{listing.title}, page {number} of {listing.num_pages}"
     body = f"""<p class="use">{_counted(listing.count)} in this list. {escape(USE)}</p>
@@ -67,11 +35,12 @@ def start_page(
     everything: Listing,
     groups: Mapping[tuple[str, str], Listing],
     initials: Mapping[str, str],
-    tables: Iterable[str],
+    tables: Mapping[str, str],
 ) -> str:
     """The first page: what there is, the search, and the ways to every recording.
 
-    `groups` are listings by source and license, `initials` links by the first letter of the author.
+    `groups` are listings by source and license, `initials` links by the first letter of the author, `tables` what to
+    say of each file that holds the same as a table.
     """
     body = f"""<p class="use">{_counted(everything.count)}. {escape(USE)}</p>
 <form role="search" hidden>
@@ -88,7 +57,7 @@ def start_page(
 <h2>All recordings</h2>
 <p class="links">{" ".join(_a(everything.name(n), str(n)) for n in range(1, everything.num_pages + 1))}</p>
 <h2>As tables</h2>
-<ul class="links">{"".join(f"<li>{_a(table, table)}</li>" for table in tables)}</ul>
+<ul>{"".join(f"<li>{_a(table, table)}: {escape(about)}</li>" for table, about in tables.items())}</ul>
 <p>{_contact(contact)}</p>
 <script src="search.js"></script>
 <script src="search/index.js"></script>"""
@@ -97,14 +66,13 @@ def start_page(
 
 def _item(entry: Entry, place: int) -> str:
     """An entry: `verify` reads it back by its classes."""
-    license, link = license_name(entry.license_spdx), license_link(entry)
     author = _linked(entry.author_url, entry.author, "author") if entry.author else "not stated"
-    note = restriction(entry.license_spdx)
+    note = f' · <span class="note">{escape(entry.restriction)}</span>' if entry.restriction else ""
     return (
         f'<li id="e{place}" data-id="{escape(entry.rec_id)}" data-license="{escape(entry.license_spdx)}">'
         f"{_linked(entry.url, entry.shown_title, 'title')} by {author}"
-        f' <span class="about">{escape(entry.source)} · {_linked(link, license, "license")}'
-        f"{' · ' + escape(note) if note else ''}</span></li>"
+        f' <span class="about"><span class="source">{escape(entry.source)}</span>'
+        f" · {_linked(entry.license_link, entry.license_text, 'license')}{note}</span></li>"
     )
 
 
@@ -130,37 +98,45 @@ def _turn(listing: Listing, number: int) -> str:
         ways.append(f'<a rel="prev" href="{listing.name(number - 1)}">← page {number - 1}</a>')
     if number < listing.num_pages:
         ways.append(f'<a rel="next" href="{listing.name(number + 1)}">page {number + 1} →</a>')
-    return f"<nav>{' '.join(ways)}</nav>" if ways else ""
+    return f'<nav aria-label="Pages">{" ".join(ways)}</nav>' if ways else ""
 
 
 def _counted(count: Count) -> str:
-    recordings, seconds = count
-    hours = f", {seconds / 3_600:,.1f} h" if seconds else ""
-    return f"{recordings:,} recording{'' if recordings == 1 else 's'}{hours}"
+    hours = f", {count.seconds / 3_600:,.1f} h" if count.seconds else ""
+    return f"{count.recordings:,} recording{'' if count.recordings == 1 else 's'}{hours}"
 
 
 def _group_table(groups: Mapping[tuple[str, str], Listing], everything: Count) -> str:
+    """Recordings and hours of each source and license, and of all: `verify` reads them back."""
     rows = [
-        (escape(source), _a(listing.name(1), license_name(spdx)), listing.count)
+        _count_row(source, spdx, _a(listing.name(1), license_name(spdx)), listing.count)
         for (source, spdx), listing in groups.items()
     ]
-    rows.append(("all", "", everything))
-    cells = "\n".join(
-        f"<tr><td>{source}</td><td>{license}</td><td>{count[0]:,}</td><td>{_hours(count)}</td></tr>"
-        for source, license, count in rows
+    rows.append(_count_row("all", "", "", everything))
+    head = "".join(
+        f'<th scope="col">{name}</th>' for name in ("source", "license", "recordings", "hours")
     )
-    head = "<tr><th>source</th><th>license</th><th>recordings</th><th>hours</th></tr>"
-    return f"<table>\n<thead>{head}</thead>\n<tbody>\n{cells}\n</tbody>\n</table>"
+    return (
+        f'<table class="counts">\n<thead><tr>{head}</tr></thead>\n<tbody>\n'
+        + "\n".join(rows)
+        + "\n</tbody>\n</table>"
+    )
 
 
-def _hours(count: Count) -> str:
-    """A dash where no source says how long its recordings are."""
-    return f"{count[1] / 3_600:,.1f}" if count[1] else "–"
+def _count_row(source: str, spdx: str, license: str, count: Count) -> str:
+    """Hours are a dash where no source says how long its recordings are."""
+    hours = f"{count.seconds / 3_600:,.1f}" if count.seconds else "–"
+    return (
+        f'<tr data-license="{escape(spdx)}"><td>{escape(source)}</td><td>{license}</td>'
+        f"<td>{count.recordings:,}</td><td>{hours}</td></tr>"
+    )
 
 
 def _contact(contact: str) -> str:
     if not contact:
         return "To have a recording taken out, write to whoever publishes this page."
+    if web_link(contact):
+        return f"To have a recording taken out, see {_a(contact, contact)}."
     return f"To have a recording taken out, write to {_text(contact)}."
 
 

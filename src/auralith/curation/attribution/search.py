@@ -8,31 +8,40 @@ blocks of entries, of which a search loads only those that it shows.
 
 import json
 from array import array
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
+from itertools import groupby
 from pathlib import Path
 
-from auralith.curation.attribution.entries import Entry, license_link, license_name, words
+import numpy as np
+from jaxtyping import Int
+
+from auralith.curation.attribution.catalog import Catalog
+from auralith.curation.attribution.entries import Entry, words
 
 SHARD_BYTES = 256 * 1024
 MOST_PLACES = 20_000
 BLOCK_ENTRIES = 200
+_FRAME_BYTES = 64
+"""Of a shard, what is more than its words."""
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
+Member = tuple[str, str]
+"""A word, and the member of a JavaScript object that says where it is."""
 
-def write_search(entries: Sequence[Entry], folder: Path, page_entries: int) -> None:
+
+def write_search(catalog: Catalog, folder: Path, page_entries: int) -> None:
     """Write the shards and blocks below `folder`; `page_entries` stand on a page."""
     folder.mkdir()
     names = []
-    for number, (prefix, shard) in enumerate(_shards(_places(entries))):
+    for number, (prefix, members) in enumerate(_shards(_members(catalog))):
         names.append(prefix)
-        (folder / f"words-{number}.js").write_text(f"auralithWords({number},{{{shard}}});\n")
-    for number, start in enumerate(range(0, len(entries), BLOCK_ENTRIES)):
-        block = [_shown(entry) for entry in entries[start : start + BLOCK_ENTRIES]]
-        text = f"auralithEntries({number},{_json(block)});\n"
-        (folder / f"entries-{number}.js").write_text(text)
+        _write(folder / f"words-{number}.js", f"auralithWords({number},{{{','.join(members)}}});\n")
+    for number, start in enumerate(range(0, len(catalog), BLOCK_ENTRIES)):
+        block = [_shown(entry) for entry in catalog.entries(start, start + BLOCK_ENTRIES)]
+        _write(folder / f"entries-{number}.js", f"auralithEntries({number},{_json(block)});\n")
     sizes = {"page": page_entries, "block": BLOCK_ENTRIES, "most": MOST_PLACES}
-    (folder / "index.js").write_text(f"auralithIndex({_json(names)},{_json(sizes)});\n")
+    _write(folder / "index.js", f"auralithIndex({_json(names)},{_json(sizes)});\n")
 
 
 def steps(places: Iterable[int]) -> str:
@@ -44,53 +53,68 @@ def steps(places: Iterable[int]) -> str:
     return " ".join(found)
 
 
-def _places(entries: Sequence[Entry]) -> Mapping[str, "array[int]"]:
-    """The entries that each word is in; one more than `MOST_PLACES` at most, which tells that there are more."""
-    found: dict[str, array[int]] = defaultdict(lambda: array("L"))
-    for place, entry in enumerate(entries):
+def _members(catalog: Catalog) -> Iterator[Member]:
+    """Every word in the order of the alphabet; with one place more than `MOST_PLACES` where there are more."""
+    known, word_of, place_of = _occurrences(catalog)
+    alphabet = sorted(known)
+    rank = np.empty(len(alphabet), dtype=np.int32)
+    rank[[known[word] for word in alphabet]] = np.arange(len(alphabet), dtype=np.int32)
+    ranks = rank[word_of]
+    order = np.argsort(ranks, kind="stable")
+    ends = np.cumsum(np.bincount(ranks, minlength=len(alphabet)))
+    places, start = place_of[order], 0
+    for word, end in zip(alphabet, ends.tolist(), strict=True):
+        few = places[start : min(end, start + MOST_PLACES + 1)].tolist()
+        yield word, f"{_json(word)}:{_json(steps(few))}"
+        start = end
+
+
+def _occurrences(
+    catalog: Catalog,
+) -> tuple[dict[str, int], Int[np.ndarray, "found"], Int[np.ndarray, "found"]]:
+    """A number for each word; then of each word in an entry its number, and the entry's place, which rises."""
+    known: dict[str, int] = {}
+    word_of, place_of = array("i"), array("i")
+    for place, entry in enumerate(catalog):
         text = f"{entry.title} {entry.author} {entry.source} {entry.source_id}"
-        for word in dict.fromkeys(words(text)):
-            places = found[word]
-            if len(places) <= MOST_PLACES:
-                places.append(place)
-    return found
+        for word in set(words(text)):
+            word_of.append(known.setdefault(word, len(known)))
+            place_of.append(place)
+    return known, np.array(word_of, dtype=np.int32), np.array(place_of, dtype=np.int32)
 
 
-def _shards(places: Mapping[str, Sequence[int]]) -> Iterator[tuple[str, str]]:
-    """(prefix, members of a JavaScript object) of each shard, sorted by prefix."""
-    written = ((word, f"{_json(word)}:{_json(steps(places[word]))}") for word in sorted(places))
-    by_prefix: dict[str, list[tuple[str, str]]] = defaultdict(list)
-    for word, member in written:
-        by_prefix[word[:2]].append((word, member))
-    for prefix in sorted(by_prefix):
-        yield from _split(prefix, by_prefix[prefix])
+def _shards(members: Iterable[Member]) -> Iterator[tuple[str, list[str]]]:
+    """The prefix and members of each shard, sorted by prefix."""
+    for prefix, some in groupby(members, key=lambda member: member[0][:2]):
+        yield from _split(prefix, list(some))
 
 
-def _split(prefix: str, members: list[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+def _split(prefix: str, members: Sequence[Member]) -> Iterator[tuple[str, list[str]]]:
     """A shard, or several by longer prefixes. A word that is the prefix itself stays with that name."""
-    if len(members) == 1 or sum(len(member) + 1 for _, member in members) <= SHARD_BYTES - 64:
-        yield prefix, ",".join(member for _, member in members)
+    size = sum(len(member) + 1 for _, member in members)
+    if len(members) == 1 or size <= SHARD_BYTES - _FRAME_BYTES:
+        yield prefix, [member for _, member in members]
         return
-    parts: dict[str, list[tuple[str, str]]] = defaultdict(list)
-    for word, member in members:
-        parts[word[: len(prefix) + 1]].append((word, member))
-    for longer in sorted(parts):
-        yield from (
-            _split(longer, parts[longer])
-            if longer != prefix
-            else iter([(prefix, ",".join(member for _, member in parts[longer]))])
-        )
+    for longer, some in groupby(members, key=lambda member: member[0][: len(prefix) + 1]):
+        yield from _split(longer, list(some))
 
 
 def _shown(entry: Entry) -> list[str | None]:
+    """What a result shows; the page's script has the same order."""
     return [
         entry.shown_title,
-        entry.author,
         entry.url,
-        license_name(entry.license_spdx),
-        license_link(entry),
+        entry.author,
+        entry.author_url,
         entry.source,
+        entry.license_text,
+        entry.license_link,
+        entry.restriction,
     ]
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text, encoding="ascii", newline="\n")
 
 
 def _json(value: object) -> str:
@@ -98,6 +122,7 @@ def _json(value: object) -> str:
     return json.dumps(value, separators=(",", ":"))
 
 
+@lru_cache(maxsize=2**16)
 def _base36(number: int) -> str:
     digits = ""
     while True:

@@ -4,45 +4,58 @@
 """
 
 import csv
-import io
 import json
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import fields
 from pathlib import Path
+from typing import TextIO
 
-from auralith.curation.attribution.entries import CHANGES, Entry, source_order
+from auralith.curation.attribution.catalog import Catalog
+from auralith.curation.attribution.entries import CHANGES, Entry
 from auralith.curation.licenses import family_of
 
 HEADER = ("id", "title", "author", "license", "url")
+EXTENDED, LINES = "attribution_extended.csv", "attribution.jsonl"
 _LABELS = {"cc0": "cc0", "cc-by": "ccby", "sampling+": "sampling+"}
+_FIELDS = tuple(field.name for field in fields(Entry))
 _EXTENDED = (
     *("rec_id", "title", "author", "author_url", "url", "license_spdx", "license_version"),
     *("license_uri", "retrieved_at", "sha256", "changes"),
 )
-_NOTE = (
-    "SOURCE_attribution.csv has the columns of Stability AI's lists, with titles exactly as they are: some begin with"
-    " = + - or @. attribution_extended.csv is not for spreadsheets, which would take such titles for formulas; read it as text.\n"
-)
+_ABOUT = {
+    EXTENDED: "all that is known, not for spreadsheets, which take titles that begin with = + - or @ for formulas",
+    LINES: "the same and the length in seconds, a JSON object in each line",
+}
 
 
-def write_tables(entries: Sequence[Entry], folder: Path) -> list[str]:
-    """Write all of them into `folder`; their names."""
-    ordered = sorted(entries, key=source_order)
-    names = [f"{source}_attribution.csv" for source in dict.fromkeys(e.source for e in ordered)]
-    for name in names:
-        rows = [
-            (e.source_id, e.title, e.author, _label(e), e.url or "")
-            for e in ordered
-            if name == f"{e.source}_attribution.csv"
-        ]
-        _write_csv(folder / name, HEADER, rows)
-    told = [asdict(entry) | {"changes": CHANGES} for entry in ordered]
-    extended = [[one[name] or "" for name in _EXTENDED] for one in told]
-    _write_csv(folder / "attribution_extended.csv", _EXTENDED, extended)
-    with (folder / "attribution.jsonl").open("w", encoding="utf-8", newline="\n") as file:
-        file.writelines(json.dumps(one, ensure_ascii=False) + "\n" for one in told)
-    (folder / "ABOUT_THE_TABLES.txt").write_text(_NOTE)
-    return [*names, "attribution_extended.csv", "attribution.jsonl"]
+def write_tables(catalog: Catalog, folder: Path) -> dict[str, str]:
+    """Write all of them into `folder`, in the catalog's order, which has each source's recordings together.
+
+    Their names, with a line that says what each holds.
+    """
+    about = {}
+    for source, part in _by_source(catalog):
+        name = f"{source}_attribution.csv"
+        about[name] = f"the recordings from {source}, in the columns of Stability AI's lists"
+        with _text(folder / name) as file:
+            writer = csv.writer(file)
+            writer.writerow(HEADER)
+            writer.writerows((e.source_id, e.title, e.author, _label(e), e.url or "") for e in part)
+    with ExitStack() as stack:
+        extended = csv.writer(stack.enter_context(_text(folder / EXTENDED)))
+        lines = stack.enter_context(_text(folder / LINES))
+        extended.writerow(_EXTENDED)
+        for entry in catalog:
+            told = {name: getattr(entry, name) for name in _FIELDS} | {"changes": CHANGES}
+            extended.writerow([told[name] or "" for name in _EXTENDED])
+            lines.write(json.dumps(told, ensure_ascii=False) + "\n")
+    return about | _ABOUT
+
+
+def _by_source(catalog: Catalog) -> Iterator[tuple[str, Catalog]]:
+    for source in catalog.column("source").unique().to_pylist():
+        yield source, catalog.of(source)
 
 
 def _label(entry: Entry) -> str:
@@ -51,9 +64,6 @@ def _label(entry: Entry) -> str:
     return _LABELS[family] if family else entry.license_spdx
 
 
-def _write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    text = io.StringIO(newline="")
-    writer = csv.writer(text)
-    writer.writerow(header)
-    writer.writerows(rows)
-    path.write_bytes(text.getvalue().encode())
+def _text(path: Path) -> TextIO:
+    """Line ends as the writer gives them, on every system."""
+    return path.open("w", encoding="utf-8", newline="")

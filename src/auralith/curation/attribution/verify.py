@@ -1,28 +1,25 @@
-"""Whether the pages say what the manifest says: read back from the HTML, as a reader's browser would."""
+"""Whether the pages say what the manifest says, one to one: the list of all recordings, each source's and license's
+list, and the counts on the first page. A page is compared at a time, so that memory doesn't grow with their number."""
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from html.parser import HTMLParser
+from collections.abc import Iterator
 from pathlib import Path
 
-from auralith.curation.attribution.entries import COLUMNS, Entry, entries_of, license_link
-from auralith.curation.attribution.site import ALL, FOLDER
+import numpy as np
+from jaxtyping import Int
+
+from auralith.curation.attribution.catalog import Catalog, read_catalog
+from auralith.curation.attribution.entries import USE, Entry
+from auralith.curation.attribution.listing import ALL, PART, Count, Listing, parts
+from auralith.curation.attribution.reading import Page, Shown, read_page
+from auralith.curation.attribution.site import FOLDER
 from auralith.curation.license_terms import is_known_id
-from auralith.curation.manifest import read_manifest
-from auralith.errors import InvalidRequest, ResourceError
+from auralith.errors import InvalidRequest
 
-
-@dataclass
-class Shown:
-    """An entry as a page shows it."""
-
-    rec_id: str
-    license_spdx: str
-    text: dict[str, str] = field(default_factory=dict)
-    """Of "title", "author" and "license"."""
-    links: dict[str, str] = field(default_factory=dict)
+_NAME = re.compile(r"(.+)-(\d+)")
+_COLUMNS = 5
+"""Of the first page's table: license id, source, license, recordings, hours."""
 
 
 def verify_attribution(folder: Path) -> list[str]:
@@ -32,95 +29,131 @@ def verify_attribution(folder: Path) -> list[str]:
         InvalidRequest: there is no manifest or no attribution yet.
         ResourceError: a file can't be read.
     """
-    entries = entries_of(read_manifest(folder, COLUMNS))
-    shown: dict[str, Shown] = {}
-    differences = []
-    for found in _shown(folder / FOLDER):
-        if found.rec_id in shown:
-            differences.append(f"{found.rec_id} is listed twice")
-        shown[found.rec_id] = found
-    wanted = {entry.rec_id: entry for entry in entries}
-    differences += [
-        f"{id} is listed, but not in the manifest" for id in sorted(shown.keys() - wanted.keys())
-    ]
-    for rec_id, entry in wanted.items():
-        if rec_id not in shown:
-            differences.append(f"{rec_id} is in the manifest, but not listed")
-        else:
-            differences += [f"{rec_id}: {wrong}" for wrong in _wrong(entry, shown[rec_id])]
-    differences += _counts(wanted, shown)
-    return differences
+    catalog = read_catalog(folder)
+    site = folder / FOLDER
+    if not (site / "index.html").is_file():
+        raise InvalidRequest(f"{site} has no pages; auralith curate attribution build writes them")
+    return list(_Comparison(catalog, site).differences())
+
+
+class _Comparison:
+    """A manifest beside its pages."""
+
+    def __init__(self, catalog: Catalog, site: Path) -> None:
+        self._catalog, self._site = catalog, site
+        ids = catalog.column("rec_id").to_pylist()
+        self._place_of = {id: place for place, id in enumerate(ids)}
+        # How many are on a page doesn't matter here.
+        self._parts = parts(catalog, max(1, len(catalog)))
+
+    def differences(self) -> Iterator[str]:
+        """What the manifest lacks, then what the list of all, the other lists and the counts say otherwise."""
+        for entry in self._catalog:
+            yield from (f"{entry.rec_id}: {lack}" for lack in _lacking(entry))
+        yield from self._of_list(ALL, "listed")
+        yield from self._of_list(PART, "in the list of its source and license")
+        yield from self._of_counts(read_page(self._site / "index.html"))
+
+    def _of_list(self, kind: str, listed: str) -> Iterator[str]:
+        times = np.zeros(len(self._catalog), dtype=np.int64)
+        licenses: Counter[str] = Counter()
+        for path, slug in _pages(self._site, kind):
+            page = read_page(path)
+            if USE not in page.use:
+                yield f"{path.name}: no statement of use"
+            known = [shown for shown in page.entries if shown.rec_id in self._place_of]
+            for shown in page.entries:
+                licenses[shown.license_spdx] += 1
+                if shown.rec_id not in self._place_of:
+                    yield f"{shown.rec_id} is {listed}, but not in the manifest"
+            places = [self._place_of[shown.rec_id] for shown in known]
+            np.add.at(times, places, 1)
+            for entry, shown in zip(self._catalog.at(places), known, strict=True):
+                yield from (
+                    f"{entry.rec_id} on {path.name}: {wrong}" for wrong in _wrong(entry, shown)
+                )
+                if kind == PART and self._part_of(entry).slug != slug:
+                    yield f"{entry.rec_id} is on {path.name}, not in its own list"
+        yield from self._not_once(times, listed)
+        yield from self._of_licenses(licenses, listed)
+
+    def _part_of(self, entry: Entry) -> Listing:
+        return self._parts[entry.source, entry.license_spdx]
+
+    def _not_once(self, times: Int[np.ndarray, "recordings"], listed: str) -> Iterator[str]:
+        ids = self._catalog.column("rec_id")
+        for place in np.flatnonzero(times != 1).tolist():
+            if times[place]:
+                yield f"{ids[place]} is {listed} {times[place]} times"
+            else:
+                yield f"{ids[place]} is in the manifest, but not {listed}"
+
+    def _of_licenses(self, shown: Counter[str], listed: str) -> Iterator[str]:
+        due: Counter[str] = Counter()
+        for (_, license), part in self._parts.items():
+            due[license] += part.count.recordings
+        for license in sorted(shown.keys() | due.keys()):
+            if shown[license] != due[license]:
+                yield f"{shown[license]:,} are {listed} under {license}, the manifest has {due[license]:,}"
+
+    def _of_counts(self, start: Page) -> Iterator[str]:
+        """The first page's table: a row for each source and license, then one for all."""
+        due = {pair: _cells(part.count) for pair, part in self._parts.items()}
+        due["all", ""] = _cells(Count(len(self._catalog), self._catalog.seconds))
+        shown = {(row[1], row[0]): row[3:] for row in start.counts if len(row) == _COLUMNS}
+        for source, license in sorted(shown.keys() | due.keys()):
+            told, wanted = (
+                " and ".join(of.get((source, license), ["none"])) for of in (shown, due)
+            )
+            if told != wanted:
+                which = f"{source} {license}".strip()
+                yield f"the first page counts {told} h of {which}, the manifest {wanted} h"
+
+
+def _cells(count: Count) -> list[str]:
+    """Recordings and hours as the first page has them."""
+    return [f"{count.recordings:,}", f"{count.seconds / 3_600:,.1f}" if count.seconds else "–"]
+
+
+def _lacking(entry: Entry) -> Iterator[str]:
+    """What must be said of a recording, and the manifest can't say."""
+    needed = {"title": entry.title, "author": entry.author, "source": entry.source}
+    for name, value in {**needed, "url": entry.url, "license": entry.license_spdx}.items():
+        if not (value or "").strip():
+            yield f"no {name}"
+    if entry.license_spdx and not is_known_id(entry.license_spdx):
+        yield f"unknown license '{entry.license_spdx}'"
 
 
 def _wrong(entry: Entry, shown: Shown) -> Iterator[str]:
-    """What an entry lacks or says otherwise."""
-    told = {"title": entry.title, "author": entry.author, "source": entry.source, "url": entry.url}
-    for name, value in told.items():
-        if not (value or "").strip():
-            yield f"no {name}"
-    if not is_known_id(entry.license_spdx):
-        yield f"unknown license '{entry.license_spdx}'"
-    if shown.license_spdx != entry.license_spdx or not shown.text.get("license"):
+    """What a page says otherwise than the manifest."""
+    if shown.license_spdx != entry.license_spdx:
         yield f"license '{shown.license_spdx}', the manifest has '{entry.license_spdx}'"
-    for name in ("title", "author"):
-        if told[name] and shown.text.get(name) != told[name]:
-            yield f"{name} '{shown.text.get(name)}', the manifest has '{told[name]}'"
+    texts = {
+        "title": entry.shown_title,
+        "author": entry.author,
+        "source": entry.source,
+        "license": entry.license_text,
+        "note": entry.restriction,
+    }
+    for name, text in texts.items():
+        if shown.text.get(name, "") != text:
+            yield f"{name} '{shown.text.get(name, '')}', the manifest has '{text}'"
     links = {
         "title": entry.url,
         "author": entry.author_url if entry.author else None,
-        "license": license_link(entry),
+        "license": entry.license_link,
     }
     for name, link in links.items():
         if shown.links.get(name) != link:
             yield f"{name} leads to '{shown.links.get(name)}', not to '{link}'"
 
 
-def _counts(wanted: Mapping[str, Entry], shown: Mapping[str, Shown]) -> Iterator[str]:
-    there = Counter(found.license_spdx for found in shown.values())
-    due = Counter(entry.license_spdx for entry in wanted.values())
-    for license in sorted(there.keys() | due.keys()):
-        if there[license] != due[license]:
-            yield f"{there[license]:,} are listed under {license}, the manifest has {due[license]:,}"
-
-
-def _shown(folder: Path) -> Iterator[Shown]:
-    """The entries of all pages, in their order."""
-    pages = sorted(folder.glob(f"{ALL}-*.html"), key=lambda path: int(re.sub(r"\D", "", path.stem)))
-    if not pages:
-        raise InvalidRequest(
-            f"{folder} has no pages; auralith curate attribution build writes them"
-        )
-    for path in pages:
-        reader = _Reader()
-        try:
-            reader.feed(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError) as error:
-            raise ResourceError(f"{path} can't be read ({error}); build it again") from error
-        yield from reader.found
-
-
-class _Reader(HTMLParser):
-    """Collects the entries of a page."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.found: list[Shown] = []
-        self._kind: str | None = None
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        given = {name: value or "" for name, value in attrs}
-        if tag == "li" and "data-id" in given:
-            self.found.append(Shown(given["data-id"], given.get("data-license", "")))
-        elif given.get("class") in ("title", "author", "license") and self.found:
-            self._kind = given["class"]
-            self.found[-1].text[self._kind] = ""
-            if "href" in given:
-                self.found[-1].links[self._kind] = given["href"]
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag in ("a", "span"):
-            self._kind = None
-
-    def handle_data(self, data: str) -> None:
-        if self._kind:
-            self.found[-1].text[self._kind] += data
+def _pages(site: Path, kind: str) -> Iterator[tuple[Path, str]]:
+    """The pages of the lists of this kind, in their order, each with the list's slug."""
+    found = []
+    for path in site.glob(f"{kind}-*.html"):
+        if match := _NAME.fullmatch(path.stem):
+            found.append((match[1], int(match[2]), path))
+    for slug, _, path in sorted(found):
+        yield path, slug

@@ -9,8 +9,9 @@ A hash that is everywhere (silence, hum, test tones) says little: of a bucket be
 so that it votes the less. An index of other parameters or another version is refused.
 """
 
+import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -73,7 +74,8 @@ def build_index(
             for name, column in vars(shard).items():
                 np.save(target / f"shard-{num_shards}-{name}.npy", column)
             num_shards += 1
-        _require_references(references)
+        if not references:
+            raise InvalidRequest("there is no reference to index; give a folder of sounds")
         offsets = np.concatenate(([0], np.cumsum(np.minimum(counts, options.bucket_cap))))
         _merge(target, num_shards, counts, offsets, options.bucket_cap)
         np.save(target / "offsets.npy", offsets)
@@ -88,21 +90,17 @@ def build_index(
     return int(offsets[-1])
 
 
-def _require_references(references: Sequence[Reference]) -> None:
-    names = {one.ref_id for one in references}
-    if not names:
-        raise InvalidRequest("there is no reference to index; give a folder of sounds")
-    if len(names) < len(references):
-        raise InvalidRequest("two references have one id; give each its own")
-
-
 def _shards(
     sounds: Iterable[tuple[str, Landmarks]], references: list[Reference], options: IndexOptions
 ) -> Iterator[_Shard]:
     """Sorted shards; notes the references on the way."""
     parts: list[tuple[np.ndarray, ...]] = []
     size = 0
+    names: set[str] = set()
     for ref_id, found in sounds:
+        if ref_id in names:
+            raise InvalidRequest(f"two references have the id {ref_id}; give each its own")
+        names.add(ref_id)
         number = np.full(len(found.hashes), len(references), np.uint32)
         parts.append((found.hashes.astype(np.uint32), number, found.frames.astype(np.uint32)))
         references.append(Reference(ref_id, found.num_frames))
@@ -180,8 +178,6 @@ class LandmarkIndex:
     @classmethod
     def open(cls, folder: Path) -> "LandmarkIndex":
         """Raises `InvalidRequest` for what is no index, or one of another version or other parameters."""
-        import hashlib
-
         try:
             text = (folder / "header.json").read_bytes()
             header = json.loads(text)
@@ -208,20 +204,32 @@ class LandmarkIndex:
                 np.load(self.folder / f"{name}.npy", mmap_mode="r")
                 for name in ("offsets", "references", "frames")
             )
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, EOFError) as error:  # EOFError: an empty file
             raise InvalidRequest(f"{self.folder} is damaged ({error}); index again") from error
-        if offsets.shape != (NUM_HASHES + 1,) or len(frames) < offsets[-1]:
-            raise InvalidRequest(f"{self.folder} is cut short; index again")
+        if (
+            offsets.shape != (NUM_HASHES + 1,)
+            or not {column.dtype.kind for column in (offsets, references, frames)} <= set("iu")
+            or min(len(frames), len(references)) < offsets[-1]
+            or (np.diff(offsets) < 0).any()
+        ):
+            raise InvalidRequest(f"{self.folder} is damaged; index again")
         return offsets, references, frames
 
     def postings(
         self, hashes: Int[np.ndarray, " query"]
     ) -> tuple[Int[np.ndarray, " hit"], Int[np.ndarray, " hit"], Int[np.ndarray, " hit"]]:
-        """(place in the query, reference, frame) of every posting of these hashes."""
+        """(place in the query, reference, frame) of every posting of these hashes.
+
+        Raises:
+            InvalidRequest: the index is damaged.
+        """
         offsets, references, frames = self._columns
         starts, stops = offsets[hashes], offsets[hashes + 1]
         lengths = stops - starts
         query = np.repeat(np.arange(len(hashes)), lengths)
         first = np.repeat(starts - np.concatenate(([0], np.cumsum(lengths)[:-1])), lengths)
         place = np.arange(len(query)) + first
-        return query, references[place].astype(np.int64), frames[place].astype(np.int64)
+        found = references[place].astype(np.int64)
+        if len(found) and found.max() >= len(self.references):
+            raise InvalidRequest(f"{self.folder} is damaged; index again")
+        return query, found, frames[place].astype(np.int64)

@@ -3,9 +3,12 @@
 Mono at 11,025 Hz; peaks are local maxima of the log spectrum above the 0.80 quantile of their half minute; a pair joins
 a peak to one of the next few (Wang 2003; the parameters are in `Parameters`). A sound is read in blocks and its half
 minutes are counted from its start, so an hour takes no more memory than a minute and the hashes don't depend on the
-blocks. A reference keeps the hashes of its most prominent peaks only, a query all.
+blocks. A reference keeps the hashes of its most prominent peaks only, a query all. Prominent is what stands out of an
+even noise 10 dB below the sound too: in the silence behind clean music the log spectrum is full of peaks that no noisy
+recording of it has.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +35,8 @@ class Parameters:
     peak_frames: int = 11
     peak_bins: int = 21
     """A peak is the maximum of so many frames and bins around it."""
+    rise: float = 0.05
+    """Of a peak over the least of its bin in those frames (nepers); a steady tone has peaks of rounding errors else."""
     quantile: float = 0.80
     segment_frames: int = 1_292
     """The quantile is of so many frames, half a minute."""
@@ -40,6 +45,8 @@ class Parameters:
     farthest_frames: int = 63
     farthest_bins: int = 63
     reference_hashes_per_second: int = 30
+    floor_db: float = -10.0
+    """Below the mean power of half a minute, over which peaks are prominent: what is softer doesn't outlast noise."""
 
     @property
     def seconds_per_frame(self) -> float:
@@ -56,7 +63,7 @@ class Landmarks:
     hashes: Int[np.ndarray, " landmark"]
     frames: Int[np.ndarray, " landmark"]
     prominence: Float[np.ndarray, " landmark"]
-    """Of the weaker peak of each pair, over the mean around it (nepers)."""
+    """Of the weaker peak of each pair, over the mean around it and the floor (nepers)."""
     num_frames: int
     seconds: float
 
@@ -147,7 +154,8 @@ class _PeakFinder:
         threshold = np.quantile(self._spectra[inside], PARAMETERS.quantile)
         is_peak = (_maxima(around) & (around > threshold))[inside]
         frames, bins = np.nonzero(is_peak)
-        prominence = (around - _local_means(around))[inside][is_peak]
+        heard = _over_floor(around)
+        prominence = (heard - _local_means(heard))[inside][is_peak]
         self._found.append(_Peaks(frames + start, bins, prominence.astype(np.float32)))
         self._segment += 1
         kept = max(0, stop - _REACH)
@@ -169,12 +177,20 @@ def _log_spectra(samples: Float[np.ndarray, " sample"], count: int) -> np.ndarra
 
 
 def _maxima(spectra: Float[np.ndarray, "frame bin"]) -> Bool[np.ndarray, "frame bin"]:
-    """Where a value is the largest around it, and not one of a plateau (as in digital silence)."""
+    """Where a value is the largest around it, and not one of a plateau (as in digital silence or a steady tone)."""
     largest = spectra
     for axis, size in ((0, PARAMETERS.peak_frames), (1, PARAMETERS.peak_bins)):
         largest = _padded_windows(largest, axis, size, -np.inf).max(axis=-1)
+    least = _padded_windows(spectra, 0, PARAMETERS.peak_frames, np.inf).min(axis=-1)
     neighbors = _padded_windows(spectra, 1, 3, -np.inf)
-    return (spectra == largest) & (neighbors[..., 0] < spectra) & (neighbors[..., 2] < spectra)
+    is_ridge = (neighbors[..., 0] < spectra) & (neighbors[..., 2] < spectra)
+    return (spectra == largest) & is_ridge & (spectra - least > PARAMETERS.rise)
+
+
+def _over_floor(spectra: Float[np.ndarray, "frame bin"]) -> Float[np.ndarray, "frame bin"]:
+    """As if even noise lay below them."""
+    mean = np.log(np.exp(2 * spectra.astype(np.float64)).mean()) / 2
+    return np.logaddexp(spectra, mean + math.log(10) * PARAMETERS.floor_db / 20)
 
 
 def _local_means(spectra: Float[np.ndarray, "frame bin"]) -> Float[np.ndarray, "frame bin"]:

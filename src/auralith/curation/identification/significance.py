@@ -1,11 +1,12 @@
 """How surprising an alignment is: the tail of a Poisson distribution, in logarithms, since 1e-300 is common here.
 
-Hashes that a query shares with a reference fall on offsets by chance; were they spread evenly, one offset and its two
-neighbors would hold lambda = 3 C / B of them (C coincidences, B possible offsets). Rhythmic music is less even than
-that, so the level must be calibrated on queries that the index doesn't hold.
+What is expected by chance, and what counts as evidence, is said in `votes`.
 """
 
 import math
+
+import numpy as np
+from jaxtyping import Float, Integer
 
 _TERMS = 10_000
 
@@ -24,6 +25,14 @@ def log_tail(votes: int, rate: float) -> float:
         if term < 1e-16 * total:
             break
     return -rate + votes * math.log(rate) - math.lgamma(votes + 1) + math.log(total)
+
+
+def log_tail_bound(
+    votes: Integer[np.ndarray, " peak"], rates: Float[np.ndarray, " peak"]
+) -> Float[np.ndarray, " peak"]:
+    """Chernoff's bound of the same, never below it, of many at once; all above 0."""
+    bound = votes - rates - votes * np.log(votes / rates)
+    return np.where(votes > rates, bound, 0.0)
 
 
 def corrected(log_p: float, trials: int) -> float:

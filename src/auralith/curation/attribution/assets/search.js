@@ -31,7 +31,7 @@ function load(name) {
 
 // As entries.words does.
 function wordsOf(text) {
-  const folded = text.normalize("NFKD").replace(/\p{M}/gu, "").toLowerCase();
+  const folded = text.normalize("NFKD").replace(/\p{M}/gu, "").toLowerCase().replace(/ς/g, "σ");
   return [...new Set(folded.match(/[\p{L}\p{N}]+/gu) ?? [])];
 }
 
@@ -69,8 +69,9 @@ async function matches(texts) {
   return { places: places.sort((one, other) => one - other), ignored, cut: !exact.length };
 }
 
-function element(name, text, link) {
-  const made = document.createElement(link && /^https?:/.test(link) ? "a" : name);
+function element(kind, text, link) {
+  const made = document.createElement(link && /^https?:/i.test(link) ? "a" : "span");
+  made.className = kind;
   if (made.tagName === "A") made.href = link;
   const part = document.createElement("bdi");
   part.textContent = text;
@@ -78,16 +79,20 @@ function element(name, text, link) {
   return made;
 }
 
+// As search._shown writes it; the parts have the classes that they have on the pages.
 function shown(place) {
-  const [title, author, url, license, deed, source] = entries.get(Math.floor(place / sizes.block))[place % sizes.block];
+  const block = entries.get(Math.floor(place / sizes.block));
+  const [title, url, author, authorUrl, source, license, deed, note] = block[place % sizes.block];
   const about = document.createElement("span");
   about.className = "about";
+  about.append(`${source} · `, element("license", license, deed), note ? ` · ${note}` : "", " · ");
   const inList = document.createElement("a");
   inList.href = `page-${1 + Math.floor(place / sizes.page)}.html#e${place}`;
   inList.textContent = "in the list";
-  about.append(`${source} · `, element("span", license, deed), " · ", inList);
+  about.append(inList);
   const item = document.createElement("li");
-  item.append(element("span", title, url), " by ", element("span", author || "not stated"), " ", about);
+  const by = author ? element("author", author, authorUrl) : "not stated";
+  item.append(element("title", title, url), " by ", by, " ", about);
   return item;
 }
 
