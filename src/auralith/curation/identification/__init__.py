@@ -2,8 +2,7 @@
 
 interface     what every backend is: `ContentIdentifier`      answers  what all of them answer alike
 matcher       landmark, the built-in backend: landmark  hashes of a sound; index  those of the references, on disk;
-              significance  how sure a match is
-votes         where a query and a reference run alongside
+              votes  where a query and a reference run alongside; significance  how sure that is
 chromaprint   optional: fpcalc  its fingerprint of a sound; fingerprints  those of the references, on disk;
               alignment  where two are the same
 acoustid      a web service       audible_magic  a service's program       composite  several as one
