@@ -2,7 +2,7 @@
 
 sources/     what there is: data packs, APIs, tables, folders → `recordings`
 stage        the contract of a step: rows in, a verdict with its reason for each
-steps        licenses · preference · probe · tagging · identification · metadata match · guard
+steps        licenses · preference · probe · near_duplicates · tagging · identification · metadata · guard
 engine       runs a step over a table, on one machine or a Ray cluster, resumable; store keeps the tables
 outcomes     what became of each recording, folded from all evidence and decisions
 review       decisions by people, append-only
