@@ -33,7 +33,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from auralith.checkpoints import Spec, convert, save_single_file
-from auralith.checkpoints.transform import without_memory
+from auralith.checkpoints.transform import Networks, without_memory
 from auralith.config import ModelConfig
 
 PARTS = ("import", "step", "decode", "clip")
@@ -134,8 +134,12 @@ class Bench:
     def _noise(self, rows: int, columns: int) -> Tensor:
         return torch.randn(1, rows, columns, generator=torch.Generator().manual_seed(rows))
 
+    def _frozen(self) -> Networks:
+        """Without memory. The counter's hooks ask what needs a gradient for its history, which inference has not."""
+        return without_memory(Spec.of(self.config)).requires_grad_(False)
+
     def _step_flops(self, frames: int) -> int:
-        dit, networks = self.config.dit, without_memory(Spec.of(self.config))
+        dit, networks = self.config.dit, self._frozen()
         with torch.device("meta"), torch.inference_mode():
             context = torch.empty(1, peers.CONTEXT_ROWS, dit.context_dim)
             prepared = networks.dit.prepare(context, torch.empty(2, dit.global_dim), frames)
@@ -143,7 +147,7 @@ class Bench:
         return flops_of(lambda: networks.dit.step(latents, t, prepared))
 
     def _decode_flops(self, frames: int) -> int:
-        networks = without_memory(Spec.of(self.config))
+        networks = self._frozen()
         latents = torch.empty(1, self.config.audio.latent_channels, frames, device="meta")
         return flops_of(lambda: networks.autoencoder.decode(latents))
 
