@@ -431,6 +431,17 @@ def test_the_page_is_there_after_an_interruption(model: Auralith) -> None:
     assert Page(Path("set/index.html").read_text()).of("h3") == ["rain"]
 
 
+def test_two_processes_do_not_make_a_set_at_once(model: Auralith) -> None:
+    rows = read_rows(table("prompt,seed\nrain,1\na bell,2\n"))
+    first = make_set(model, rows, "set", SetSettings(defaults=QUICK))
+    next(first)
+    Path("set/.auralith-0badcafe.part").write_bytes(b"the first one's")
+    with pytest.raises(InvalidRequest, match="another process works on set"):
+        next(make_set(model, rows, "set", SetSettings(defaults=QUICK)))
+    assert Path("set/.auralith-0badcafe.part").exists()
+    assert len(list(first)) == 1 and len(manifest()) == 2
+
+
 # What bad input gets
 
 

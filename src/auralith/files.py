@@ -1,19 +1,20 @@
 """Files and folders written whole or not at all: under a temporary name in the same folder first, then renamed.
 
 Whatever stops the writing (a full disk, Ctrl-C, an error while encoding), the old file is untouched and no part of the
-new one is left.
+new one is left. Where a folder is written to over a long time, one process at a time has the right to.
 """
 
 import errno
 import os
 import secrets
 import shutil
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from auralith.errors import CheckpointError, ResourceError
+from auralith.errors import CheckpointError, InvalidRequest, ResourceError
 
 _SLUG_LENGTH = 40
 
@@ -59,6 +60,57 @@ def whole_folder(path: str | Path) -> Iterator[Path]:
         raise ResourceError(_reason(target, error)) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def exclusive(folder: str | Path) -> Iterator[None]:
+    """The right to write in `folder`, which is made if need be, until the block ends or the process dies.
+
+    A file system that has no locks gives it to everybody.
+
+    Raises:
+        InvalidRequest: another process has it.
+        ResourceError: the folder can't be made or written.
+    """
+    folder = Path(folder)
+    make_folder(folder)
+    check_writable(folder / ".lock")
+    # SQLite's lock of a file is on every platform, and goes with the process, however that ends
+    lock = sqlite3.connect(
+        folder / ".lock", timeout=0, isolation_level=None, check_same_thread=False
+    )
+    try:
+        _take(lock, folder)
+        yield
+    finally:
+        lock.close()
+
+
+def _take(lock: sqlite3.Connection, folder: Path) -> None:
+    try:
+        lock.execute("BEGIN EXCLUSIVE")
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode == sqlite3.SQLITE_BUSY:
+            raise InvalidRequest(
+                f"another process works on {folder}; wait for it, or use another folder"
+            ) from error
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder that may be there already; raises `ResourceError` where that can't be."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ResourceError(
+            f"{folder} can't be made ({error.strerror}); choose a place you can write to"
+        ) from error
+
+
+def clear_leftovers(folder: Path) -> None:
+    """Remove what writers that were killed left half-written in `folder`; for who alone writes there."""
+    for path in folder.glob(".auralith-*.part"):
+        with suppress(OSError):
+            path.unlink()
 
 
 def slug(text: str) -> str:

@@ -16,6 +16,7 @@ from auralith.curation.cluster import use_ray
 from auralith.curation.engine import EngineSettings, Step, run_stage
 from auralith.curation.store import Store
 from auralith.errors import CheckpointError, InvalidRequest, ResourceError
+from auralith.files import exclusive
 from tests.curation.toy_pipeline import SLICE_ROWS, run_toy, toy_recordings
 from tests.curation.toy_stages import NoWeights, Toy, ToySettings
 
@@ -159,7 +160,7 @@ def test_no_recordings_are_no_work(tmp_path: Path) -> None:
 def test_two_processes_do_not_write_evidence_at_once(tmp_path: Path) -> None:
     store, step = Store(tmp_path), Step(Toy, ToySettings())
     with (
-        store.exclusive(),
+        exclusive(store.folder),
         pytest.raises(InvalidRequest, match="another process works on"),
     ):
         next(run_stage(store, step, toy_recordings(30), tmp_path))

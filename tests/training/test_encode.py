@@ -172,10 +172,20 @@ def test_a_stopped_run_goes_on_behind_its_last_shard(
     assert rest.reads and set(rest.reads) == set(rest.names[first_shards:])
     assert (last.done, last.total) == (24, 24)
     assert shard_path(stopped, 1).stat().st_mtime_ns == before
-    assert not list(stopped.glob(".*"))
+    assert not list(stopped.glob(".auralith-*"))
     for index in range(whole.header.num_shards):
         made = shard_path(stopped, index).read_bytes()
         assert made == shard_path(whole.folder, index).read_bytes()
+
+
+@pytest.mark.usefixtures("small_shards")
+def test_only_parts_share_a_folder(encoder: LatentEncoder, tmp_path: Path) -> None:
+    going = encode_dataset(encoder, many(), tmp_path, OPTIONS)
+    next(going)
+    with pytest.raises(InvalidRequest, match="another process works on"):
+        list(encode_dataset(encoder, many(), tmp_path, OPTIONS))
+    list(going)
+    list(encode_dataset(encoder, many(), tmp_path, OPTIONS))
 
 
 @pytest.mark.usefixtures("small_shards")

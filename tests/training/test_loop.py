@@ -112,6 +112,15 @@ def test_a_stopped_run_resumes_bit_for_bit(tmp_path: Path) -> None:
     assert [e["loss/error"] for e in entries[0]] == [e["loss/error"] for e in entries[1]]
 
 
+def test_two_runs_do_not_share_a_folder(tmp_path: Path) -> None:
+    first, second = run_of(tmp_path), run_of(tmp_path)
+    going = train(first)
+    next(going)
+    with pytest.raises(InvalidRequest, match="another process works on"):
+        next(train(second))
+    assert len(list(going)) == 39
+
+
 def test_parts_of_a_batch_add_up_to_the_batch(tmp_path: Path) -> None:
     whole = run_of(tmp_path / "whole", precision="bfloat16")
     parts = run_of(tmp_path / "parts", accumulate=4)

@@ -22,6 +22,7 @@ from auralith.curation.store import EVIDENCE, Key, Store, batches
 from auralith.curation.worker import Worker, flat, found_schema
 from auralith.errors import InvalidRequest
 from auralith.extras import require
+from auralith.files import clear_leftovers, exclusive
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -109,8 +110,8 @@ def run_stage(
         AuralithError: the stage can't work at all, the store can't be written, or another process writes there.
             Finished slices stay.
     """
-    with store.exclusive():
-        store.clean(step.stage.name)
+    with exclusive(store.folder):
+        clear_leftovers(store.folder / step.stage.name)
         yield from _run(store, step, recordings, root, settings)
 
 

@@ -5,16 +5,14 @@ grow: nothing is edited, and other settings of a stage add rows under another `p
 numbered, so that reading gives the rows in the order in which they were written, every time.
 """
 
-import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from auralith.errors import InvalidRequest, ResourceError
+from auralith.errors import ResourceError
 from auralith.extras import require
-from auralith.files import whole_file
+from auralith.files import make_folder, whole_file
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -143,7 +141,7 @@ class Store:
             ResourceError: the file can't be written.
         """
         folder = self.folder / name
-        _make(folder)
+        make_folder(folder)
         with whole_file(folder / f"{slice_id}.parquet") as file:
             parquet.write_table(table, file, compression="zstd")
 
@@ -159,28 +157,6 @@ class Store:
     def slices(self, name: str) -> list[Path]:
         """The files of a table, in order."""
         return sorted((self.folder / name).glob("[!.]*.parquet"))
-
-    @contextmanager
-    def exclusive(self) -> Iterator[None]:
-        """The right to add evidence, until the block ends or the process dies.
-
-        Raises:
-            InvalidRequest: another process has it.
-        """
-        _make(self.folder)
-        lock = sqlite3.connect(
-            self.folder / ".lock", timeout=0, isolation_level=None, check_same_thread=False
-        )
-        try:
-            _lock(lock, self.folder)
-            yield
-        finally:
-            lock.close()
-
-    def clean(self, name: str) -> None:
-        """Remove what writers of a table that were killed left behind; for who has `exclusive`."""
-        for path in (self.folder / name).glob(".auralith-*.part"):
-            path.unlink(missing_ok=True)
 
 
 def batches(table: "pa.Table", size: int) -> Iterator["pa.Table"]:
@@ -211,23 +187,4 @@ def _read(path: Path, columns: list[str] | None) -> "pa.Table":
     except (pa.ArrowException, OSError) as error:
         raise ResourceError(
             f"{path} can't be read ({error}); remove it to have its rows made again"
-        ) from error
-
-
-def _lock(lock: sqlite3.Connection, folder: Path) -> None:
-    """SQLite's lock of a file goes with the process, however that ends."""
-    try:
-        lock.execute("BEGIN EXCLUSIVE")
-    except sqlite3.OperationalError as error:
-        raise InvalidRequest(
-            f"another process works on {folder}; wait for it, or use another folder"
-        ) from error
-
-
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ResourceError(
-            f"{folder} can't be made ({error.strerror}); choose a place you can write to"
         ) from error

@@ -6,7 +6,6 @@ that its tags make known, so nothing is lost and nothing made twice. On a CPU so
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
@@ -15,8 +14,15 @@ from typing import Any
 from auralith import audio
 from auralith.content_credentials import ContentSigner
 from auralith.editing import read_clip, vary_batch
-from auralith.errors import AudioError, InvalidRequest, NonFiniteError, ResourceError
-from auralith.files import check_writable, slug, whole_file
+from auralith.errors import AudioError, InvalidRequest, NonFiniteError
+from auralith.files import (
+    check_writable,
+    clear_leftovers,
+    exclusive,
+    make_folder,
+    slug,
+    whole_file,
+)
 from auralith.pipeline import Audio, Auralith
 from auralith.provenance import read_provenance
 from auralith.samplers import Step
@@ -75,26 +81,24 @@ def make_set(
     However it ends, the page shows what is there then.
 
     Raises:
-        InvalidRequest: the folder holds a manifest that is none, or sounds of this format can't be written.
+        InvalidRequest: the folder holds a manifest that is none, another process makes a set in it, or sounds of this
+            format can't be written.
         ResourceError: there is no memory or disk space; call it again to go on.
     """
     settings = settings or SetSettings()
     folder = Path(folder)
     _prepare(folder, settings)
     plan = plan_set(model, table, settings.defaults, settings.n)
-    return _Run(model, folder, settings, plan, on_step).events()
+    with exclusive(folder):
+        for place in (folder, folder / PICTURES):
+            clear_leftovers(place)
+        yield from _Run(model, folder, settings, plan, on_step).events()
 
 
 def _prepare(folder: Path, settings: SetSettings) -> None:
-    """The folders, without what a kill left half-written in them; raises where nothing can be written."""
-    try:
-        (folder / PICTURES).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ResourceError(f"{folder} can't be made ({error.strerror}); name a folder") from error
-    for place in (folder, folder / PICTURES):
-        for part in place.glob(".auralith-*.part"):
-            with suppress(OSError):
-                part.unlink()
+    """The folders; raises where nothing can be written."""
+    make_folder(folder)
+    make_folder(folder / PICTURES)
     sound = folder / f"sound.{settings.format}"
     audio.check_output(sound, settings.subtype)
     check_writable(folder / PICTURES / "picture.png")

@@ -12,6 +12,7 @@ import shutil
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -38,7 +39,7 @@ from auralith.data.prompts import PromptOptions, prompt_of
 from auralith.data.recordings import Recording, Recordings
 from auralith.data.report import DatasetReport, scan
 from auralith.errors import AuralithError, CheckpointError, InvalidRequest, ResourceError
-from auralith.files import check_writable
+from auralith.files import check_writable, clear_leftovers, exclusive
 from auralith.training.encoder import LatentEncoder
 
 Result = TypeVar("Result")
@@ -108,7 +109,8 @@ def encode_dataset(
     """Fill a cache, or go on filling one; processes may share the work as `parts`.
 
     Raises:
-        InvalidRequest: nothing is usable, or more than 5 % is not by headers and words; `report.json` names it.
+        InvalidRequest: nothing is usable, or more than 5 % is not by headers and words; `report.json` names it. Or
+            another process fills the cache, and not as another part.
         CheckpointError: the folder holds something else, or a cache of other weights, settings or data.
         ResourceError: the place is not writable, or too small.
     """
@@ -120,11 +122,30 @@ def encode_dataset(
     plan = make_plan(encoder, recordings, options)
     plan.report.write(folder / REPORT_NAME)
     plan.report.check(1, equal_prompts=True)
-    header = _begun(folder, plan.header)
+    plan = replace(plan, header=_begun(folder, plan.header))
     mine = range(part, len(plan.shards), parts)
-    todo = [index for index in mine if not shard_path(folder, index).exists()]
-    if parts == 1:
-        _clear_leftovers(folder)
+    # who finds all shards there, as the later processes of a run do, needs no right to write them
+    alone = parts == 1 and bool(_missing(folder, mine))
+    with exclusive(folder) if alone else nullcontext():
+        if alone:
+            clear_leftovers(folder)
+        yield from _fill(encoder, recordings, folder, options, plan, mine)
+    report = _report(folder, plan.report, plan.header, recordings)
+    report.write(folder / REPORT_NAME)
+    if not report.usable:
+        report.check(1)
+
+
+def _fill(
+    encoder: LatentEncoder,
+    recordings: Recordings,
+    folder: Path,
+    options: EncodeOptions,
+    plan: EncodePlan,
+    mine: range,
+) -> Iterator[EncodeProgress]:
+    """Write the shards `mine` that are missing."""
+    header, todo = plan.header, _missing(folder, mine)
     _require_space(folder, sum(plan.shard_bytes[index] for index in todo))
     header.write(folder)
     total = sum(len(plan.shards[index]) for index in mine)
@@ -143,10 +164,10 @@ def encode_dataset(
             yield EncodeProgress(done, total, seconds, failed, index, header.num_shards)
         bad += len(shard.failures)
         write_shard(folder, index, header, shard.items, shard.texts(), tuple(shard.failures))
-    report = _report(folder, plan.report, header, recordings)
-    report.write(folder / REPORT_NAME)
-    if not report.usable:
-        report.check(1)
+
+
+def _missing(folder: Path, shards: range) -> list[int]:
+    return [index for index in shards if not shard_path(folder, index).exists()]
 
 
 def make_plan(encoder: LatentEncoder, recordings: Recordings, options: EncodeOptions) -> EncodePlan:
@@ -339,12 +360,6 @@ def _require_space(folder: Path, needed: int) -> None:
             f"the latents need about {needed / GB:.2f} GB, {free / GB:.2f} GB are free at {folder}; "
             "free some or write elsewhere"
         )
-
-
-def _clear_leftovers(folder: Path) -> None:
-    """What a killed run was writing; whole files have other names."""
-    for path in folder.glob(".auralith-*.part"):
-        path.unlink(missing_ok=True)
 
 
 def _report(

@@ -29,6 +29,7 @@ from torch.distributed.checkpoint.state_dict import (
 from torch.optim import Optimizer
 
 from auralith.errors import InvalidRequest, NonFiniteError
+from auralith.files import exclusive
 from auralith.training.average import Average
 from auralith.training.journal import Journal
 from auralith.training.optimizers import (
@@ -394,7 +395,17 @@ class Run:
 
 
 def train(run: Run) -> Iterator[Progress]:
-    """Advance to the last step, from the last saved state where there is one, and save on the way."""
+    """Advance to the last step, from the last saved state where there is one, and save on the way.
+
+    Raises:
+        InvalidRequest: another run works in the folder.
+    """
+    # of the processes of a run the first one writes
+    with exclusive(run.folder) if run.accelerator.is_main_process else nullcontext():
+        yield from _train(run)
+
+
+def _train(run: Run) -> Iterator[Progress]:
     if run.resume():
         if run.accelerator.is_main_process:
             run.journal.rewind(run.step)

@@ -1,0 +1,76 @@
+"""Folders that one process at a time writes to."""
+
+import sqlite3
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from auralith.errors import InvalidRequest, ResourceError
+from auralith.files import clear_leftovers, exclusive
+
+HOLDER = """
+import sys
+from auralith.files import exclusive
+with exclusive(sys.argv[1]):
+    print("mine", flush=True)
+    sys.stdin.read()
+"""
+
+
+def refused() -> "pytest.RaisesExc[InvalidRequest]":
+    return pytest.raises(InvalidRequest, match="another process works on")
+
+
+def test_the_right_to_write_goes_with_the_block(tmp_path: Path) -> None:
+    folder = tmp_path / "new" / "set"
+    with exclusive(folder), refused(), exclusive(folder):
+        pass
+    with exclusive(folder):
+        pass
+
+
+def test_the_right_to_write_goes_with_a_process_that_is_killed(tmp_path: Path) -> None:
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, tmp_path],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert holder.stdout is not None and holder.stdout.readline() == "mine\n"
+    with refused(), exclusive(tmp_path):
+        pass
+    holder.kill()
+    holder.communicate()
+    with exclusive(tmp_path):
+        pass
+
+
+def test_a_file_system_without_locks_refuses_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Unlockable(sqlite3.Connection):
+        def execute(self, sql: str, parameters: object = (), /) -> sqlite3.Cursor:
+            error = sqlite3.OperationalError("disk I/O error")
+            error.sqlite_errorcode = sqlite3.SQLITE_IOERR_LOCK
+            raise error
+
+    connect = partial(sqlite3.connect, factory=Unlockable)
+    monkeypatch.setattr("auralith.files.sqlite3.connect", connect)
+    with exclusive(tmp_path), exclusive(tmp_path):
+        pass
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(ResourceError, match="can't be made"), exclusive(tmp_path / "file"):
+        pass
+
+
+def test_what_a_killed_writer_left_is_removed(tmp_path: Path) -> None:
+    (tmp_path / ".auralith-0badcafe.part").write_bytes(b"half")
+    (tmp_path / "whole").write_bytes(b"whole")
+    clear_leftovers(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["whole"]
