@@ -5,7 +5,7 @@ change (another dtype or device, folded weight norm) is copied, one tensor at a 
 and shapes were checked against the config before.
 """
 
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -46,13 +46,22 @@ if TYPE_CHECKING:
 WEIGHTS_SUFFIXES = (".safetensors", *PICKLE_SUFFIXES)
 
 
-@dataclass(frozen=True, eq=False)
-class Checkpoint:
-    """A whole model in eval mode.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class _Hashed:
+    hashing: Future[str]
+    """The hash of the files, which takes longer than mapping them."""
 
-    `model_hash` is the SHA-256 over the SHA-256 digests of its weights and config files, in that order: the same files
-    give the same hash anywhere, another layout of the same model another one. The text encoder is not part of it.
-    """
+    @property
+    def model_hash(self) -> str:
+        """The SHA-256 over the SHA-256 digests of the weights and config files, in that order: the same files give the
+        same hash anywhere, another layout of the same model another one. The text encoder is not part of it.
+        """
+        return self.hashing.result()
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint(_Hashed):
+    """A whole model in eval mode."""
 
     config: ModelConfig
     autoencoder: Autoencoder
@@ -60,18 +69,16 @@ class Checkpoint:
     numbers: nn.ModuleDict
     text_encoder: "transformers.T5EncoderModel"
     tokenizer: "transformers.PreTrainedTokenizerBase"
-    model_hash: str
     source: str
 
 
 @dataclass(frozen=True, eq=False)
-class AutoencoderCheckpoint:
-    """An autoencoder in eval mode; `model_hash` as for `Checkpoint`."""
+class AutoencoderCheckpoint(_Hashed):
+    """An autoencoder in eval mode."""
 
     audio: AudioFormat
     config: AutoencoderConfig
     autoencoder: Autoencoder
-    model_hash: str
     source: str
 
 
@@ -92,8 +99,9 @@ def open_checkpoint(
     refuse_training(raw)
     config = raw.model
     folders = locate_text_encoder(raw, text_encoder)
+    hashing = _begin_hashing(raw)
     encoder, tokenizer = open_text_encoder(folders, config.condition_dim, device, dtype)
-    networks, model_hash = _load(raw, device, dtype)
+    networks = open_networks(raw, device, dtype)
     return Checkpoint(
         config=config,
         autoencoder=networks.autoencoder,
@@ -101,7 +109,7 @@ def open_checkpoint(
         numbers=networks.numbers,
         text_encoder=encoder,
         tokenizer=tokenizer,
-        model_hash=model_hash,
+        hashing=hashing,
         source=raw.source,
     )
 
@@ -113,12 +121,14 @@ def open_autoencoder(
     raw = locate(source)
     refuse_training(raw)
     spec = raw.spec
-    networks, model_hash = _load(raw.autoencoder_only(), device, dtype)
+    alone = raw.autoencoder_only()
+    hashing = _begin_hashing(alone)
+    networks = open_networks(alone, device, dtype)
     return AutoencoderCheckpoint(
         audio=spec.audio,
         config=spec.autoencoder,
         autoencoder=networks.autoencoder,
-        model_hash=model_hash,
+        hashing=hashing,
         source=raw.source,
     )
 
@@ -194,11 +204,11 @@ def named_text_encoder(wanted: str | Path, *, hub: HubOptions = DEFAULTS) -> Tex
     return found
 
 
-def _load(raw: RawCheckpoint, device: torch.device, dtype: torch.dtype) -> tuple[Networks, str]:
-    """The networks and the hash of the files, which are hashed meanwhile."""
-    with ThreadPoolExecutor(1) as pool:
-        model_hash = pool.submit(sha256_of, raw.files)
-        return open_networks(raw, device, dtype), model_hash.result()
+def _begin_hashing(raw: RawCheckpoint) -> Future[str]:
+    pool = ThreadPoolExecutor(1, "hash")
+    hashing = pool.submit(sha256_of, raw.files)
+    pool.shutdown(wait=False)
+    return hashing
 
 
 def open_networks(raw: RawCheckpoint, device: torch.device, dtype: torch.dtype) -> Networks:

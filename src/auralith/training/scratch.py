@@ -197,7 +197,7 @@ def new_model(recipe: TransformerRecipe) -> Auralith:
         numbers=numbers,
         text_encoder=encoder,
         tokenizer=tokenizer,
-        model_hash=opened.model_hash,
+        hashing=opened.hashing,
         source=opened.source,
     )
     return Auralith(checkpoint, "random weights", cpu, torch.float32)
