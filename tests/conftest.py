@@ -1,7 +1,8 @@
 """Shared fixtures: golden tensors and the tiny reference checkpoints, loaded once.
 
 Every process has one thread, also those that tests start: two tests run at a time, and sums that are split over another
-number of threads end in other bits.
+number of threads end in other bits. Fuzzed tests draw the same examples each time, and take the time that a busy machine
+takes; `pytest --hypothesis-profile=default` draws others.
 """
 
 import os
@@ -12,11 +13,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
 from safetensors.torch import load_file
 from torch import Tensor
 
 from auralith.checkpoints import Checkpoint, open_checkpoint
 
+settings.register_profile("repeatable", deadline=None, derandomize=True)
+settings.load_profile("repeatable")
 GOLDEN = Path(__file__).parent / "golden"
 TINY_MODELS = ("sao_tiny", "sao_small_tiny")
 

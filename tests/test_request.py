@@ -47,7 +47,7 @@ def test_bad_values_name_the_limit(change: dict[str, object], message: str) -> N
     assert "\n" not in str(raised.value)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.dictionaries(st.sampled_from(FIELDS), anything, max_size=5))
 def test_a_request_is_valid_or_refused(values: dict[str, object]) -> None:
     try:

@@ -158,9 +158,7 @@ JSON_VALUES = st.recursive(
 )
 
 
-FUZZ = settings(
-    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+FUZZ = settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def one_line(error: CheckpointError) -> bool:

@@ -108,7 +108,7 @@ def test_quarantined_and_pending_are_neither_removed_nor_accepted() -> None:
     assert funnel.accepted.recordings == 1 and funnel.ingested.recordings == 10
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(ROW, max_size=60))
 def test_totals_add_up_whatever_happens(rows: list[Any]) -> None:
     counted = count(rows)  # checks itself

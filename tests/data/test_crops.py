@@ -62,7 +62,7 @@ def test_timing_rounds_whole_seconds_exactly(samples: int, rate: int):
     assert (start, total) == (samples // rate, -(-samples // rate))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(seconds=st.floats(0.01, 5.0), window=st.integers(1, 20_000), seed=st.integers(0, 99))
 def test_a_crop_is_what_the_file_has_at_its_time(seconds: float, window: int, seed: int):
     samples = tone(seconds)

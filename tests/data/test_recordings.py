@@ -241,7 +241,7 @@ def test_nan_is_found_at_its_sample(tmp_path: Path):
     assert decode(path, "n.wav", 0, 700)[0].shape == (2, 700)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     start=st.integers(0, 90_000),
     length=st.integers(0, 4_000),
