@@ -130,7 +130,7 @@ OBJECTIVES: Mapping[ObjectiveName, Objective] = MappingProxyType(
 
 @dataclass(frozen=True)
 class Projection:
-    """Adaptive projected guidance (APG, Sadat et al. 2024, arXiv 2410.02416, section 4 and algorithm 1).
+    """Adaptive projected guidance (APG, Sadat et al. 2024, arXiv 2410.02416).
 
     It changes what guidance adds to the conditional data, (scale - 1) times the difference of the conditional and the
     unconditional one. As they stand the defaults change nothing.
