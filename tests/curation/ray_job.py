@@ -6,19 +6,15 @@ A process of its own, because Daft has one runner for each.
 import sys
 from pathlib import Path
 
-import ray
-
-from auralith.curation.cluster import use_ray
 from auralith.curation.run import curate, now
 from auralith.curation.settings import CurationSettings
 from auralith.settings import load_settings
-from tests.curation.toy_pipeline import run_toy, toy_recordings
+from tests.curation.toy_pipeline import run_toy, start_ray, toy_recordings
 from tests.curation.toy_stages import ToySettings
 
 if __name__ == "__main__":
     folder, num_rows, calls, recipe = sys.argv[1:]
-    ray.init("local", num_cpus=1, object_store_memory=80 << 20, include_dashboard=False)
-    use_ray("local")
+    start_ray()
     run_toy(Path(folder), toy_recordings(int(num_rows)), ToySettings(), Path(calls))
     for _ in curate(load_settings(CurationSettings, recipe), now()):
         pass

@@ -17,17 +17,18 @@ from auralith.curation.engine import EngineSettings, Step, run_stage
 from auralith.curation.store import Store
 from auralith.errors import CheckpointError, InvalidRequest, ResourceError
 from auralith.files import exclusive
-from tests.curation.toy_pipeline import SLICE_ROWS, run_toy, toy_recordings
+from tests.curation.toy_pipeline import RAY, SLICE_ROWS, run_toy, toy_recordings
 from tests.curation.toy_stages import NoWeights, Toy, ToySettings
 
 ROOT = Path(__file__).parents[2]
 NUM_ROWS = 210
 
 
-def start(folder: Path, calls: Path) -> subprocess.Popen[bytes]:
+def start(runner: str, folder: Path, calls: Path) -> subprocess.Popen[bytes]:
     module = ["-m", "tests.curation.toy_pipeline"]
-    command = [sys.executable, *module, str(folder), str(NUM_ROWS), str(calls)]
-    return subprocess.Popen(command, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)})
+    command = [sys.executable, *module, runner, str(folder), str(NUM_ROWS), str(calls)]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)} | RAY
+    return subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.DEVNULL)
 
 
 def rows(store: Store) -> list[dict[str, object]]:
@@ -52,11 +53,14 @@ def test_each_recording_has_one_row_sorted_by_id_and_the_stages_columns(native: 
     assert by_id["toy:9"]["score"] == 3.0 and by_id["toy:4"]["length"] == len("<å> " * 4)
 
 
+@pytest.mark.parametrize("runner", ["native", "ray"])
 def test_a_kill_loses_at_most_the_slices_in_flight_and_nothing_is_repeated(
-    native: Store, tmp_path: Path
+    native: Store, tmp_path: Path, runner: str
 ) -> None:
+    if runner == "ray":
+        pytest.importorskip("ray")
     folder, calls = tmp_path / "killed", tmp_path / "calls"
-    process = start(folder, calls)
+    process = start(runner, folder, calls)
     deadline = time.monotonic() + 60
     while len(Store(folder).slices("toy")) < 3 and time.monotonic() < deadline:
         time.sleep(0.002)
@@ -68,11 +72,11 @@ def test_a_kill_loses_at_most_the_slices_in_flight_and_nothing_is_repeated(
     assert len(asked - finished) <= 4 * SLICE_ROWS
 
     calls.unlink()
-    store = run_toy(folder, toy_recordings(NUM_ROWS), ToySettings(pause_s=0.05), calls)
+    assert start(runner, folder, calls).wait(timeout=300) == 0
     again = Counter(calls.read_text().split())
     assert finished.isdisjoint(again)
     assert again.total() == NUM_ROWS - len(finished)
-    assert sorted(map(str, rows(store))) == sorted(map(str, rows(native)))
+    assert sorted(map(str, rows(Store(folder)))) == sorted(map(str, rows(native)))
 
 
 def test_a_finished_stage_is_not_asked_again(native: Store, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from auralith.curation.settings import STAGES, CurationSettings
 from auralith.curation.store import Store
 from auralith.errors import InvalidRequest
 from auralith.settings import load_settings, read_toml
-from tests.curation.toy_pipeline import run_toy, toy_recordings
+from tests.curation.toy_pipeline import RAY, run_toy, toy_recordings
 from tests.curation.toy_stages import ToySettings
 from tests.curation.whole import EXPECTED, recipe, write_inputs
 
@@ -153,9 +153,7 @@ def test_a_ray_cluster_gives_the_same_tables_row_by_row(
     toy, here = tmp_path / "toy", tmp_path / "here"
     path = recipe(inputs, tmp_path / "ray", "ray")
     words = [str(toy), str(TOY_ROWS), str(tmp_path / "calls"), str(path)]
-    # Ray makes its workers nicer than everybody; beside other work they would hardly come to anything
-    ray = {"RAY_AUTH_MODE": "disabled", "RAY_worker_niceness": "0"}
-    environment = os.environ | {"PYTHONPATH": str(ROOT)} | ray
+    environment = os.environ | {"PYTHONPATH": str(ROOT)} | RAY
     process = subprocess.run(
         [sys.executable, "-m", "tests.curation.ray_job", *words],
         cwd=ROOT,

@@ -1,15 +1,18 @@
-"""Runs the toy stage over generated recordings: `python -m tests.curation.toy_pipeline FOLDER ROWS CALLS`."""
+"""Runs the toy stage over generated recordings: `python -m tests.curation.toy_pipeline RUNNER FOLDER ROWS CALLS`."""
 
 import sys
 from pathlib import Path
 
 import pyarrow as pa
 
+from auralith.curation.cluster import use_ray
 from auralith.curation.engine import EngineSettings, Step, run_stage
 from auralith.curation.store import RECORDINGS, Store
 from tests.curation.toy_stages import Toy, ToySettings
 
 SLICE_ROWS = 20
+# Ray makes its workers nicer than everybody; beside other work they would hardly come to anything
+RAY = {"RAY_AUTH_MODE": "disabled", "RAY_worker_niceness": "0"}
 
 
 def toy_recordings(num_rows: int) -> pa.Table:
@@ -31,7 +34,17 @@ def run_toy(folder: Path, recordings: pa.Table, settings: ToySettings, calls: Pa
     return store
 
 
+def start_ray() -> None:
+    """A Ray of this process alone; Daft has one runner for each process."""
+    import ray
+
+    ray.init("local", num_cpus=1, object_store_memory=80 << 20, include_dashboard=False)
+    use_ray("local")
+
+
 if __name__ == "__main__":  # a pause in each slice gives a test the time to kill it
-    folder, num_rows, calls = sys.argv[1:]
+    runner, folder, num_rows, calls = sys.argv[1:]
+    if runner == "ray":
+        start_ray()
     slow = ToySettings(pause_s=0.05)
     run_toy(Path(folder), toy_recordings(int(num_rows)), slow, Path(calls))
