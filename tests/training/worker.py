@@ -1,19 +1,23 @@
 """One process of a run on several, started by torchrun: python worker.py FOLDER RESULT [shard] [stop] [late]."""
 
+import gc
 import json
 import sys
 import time
+import weakref
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from auralith.training.loop import LoopSettings, Run, train
 from auralith.training.optimizers import OptimizerSettings
+from auralith.training.processes import leave_processes
 from tests.training.test_loop import Regression
 
 
-def main() -> None:
-    folder, result, *flags = sys.argv[1:]
+def main(folder: str, result: str, *flags: str) -> "weakref.ref[nn.Module]":
+    """The network as the processes share it, which must be gone then."""
     torch.set_num_threads(1)
     task = Regression()
     # Muon needs whole matrices, which shards are not
@@ -38,8 +42,11 @@ def main() -> None:
             "shapes": [list(v.shape) for v in state.values()],
         }
         Path(result).write_text(json.dumps(data))
-    run.accelerator.end_training()
+    return weakref.ref(run.networks["negator"])
 
 
 if __name__ == "__main__":
-    main()
+    shared = main(*sys.argv[1:])
+    gc.collect()
+    assert shared() is None, "the group of processes would be freed by who must not"
+    leave_processes()

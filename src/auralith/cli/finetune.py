@@ -82,6 +82,7 @@ def finetune(
     from auralith.settings import load_settings
     from auralith.training.finetune import LEARNING_RATES, FinetuneSettings, run_folder
     from auralith.training.finetune import finetune as run
+    from auralith.training.processes import leave_processes
 
     mode = "full" if full else "lora"
     named = {
@@ -111,4 +112,5 @@ def finetune(
     recordings = open_recordings(dataset, path_column=path_column, prompt_column=prompt_column)
     loaded = load(model, device=device, dtype="float32", text_encoder=text_encoder)
     show_events(run(loaded, recordings, output, chosen, dataset.name))
+    leave_processes()
     print_once(output)

@@ -45,6 +45,7 @@ def train(
     """Train from nothing: the embedded model, an autoencoder or a transformer. Prints the result's folder last."""
     from auralith.errors import InvalidRequest
     from auralith.settings import read_toml
+    from auralith.training.processes import leave_processes
 
     if part >= parts:
         raise InvalidRequest(f"part is {part}; it must be below parts, {parts}")
@@ -59,6 +60,7 @@ def train(
         raise InvalidRequest(
             f"{recipe}: kind is {kind!r}; it must be embedded, autoencoder or transformer"
         )
+    leave_processes()
 
 
 def _train_network(path: Path, kind: str, folder: Path, overrides: list[str]) -> None:

@@ -303,8 +303,8 @@ class Run:
 
     def close(self) -> None:
         self._reader.shutdown(cancel_futures=True)
-        if self.settings.trackers:
-            self.accelerator.end_training()
+        for tracker in self.accelerator.trackers:  # the group of processes is needed after it
+            tracker.finish()
 
     def _backward(
         self, networks: Mapping[str, nn.Module], turn: str

@@ -4,6 +4,7 @@ A run starts alone or under `accelerate launch` / `torchrun`. Shards are made by
 because accelerate offers FSDP on accelerators only and this way a test on CPUs covers it.
 """
 
+import gc
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -81,6 +82,17 @@ def mean_over_processes(accelerator: "Accelerator", values: Tensor) -> Tensor:
     reduced = accelerator.reduce(values, reduction="mean")
     assert isinstance(reduced, Tensor)
     return reduced
+
+
+def leave_processes() -> None:
+    """Leave the group that the processes of a run are in; call it when nothing refers to the run any more.
+
+    Whoever refers to the group last frees it. Python frees it safely; a replica's reducer would keep Python's lock while
+    it waits for a thread of gloo, which waits for that lock where it has not freed the last message yet (torch 2.13).
+    """
+    gc.collect()
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def said_by_first(step: int | None) -> int | None:
