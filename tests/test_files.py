@@ -1,5 +1,6 @@
 """Folders that one process at a time writes to."""
 
+import errno
 import sqlite3
 import subprocess
 import sys
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from auralith.errors import InvalidRequest, ResourceError
-from auralith.files import clear_leftovers, exclusive
+from auralith.files import clear_leftovers, exclusive, whole_folder
 
 HOLDER = """
 import sys
@@ -74,3 +75,28 @@ def test_what_a_killed_writer_left_is_removed(tmp_path: Path) -> None:
     (tmp_path / "whole").write_bytes(b"whole")
     clear_leftovers(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["whole"]
+
+
+def test_a_folder_that_is_replaced_comes_back_if_the_new_one_can_not_take_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "site"
+    target.mkdir()
+    (target / "page").write_text("old")
+    rename = Path.rename
+
+    def refuse(self: Path, to: Path) -> Path:
+        if self.name.endswith(".part"):
+            raise OSError(errno.EBUSY, "busy")
+        return rename(self, to)
+
+    monkeypatch.setattr(Path, "rename", refuse)
+    refused = pytest.raises(ResourceError, match="site can't be written")
+    with refused, whole_folder(target, replace=True) as inside:
+        (inside / "page").write_text("new")
+    assert (target / "page").read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["site"]
+    monkeypatch.undo()
+    with whole_folder(target, replace=True) as inside:
+        (inside / "other").write_text("new")
+    assert [path.name for path in tmp_path.rglob("*")] == ["site", "other"]

@@ -41,25 +41,46 @@ def whole_file(path: str | Path) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def whole_folder(path: str | Path) -> Iterator[Path]:
+def whole_folder(path: str | Path, *, replace: bool = False) -> Iterator[Path]:
     """A folder that appears only if the block succeeds; write into the one it gives.
 
-    Raises `CheckpointError` if there is something under that name already, `ResourceError` if it can't be written.
+    Raises `CheckpointError` if there is something under that name already and it may not be replaced, `ResourceError` if
+    it can't be written; what was there then stays.
     """
     target = Path(path)
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+    if not replace and target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise CheckpointError(f"{path} exists already; name a new folder")
     temporary = target.with_name(f".auralith-{secrets.token_hex(4)}.part")
     try:
         temporary.mkdir(parents=True)
         yield temporary
-        if target.exists():
-            target.rmdir()
-        temporary.rename(target)
+        if replace:
+            _put_in_place(temporary, target)
+        else:
+            if target.exists():
+                target.rmdir()
+            temporary.rename(target)
     except OSError as error:
         raise ResourceError(_reason(target, error)) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _put_in_place(fresh: Path, target: Path) -> None:
+    """Rename a folder to `target`; what was there is removed, or comes back if that fails."""
+    old = fresh.with_name(f"{fresh.name}.old")
+    if target.exists():
+        target.rename(old)
+    try:
+        fresh.rename(target)
+    except OSError:
+        if old.exists():
+            old.rename(target)
+        raise
+    if old.is_dir() and not old.is_symlink():
+        shutil.rmtree(old, ignore_errors=True)
+    else:
+        old.unlink(missing_ok=True)
 
 
 @contextmanager

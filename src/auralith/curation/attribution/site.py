@@ -1,7 +1,5 @@
 """The attribution as one folder of static files, written whole: pages, search, tables."""
 
-import secrets
-import shutil
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
@@ -12,7 +10,6 @@ from auralith.curation.attribution.pages import listing_page, start_page
 from auralith.curation.attribution.search import write_search
 from auralith.curation.attribution.tables import write_tables
 from auralith.curation.publishing import PublishSettings
-from auralith.errors import ResourceError
 from auralith.files import whole_folder
 
 FOLDER = "attribution"
@@ -27,31 +24,9 @@ def write_attribution(folder: Path, options: PublishSettings) -> Path:
     """
     catalog = read_catalog(folder)
     target = folder / FOLDER
-    fresh = folder / f".{FOLDER}-{secrets.token_hex(4)}.part"
-    try:
-        with whole_folder(fresh) as inside:
-            _write(catalog, inside, options)
-        _replace(target, fresh)
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
+    with whole_folder(target, replace=True) as inside:
+        _write(catalog, inside, options)
     return target / "index.html"
-
-
-def _replace(target: Path, fresh: Path) -> None:
-    """Put a folder in the place of another, which comes back if that fails."""
-    old = target.with_name(f"{fresh.name}.old")
-    try:
-        if target.exists():
-            target.rename(old)
-        fresh.rename(target)
-    except OSError as error:
-        if old.exists():
-            old.rename(target)
-        raise ResourceError(f"{target} can't be replaced ({error}); move it away") from error
-    if old.is_dir() and not old.is_symlink():
-        shutil.rmtree(old, ignore_errors=True)
-    else:
-        old.unlink(missing_ok=True)
 
 
 def _write(catalog: Catalog, folder: Path, options: PublishSettings) -> None:
