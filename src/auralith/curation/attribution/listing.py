@@ -19,6 +19,11 @@ class Count(NamedTuple):
     recordings: int
     seconds: float
 
+    @property
+    def cells(self) -> tuple[str, str]:
+        """Recordings and hours as the first page's table has them; a dash where no length is known."""
+        return f"{self.recordings:,}", f"{self.seconds / 3_600:,.1f}" if self.seconds else "–"
+
 
 @dataclass(frozen=True)
 class Listing:

@@ -102,8 +102,9 @@ def _turn(listing: Listing, number: int) -> str:
 
 
 def _counted(count: Count) -> str:
-    hours = f", {count.seconds / 3_600:,.1f} h" if count.seconds else ""
-    return f"{count.recordings:,} recording{'' if count.recordings == 1 else 's'}{hours}"
+    recordings, hours = count.cells
+    plural = "" if count.recordings == 1 else "s"
+    return f"{recordings} recording{plural}{f', {hours} h' if count.seconds else ''}"
 
 
 def _group_table(groups: Mapping[tuple[str, str], Listing], everything: Count) -> str:
@@ -124,11 +125,10 @@ def _group_table(groups: Mapping[tuple[str, str], Listing], everything: Count) -
 
 
 def _count_row(source: str, spdx: str, license: str, count: Count) -> str:
-    """Hours are a dash where no source says how long its recordings are."""
-    hours = f"{count.seconds / 3_600:,.1f}" if count.seconds else "–"
+    recordings, hours = count.cells
     return (
         f'<tr data-license="{escape(spdx)}"><td>{escape(source)}</td><td>{license}</td>'
-        f"<td>{count.recordings:,}</td><td>{hours}</td></tr>"
+        f"<td>{recordings}</td><td>{hours}</td></tr>"
     )
 
 

@@ -98,21 +98,16 @@ class _Comparison:
 
     def _of_counts(self, start: Page) -> Iterator[str]:
         """The first page's table: a row for each source and license, then one for all."""
-        due = {pair: _cells(part.count) for pair, part in self._parts.items()}
-        due["all", ""] = _cells(Count(len(self._catalog), self._catalog.seconds))
-        shown = {(row[1], row[0]): row[3:] for row in start.counts if len(row) == _COLUMNS}
+        due = {pair: part.count.cells for pair, part in self._parts.items()}
+        due["all", ""] = Count(len(self._catalog), self._catalog.seconds).cells
+        shown = {(row[1], row[0]): (row[3], row[4]) for row in start.counts if len(row) == _COLUMNS}
         for source, license in sorted(shown.keys() | due.keys()):
             told, wanted = (
-                " and ".join(of.get((source, license), ["none"])) for of in (shown, due)
+                " and ".join(of.get((source, license), ("none",))) for of in (shown, due)
             )
             if told != wanted:
                 which = f"{source} {license}".strip()
                 yield f"the first page counts {told} h of {which}, the manifest {wanted} h"
-
-
-def _cells(count: Count) -> list[str]:
-    """Recordings and hours as the first page has them."""
-    return [f"{count.recordings:,}", f"{count.seconds / 3_600:,.1f}" if count.seconds else "–"]
 
 
 def _lacking(entry: Entry) -> Iterator[str]:
