@@ -6,7 +6,6 @@ one file. So a kill loses at most the slices in flight, and the next run repeats
 order, so both runners write the same rows to the same files. Rows hold paths and small values; workers open sounds.
 """
 
-import itertools
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -125,8 +124,8 @@ def _run(
     yield StageProgress(step.stage.name, done, total, dict(counts))
     if not todo.num_rows:
         return
-    numbers = itertools.count(store.next_slice(step.stage.name))
-    for number, found in zip(numbers, _found(step, todo, root, settings), strict=False):
+    first = store.next_slice(step.stage.name)
+    for number, found in enumerate(_found(step, todo, root, settings), first):
         evidence = _evidence(step, found)
         store.append(step.stage.name, evidence, f"{number:08d}")
         done += evidence.num_rows

@@ -15,7 +15,7 @@ from typing import Any, Literal, NamedTuple
 from auralith.curation.sources.rate_limit import Clock, RateLimit, SystemClock
 from auralith.errors import InvalidRequest, ResourceError
 from auralith.extras import require
-from auralith.files import whole_file
+from auralith.files import make_folder, whole_file
 
 BASE_URL = "https://freesound.org/apiv2"
 LIMITS = {
@@ -55,7 +55,7 @@ class FreesoundClient:
         if not (key.isascii() and key.isalnum()):
             raise InvalidRequest("the Freesound key is not one: letters and digits are expected")
         httpx = require("httpx", "curate")
-        _make(folder)
+        make_folder(folder)
         self.folder, self._key, self._base_url = folder, key, base_url.rstrip("/")
         self._clock = clock or SystemClock()
         self._limit = RateLimit(LIMITS[level], self._clock, folder / "requests.json", max_wait_s)
@@ -162,10 +162,3 @@ class _Cached:
         if etag:
             with whole_file(self._file) as file:
                 file.write(gzip.compress(json.dumps({"etag": etag, "body": body}).encode(), 6))
-
-
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ResourceError(f"{folder} can't be made ({error.strerror or error})") from error

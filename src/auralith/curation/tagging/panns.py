@@ -6,6 +6,7 @@ original does in training alone (dropout, SpecAugment) is left out.
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -48,7 +49,7 @@ class Cnn14DecisionLevelMax(nn.Module):
         mel = nn.Parameter(torch.empty(NUM_BINS, NUM_MELS), requires_grad=False)
         self.logmel_extractor = nn.ParameterDict({"melW": mel})
         self.bn0 = nn.BatchNorm2d(NUM_MELS)
-        for number, channels in enumerate(zip((1, *widths), widths, strict=False), 1):
+        for number, channels in enumerate(pairwise((1, *widths)), 1):
             self.add_module(f"conv_block{number}", ConvBlock(*channels))
         self.num_blocks = len(widths)
         self.fc1 = nn.Linear(widths[-1], widths[-1])
