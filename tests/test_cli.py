@@ -10,10 +10,10 @@ import torch
 from conftest import GOLDEN
 
 import auralith
-from auralith import audio
 from auralith.cli.main import run
 from auralith.cli.output import Output, slug
 from auralith.provenance import read_provenance
+from auralith.sound.writing import write
 
 MODEL = str(GOLDEN / "sao_tiny")
 QUICK = ("--model", MODEL, "--steps", "2", "--seconds", "0.3", "--window", "fit")
@@ -145,7 +145,7 @@ def test_peaks_are_at_full_scale_and_short_clips_have_every_sample() -> None:
         (("x", "-o", "a.wav", "--format", "mp3"), "is not a .mp3 file"),
         (("x", "--format", "mp3", "--subtype", "float"), "MP3 files can't be float"),
         (("x", "--model", "no-such-folder/model.safetensors"), "there is no file or folder"),
-        (("--from", "nothing.wav"), "is not a file"),
+        (("--from", "nothing.wav"), "doesn't exist"),
     ],
 )
 def test_bad_input_is_one_line_and_leaves_nothing(
@@ -183,12 +183,12 @@ def test_tags_that_were_tampered_with_are_refused(
     assert run(["generate", "a drum", *QUICK, "-o", "a.wav"]) == 0
     capsys.readouterr()
     tags = read_provenance("a.wav").to_tags() | change
-    audio.write("b.wav", torch.zeros(2, 9), 44_100, tags=tags)
+    write("b.wav", torch.zeros(2, 9), 44_100, tags=tags)
     assert message in refused(capsys, "generate", "--from", "b.wav")
 
 
 def test_a_file_without_tags_cannot_be_made_again(capsys: pytest.CaptureFixture[str]) -> None:
-    audio.write("a.wav", torch.zeros(2, 9), 44_100)
+    write("a.wav", torch.zeros(2, 9), 44_100)
     assert "has no tags of Auralith" in refused(capsys, "generate", "--from", "a.wav")
 
 
@@ -202,10 +202,10 @@ def test_info_shows_the_file_and_its_tags(capsys: pytest.CaptureFixture[str]) ->
     assert run(["info", "a.mp3", "--json"]) == 0
     shown = json.loads(capsys.readouterr().out)
     assert shown["tags"]["settings"]["prompt"] == "ein Glöckchen 🔔"
-    audio.write("silence.wav", torch.zeros(2, 9), 44_100)
+    write("silence.wav", torch.zeros(2, 9), 44_100)
     assert run(["info", "silence.wav", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["peak_db"] is None
-    assert "is not a file" in refused(capsys, "info", "nothing.wav")
+    assert "doesn't exist" in refused(capsys, "info", "nothing.wav")
 
 
 def test_inspect_and_convert(capsys: pytest.CaptureFixture[str]) -> None:

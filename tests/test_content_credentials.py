@@ -12,13 +12,14 @@ from certificates import Identity, make_identity
 from conftest import GOLDEN
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from auralith import GenerationRequest, audio
+from auralith import GenerationRequest
 from auralith.cli.main import run
 from auralith.content_credentials import ContentSigner, manifest_of, open_signer
 from auralith.edits import Extension, Inpainting, Loop, Variation
 from auralith.errors import InvalidRequest
 from auralith.pipeline import Audio, load
 from auralith.provenance import read_provenance
+from auralith.sound.reading import read
 
 MODEL = str(GOLDEN / "sao_tiny")
 QUICK = ("--model", MODEL, "--steps", "2", "--seconds", "0.3", "--window", "fit", "--seed", "7")
@@ -233,4 +234,4 @@ def test_a_signed_file_is_made_again(identity: Identity, tmp_path: Path) -> None
     made, again = str(tmp_path / "a.flac"), str(tmp_path / "b.flac")
     assert run(["generate", "rain", *QUICK, *options(identity), "-o", made]) == 0
     assert run(["generate", "--from", made, "--model", MODEL, "-o", again]) == 0
-    assert np.array_equal(audio.read(made)[0].numpy(), audio.read(again)[0].numpy())
+    assert np.array_equal(read(made)[0].numpy(), read(again)[0].numpy())

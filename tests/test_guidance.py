@@ -5,7 +5,7 @@ import pytest
 import torch
 from conftest import GOLDEN
 
-from auralith import GenerationRequest, audio
+from auralith import GenerationRequest
 from auralith.cli.main import run
 from auralith.diffusion import (
     Guidance,
@@ -21,6 +21,7 @@ from auralith.noise import ItemStreams
 from auralith.pipeline import Auralith, load
 from auralith.provenance import read_provenance
 from auralith.samplers import SAMPLERS, Schedule, sampler_names
+from auralith.sound.reading import read
 
 SHAPE = (3, 4, 7)
 OBJECTIVES = pytest.mark.parametrize("objective", [VObjective(), RectifiedFlow()], ids=["v", "rf"])
@@ -222,7 +223,7 @@ def test_the_command_line_sets_them_and_a_file_brings_them_back(tmp_path, capsys
     assert run(["generate", "--from", made, *quick[:2], "--subtype", "float", "-o", again]) == 0
     assert read_provenance(again) == read_provenance(made)
     assert run([*command, "-o", plain]) == 0
-    sounds = [audio.read(path)[0] for path in (made, again, plain)]
+    sounds = [read(path)[0] for path in (made, again, plain)]
     assert torch.equal(sounds[0], sounds[1])
     assert not torch.equal(sounds[0], sounds[2])
     assert run([*command, "--interval", "half"]) == 2

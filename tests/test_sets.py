@@ -19,7 +19,7 @@ import torch
 from certificates import make_identity
 from conftest import GOLDEN
 
-from auralith import GenerationRequest, audio
+from auralith import GenerationRequest
 from auralith.cli.main import run
 from auralith.cli.options import Sampling
 from auralith.errors import InvalidRequest, NonFiniteError
@@ -29,6 +29,8 @@ from auralith.request import settings_of
 from auralith.sets import COLUMNS, Made, Problem, SetSettings, make_set, plan_set, read_rows
 from auralith.sets.plan import batches, prompt_seed
 from auralith.sets.table import SHORT_NAMES
+from auralith.sound.reading import read
+from auralith.sound.writing import write
 
 MODEL = str(GOLDEN / "sao_tiny")
 QUICK = {"steps": 2, "seconds_total": 0.3, "window": "fit"}
@@ -179,7 +181,7 @@ def test_computed_together_it_is_the_same_up_to_rounding(model: Auralith) -> Non
     for one, other in zip(alone, together, strict=True):
         assert one.entry.key == other.entry.key
         found, expected = (
-            audio.read(Path(name, event.entry.file))[0]
+            read(Path(name, event.entry.file))[0]
             for name, event in (("together", other), ("alone", one))
         )
         assert float((found - expected).abs().max()) <= 1e-4
@@ -187,7 +189,7 @@ def test_computed_together_it_is_the_same_up_to_rounding(model: Auralith) -> Non
 
 
 def test_batches_hold_what_can_be_made_together(model: Auralith) -> None:
-    audio.write("in.wav", torch.rand(2, 9000) - 0.5, 44100)
+    write("in.wav", torch.rand(2, 9000) - 0.5, 44100)
     header = "prompt,seed,seconds,steps,negative,sampler,noise,init_audio,strength\n"
     rows = (
         "a,1,0.3,2,,,,,",
@@ -216,8 +218,8 @@ def test_batches_hold_what_can_be_made_together(model: Auralith) -> None:
 
 def test_rows_with_init_audio_are_variations_of_it(model: Auralith) -> None:
     Path("in").mkdir()
-    audio.write("in/a.wav", torch.rand(1, 9000) - 0.5, 22050)
-    audio.write("in/b.wav", torch.rand(2, 6000) - 0.5, 44100)
+    write("in/a.wav", torch.rand(1, 9000) - 0.5, 22050)
+    write("in/b.wav", torch.rand(2, 6000) - 0.5, 44100)
     path = table(
         "prompt,init_audio,strength,seed\nrain,in/a.wav,0.4,1\nwind,in/b.wav,0.4,2\nbell,,,3\n"
     )
@@ -229,7 +231,7 @@ def test_rows_with_init_audio_are_variations_of_it(model: Auralith) -> None:
     assert names == ["a.wav", "b.wav", None]
     assert not any(event.was_there for event in sounds)
     assert all(event.was_there for event in made(model, path))
-    audio.write("in/b.wav", torch.rand(2, 6000) - 0.5, 44100)
+    write("in/b.wav", torch.rand(2, 6000) - 0.5, 44100)
     assert [event.was_there for event in made(model, path)] == [True, False, True]
 
 
@@ -515,7 +517,7 @@ def test_rows_that_cannot_be_made_are_named_and_the_others_done(
         (4, "steps is 'many'; give a whole number"),
         (5, "steps is 0"),
         (6, "sampler"),
-        (7, "gone.wav is not a file"),
+        (7, "gone.wav doesn't exist"),
         (8, "is not a readable sound file"),
         (9, "strength is 1.5; it must be at most 1"),
         (10, "no init_audio"),

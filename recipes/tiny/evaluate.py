@@ -32,10 +32,10 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from auralith import audio
 from auralith.data import synth
 from auralith.pipeline import Auralith, load
 from auralith.request import GenerationRequest
+from auralith.sound.writing import write
 
 ROWS = ("corpus", "reconstruction", "generated")
 FIGURES = ("tempo", "pitch", "family", "kind", "end", "length")
@@ -263,7 +263,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _save(waveform: Waveform, path: Path) -> None:
-    audio.write(path, torch.from_numpy(waveform), synth.SAMPLE_RATE)
+    write(path, torch.from_numpy(waveform), synth.SAMPLE_RATE)
 
 
 def _table(figures: dict[str, dict[str, dict[str, float]]]) -> Table:

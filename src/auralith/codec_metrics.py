@@ -7,13 +7,13 @@ meaningless and is for the caller to leave out. `magnitudes` and `spectral_dista
 Everything is computed in float32, or in float64 where the waveforms are.
 """
 
-import math
 from dataclasses import dataclass
-from functools import lru_cache
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+
+from auralith.sound.spectrum import mel_filters
 
 FFT_SIZE, HOP, MEL_BANDS = 1_024, 256, 128
 RESOLUTIONS = ((1_024, 120, 600), (2_048, 240, 1_200), (512, 50, 240))
@@ -121,33 +121,6 @@ def spectral_distance(
     """
     norms = (torch.linalg.vector_norm(v.flatten(separate), dim=-1) for v in (y - x, y))
     return torch.div(*norms).mean() + (x.log() - y.log()).abs().mean()
-
-
-@lru_cache(maxsize=8)
-def mel_filters(sample_rate: int, fft_size: int, num_bands: int) -> Float[Tensor, "band bin"]:
-    """Slaney's triangular filters from 0 Hz to the Nyquist frequency, each of unit area (librosa's defaults)."""
-    nyquist = sample_rate / 2
-    edges = _mel_to_hz(torch.linspace(0, _hz_to_mel(nyquist), num_bands + 2, dtype=torch.float64))
-    bins = torch.linspace(0, nyquist, fft_size // 2 + 1, dtype=torch.float64)
-    left, center, right = (edges[i : i + num_bands, None] for i in range(3))
-    rising, falling = (bins - left) / (center - left), (right - bins) / (right - center)
-    return torch.minimum(rising, falling).clamp(min=0) * 2 / (right - left)
-
-
-# Slaney's scale: linear up to 1 kHz, three bands per 200 Hz, then logarithmic, 27 bands per factor of 6.4
-_LINEAR_HZ, _BREAK_HZ, _LOG_STEP = 200 / 3, 1_000.0, math.log(6.4) / 27
-_BREAK_MEL = _BREAK_HZ / _LINEAR_HZ
-
-
-def _hz_to_mel(hz: float) -> float:
-    if hz < _BREAK_HZ:
-        return hz / _LINEAR_HZ
-    return _BREAK_MEL + math.log(hz / _BREAK_HZ) / _LOG_STEP
-
-
-def _mel_to_hz(mel: Float[Tensor, " edge"]) -> Float[Tensor, " edge"]:
-    logarithmic = _BREAK_HZ * torch.exp(_LOG_STEP * (mel - _BREAK_MEL))
-    return torch.where(mel < _BREAK_MEL, _LINEAR_HZ * mel, logarithmic)
 
 
 def _aligned(decoded: Tensor, original: Tensor) -> tuple[Tensor, Tensor]:

@@ -18,7 +18,14 @@ class CheckpointError(AuralithError):
 
 
 class AudioError(AuralithError):
-    """A sound file can't be read or written, or the audio itself is not usable."""
+    """A sound file can't be read or written, or the audio itself is not usable.
+
+    `reason_code` is one word for it, as the evidence of a curation has it ("truncated", "not_audio", ...).
+    """
+
+    def __init__(self, message: str, reason_code: str = "unusable") -> None:
+        super().__init__(message)
+        self.reason_code = reason_code
 
 
 class ResourceError(AuralithError):

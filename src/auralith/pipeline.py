@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from auralith import __version__, audio
+from auralith import __version__
 from auralith.checkpoints import (
     Applied,
     Checkpoint,
@@ -40,6 +40,8 @@ from auralith.request import GenerationRequest, settings_of
 from auralith.resources import choose_device, choose_dtype, require_memory
 from auralith.samplers import Sampler, Schedule, Step, find_sampler
 from auralith.samplers.repaint import repainted_steps
+from auralith.sound.levels import is_silent, looks_like_white_noise, peak_db, peak_normalize
+from auralith.sound.writing import nearest_subtype, write
 
 Value = TypeVar("Value")
 EMBEDDED = Path(__file__).parent / "embedded"
@@ -79,24 +81,22 @@ class Audio:
         """
         wanted = "float" if self._exceeds_full_scale else self.subtype
         if subtype is None and wanted is not None:
-            subtype = audio.nearest_subtype(path, wanted)
+            subtype = nearest_subtype(path, wanted)
         tags = self.provenance.to_tags()
         finish = None
         if signer is not None:
             finish = partial(signer.sign, path=path, provenance=self.provenance)
-        audio.write(
-            path, self.leveled(), self.sample_rate, subtype=subtype, tags=tags, finish=finish
-        )
+        write(path, self.leveled(), self.sample_rate, subtype=subtype, tags=tags, finish=finish)
 
     def leveled(self) -> Float[Tensor, "channel sample"]:
         """The waveform as it is saved."""
         if self.provenance.keeps_level:
             return self.waveform
-        return audio.peak_normalize(self.waveform)
+        return peak_normalize(self.waveform)
 
     @property
     def _exceeds_full_scale(self) -> bool:
-        return self.provenance.keeps_level and audio.peak_db(self.waveform) > 0
+        return self.provenance.keeps_level and peak_db(self.waveform) > 0
 
 
 @dataclass(frozen=True)
@@ -351,7 +351,7 @@ class Auralith:
         """A result, looked at for what is wrong with it; raises `NonFiniteError`. The rate is the model's if None."""
         _require_finite(waveform, provenance.settings)
         warnings = [*_health_warnings(waveform)]
-        peak = audio.peak_db(waveform)
+        peak = peak_db(waveform)
         if provenance.keeps_level and peak > 0 and subtype != "float":
             warnings.append(f"its peak is {peak:+.1f} dB: a .wav gets float samples, others clip")
         rate = sample_rate or self.config.audio.sample_rate
@@ -534,9 +534,9 @@ def _require_finite(waveform: Float[Tensor, "channel sample"], request: Generati
 
 
 def _health_warnings(waveform: Float[Tensor, "channel sample"]) -> Iterator[str]:
-    if audio.is_silent(waveform):
-        yield f"the audio is silent (peak {audio.peak_db(waveform):.0f} dB); try another prompt or seed"
-    elif audio.looks_like_white_noise(waveform):
+    if is_silent(waveform):
+        yield f"the audio is silent (peak {peak_db(waveform):.0f} dB); try another prompt or seed"
+    elif looks_like_white_noise(waveform):
         yield "the audio looks like white noise; check the sampler, its sigma range and the steps"
 
 

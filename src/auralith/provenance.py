@@ -4,11 +4,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from auralith.audio import read_tags
 from auralith.edits import Edit, Loop, SourceFile
 from auralith.errors import AudioError, InvalidRequest
 from auralith.request import GenerationRequest
 from auralith.settings import build_settings
+from auralith.sound.tags import read_tags
 
 EMBEDDED_NAME = "embedded"
 

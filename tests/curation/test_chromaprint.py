@@ -18,8 +18,7 @@ from auralith.curation.identification import (
 )
 from auralith.curation.identification.alignment import differing_bits, most_bits, stretches
 from auralith.curation.identification.fpcalc import ITEM_SECONDS
-from auralith.curation.sound import UnusableSound
-from auralith.errors import AuralithError, CheckpointError, InvalidRequest
+from auralith.errors import AudioError, AuralithError, CheckpointError, InvalidRequest
 from tests.curation.identifier_stubs import FPCALC, melody, write_program, write_sound
 
 HALF_MINUTE = 221
@@ -191,7 +190,7 @@ def test_a_program_that_fails_is_a_problem_of_the_sound(
     timeout_s = 0.3 if "sleep" in body else 20.0
     fpcalc = Fpcalc(write_program(tmp_path / "bad", body), timeout_s)
     start = time.monotonic()
-    with pytest.raises(UnusableSound) as caught:
+    with pytest.raises(AudioError) as caught:
         fpcalc.items(sound)
     assert caught.value.reason_code == reason
     assert time.monotonic() - start < 20
@@ -201,7 +200,7 @@ def test_items_are_numbers_of_32_bits(tmp_path: Path) -> None:
     sound = write_sound(tmp_path / "a.wav", melody(1, 3))
     for item in ("-1", "4294967296", "1.5", '"a"', "null"):
         body = f"print('{{\"fingerprint\": [{item}, 1, 2]}}')"
-        with pytest.raises(UnusableSound):
+        with pytest.raises(AudioError):
             Fpcalc(write_program(tmp_path / "bad", body)).items(sound)
     good = write_program(tmp_path / "good", "print('{\"fingerprint\": [0, 1, 4294967295]}')")
     assert Fpcalc(good).items(sound)[0].tolist() == [0, 1, 4_294_967_295]

@@ -16,7 +16,7 @@ from auralith.curation.identification.landmark import (
     pruned,
     read_landmarks,
 )
-from auralith.curation.sound import UnusableSound
+from auralith.errors import AudioError
 from tests.curation.identifier_stubs import SAMPLE_RATE, melody
 
 RATE = 22_050
@@ -170,7 +170,7 @@ def test_a_file_with_nan_or_without_sound_says_why(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "nan.wav", sound, SAMPLE_RATE, subtype="FLOAT")
     (tmp_path / "text.wav").write_text("no sound")
     for name, reason in (("nan", "nan_samples"), ("text", "not_audio"), ("none", "missing_file")):
-        with pytest.raises(UnusableSound) as error:
+        with pytest.raises(AudioError) as error:
             read_landmarks(tmp_path / f"{name}.wav")
         assert error.value.reason_code == reason
 

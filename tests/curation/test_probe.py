@@ -17,10 +17,11 @@ from typer.testing import CliRunner
 from auralith.cli.curate.probe import register
 from auralith.curation.meters import ClipMeter, SilenceMeter, SpectrumMeter, StereoMeter
 from auralith.curation.probe import Probe, ProbeSettings, probe_schema
-from auralith.curation.sound import is_lossless, open_sound
 from auralith.curation.stage import Finding, Stage
 from auralith.curation.store import RECORDINGS, Store
 from auralith.errors import InvalidRequest
+from auralith.sound.reading import read
+from auralith.sound.stream import is_lossless, open_sound
 
 RATE = 44_100
 DEFAULTS = ProbeSettings()
@@ -110,13 +111,11 @@ def test_pyav_reads_what_libsndfile_does_not(tmp_path: Path) -> None:
 
 
 def test_pyav_is_streamed_and_equals_the_whole(tmp_path: Path) -> None:
-    from auralith.data.decoding import decode
-
     path = m4a(tmp_path / "a.m4a", seconds=4.0)
     with open_sound(path) as stream:
         blocks = list(stream.blocks())
     assert len(blocks) > 1
-    whole, rate = decode(path, path.name)
+    whole, rate = read(path)
     assert rate == stream.format.sample_rate
     np.testing.assert_array_equal(np.concatenate(blocks), whole.numpy().T)
 

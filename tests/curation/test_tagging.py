@@ -15,7 +15,6 @@ from jaxtyping import Float
 from typer.testing import CliRunner, Result
 
 from auralith.cli.curate.tagging import register
-from auralith.curation.sound import open_sound
 from auralith.curation.stage import Finding, Stage
 from auralith.curation.store import RECORDINGS, Store
 from auralith.curation.tagging.classes import class_indices, read_labels
@@ -25,6 +24,7 @@ from auralith.curation.tagging.tagger import Tagger, TaggerFacts
 from auralith.curation.tagging.taggers import AstTagger
 from auralith.curation.tagging.windows import windows
 from auralith.errors import CheckpointError, InvalidRequest
+from auralith.sound.stream import open_sound
 
 RATE, HOP = 32_000, 320
 FACTS = TaggerFacts("stub", RATE, 10 * RATE, HOP)

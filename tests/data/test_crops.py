@@ -13,11 +13,11 @@ from jaxtyping import Float
 from sounds import RATE, tone, write_sound
 from torch import Tensor
 
-from auralith import audio
 from auralith.data.crops import AudioOptions, crop_start, crop_timing, prepare, read_crop
-from auralith.data.decoding import SoundInfo
 from auralith.data.recordings import Recording, Recordings, open_recordings
 from auralith.errors import InvalidRequest
+from auralith.sound.reading import SoundInfo
+from auralith.sound.resampling import resample
 
 MONO = AudioOptions(sample_rate=RATE, channels=1)
 
@@ -85,7 +85,7 @@ def test_a_crop_is_what_the_file_has_at_its_time(seconds: float, window: int, se
 def test_a_resampled_crop_is_a_crop_of_the_resampled_file(rate: int, ours: int):
     samples = tone(4.0, 2, rate)
     options = AudioOptions(ours, 2, resample=True)
-    whole = audio.resample(torch.from_numpy(samples.T.copy()), rate, ours)
+    whole = resample(torch.from_numpy(samples.T.copy()), rate, ours)
     for seed in range(5):
         recordings = InMemory(samples, rate)
         crop = read_crop(recordings, 0, ours // 2, options, np.random.default_rng(seed))

@@ -17,9 +17,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sounds import RATE, sound_bytes, tone, write_sound, write_tar
 
-from auralith.data.decoding import decode, probe
 from auralith.data.recordings import open_recordings
-from auralith.errors import InvalidRequest, MissingExtra
+from auralith.errors import AudioError, InvalidRequest, MissingExtra
+from auralith.sound.reading import read, read_info
 
 ROWS = [
     {"path": "a.wav", "prompt": "a tone, low", "genre": "test"},
@@ -116,7 +116,7 @@ def test_members_of_a_shard_group_up_to_the_first_dot(tmp_path: Path):
     recordings = open_recordings(write_tar(tmp_path / "s.tar", members))
     assert [r.prompt for r in recordings] == ["one", "no sound here", None]
     assert recordings[0].metadata == {"tags": "a, b"}
-    with pytest.raises(InvalidRequest, match=r"s\.tar/x/2\.txt is not a readable sound file"):
+    with pytest.raises(AudioError, match=r"s\.tar/x/2\.txt is not a readable sound file"):
         recordings.info(1)
 
 
@@ -210,8 +210,8 @@ def test_damaged_text_beside_a_sound_names_the_sound(tmp_path: Path):
         open_recordings(tmp_path)
 
 
-@pytest.mark.parametrize("read", [probe, decode])
-def test_unusable_files_are_named(read, tmp_path: Path):
+@pytest.mark.parametrize("function", [read_info, read])
+def test_unusable_files_are_named(function, tmp_path: Path):
     (tmp_path / "empty.wav").write_bytes(b"")
     (tmp_path / "noise.raw").write_bytes(b"\1\2" * 99)
     (tmp_path / "text.m4a").write_text("not sound")
@@ -224,8 +224,8 @@ def test_unusable_files_are_named(read, tmp_path: Path):
         ("gone.wav", "doesn't exist"),
         ("a" * 5000, "doesn't exist"),
     ]:
-        with pytest.raises(InvalidRequest, match=message) as caught:
-            read(tmp_path / name, name)
+        with pytest.raises(AudioError, match=message) as caught:
+            function(tmp_path / name, name=name)
         assert str(caught.value).startswith(name)
 
 
@@ -235,10 +235,10 @@ def test_nan_is_found_at_its_sample(tmp_path: Path):
     path = write_sound(tmp_path / "n.wav", samples)
     for start in (0, 500):
         with pytest.raises(
-            InvalidRequest, match=r"n\.wav is not finite: NaN or infinity at sample 700"
+            AudioError, match=r"n\.wav is not finite: NaN or infinity at sample 700"
         ):
-            decode(path, "n.wav", start)
-    assert decode(path, "n.wav", 0, 700)[0].shape == (2, 700)
+            read(path, start, name="n.wav")
+    assert read(path, 0, 700)[0].shape == (2, 700)
 
 
 @settings(max_examples=30)
@@ -253,9 +253,9 @@ def test_a_stretch_is_what_the_whole_file_has_there(
     path = tmp_path_factory.getbasetemp() / f"stretch{suffix}"
     if not path.exists():
         write_sound(path, tone(5.0, 1, 16_000), 16_000)
-    whole, _ = decode(path, path.name)
-    assert whole.shape[1] == probe(path, path.name).num_samples
-    part, _ = decode(path, path.name, start, start + length)
+    whole, _ = read(path)
+    assert whole.shape[1] == read_info(path).num_samples
+    part, _ = read(path, start, start + length)
     assert torch.allclose(part, whole[:, start : start + length], atol=1e-6)
 
 
@@ -275,13 +275,13 @@ def write_aac(path: Path, samples: np.ndarray, rate: int) -> Path:
 def test_pyav_reads_what_libsndfile_cant(suffix: str, tmp_path: Path):
     samples = tone(2.0, 2, 44_100)
     path = write_aac(tmp_path / f"t{suffix}", samples, 44_100)
-    info = probe(path, path.name)
+    info = read_info(path)
     assert (info.sample_rate, info.channels) == (44_100, 2)
-    whole, rate = decode(path, path.name)
+    whole, rate = read(path)
     assert rate == 44_100 and abs(whole.shape[1] - info.num_samples) < 1024
     assert abs(info.seconds - 2.0) < 0.1
     for start, stop in ((30_000, 40_000), (17_000, 17_001), (100, 5_000), (99_999, 200_000)):
-        part, _ = decode(path, path.name, start, stop)
+        part, _ = read(path, start, stop)
         assert torch.allclose(part, whole[:, start:stop], atol=5e-3)  # noise bands differ
     if suffix == ".m4a":
         assert np.abs(whole.numpy().T[2000:80_000] - samples[2000:80_000]).mean() < 0.02
@@ -302,10 +302,10 @@ def test_the_missing_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr("auralith.extras.import_module", without_av)
     with pytest.raises(MissingExtra, match=r"t\.m4a can't be read: .*auralith\[av\]"):
-        probe(path, "t.m4a")
+        read_info(path, name="t.m4a")
     (tmp_path / "x.wav").write_text("no sound")
-    with pytest.raises(InvalidRequest, match="not a readable sound file"):
-        probe(tmp_path / "x.wav", "x.wav")
+    with pytest.raises(AudioError, match="not a readable sound file"):
+        read_info(tmp_path / "x.wav", name="x.wav")
 
 
 def test_a_playlist_opens_no_other_file(tmp_path: Path):
@@ -314,5 +314,5 @@ def test_a_playlist_opens_no_other_file(tmp_path: Path):
     playlist.write_text(
         "#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\nsegment.m4a\n#EXT-X-ENDLIST\n"
     )
-    with pytest.raises(InvalidRequest, match="not a readable sound file"):
-        probe(playlist, playlist.name)
+    with pytest.raises(AudioError, match="not a readable sound file"):
+        read_info(playlist, name=playlist.name)

@@ -11,13 +11,13 @@ from torch import Tensor, nn
 
 from auralith.config import OobleckConfig
 from auralith.data.crops import AudioOptions
-from auralith.data.decoding import SoundInfo
 from auralith.data.entries import Recording
 from auralith.data.procedural import ProceduralRecordings
 from auralith.data.recordings import Recordings
 from auralith.errors import InvalidRequest
 from auralith.models.autoencoder import Oobleck
 from auralith.models.discriminator import Discriminator, DiscriminatorConfig
+from auralith.sound.reading import SoundInfo
 from auralith.training.autoencoder import (
     AutoencoderNetwork,
     AutoencoderOptimization,

@@ -15,7 +15,6 @@ from torch import Tensor
 
 from auralith.cli.encode import encode as encode_verb
 from auralith.config import AudioFormat, OobleckConfig
-from auralith.data.decoding import SoundInfo
 from auralith.data.entries import Recording
 from auralith.data.latents import LatentCache, shard_path
 from auralith.data.recordings import Recordings
@@ -23,6 +22,7 @@ from auralith.errors import CheckpointError, InvalidRequest, ResourceError
 from auralith.models import tiling
 from auralith.models.autoencoder import Oobleck
 from auralith.pipeline import Auralith, load
+from auralith.sound.reading import SoundInfo
 from auralith.training import encode
 from auralith.training.encode import EncodeOptions, encode_dataset
 from auralith.training.encoder import LatentEncoder, stored_reconstruction, weights_hash

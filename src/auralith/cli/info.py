@@ -12,9 +12,11 @@ def info(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Show a sound file's length, levels and tags."""
-    from auralith import audio
+    from auralith.sound.levels import peak_db, rms_db
+    from auralith.sound.reading import read
+    from auralith.sound.tags import read_tags
 
-    waveform, sample_rate = audio.read(file)
+    waveform, sample_rate = read(file)
     channels, num_samples = waveform.shape
     facts = {
         "file": str(file),
@@ -22,10 +24,10 @@ def info(
         "samples": num_samples,
         "sample_rate": sample_rate,
         "channels": channels,
-        "peak_db": _finite(audio.peak_db(waveform)),
-        "rms_db": _finite(audio.rms_db(waveform)),
+        "peak_db": _finite(peak_db(waveform)),
+        "rms_db": _finite(rms_db(waveform)),
     }
-    tags = audio.read_tags(file)
+    tags = read_tags(file)
     if as_json:
         print(json.dumps({**facts, "tags": tags}, ensure_ascii=False))
         return

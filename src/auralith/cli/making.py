@@ -87,7 +87,7 @@ def save_all(
 
 def _draw(sound: "Audio", path: Path) -> Path:
     from auralith.files import whole_file
-    from auralith.spectrogram import spectrogram_png
+    from auralith.sound.picture import spectrogram_png
 
     picture = spectrogram_png(sound.leveled(), sound.sample_rate)
     with whole_file(path) as file:

@@ -23,8 +23,8 @@ class Output:
 
         Returns a path like those of the results.
         """
-        from auralith.audio import check_output
         from auralith.errors import InvalidRequest
+        from auralith.sound.writing import check_output
 
         named = self._named
         if named and self.format and named.suffix.lower() not in ("", f".{self.format}"):

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from auralith.curation.sound import is_lossless
+from auralith.sound.stream import is_lossless
 
 if TYPE_CHECKING:
     import pyarrow as pa

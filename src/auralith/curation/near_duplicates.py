@@ -28,9 +28,9 @@ from auralith.curation.identification.landmark import (
 )
 from auralith.curation.identification.significance import corrected, log_tail
 from auralith.curation.probe import sound_path
-from auralith.curation.sound import UnusableSound
 from auralith.curation.stage import Finding, Row, params_hash
 from auralith.curation.store import Key, Store
+from auralith.errors import AudioError
 from auralith.extras import require
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class FingerprintStage:
             return Finding("skipped", "quarantine", "no_path")
         try:
             found = read_landmarks(sound_path(root, row["path"]))
-        except UnusableSound as error:
+        except AudioError as error:
             return Finding("error", "quarantine", error.reason_code)
         columns = {"landmarks": _packed(found), "prominent": _packed(pruned(found))}
         columns |= {"num_frames": found.num_frames}

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float
 
-from auralith.curation.loudness import LoudnessMeter
 from auralith.curation.meters import (
     ClipMeter,
     LevelMeter,
@@ -24,11 +23,12 @@ from auralith.curation.meters import (
     SpectrumMeter,
     StereoMeter,
 )
-from auralith.curation.sound import SoundFormat, SoundStream, UnusableSound, open_sound
 from auralith.curation.sources import safe_path
 from auralith.curation.stage import Finding, Row
-from auralith.errors import InvalidRequest
+from auralith.errors import AudioError, InvalidRequest
 from auralith.extras import require
+from auralith.sound.loudness import LoudnessMeter
+from auralith.sound.stream import SoundFormat, SoundStream, open_sound
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -104,7 +104,7 @@ class Probe:
             with open_sound(path) as stream:
                 known |= _format_columns(stream.format)
                 known |= measure(stream, self.settings)
-        except UnusableSound as error:
+        except AudioError as error:
             return Finding("error", "quarantine", error.reason_code, columns=known)
         if known["silence_ratio"] == 1.0:
             return Finding("ok", "quarantine", "silent", columns=known)
@@ -124,32 +124,32 @@ def sound_path(root: Path, relative: str) -> Path:
     """The file of a recording.
 
     Raises:
-        UnusableSound: "unsafe_path", where it lies outside the root; "missing_file".
+        AudioError: "unsafe_path", where it lies outside the root; "missing_file".
     """
     try:
         path = safe_path(root, relative)
     except InvalidRequest as error:
-        raise UnusableSound("unsafe_path", str(error)) from error
+        raise AudioError(str(error), "unsafe_path") from error
     if not os.path.isfile(path):  # unlike Path.is_file, false for a name too long to exist
-        raise UnusableSound("missing_file", f"{relative} is not a file below {root}")
+        raise AudioError(f"{relative} is not a file below {root}", "missing_file")
     return path
 
 
 def file_sha256(path: Path) -> str:
-    """Of the bytes; raises `UnusableSound` ("unreadable_file") where the system doesn't let them be read."""
+    """Of the bytes; raises `AudioError` ("unreadable_file") where the system doesn't let them be read."""
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         reason = f"{path} can't be read ({error.strerror}); look at its permissions and its disk"
-        raise UnusableSound("unreadable_file", reason) from error
+        raise AudioError(reason, "unreadable_file") from error
 
 
 def measure(stream: SoundStream, settings: ProbeSettings) -> Mapping[str, Any]:
     """The columns that need the samples.
 
     Raises:
-        UnusableSound: "too_long", "no_samples", "nan_samples", "truncated".
+        AudioError: "too_long", "no_samples", "nan_samples", "truncated".
     """
     form = stream.format
     longest = settings.max_hours * 3_600 * form.sample_rate
@@ -158,18 +158,18 @@ def measure(stream: SoundStream, settings: ProbeSettings) -> Mapping[str, Any]:
     meters = _Meters(form, settings)
     for block in stream.blocks():
         if not np.isfinite(block).all():
-            raise UnusableSound("nan_samples", "the sound holds NaN or infinity; make it again")
+            raise AudioError("the sound holds NaN or infinity; make it again", "nan_samples")
         meters.add(block)
         if meters.levels.num_samples > longest:
             raise _too_long(settings)
     if not meters.levels.num_samples:
-        raise UnusableSound("no_samples", "the file holds no samples; leave it out")
+        raise AudioError("the file holds no samples; leave it out", "no_samples")
     return meters.columns(settings)
 
 
-def _too_long(settings: ProbeSettings) -> UnusableSound:
+def _too_long(settings: ProbeSettings) -> AudioError:
     limit = f"longer than {settings.max_hours:g} h; cut it or set max_hours"
-    return UnusableSound("too_long", f"the sound is {limit}")
+    return AudioError(f"the sound is {limit}", "too_long")
 
 
 def _format_columns(form: SoundFormat) -> dict[str, Any]:

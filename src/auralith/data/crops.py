@@ -13,10 +13,11 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from auralith import audio
-from auralith.data.decoding import SoundInfo
 from auralith.data.recordings import Recordings
 from auralith.errors import InvalidRequest
+from auralith.sound.levels import SILENCE_DB, peak_db
+from auralith.sound.reading import SoundInfo
+from auralith.sound.resampling import resample
 
 _FILTER_REACH = 2_048
 """Samples of either rate on each side of a stretch that soxr's HQ filter may look at."""
@@ -30,7 +31,7 @@ class AudioOptions:
     channels: int = 2
     resample: bool = False
     """Whether files at other rates are resampled; they are refused otherwise."""
-    silence_db: float = audio.SILENCE_DB
+    silence_db: float = SILENCE_DB
     """A crop whose peak is below this (dBFS) is drawn again."""
     silence_tries: int = 8
     """Crops drawn of one file at most; if all are silent the loudest is taken."""
@@ -104,7 +105,7 @@ def prepare(
     options.check(SoundInfo(waveform.shape[1], sample_rate, channels), path)
     if channels > options.channels:
         waveform = waveform.mean(dim=0, keepdim=True)
-    waveform = audio.resample(waveform, sample_rate, options.sample_rate).clamp(-1.0, 1.0)
+    waveform = resample(waveform, sample_rate, options.sample_rate).clamp(-1.0, 1.0)
     return waveform.expand(options.channels, -1).contiguous()
 
 
@@ -141,7 +142,7 @@ def _audible(
     for _ in range(options.silence_tries if length > window else 1):
         start = crop_start(length, window, rng)
         sound = _read_prepared(recordings, i, info, start, min(window, length - start), options)
-        drawn.append((audio.peak_db(sound), start, sound))
+        drawn.append((peak_db(sound), start, sound))
         if drawn[-1][0] >= options.silence_db:
             return start, sound
     return max(drawn, key=lambda one: one[0])[1:]

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from auralith.data.decoding import Source
+from auralith.sound.sources import Source
 
 
 @dataclass(frozen=True, slots=True)

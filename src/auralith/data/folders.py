@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from auralith.data.decoding import SOUND_SUFFIXES
 from auralith.data.entries import Entry, Recording, split_prompt
 from auralith.errors import InvalidRequest
+from auralith.sound.sources import SOUND_SUFFIXES
 
 
 def read_folder(folder: Path, prompt_key: str | None) -> list[Entry]:

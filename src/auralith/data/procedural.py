@@ -9,10 +9,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from auralith.data.decoding import SoundInfo
 from auralith.data.entries import Recording
 from auralith.data.recordings import Recordings
 from auralith.data.synth import SAMPLE_RATE, Sound, clip, draw_sound
+from auralith.sound.reading import SoundInfo
 
 FIELD = "sound"
 

@@ -11,12 +11,12 @@ from typing import Protocol, runtime_checkable
 from jaxtyping import Float
 from torch import Tensor
 
-from auralith.data.decoding import SoundInfo, decode, probe
 from auralith.data.entries import Entry, Recording
 from auralith.data.folders import read_folder
 from auralith.data.shards import expand_shards, read_shards
 from auralith.data.tables import READERS, read_table
 from auralith.errors import InvalidRequest
+from auralith.sound.reading import SoundInfo, read, read_info
 
 
 @runtime_checkable
@@ -37,7 +37,7 @@ class Recordings(Protocol):
         """Samples [start, stop) in float32 at the file's own rate, and that rate in Hz; cut at the file's end.
 
         Raises:
-            InvalidRequest: the file is missing, unreadable, empty, or holds NaN; it is named.
+            AudioError: the file is missing, unreadable, empty, or holds NaN; it is named.
             MissingExtra: its format needs PyAV.
         """
         ...
@@ -61,13 +61,13 @@ class StoredRecordings(Recordings):
 
     def info(self, i: int) -> SoundInfo:
         recording, source = self._entries[i]
-        return probe(source, recording.path)
+        return read_info(source, name=recording.path)
 
     def read(
         self, i: int, start: int = 0, stop: int | None = None
     ) -> tuple[Float[Tensor, "channel sample"], int]:
         recording, source = self._entries[i]
-        return decode(source, recording.path, start, stop)
+        return read(source, start, stop, name=recording.path)
 
 
 def open_recordings(

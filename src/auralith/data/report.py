@@ -14,13 +14,13 @@ from pathlib import Path
 
 import numpy as np
 
-from auralith import audio
 from auralith.data.crops import AudioOptions
-from auralith.data.decoding import SoundInfo
 from auralith.data.prompts import PromptOptions, prompt_of, usable_fields
 from auralith.data.recordings import Recording, Recordings
 from auralith.errors import AuralithError, InvalidRequest
 from auralith.files import whole_file
+from auralith.sound.levels import peak_db
+from auralith.sound.reading import SoundInfo
 
 MAX_BAD_FRACTION = 0.05
 """Above this share of unusable recordings something is wrong with the dataset, and training doesn't start."""
@@ -182,7 +182,7 @@ def _listen(recordings: Recordings, i: int, info: SoundInfo, options: AudioOptio
             f"{recordings[i].path} is cut short: {missing / sample_rate:.1f} of"
             f" {info.seconds:.1f} s are missing; replace it"
         )
-    if (peak := audio.peak_db(waveform)) < options.silence_db:
+    if (peak := peak_db(waveform)) < options.silence_db:
         raise InvalidRequest(
             f"{recordings[i].path} is silent: its peak is {peak:.0f} dBFS,"
             f" {options.silence_db:.0f} is needed; leave it out"

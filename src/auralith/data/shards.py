@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from auralith.data.decoding import SOUND_SUFFIXES, Member
 from auralith.data.entries import Entry, Recording
 from auralith.data.folders import description
 from auralith.errors import InvalidRequest
 from auralith.extras import require
+from auralith.sound.sources import SOUND_SUFFIXES, Member
 
 
 def expand_shards(pattern: Path) -> list[Path]:

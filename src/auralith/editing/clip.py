@@ -9,10 +9,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from auralith import audio
 from auralith.config import AudioFormat
 from auralith.edits import SourceFile
 from auralith.errors import AudioError
+from auralith.sound.reading import exact_subtype, read
+from auralith.sound.resampling import resample
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Clip:
         waveform = self.waveform
         if waveform.shape[0] != wanted:
             waveform = waveform.mean(0, keepdim=True).expand(wanted, -1)
-        return audio.resample(waveform, self.sample_rate, audio_format.sample_rate)
+        return resample(waveform, self.sample_rate, audio_format.sample_rate)
 
     def like(
         self, waveform: Float[Tensor, "channel resampled"], audio_format: AudioFormat, first: int
@@ -55,15 +56,15 @@ class Clip:
             audio_format.sample_rate // math.gcd(self.sample_rate, audio_format.sample_rate)
         )
         padded = torch.nn.functional.pad(waveform, (early, 0))
-        found = audio.resample(padded, audio_format.sample_rate, self.sample_rate)
+        found = resample(padded, audio_format.sample_rate, self.sample_rate)
         return found, (first - early) * self.sample_rate // audio_format.sample_rate
 
 
 def read_clip(path: str | Path) -> Clip:
     """The sound of a file, with the file's hash; raises `AudioError` for what is no sound file."""
-    waveform, sample_rate = audio.read(path)
+    waveform, sample_rate = read(path)
     source = SourceFile(Path(path).name, file_hash(path))
-    return Clip(waveform, sample_rate, source, audio.exact_subtype(path))
+    return Clip(waveform, sample_rate, source, exact_subtype(path))
 
 
 def file_hash(path: str | Path) -> str:

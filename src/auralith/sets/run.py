@@ -11,7 +11,6 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from auralith import audio
 from auralith.content_credentials import ContentSigner
 from auralith.editing import read_clip, vary_batch
 from auralith.errors import AudioError, InvalidRequest, NonFiniteError
@@ -30,7 +29,9 @@ from auralith.sets.manifest import Entry, Manifest
 from auralith.sets.overview import overview_page
 from auralith.sets.plan import Item, Plan, batches, key_of, plan_set
 from auralith.sets.table import Problem, Table
-from auralith.spectrogram import spectrogram_png
+from auralith.sound.picture import spectrogram_png
+from auralith.sound.reading import read
+from auralith.sound.writing import check_output
 
 PAGE = "index.html"
 PICTURES = "spectrograms"
@@ -100,7 +101,7 @@ def _prepare(folder: Path, settings: SetSettings) -> None:
     make_folder(folder)
     make_folder(folder / PICTURES)
     sound = folder / f"sound.{settings.format}"
-    audio.check_output(sound, settings.subtype)
+    check_output(sound, settings.subtype)
     check_writable(folder / PICTURES / "picture.png")
     if settings.signer is not None:
         settings.signer.check_format(sound)
@@ -159,7 +160,7 @@ class _Run:
         path = self._path(item)
         if not path.exists():
             return None
-        waveform, sample_rate = audio.read(path)
+        waveform, sample_rate = read(path)
         sound = self.model.audio(waveform, read_provenance(path), sample_rate)
         return self._entered(item, path, sound)
 

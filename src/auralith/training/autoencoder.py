@@ -21,14 +21,14 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 from torch.nn.utils.parametrize import is_parametrized, remove_parametrizations
 
-from auralith.audio import peak_db
 from auralith.codec_metrics import codec_metrics
 from auralith.config import OobleckConfig
 from auralith.data.crops import AudioOptions, read_crop
 from auralith.data.recordings import Recordings
-from auralith.errors import InvalidRequest
+from auralith.errors import AudioError, InvalidRequest
 from auralith.models.autoencoder import Oobleck
 from auralith.models.discriminator import Discriminator
+from auralith.sound.levels import peak_db
 from auralith.training.batches import positions
 from auralith.training.loop import Batch, Share
 from auralith.training.losses import (
@@ -250,7 +250,7 @@ class AutoencoderTask:
         """A crop of one recording, none if it is silent or can't be read."""
         try:
             crop = read_crop(self.recordings, index, self.settings.crop_samples, options, rng)
-        except InvalidRequest as error:
+        except (AudioError, InvalidRequest) as error:
             self.unreadable[self.recordings[index].path] = str(error)
             return None
         return crop.waveform if peak_db(crop.waveform) >= options.silence_db else None

@@ -16,7 +16,6 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from auralith import spectrogram
 from auralith.checkpoints.adapter_file import AdapterConfig, AdapterMetadata, write_adapter
 from auralith.checkpoints.adapters import adapter_state, add_adapter
 from auralith.conditioning import TextStates
@@ -27,6 +26,7 @@ from auralith.errors import InvalidRequest
 from auralith.files import whole_file
 from auralith.pipeline import Auralith
 from auralith.request import GenerationRequest
+from auralith.sound.picture import spectrogram_png
 from auralith.training.checks import check_latents, check_reconstruction, check_transformer
 from auralith.training.dit import DiTNetwork, DiTSettings, DiTTask, TextSource
 from auralith.training.encode import EncodeOptions, encode_dataset
@@ -227,7 +227,7 @@ def _write_demos(
         name = folder / f"{step:08d}-{index}"
         made.save(name.with_suffix(".wav"))
         with whole_file(name.with_suffix(".png")) as file:
-            file.write(spectrogram.spectrogram_png(made.waveform, made.sample_rate))
+            file.write(spectrogram_png(made.waveform, made.sample_rate))
     model.dit.train()
 
 

@@ -31,8 +31,8 @@ def index(
     fpcalc: _Fpcalc = "fpcalc",
 ) -> None:
     """Index known recordings by their sound. Prints how many there are; files that can't be read are named."""
-    from auralith.data.decoding import SOUND_SUFFIXES
     from auralith.errors import InvalidRequest
+    from auralith.sound.sources import SOUND_SUFFIXES
 
     paths = sorted(p for p in sounds.rglob("*") if p.suffix.lower() in SOUND_SUFFIXES)
     if not paths:
@@ -69,14 +69,14 @@ def _known(
 ) -> Iterator[tuple[str, Fingerprint]]:
     """The fingerprint of each file that can be read, with its id."""
     from auralith.cli.progress import stage_progress
-    from auralith.curation.sound import UnusableSound
+    from auralith.errors import AudioError
 
     paths = list(paths)
     with stage_progress() as show:
         for done, path in enumerate(paths, 1):
             try:
                 found = read(path)
-            except UnusableSound as error:
+            except AudioError as error:
                 print(f"auralith: warning: {error}", file=sys.stderr)
             else:
                 yield f"{prefix}{path.relative_to(root).with_suffix('').as_posix()}", found

@@ -4,8 +4,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from auralith.audio import resample
 from auralith.errors import InvalidRequest
+from auralith.sound.resampling import resample
 
 
 def prepare_audio(

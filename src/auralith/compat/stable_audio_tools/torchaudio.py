@@ -6,8 +6,9 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from auralith import audio
 from auralith.errors import InvalidRequest
+from auralith.sound.reading import read
+from auralith.sound.writing import write
 
 FULL_SCALE = {torch.int16: 2**15, torch.int32: 2**31}
 """Of the integer formats; floating point is full scale at 1."""
@@ -15,7 +16,7 @@ FULL_SCALE = {torch.int16: 2**15, torch.int32: 2**31}
 
 def load(uri: str | Path) -> tuple[Float[Tensor, "channel sample"], int]:
     """The waveform of a sound file and its sample rate in Hz. Raises AudioError."""
-    return audio.read(uri)
+    return read(uri)
 
 
 def save(uri: str | Path, src: Shaped[Tensor, "channel sample"], sample_rate: int) -> None:
@@ -32,4 +33,4 @@ def save(uri: str | Path, src: Shaped[Tensor, "channel sample"], sample_rate: in
         waveform = (src.double() / FULL_SCALE[src.dtype]).float()
     else:
         raise InvalidRequest(f"samples are {src.dtype}; convert them to int16, int32 or float32")
-    audio.write(uri, waveform, sample_rate)
+    write(uri, waveform, sample_rate)

@@ -22,9 +22,8 @@ from auralith.curation.identification.interface import (
     Match,
     ProviderInfo,
 )
-from auralith.curation.sound import UnusableSound
 from auralith.curation.sources.rate_limit import Clock, RateLimit, SystemClock
-from auralith.errors import InvalidRequest, ResourceError
+from auralith.errors import AudioError, InvalidRequest, ResourceError
 from auralith.extras import require
 
 PROVIDER = "acoustid"
@@ -77,7 +76,7 @@ class AcoustIdIdentifier:
     def analyze(self, audio: AudioRef) -> Fingerprint:
         try:
             text, seconds = self._fpcalc.compressed(audio.path, LONGEST_SECONDS)
-        except UnusableSound as error:
+        except AudioError as error:
             return Fingerprint(audio.asset_id, 0.0, problem=error.reason_code)
         return Fingerprint(audio.asset_id, seconds, text)
 

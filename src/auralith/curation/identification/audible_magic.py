@@ -19,10 +19,9 @@ from auralith.curation.identification.interface import (
     Match,
     ProviderInfo,
 )
-from auralith.curation.identification.mono import read_seconds
 from auralith.curation.identification.programs import Ended, find_program, run_program
-from auralith.curation.sound import UnusableSound
-from auralith.errors import InvalidRequest
+from auralith.errors import AudioError, InvalidRequest
+from auralith.sound.mono import read_seconds
 
 PROVIDER = "audible-magic"
 MATCH_CODE = 2006
@@ -62,7 +61,7 @@ class AudibleMagicIdentifier:
         """The file itself, decoded once to know that it is whole: the program makes its own fingerprint of it."""
         try:
             seconds = read_seconds(audio.path)
-        except UnusableSound as error:
+        except AudioError as error:
             return Fingerprint(audio.asset_id, 0.0, problem=error.reason_code)
         return Fingerprint(audio.asset_id, seconds, audio.path.absolute())
 

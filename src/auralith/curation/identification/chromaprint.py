@@ -28,7 +28,7 @@ from auralith.curation.identification.interface import (
     Match,
     ProviderInfo,
 )
-from auralith.curation.sound import UnusableSound
+from auralith.errors import AudioError
 
 PROVIDER = "chromaprint"
 _WINDOW = 256
@@ -54,7 +54,7 @@ class ChromaprintIdentifier:
     def analyze(self, audio: AudioRef) -> Fingerprint:
         try:
             items, seconds = self._fpcalc.items(audio.path)
-        except UnusableSound as error:
+        except AudioError as error:
             return Fingerprint(audio.asset_id, 0.0, problem=error.reason_code)
         return Fingerprint(audio.asset_id, seconds, items)
 

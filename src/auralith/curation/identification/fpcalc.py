@@ -18,10 +18,9 @@ import soundfile
 import soxr
 from jaxtyping import UInt32
 
-from auralith.curation.identification.mono import open_mono
 from auralith.curation.identification.programs import Ended, find_program, run_program
-from auralith.curation.sound import UnusableSound
-from auralith.errors import ResourceError
+from auralith.errors import AudioError, ResourceError
+from auralith.sound.mono import open_mono
 
 SAMPLE_RATE = 11_025
 ITEM_SECONDS = 1_365 / SAMPLE_RATE
@@ -55,7 +54,7 @@ class Fpcalc:
         """The items of a whole sound and its seconds; no items if it is shorter than an item takes.
 
         Raises:
-            UnusableSound: as `open_mono` and its blocks do; "fpcalc_failed", "fpcalc_timeout".
+            AudioError: as `open_mono` and its blocks do; "fpcalc_failed", "fpcalc_timeout".
         """
         heard, found = self._run(path, None, "-raw")
         if found is None:
@@ -122,7 +121,7 @@ def _num_items(num_samples: int) -> int:
 
 def _fingerprint(ended: Ended, path: Path) -> Any:
     if ended.code is None:
-        raise UnusableSound("fpcalc_timeout", f"fpcalc takes too long for {path}")
+        raise AudioError(f"fpcalc takes too long for {path}", "fpcalc_timeout")
     if ended.code not in (0, 3):
         raise _failed(path)
     try:
@@ -140,5 +139,5 @@ def _num_items_in(compressed: str) -> int:
     return int.from_bytes(head[1:4]) if len(head) >= 4 else -1
 
 
-def _failed(path: Path) -> UnusableSound:
-    return UnusableSound("fpcalc_failed", f"fpcalc makes no whole fingerprint of {path}")
+def _failed(path: Path) -> AudioError:
+    return AudioError(f"fpcalc makes no whole fingerprint of {path}", "fpcalc_failed")

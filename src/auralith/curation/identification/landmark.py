@@ -18,7 +18,7 @@ import soxr
 from jaxtyping import Bool, Float, Int
 from numpy.lib.stride_tricks import sliding_window_view
 
-from auralith.curation.identification.mono import open_mono
+from auralith.sound.mono import open_mono
 
 HASH_BITS = 22
 
@@ -76,7 +76,7 @@ class _Peaks:
 
 
 def read_landmarks(path: Path) -> Landmarks:
-    """All landmarks of a sound file. Raises `UnusableSound` as `open_mono` and its blocks do."""
+    """All landmarks of a sound file. Raises `AudioError` as `open_mono` and its blocks do."""
     with open_mono(path) as sound:
         return landmarks_of(sound.blocks, sound.sample_rate)
 

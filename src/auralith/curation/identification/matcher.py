@@ -31,7 +31,7 @@ from auralith.curation.identification.votes import (
     best_alignment,
     candidates,
 )
-from auralith.curation.sound import UnusableSound
+from auralith.errors import AudioError
 
 PROVIDER = "landmark"
 _VERSION = 2
@@ -73,7 +73,7 @@ class LandmarkIdentifier:
     def analyze(self, audio: AudioRef) -> Fingerprint:
         try:
             landmarks = read_landmarks(audio.path)
-        except UnusableSound as error:
+        except AudioError as error:
             return Fingerprint(audio.asset_id, 0.0, problem=error.reason_code)
         return Fingerprint(audio.asset_id, landmarks.seconds, landmarks)
 

@@ -19,8 +19,8 @@ from auralith.curation.identification.interface import (
     Match,
 )
 from auralith.curation.probe import sound_path
-from auralith.curation.sound import UnusableSound
 from auralith.curation.stage import Finding, Row
+from auralith.errors import AudioError
 from auralith.extras import require
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ class Identify:
     def _fingerprint(self, row: Row, root: Path) -> Fingerprint:
         try:
             path = sound_path(root, row["path"])
-        except UnusableSound as error:
+        except AudioError as error:
             return Fingerprint(row["rec_id"], 0.0, problem=error.reason_code)
         return self._identifier.analyze(AudioRef(row["rec_id"], path))
 

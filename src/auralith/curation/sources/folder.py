@@ -77,7 +77,7 @@ class FolderSource:
 
 def _sounds(root: Path) -> Iterator[Path]:
     """Sound files, and links to folders, which aren't followed."""
-    from auralith.data.decoding import SOUND_SUFFIXES  # with torch: not for tables
+    from auralith.sound.sources import SOUND_SUFFIXES  # with torch: not for tables
 
     for parent, folders, names in os.walk(root):
         folders[:] = sorted(name for name in folders if not name.startswith((".", "__MACOSX")))

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from auralith.curation.probe import sound_path
-from auralith.curation.sound import SoundStream, UnusableSound, open_sound
 from auralith.curation.stage import Finding, Row
 from auralith.curation.tagging.classes import NUM_LABELS, ClassSet, class_indices
 from auralith.curation.tagging.meter import MusicMeter, MusicTime
 from auralith.curation.tagging.tagger import Tagger
 from auralith.curation.tagging.windows import Stereo, windows
-from auralith.errors import InvalidRequest
+from auralith.errors import AudioError, InvalidRequest
 from auralith.extras import require
+from auralith.sound.stream import SoundStream, open_sound
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -94,7 +94,7 @@ class Tagging:
         try:
             with open_sound(sound_path(root, row["path"])) as stream:
                 time = self._listen(stream)
-        except UnusableSound as error:
+        except AudioError as error:
             return Finding("error", "quarantine", error.reason_code, columns=same)
         reason = self._reason(time)
         score = _seconds_by(self.settings.rule, time)
@@ -113,7 +113,7 @@ class Tagging:
         probabilities = self._tagger.framewise(voice)
         assert probabilities.shape == (self._tagger.facts.frames_per_window, NUM_LABELS)
         if not ((probabilities >= 0) & (probabilities <= 1)).all():  # NaN must not count as silence
-            raise UnusableSound("not_a_probability", "the tagger's answer is not between 0 and 1")
+            raise AudioError("the tagger's answer is not between 0 and 1", "not_a_probability")
         return probabilities
 
     def _reason(self, time: MusicTime) -> str | None:

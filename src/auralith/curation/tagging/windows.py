@@ -8,7 +8,8 @@ import numpy as np
 import soxr
 from jaxtyping import Float
 
-from auralith.curation.sound import SoundStream, UnusableSound
+from auralith.errors import AudioError
+from auralith.sound.stream import SoundStream
 
 Stereo = Literal["mean", "max"]
 """mean: of all channels. max: each channel by itself, the higher probability counts; music in antiphase vanishes in
@@ -29,7 +30,7 @@ def windows(
     """All windows of a stream, without overlap.
 
     Raises:
-        UnusableSound: "nan_samples", "no_samples", or what `stream.blocks` raises.
+        AudioError: "nan_samples", "no_samples", or what `stream.blocks` raises.
     """
     rest = None
     for voices in _resampled(stream, sample_rate, stereo):
@@ -38,7 +39,7 @@ def windows(
             yield Window(np.ascontiguousarray(rest[:window_samples].T), window_samples)
             rest = rest[window_samples:]
     if rest is None:
-        raise UnusableSound("no_samples", "the file holds no samples; leave it out")
+        raise AudioError("the file holds no samples; leave it out", "no_samples")
     if len(rest):
         padding = np.zeros((window_samples - len(rest), rest.shape[1]), np.float32)
         yield Window(np.ascontiguousarray(np.concatenate([rest, padding]).T), len(rest))
@@ -52,7 +53,7 @@ def _resampled(stream: SoundStream, sample_rate: int, stereo: Stereo) -> Iterato
     heard = False
     for block in stream.blocks():
         if not np.isfinite(block).all():
-            raise UnusableSound("nan_samples", "the sound holds NaN or infinity; make it again")
+            raise AudioError("the sound holds NaN or infinity; make it again", "nan_samples")
         voices = block.mean(axis=1, keepdims=True) if stereo == "mean" else block
         heard = True
         yield voices if source == sample_rate else resampler.resample_chunk(voices)

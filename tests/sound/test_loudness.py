@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from auralith.curation.loudness import LoudnessMeter, k_weighting
+from auralith.sound.loudness import LoudnessMeter, k_weighting
 
 RATE = 48_000
 LEVELS = tuple[float, ...]

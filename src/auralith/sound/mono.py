@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from auralith.curation.sound import UnusableSound, open_sound
+from auralith.errors import AudioError
+from auralith.sound.stream import open_sound
 
 
 @dataclass(frozen=True)
 class Mono:
-    """An open sound. `blocks` may be read once; it raises `UnusableSound` ("truncated", "nan_samples")."""
+    """An open sound. `blocks` may be read once; it raises `AudioError` ("truncated", "nan_samples")."""
 
     sample_rate: int
     blocks: Iterator[Float[np.ndarray, " sample"]]
@@ -21,14 +22,14 @@ class Mono:
 
 @contextmanager
 def open_mono(path: Path) -> Iterator[Mono]:
-    """The sound of a file, float32, full scale ±1. Raises `UnusableSound` as `open_sound` does."""
+    """The sound of a file, float32, full scale ±1. Raises `AudioError` as `open_sound` does."""
     with open_sound(path) as stream:
         blocks = (np.asarray(block, np.float32).mean(axis=1) for block in stream.blocks())
         yield Mono(stream.format.sample_rate, _finite(blocks, path))
 
 
 def read_seconds(path: Path) -> float:
-    """How long a sound is, all of it decoded. Raises `UnusableSound` as `open_mono` and its blocks do."""
+    """How long a sound is, all of it decoded. Raises `AudioError` as `open_mono` and its blocks do."""
     with open_mono(path) as sound:
         return sum(len(block) for block in sound.blocks) / sound.sample_rate
 
@@ -36,5 +37,5 @@ def read_seconds(path: Path) -> float:
 def _finite(blocks: Iterator[np.ndarray], path: Path) -> Iterator[np.ndarray]:
     for block in blocks:
         if not np.isfinite(block).all():
-            raise UnusableSound("nan_samples", f"{path} holds NaN or infinity; leave it out")
+            raise AudioError(f"{path} holds NaN or infinity; leave it out", "nan_samples")
         yield block

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from auralith.spectrogram import spectrogram_png
+from auralith.sound.picture import spectrogram_png
 
 RATE = 44_100
 

@@ -1,7 +1,7 @@
 """A sound file from beginning to end in blocks, so that ten hours take no more memory than ten seconds.
 
 libsndfile comes first; what it can't open goes to PyAV (the extra `av`: m4a, aac, wma, ...), which may use only the
-demuxers named here, since a playlist would make it open other files. What is wrong with a file is `UnusableSound`,
+demuxers named here, since a playlist would make it open other files. What is wrong with a file is `AudioError`,
 whose reason code goes into the recording's row.
 """
 
@@ -17,9 +17,9 @@ import numpy as np
 import soundfile
 from jaxtyping import Float
 
-from auralith.data.decoding import AV_OPTIONS
 from auralith.errors import AudioError, MissingExtra
 from auralith.extras import require
+from auralith.sound.sources import AV_OPTIONS
 
 if TYPE_CHECKING:
     from av.audio.stream import AudioStream
@@ -40,14 +40,6 @@ _LOSSLESS = ("pcm_", "float", "double", "alac", "flac", "ape", "tta", "wavpack")
 _STREAMED_BYTES = 0x7FFF_0000
 """A chunk that claims more was written to a pipe, whose length nobody knew."""
 _CUT_CHUNK = re.compile(r"^ *(?:data|SSND) *: (\d+) \(should be (\d+)\)", re.MULTILINE)
-
-
-class UnusableSound(AudioError):
-    """A file that can't be used; `reason_code` says why in one word of the tables of evidence."""
-
-    def __init__(self, reason_code: str, message: str) -> None:
-        super().__init__(message)
-        self.reason_code = reason_code
 
 
 @dataclass(frozen=True)
@@ -71,7 +63,7 @@ class SoundStream:
 
     format: SoundFormat
     blocks: Callable[[], Iterator[Float[np.ndarray, "sample channel"]]]
-    """All samples in order, float32, full scale ±1. Raises `UnusableSound` ("truncated") where decoding fails."""
+    """All samples in order, float32, full scale ±1. Raises `AudioError` ("truncated") where decoding fails."""
 
 
 @contextmanager
@@ -79,14 +71,12 @@ def open_sound(path: Path) -> Iterator[SoundStream]:
     """The stream of a file.
 
     Raises:
-        UnusableSound: "missing_file", "empty_file", "not_audio", "missing_decoder", "unusual_rate", "truncated".
+        AudioError: "missing_file", "empty_file", "not_audio", "missing_decoder", "unusual_rate", "truncated".
     """
     if not os.path.isfile(path):  # unlike Path.is_file, false for a name too long to exist
-        raise UnusableSound(
-            "missing_file", f"{path} doesn't exist; correct its path or leave it out"
-        )
+        raise AudioError(f"{path} doesn't exist; correct its path or leave it out", "missing_file")
     if not path.stat().st_size:
-        raise UnusableSound("empty_file", f"{path} is empty; fetch it again")
+        raise AudioError(f"{path} is empty; fetch it again", "empty_file")
     try:
         file = soundfile.SoundFile(str(path))
     except (soundfile.LibsndfileError, TypeError):  # TypeError: .raw, which has no header
@@ -107,12 +97,12 @@ def _checked(stream: SoundStream, path: Path) -> SoundStream:
     rate = stream.format.sample_rate
     if not LOWEST_RATE_HZ <= rate <= HIGHEST_RATE_HZ:
         limits = f"{LOWEST_RATE_HZ} … {HIGHEST_RATE_HZ} Hz are read"
-        raise UnusableSound("unusual_rate", f"{path} has a sample rate of {rate} Hz; {limits}")
+        raise AudioError(f"{path} has a sample rate of {rate} Hz; {limits}", "unusual_rate")
     return stream
 
 
-def _truncated(path: Path) -> UnusableSound:
-    return UnusableSound("truncated", f"{path} is cut short or damaged; fetch it again")
+def _truncated(path: Path) -> AudioError:
+    return AudioError(f"{path} is cut short or damaged; fetch it again", "truncated")
 
 
 def _soundfile_format(file: soundfile.SoundFile) -> SoundFormat:
@@ -163,11 +153,11 @@ def _has_last_page(path: Path) -> bool:
 
 @contextmanager
 def _opened_by_av(path: Path) -> Iterator[SoundStream]:
-    not_audio = UnusableSound("not_audio", f"{path} is not a sound file; leave it out")
+    not_audio = AudioError(f"{path} is not a sound file; leave it out", "not_audio")
     try:
         av = require("av", "av")
     except MissingExtra as missing:
-        raise UnusableSound("missing_decoder", f"{path} can't be read: {missing}") from missing
+        raise AudioError(f"{path} can't be read: {missing}", "missing_decoder") from missing
     try:
         container = av.open(str(path), options=AV_OPTIONS)
     except av.FFmpegError as error:

@@ -1,0 +1,135 @@
+"""Writing of sound files: WAV, FLAC, OGG and MP3, with tags.
+
+A waveform is (channel, sample), float32, full scale ±1. A file is encoded in memory and then written whole or not at
+all.
+"""
+
+import io
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from auralith.errors import AudioError, InvalidRequest
+from auralith.files import check_writable, whole_file
+from auralith.sound.tags import with_info_chunk
+
+_BLOCK = 65_536
+"""Samples handed to libsndfile at a time; its Vorbis encoder overflows the stack on minutes at once."""
+
+
+@dataclass(frozen=True)
+class _Container:
+    name: str
+    subtypes: dict[str, str]
+    """Ours to libsndfile's; the first is the default."""
+
+
+_CONTAINERS = {
+    ".wav": _Container("WAV", {"pcm16": "PCM_16", "pcm24": "PCM_24", "float": "FLOAT"}),
+    ".flac": _Container("FLAC", {"pcm16": "PCM_16", "pcm24": "PCM_24"}),
+    ".ogg": _Container("OGG", {"vorbis": "VORBIS"}),
+    ".mp3": _Container("MP3", {"mp3": "MPEG_LAYER_III"}),
+}
+
+
+def write(
+    path: str | Path,
+    waveform: Float[Tensor, "channel sample"],
+    sample_rate: int,
+    *,
+    subtype: str | None = None,
+    tags: Mapping[str, Any] | None = None,
+    finish: Callable[[bytes], bytes] | None = None,
+) -> None:
+    """Write a sound file: the suffix chooses WAV, FLAC, OGG or MP3, `subtype` the sample format (default 16 bit).
+
+    `tags` must be JSON values. `finish` makes the file's bytes of the encoded ones (a signature). What lies beyond full
+    scale is clipped, except in float files, which keep it.
+    Raises `AudioError` (NaN, a rate or a channel count the format can't hold), `InvalidRequest` (unknown suffix or
+    subtype) and `ResourceError` (unwritable place, no disk space); then no file has been made or changed.
+    """
+    container, encoding = _chosen(path, subtype)
+    _require_finite(waveform, "the audio")
+    comment = None if tags is None else json.dumps(tags)
+    try:
+        data = _encoded(waveform, sample_rate, container, encoding, comment)
+    except (soundfile.LibsndfileError, ValueError) as error:
+        channels = waveform.shape[0]
+        raise AudioError(
+            f"{container} can't hold {channels} channels at {sample_rate} Hz; choose .wav for {path}"
+        ) from error
+    if finish is not None:
+        data = finish(data)
+    with whole_file(path) as file:
+        file.write(data)
+
+
+def check_output(path: str | Path, subtype: str | None = None) -> None:
+    """Raise what `write` would raise for this path and subtype, before any work is done."""
+    _chosen(path, subtype)
+    check_writable(path)
+
+
+def nearest_subtype(path: str | Path, wanted: str) -> str:
+    """The wanted subtype if a file of this suffix can have it, else its finest. Raises `InvalidRequest`."""
+    container, _ = _chosen(path, None)
+    subtypes = next(c.subtypes for c in _CONTAINERS.values() if c.name == container)
+    return wanted if wanted in subtypes else list(subtypes)[-1]
+
+
+def _chosen(path: str | Path, subtype: str | None) -> tuple[str, str]:
+    """libsndfile's container and subtype names for a path."""
+    container = _CONTAINERS.get(Path(path).suffix.lower())
+    if container is None:
+        raise InvalidRequest(f"{path} has no known suffix; choose one of {', '.join(_CONTAINERS)}")
+    if subtype is None:
+        return container.name, next(iter(container.subtypes.values()))
+    if subtype not in container.subtypes:
+        raise InvalidRequest(
+            f"{container.name} files can't be {subtype}; choose {' or '.join(container.subtypes)}"
+        )
+    return container.name, container.subtypes[subtype]
+
+
+def _encoded(
+    waveform: Tensor, sample_rate: int, container: str, encoding: str, comment: str | None
+) -> bytes:
+    samples = _quantized(waveform.detach().float().cpu().numpy().T, encoding)
+    buffer = io.BytesIO()
+    with soundfile.SoundFile(
+        buffer, "w", sample_rate, samples.shape[1], format=container, subtype=encoding
+    ) as file:
+        if comment is not None and container != "WAV":
+            file.comment = comment
+        for start in range(0, len(samples), _BLOCK):
+            file.write(samples[start : start + _BLOCK])
+    data = buffer.getvalue()
+    return data if comment is None or container != "WAV" else with_info_chunk(data, comment)
+
+
+def _quantized(samples: np.ndarray, encoding: str) -> np.ndarray:
+    """Rounded and clipped here: libsndfile truncates, which adds half a step of offset."""
+    match encoding:
+        case "FLOAT":
+            return samples
+        case "PCM_16":
+            return np.clip(np.rint(samples * 2.0**15), -(2**15), 2**15 - 1).astype(np.int16)
+        case "PCM_24":
+            steps = np.clip(np.rint(samples * 2.0**23), -(2**23), 2**23 - 1)
+            return steps.astype(np.int32) << 8
+        case _:
+            return np.clip(samples, -1.0, 1.0)
+
+
+def _require_finite(waveform: Tensor, what: str) -> None:
+    if not bool(torch.isfinite(waveform).all()):
+        first = int((~torch.isfinite(waveform)).any(dim=0).nonzero()[0])
+        raise AudioError(f"{what} is not finite: NaN or infinity at sample {first}")
