@@ -1,192 +1,340 @@
-"""From what a source writes to a `License`: names, short forms and SPDX ids, and Creative Commons URLs.
+"""Read license statements: names, short forms, SPDX ids and links of Creative Commons, several in one field.
 
-Accepting is strict and refusing is not: a text counts as a license that we accept only if every word of it is
-understood ("Attribution, but ask me first" is unknown), while NC, ND or SA anywhere are enough to see that it isn't
-one. A version or port that Creative Commons never published is unknown too.
+A field is cut into tokens, each word with a class from `license_words.toml`, and the sequence of classes must be a
+sequence of statements: whatever is not understood ("Attribution, but ask me first", "CC0: no", "licensed by") makes
+the whole field unknown, so a denial can't pass as a grant. NC, ND, SA or another license anywhere are enough to refuse
+it. Spaces, hyphens and line breaks between words don't count, so that no spelling of "non-commercial" is overlooked.
+All passes are linear in the length of the text.
 """
 
+import html
 import re
+import tomllib
 import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from itertools import permutations
+from typing import NamedTuple
+from urllib.parse import unquote
 
-from auralith.curation.license_terms import License, is_known_id
+from auralith.curation.license_terms import ELEMENTS, License, is_known_id
 
-_URL = re.compile(
-    r"(?:https?://)?(?:www\.)?creativecommons\.org/"
-    r"(?:licenses/|publicdomain/(?=zero/|mark/|certification/))(?P<code>[a-z0-9+-]+)(?:/(?P<version>\d\.\d))?(?:/(?P<port>(?!deed|rdf)[a-z]{2,8}))?"
-    r"(?:/(?:deed|legalcode)(?:\.[a-z_-]+)?|/rdf)?/?",
+_FIXED_VERSIONS: dict[str, str] = dict.fromkeys(
+    ("zero", "mark", "sampling", "sampling+", "nc-sampling+"), "1.0"
 )
-_LINK = re.compile(r"(?:https?://|(?:www\.)?creativecommons\.org/)\S+", re.IGNORECASE)
-_OTHER_HOSTS = re.compile(r"https?://(?:www\.)?(?:artlibre|gnu|opensource)\.org/.*")
-_VERSIONS = {
-    "zero": {"1.0"},
-    "mark": {"1.0"},
-    "sampling": {"1.0"},
-    "sampling+": {"1.0"},
-    "nc-sampling+": {"1.0"},
-}
 _BY_VERSIONS = {"1.0", "2.0", "2.1", "2.5", "3.0", "4.0"}
-_PORTS = {
-    "am": "armenia",
-    "ar": "argentina",
-    "at": "austria",
-    "au": "australia",
-    "az": "azerbaijan",
-    "be": "belgium",
-    "bg": "bulgaria",
-    "br": "brazil",
-    "ca": "canada",
-    "ch": "switzerland",
-    "cl": "chile",
-    "cn": "china mainland",
-    "co": "colombia",
-    "cr": "costa rica",
-    "cz": "czech republic",
-    "de": "germany",
-    "dk": "denmark",
-    "ec": "ecuador",
-    "ee": "estonia",
-    "eg": "egypt",
-    "es": "spain",
-    "fi": "finland",
-    "fr": "france",
-    "ge": "georgia",
-    "gr": "greece",
-    "gt": "guatemala",
-    "hk": "hong kong",
-    "hr": "croatia",
-    "hu": "hungary",
-    "ie": "ireland",
-    "igo": "igo",
-    "il": "israel",
-    "in": "india",
-    "it": "italy",
-    "jp": "japan",
-    "kr": "south korea",
-    "lu": "luxembourg",
-    "mk": "macedonia",
-    "mt": "malta",
-    "mx": "mexico",
-    "my": "malaysia",
-    "nl": "netherlands",
-    "no": "norway",
-    "nz": "new zealand",
-    "pe": "peru",
-    "ph": "philippines",
-    "pl": "poland",
-    "pr": "puerto rico",
-    "pt": "portugal",
-    "ro": "romania",
-    "rs": "serbia",
-    "scotland": "uk scotland",
-    "se": "sweden",
-    "sg": "singapore",
-    "si": "slovenia",
-    "th": "thailand",
-    "tw": "taiwan",
-    "ug": "uganda",
-    "uk": "uk england wales",
-    "us": "united states",
-    "ve": "venezuela",
-    "vn": "vietnam",
-    "za": "south africa",
-}
-_PORT_OF = {name: port for port, name in _PORTS.items()} | {port: port for port in _PORTS}
-_PORT_OF |= {"korea": "kr", "usa": "us", "england and wales": "uk", "uk england and wales": "uk"}
-_PHRASES = {
-    r"creative commons (?:0|zero)|cc ?zero|cc ?0": "zero",
-    r"public domain mark|cc pdm|pdm": "mark",
-    r"public domain dedication and certification|cc pddc|pddc": "pddc",
-    r"public domain dedication|licenseref|scancode|aka music sharing|creative commons|cc(?= )|cc$": "",
-    r"licen[cs]ed?|the|under|unported|international|generic|universal|unversioned": "",
-    r"ccby|attribution|by": "by",
-    r"ccbync": "by nc",
-    r"ccbynd": "by nd",
-    r"ccbysa": "by sa",
-    r"ccbyncnd|ccbyndnc": "by nc nd",
-    r"ccbyncsa": "by nc sa",
-    r"non ?com+ercial|nc": "nc",
-    r"no ?deriv(?:ative|ative works|atives|s)?|nd": "nd",
-    r"share ?alike|sa": "sa",
-    r"sampling ?(?:\+|plus)": "sampling+",
-}
-_ANY_PHRASE = re.compile(
-    "|".join(rf"(?P<p{i}>(?<![\w.])(?:{p})(?![\w+]))" for i, p in enumerate(_PHRASES))
+_OTHER_CODES = {"gpl", "lgpl", "mit", "bsd", "devnations"}
+_WINDOW = 8
+"""Words of the longest phrase; each Chinese sign is a word."""
+_TELLING = 8
+"""Letters of a restriction that are enough to know it inside of other words; shorter ones must be words."""
+_HIDDEN = dict.fromkeys((0xAD, *range(0x200B, 0x2010), 0x2060, 0xFEFF))
+"""Soft hyphens, zero-width characters and marks of direction: they show nothing, so they may separate nothing."""
+_SIGNS = {ord(sign): "-" for sign in "‐‑‒–—―−"} | {ord(sign): "'" for sign in "’‘“”„«»「」『』"}
+_SIGNS |= {ord(sign): "," for sign in "、。·・"}
+_SEPARATORS = r"\s\-_:,;()\[\]{}/.&'\"|"
+_WRAP = r"(?:[ \t]*\n[ \t]*)?"
+_LANGUAGE = r"[.-][a-z]{2,5}(?:[_-][a-z]{2,6}){0,2}"
+_SITE = r"(?<![\w@.%-])(?:(?:https?:)?//)?(?:www\.)?"
+_LINK = (
+    rf"{_SITE}creativecommons\.org/+{_WRAP}(?:licenses|publicdomain(?=/+{_WRAP}(?:zero|mark|certification)/))/+{_WRAP}"
+    rf"(?P<code>[a-z+-]+)(?:/+{_WRAP}(?P<of_link>\d\.\d)(?:/+(?P<port>(?!deed|legal|rdf)[a-z]{{2,8}}))?)?"
+    rf"(?:/+(?:(?:deed|legalcode)(?:{_LANGUAGE})?|rdf))?/*(?P<query>[?#][\w=&.~:%/+-]*)?"
 )
-_REPLACEMENTS = list(_PHRASES.values())
-_UNUSUAL = re.compile(r"[^\w\s+\-_:,;()\[\]/.&'\"]")
-_SEPARATORS = re.compile(r"(?:[\s\-_:,;()\[\]/&'\"]|\.(?!\d))+")
-_OTHER = re.compile(r"fma limited|free art|art libre|gpl|gnu|all rights reserved|copyright")
-_DASHES = dict.fromkeys(map(ord, "‐‑‒–—―−"), "-")
-_ELEMENTS = ("by", "nc", "nd", "sa")
-_NAMES = {*_ELEMENTS, "zero", "mark", "pddc", "sampling+", "sampling"}
+_BUTTON = (
+    rf"{_SITE}(?:i\.creativecommons\.org|licensebuttons\.net)/[lp]/(?P<button>[a-z+-]+)/(?P<of_button>\d\.\d)"
+    r"(?:/(?P<button_port>[a-z]{2,8}))?/\d+x\d+\.png"
+)
+_LINK_END = r"(?=[\s)\],;>\"'|}]|[.:](?:\s|\Z)|\Z)"
+_TOKEN = re.compile(
+    rf"(?P<link>(?:{_LINK}|{_BUTTON}){_LINK_END})"
+    r"|(?P<version>(?<!\d)(?<!\d\.)\d\.\d(?!\d|\.\d))"
+    r"|(?P<word>[\u4e00-\u9fff\u3005]|[\u3040-\u30fa\u30fc-\u30ff]+|\d+|[^\W\d_\u3005\u3040-\u30ff\u4e00-\u9fff]+)"
+    rf"|(?P<odd>\.\.+|[^{_SEPARATORS}\w]+|[^{_SEPARATORS}])",
+    re.IGNORECASE,
+)
+_STATEMENT = re.compile(
+    r"[PWRHE]*(?P<grant>K|Z|M|C|U|nQ|Qn?|q|(?:PB|A|\AB(?=\Z)|(?<![WRH])B(?=v?V))[nds]*)"
+    r"(?P<rest>[WT]*(?:L[WT]*)?(?:v?V[WT]*(?:L[WT]*)?)?)(?P<join>[&O](?!\Z))?"
+)
+_CODES = {"Z": "zero", "M": "mark", "C": "pddc", "U": "public-domain", "Q": "sampling+"}
+_CODES |= {"q": "sampling", "nQ": "nc-sampling+", "Qn": "nc-sampling+"}
+_ELEMENT_OF = {"n": "nc", "d": "nd", "s": "sa"}
+_TAG = re.compile(r"<(/?)([a-z][a-z0-9]*)((?:[^<>\"']|\"[^\"]*\"|'[^']*')*+)>", re.IGNORECASE)
+_TEXT_TAGS = {"a", "img", "br", "p", "span", "div", "b", "i", "em", "strong", "small", "li", "ul"}
+_ATTRIBUTE = re.compile(r"([\w:-]++)\s*+=\s*+(?:\"([^\"]*)\"|'([^']*)')|([\w:-]++|[^\s/])")
+_SILENT_ATTRIBUTES = {"rel", "target", "lang", "hreflang"}
+_ENTITY = re.compile(r"&(?:#\d{1,7}|#x[0-9a-f]{1,6}|[a-z][a-z0-9]{1,30});", re.IGNORECASE)
+_AUTOLINK = re.compile(
+    r"<((?:(?:https?:)?//|(?:www\.)?creativecommons\.org/)[^<>\s]+)>", re.IGNORECASE
+)
+_PLUS = re.compile(r"(?<!licenses/)(?<!licenses/nc-)\bsampling ?\+", re.IGNORECASE)
+_SPDX_LINK = re.compile(
+    r"(?<!\S)https?://(?:www\.)?spdx\.org/licenses/([\w.+-]+?)(?:\.html|\.json)?/?(?!\S)", re.I
+)
+_JSON_KEY = re.compile(r"[\"'](?:licen[cs]e|name|url|title|id|type|spdx(?:_?id)?)[\"']\s*:", re.I)
+_DENIALS = {"no", "not", "non", "never", "without", "except"}
 
 
-def parse_url(url: str) -> License | None:
-    """The license that a URL names, with or without deed, legal code, query or trailing slash; None if it is unknown."""
-    plain = re.split(r"[?#]", url.strip().casefold(), maxsplit=1)[0].replace("%2b", "+")
-    match = _URL.fullmatch(plain)
-    if not match:
-        return License("other") if _OTHER_HOSTS.fullmatch(plain) else None
-    code, version, port = match["code"], match["version"], match["port"]
+@dataclass(frozen=True)
+class Statements:
+    """What the statements in a text name."""
+
+    licenses: tuple[License, ...] = ()
+    """In their order; at the end, what is known of restrictions outside of understood statements."""
+    understood: bool = True
+    """Everything in the text is understood; also true where it says nothing."""
+    is_choice: bool = False
+    """The statements are joined by "or"."""
+
+
+class _Token(NamedTuple):
+    kind: str
+    """Its class in `license_words.toml`, K for a link, V for a version, L for a port."""
+    value: str
+    """The version, the port's code, or the squashed word."""
+    license: License | None = None
+    """Of a link."""
+
+
+def parse(written: str) -> Statements:
+    """Return what a text states: names, links or both, in text, HTML, Markdown or a JSON list. Total; never raises."""
+    plain = _plain(written)
+    if not plain:
+        return Statements()
+    if is_known_id(plain) and not plain.startswith(("CC", "LicenseRef")):
+        return Statements((License("other", other_id=plain),))
+    tokens = _classified(plain)
+    found, is_read, is_choice = _statements(tokens)
+    limits = _limits(plain, tokens) - {name for one in found for name in one.elements}
+    if limits:
+        code = "-".join(["by", *(name for name in ELEMENTS if name in limits)])
+        found, is_read = [*found, License(code)], True
+    if _has_other_license(plain, tokens):
+        found, is_read = [*found, License("other")], True
+    is_read = is_read and not plain.endswith("-")  # cut off: what follows "CC BY-" is not known
+    return Statements(tuple(found), is_read, is_choice)
+
+
+def _plain(written: str) -> str:
+    """The text without markup and encodings: one form of each sign, accents dropped, trimmed."""
+    text = written.replace("\r\n", "\n").replace("\r", "\n").replace("\\/", "/")
+    text = _AUTOLINK.sub(r" \1 ", text)
+    if "<" in text:
+        text = _TAG.sub(_tag_text, text)
+    text = unquote(_ENTITY.sub(lambda entity: html.unescape(entity[0]), text))
+    text = unicodedata.normalize("NFKC", text.translate(_HIDDEN)).translate(_HIDDEN)
+    text = _SPDX_LINK.sub(r"\1", _without_accents(text.translate(_SIGNS)))
+    text = _PLUS.sub("sampling plus ", text)
+    if "{" in text:
+        text = _JSON_KEY.sub(" ", text)
+    return text.strip()
+
+
+def _tag_text(tag: re.Match[str]) -> str:
+    """What a tag of text, link or picture says; a sign that nobody understands for every other one."""
+    name = tag[2].lower()
+    if name not in _TEXT_TAGS:
+        return " \ufffd "
+    said = []
+    for attribute, double, single, odd in _ATTRIBUTE.findall(tag[3]):
+        key, value = attribute.lower(), double or single
+        if odd or (key == "style" and value.replace(" ", "").rstrip(";") != "border-width:0"):
+            said.append("\ufffd")
+        elif key in ("href", "src", "alt", "title"):
+            said.append(value)
+        elif key != "style" and key not in _SILENT_ATTRIBUTES:
+            said.append("\ufffd")
+    return f" {' '.join(said)} "
+
+
+def _without_accents(text: str) -> str:
+    """Latin letters without their accents. Marks that stand alone stay: they may strike the letter out."""
+    if text.isascii():
+        return text
+    return "".join(
+        unicodedata.normalize("NFD", sign)[0] if "À" <= sign <= "ſ" or "Ḁ" <= sign <= "ỿ" else sign
+        for sign in text
+    )
+
+
+@cache
+def _vocabulary() -> tuple[dict[str, str], dict[str, str], frozenset[str]]:
+    """Class of each squashed phrase, port of each country's name, and every beginning of either."""
+    tables = tomllib.loads(
+        (files("auralith.curation") / "license_words.toml").read_text(encoding="utf-8")
+    )
+    classes = {
+        _squashed(phrase): kind
+        for table in ("elements", "names", "phrases")
+        for kind, phrases in tables[table].items()
+        for phrase in phrases
+    }
+    for size in (1, 2, 3):
+        for letters in permutations(_ELEMENT_OF, size):
+            code = "by" + "".join(_ELEMENT_OF[letter] for letter in letters)
+            classes |= {code: "A" + "".join(letters), "cc" + code: "PB" + "".join(letters)}
+    countries = {
+        _squashed(name): port for port, names in tables["countries"].items() for name in names
+    }
+    keys = (*classes, *countries)
+    return (
+        classes,
+        countries,
+        frozenset(key[:end] for key in keys for end in range(1, len(key) + 1)),
+    )
+
+
+def _squashed(phrase: str) -> str:
+    """The letters and digits of a phrase, as words of a text are compared with it."""
+    return "".join(sign for sign in _without_accents(phrase).casefold() if sign.isalnum())
+
+
+def _classified(plain: str) -> list[_Token]:
+    """The tokens of a text: links, versions with their ports, and phrases, the longest that fits."""
+    matches = list(_TOKEN.finditer(plain))
+    tokens: list[_Token] = []
+    place = 0
+    while place < len(matches):
+        match = matches[place]
+        if match["link"]:
+            tokens.append(_link_token(match))
+        elif match["version"]:
+            tokens.append(_Token("V", match["version"]))
+        elif match["word"]:
+            token, length = _phrase(matches, place)
+            if length == 1 and (port := _port_code(plain, matches, place, tokens)):
+                token = _Token("L", port)
+            tokens.append(_version_of_digit(token, tokens))
+            place += length - 1
+        else:
+            tokens.append(_Token("?", ""))
+        place += 1
+    return tokens
+
+
+def _phrase(matches: list[re.Match[str]], place: int) -> tuple[_Token, int]:
+    """The longest phrase of the vocabulary that begins here, with its number of words; else the word, unknown."""
+    classes, countries, beginnings = _vocabulary()
+    best, length, key = None, 1, ""
+    for size, match in enumerate(matches[place : place + _WINDOW], 1):
+        key += (match["word"] or "\0").casefold()
+        if key not in beginnings:
+            break
+        if kind := classes.get(key) or (key in countries and "L"):
+            best, length = _Token(kind, countries.get(key, key)), size
+    return best or _Token("?", matches[place]["word"].casefold()), length
+
+
+def _version_of_digit(token: _Token, before: list[_Token]) -> _Token:
+    """The 4 of "CC BY 4" as version 4.0."""
+    is_version = token.kind == "?" and token.value in ("1", "2", "3", "4")
+    follows = before and before[-1].kind[-1] in "BAndsZ"
+    return _Token("V", f"{token.value}.0") if is_version and follows else token
+
+
+def _port_code(
+    plain: str, matches: list[re.Match[str]], place: int, before: list[_Token]
+) -> str | None:
+    """The port if this word is a code that follows a version. "no" is Norway's only where it can't be a denial."""
+    word = matches[place]["word"]
+    if not word or not before or before[-1].kind != "V":
+        return None
+    _, countries, _ = _vocabulary()
+    code = word.casefold()
+    if code not in countries.values():
+        return None
+    gap = plain[matches[place - 1].end() : matches[place].start()]
+    if code == "no" and not _is_norway(plain, matches, place, gap):
+        return None
+    return code if gap.strip() in ("", "-", "/", "_", "(") else None
+
+
+def _is_norway(plain: str, matches: list[re.Match[str]], place: int, gap: str) -> bool:
+    """Capitals after one space, or any case in an id such as cc-by-3.0-no."""
+    if matches[place]["word"] == "NO" and gap in (" ", "-", "/", "_"):
+        return True
+    start = max(0, matches[place].end() - len("cc-by-3.0-no"))
+    return (
+        re.fullmatch(r"cc[-_/]by[-_/]3\.0[-_/]no", plain[start : matches[place].end()], re.I)
+        is not None
+    )
+
+
+def _link_token(match: re.Match[str]) -> _Token:
+    """The license a link names; one that is unknown, or whose query says more, is not understood."""
+    code, version = match["code"] or match["button"], match["of_link"] or match["of_button"]
+    port, query = match["port"] or match["button_port"], match["query"] or ""
+    classes, _, _ = _vocabulary()
+    asked = re.split(r"[\W_]+", query.casefold())
+    found = _of_link(code.casefold(), version, port and port.casefold())
+    if found is None or any(
+        word in _DENIALS or classes.get(word) in ("n", "d", "s", "x") for word in asked
+    ):
+        return _Token("?", " ".join([*re.split(r"[-+]", code.casefold()), *asked]))
+    return _Token("K", "", found)
+
+
+def _of_link(code: str, version: str | None, port: str | None) -> License | None:
     if code in ("publicdomain", "certification"):
         return License("pddc")
-    if code in ("gpl", "lgpl", "mit", "bsd", "devnations"):
+    if code in _OTHER_CODES:
         return License("other")
-    return _checked(code, version, port) if version else _restricted(set(code.split("-")))
+    return _published(code, version, port) if version else _restricted(set(code.split("-")))
 
 
-def parse_text(text: str) -> License | None:
-    """The license that a text names; None if it is empty or not wholly understood."""
-    plain = unicodedata.normalize("NFKC", text).strip()
-    if is_known_id(plain) and not plain.startswith(("CC", "LicenseRef")):
-        return License("other", other_id=plain)
-    words = _SEPARATORS.sub(" ", plain.casefold().translate(_DASHES)).strip()
-    found = _ANY_PHRASE.sub(lambda m: _REPLACEMENTS[int((m.lastgroup or "p0")[1:])], words).split()
-    versions = {word.lstrip("v") for word in found if re.fullmatch(r"v?\d\.\d", word)}
-    names = {name for name in found if name in _NAMES}
-    rest = " ".join(w for w in found if w not in _NAMES and w.lstrip("v") not in versions)
-    if not names:
-        return _without_grant(words)
-    code = _code(names)
-    understood = len(versions) <= 1 and not _UNUSUAL.search(plain)
-    port = _PORT_OF.get(rest)
-    if code is None or not understood or (rest and port is None):
-        return _restricted(names)
-    return _checked(code, min(versions, default=None), port)
+def _statements(tokens: list[_Token]) -> tuple[list[License], bool, bool]:
+    """The licenses of the statements from the start on, whether they are all there is, and whether "or" joins them."""
+    classes = "".join(token.kind for token in tokens)
+    owner = [token for token in tokens for _ in token.kind]
+    found: list[License] = []
+    joins: set[str] = set()
+    place = 0
+    while place < len(classes):
+        match = _STATEMENT.match(classes, place)
+        license = match and _license_of(match, owner)
+        if match is None or license is None:
+            return found, False, False
+        found.append(license)
+        joins.add(match["join"] or "")
+        place = match.end()
+    return found, bool(found), "O" in joins and "&" not in joins
 
 
-def parse(written: str) -> list[License | None]:
-    """What the words and what the link in a text say: none, one or two readings, None for one that is unknown."""
-    link = _LINK.search(written)
-    words = _LINK.sub(" ", written).strip(' ()<>"')
-    readings = [parse_text(words)] if words else []
-    return [*readings, parse_url(link[0].rstrip(').,;>"'))] if link else readings
-
-
-def _code(names: set[str]) -> str | None:
-    """The deed's code of the elements named, None where they make no license."""
-    if names <= set(_ELEMENTS):
-        return "-".join(name for name in _ELEMENTS if name in names)
-    if names == {"nc", "sampling+"}:
-        return "nc-sampling+"
-    return min(names) if len(names) == 1 else None
-
-
-def _checked(code: str, version: str | None, port: str | None) -> License | None:
-    """The license, if Creative Commons has published that version and port; unversioned if only its terms matter."""
-    if code in _VERSIONS:
-        version = version or "1.0"
-        known = version in _VERSIONS[code] and (port is None or port in _PORTS)
-        return License(code, version, port) if known else _restricted(set(code.split("-")))
-    if code == "pddc":
-        return License(code)
-    elements = set(code.split("-"))
-    if not elements <= set(_ELEMENTS):
+def _license_of(match: re.Match[str], owner: list[_Token]) -> License | None:
+    """The license of one statement; None where no such version or port was published."""
+    grant, start = match["grant"], match.start("rest")
+    rest = list(zip(match["rest"], owner[start : match.end("rest")], strict=True))
+    versions = [token.value for kind, token in rest if kind == "V"]
+    ports = [token.value for kind, token in rest if kind == "L"]
+    if grant == "K":
+        link = owner[match.start("grant")].license
+        return link if not versions and not ports else None
+    names = {"by"} | {_ELEMENT_OF[letter] for letter in grant if letter in _ELEMENT_OF}
+    code = _CODES.get(grant) or "-".join(name for name in ELEMENTS if name in names)
+    if len(ports) > 1:
         return None
-    ported = port is None or (port in _PORTS and version != "4.0")
+    return _published(code, next(iter(versions), None), next(iter(ports), None))
+
+
+def _published(code: str, version: str | None, port: str | None) -> License | None:
+    """The license, if Creative Commons has published that version and port; unversioned if only its terms matter."""
+    _, countries, _ = _vocabulary()
+    known_port = port is None or port in countries.values()
+    if fixed := _FIXED_VERSIONS.get(code):
+        is_known = version in (None, fixed) and known_port
+        return License(code, fixed, port) if is_known else _restricted(set(code.split("-")))
+    if code in ("pddc", "public-domain"):
+        return License(code) if not version and not port else None
+    elements = set(code.split("-"))
+    if not elements <= set(ELEMENTS):
+        return None
+    ported = known_port and (port is None or version != "4.0")
     if not ported or version not in {None, *_BY_VERSIONS} or (version == "2.1" and port is None):
         return _restricted(elements)
-    return License(_code(elements) or code, version, port)
+    return License("-".join(name for name in ELEMENTS if name in elements), version, port)
 
 
 def _restricted(names: set[str]) -> License | None:
@@ -195,7 +343,26 @@ def _restricted(names: set[str]) -> License | None:
     return License("-".join(["by", *limits])) if limits else None
 
 
-def _without_grant(words: str) -> License | None:
-    if words == "public domain":
-        return License("public-domain")
-    return License("other") if _OTHER.search(words) else None
+def _limits(plain: str, tokens: list[_Token]) -> set[str]:
+    """NC, ND and SA anywhere in the text, understood or not."""
+    of_words = {letter for token in tokens for letter in token.kind if letter in _ELEMENT_OF}
+    classes, _, _ = _vocabulary()
+    loose = {word for token in tokens if token.kind == "?" for word in token.value.split()}
+    of_words |= {
+        letter for word in loose for letter in classes.get(word, "") if letter in _ELEMENT_OF
+    }
+    of_words |= {kind for kind in _inside(plain) if kind in _ELEMENT_OF}
+    return {_ELEMENT_OF[letter] for letter in of_words}
+
+
+def _has_other_license(plain: str, tokens: list[_Token]) -> bool:
+    return "©" in plain or any(token.kind == "x" for token in tokens) or "x" in _inside(plain)
+
+
+def _inside(plain: str) -> Iterator[str]:
+    """The classes of restrictions and other licenses that are telling enough to be seen inside of words."""
+    classes, _, _ = _vocabulary()
+    squashed = _squashed(plain)
+    for phrase, kind in classes.items():
+        if kind in "ndsx" and len(phrase) >= _TELLING and phrase in squashed:
+            yield kind

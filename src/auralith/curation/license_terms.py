@@ -29,7 +29,8 @@ FAMILIES: tuple[Family, ...] = ("cc0", "cc-by", "sampling+")
 _FAMILY_OF_CODE: dict[str, Family] = {"zero": "cc0", "by": "cc-by", "sampling+": "sampling+"}
 _PUBLIC_DOMAIN = {"zero": "zero/1.0", "mark": "mark/1.0", "pddc": "certification/1.0/us"}
 _FIXED_IDS = {"zero": CC0, "mark": "CC-PDM-1.0", "pddc": "CC-PDDC", "sampling+": SAMPLING_PLUS}
-_ELEMENTS = frozenset(("by", "nc", "nd", "sa"))
+ELEMENTS = ("by", "nc", "nd", "sa")
+"""In the order of a deed's code."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ class License:
     @property
     def elements(self) -> frozenset[str]:
         """Of by, nc, nd and sa, those it has."""
-        return _ELEMENTS & set(self.code.split("-"))
+        return frozenset(ELEMENTS) & set(self.code.split("-"))
 
 
 @cache

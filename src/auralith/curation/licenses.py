@@ -1,8 +1,9 @@
 """The license step: what a recording's license text and URL mean, and whether it may be used.
 
 CC0, CC BY (each version and port) and CC Sampling+ 1.0 are accepted unless they are left out of the selection;
-everything else is refused with its reason, and what nobody knows is refused too. Text and URL that disagree are
-refused as a conflict. Verdicts are cached by the raw pair, since a source writes the same few thousands of times.
+everything else is refused with its reason, and what nobody knows is refused too. Every statement in text and URL counts
+and the strictest wins; of two versions or ports of one license neither is stricter, so these are refused as a conflict.
+Verdicts are cached by the raw pair, since a source writes the same few thousands of times.
 """
 
 from collections.abc import Mapping, Sequence
@@ -89,24 +90,53 @@ class Reading:
 
 
 def read_license(text: str | None, url: str | None) -> Reading:
-    """The license of a raw text (which may hold a URL) and a raw URL; None and blank both mean "not given"."""
-    stated = [found for written in (text, url) if written for found in parse(written)]
-    if not stated or None in stated:
+    """Return the license of a raw text (which may hold links) and a raw URL; None and blank both mean "not given".
+
+    All statements in both count, as if joined by AND, and the strictest wins. What is refused whatever else is said
+    (NC, another license) comes before what nobody understands, and that before every license that is accepted.
+    """
+    fields = [parse(written) for written in (text, url) if written and not written.isspace()]
+    stated = [license for found in fields for license in found.licenses]
+    if refused := [license for license in stated if _severity(license) == _REFUSED]:
+        return Reading(max(refused, key=_exactness))
+    if not stated or not all(found.understood for found in fields):
         return Reading(None, "license_unknown")
-    merged = stated[0]
-    for other in stated[1:]:
-        merged = merged and other and _merge(merged, other)
+    strictest = max(map(_severity, stated))
+    is_choice = len(fields) == 1 and fields[0].is_choice
+    merged = _merged([one for one in stated if _severity(one) == strictest], is_choice)
+    if len({_severity(one) for one in stated} - {0}) > 1 and strictest >= _NO_GRANT:
+        merged = None  # a mark that asks for nothing beside a license that asks for something
     return Reading(merged, None if merged else "license_conflict")
 
 
-def _merge(words: License, link: License) -> License | None:
-    """What two readings say together; None if they contradict each other. The link is the more exact one."""
-    if words.code != link.code:
-        return None
-    if link.version is None:
-        return words
-    same = words.version in (None, link.version) and words.port in (None, link.port)
-    return link if same else None
+_NO_GRANT, _REFUSED = 4, 5
+_SEVERITIES = {"public-domain": 0, "zero": 1, "by": 2, "sampling+": 3, "mark": 4, "pddc": 4}
+
+
+def _severity(license: License) -> int:
+    """How much a license asks; "public domain" says nothing beside a license that says it exactly."""
+    return _SEVERITIES.get(license.code, _REFUSED)
+
+
+def _exactness(license: License) -> tuple[bool, bool, bool, bool]:
+    """What a refusal names first: the license with NC, then ND, then SA; of these one with an SPDX id."""
+    limits = license.elements
+    return "nc" in limits, "nd" in limits, "sa" in limits, license.spdx is not None
+
+
+def _merged(licenses: Sequence[License], is_choice: bool) -> License | None:
+    """One license of several of the same kind: the exact one if the others leave its version or port open.
+
+    None if they contradict each other, unless there is a choice between them, which the newest version wins.
+    """
+    exact = max(licenses, key=lambda one: (one.version or "", one.port or ""))
+    agree = all(
+        one.code == exact.code
+        and one.version in (None, exact.version)
+        and one.port in (None, exact.port)
+        for one in licenses
+    )
+    return exact if agree or is_choice else None
 
 
 def refusal(license: License, settings: LicenseSettings) -> str | None:
@@ -129,7 +159,7 @@ class LicenseStage:
 
     name = "license"
     provider = "auralith"
-    provider_version = "1"
+    provider_version = "2"
     inputs: tuple[str, ...] = ("license_raw", "license_url_raw")
 
     def __init__(self, settings: LicenseSettings | None = None) -> None:
