@@ -1,6 +1,7 @@
 """Training the waveform autoencoder against a discriminator (arXiv 2407.14358, sections 3.1 and 4.1).
 
-Even steps train the autoencoder, odd ones the discriminator, each on a batch of its own. In the autoencoder's turn the
+Even steps train the autoencoder, odd ones the discriminator, each on a batch of its own. During the warm-up the
+autoencoder does not hear the discriminator, which may learn already. In the autoencoder's turn the
 discriminator's weights get no gradient, in the discriminator's turn the decoded waveforms carry none. Real and decoded
 waveforms go through the discriminator in one call then, which replicas (DDP) need. With a frozen encoder, the second
 phase of the published training, latents stay what they are and only the decoder goes on.
@@ -57,7 +58,9 @@ class AutoencoderSettings:
     crops: AudioOptions = AudioOptions(flip_probability=0.5)
     freeze_encoder: bool = False
     warmup_steps: int = 0
-    """Steps before the discriminator is trained and heard."""
+    """Steps before the autoencoder hears the discriminator."""
+    warmup_mode: Literal["adversarial", "full"] = "adversarial"
+    """During the warm-up "adversarial" trains the discriminator on odd steps, as published; "full" does not."""
     stft_weight: float = 1.0
     stft_normalized_by: Literal["decoded", "original"] = "decoded"
     """See `losses.stft_loss`; "decoded" as published."""
@@ -163,7 +166,8 @@ class AutoencoderTask:
         )
 
     def turn(self, step: int) -> str:
-        return DISCRIMINATOR if step % 2 and step >= self.settings.warmup_steps else AUTOENCODER
+        trained = step >= self.settings.warmup_steps or self.settings.warmup_mode == "adversarial"
+        return DISCRIMINATOR if step % 2 and trained else AUTOENCODER
 
     def batch(self, step: int, share: Share) -> Batch:
         rngs = [item_rng(self.seed, step, p) for p in positions(share, self.settings.batch_size)]

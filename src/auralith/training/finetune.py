@@ -64,7 +64,7 @@ class FinetuneSettings:
     encode: EncodeOptions = EncodeOptions()
     dit: DiTSettings = DiTSettings(batch_size=4)
     optimizer: OptimizerSettings = OptimizerSettings(
-        learning_rate=LEARNING_RATES["lora"], schedule="constant"
+        learning_rate=LEARNING_RATES["lora"], schedule="constant", clip_norm=1.0
     )
     loop: LoopSettings = field(
         default_factory=lambda: LoopSettings(steps=1_000, ema_decay=0.99, validate_every=200)

@@ -215,7 +215,9 @@ class Run:
         set_rates(optimizers, settings, factor)
         values, audio_seconds = self._backward(networks, turn)
         parameters = [p for p in networks[turn].parameters() if p.requires_grad]
-        norm = float(self.accelerator.clip_grad_norm_(parameters, settings.clip_norm) or 0.0)
+        norm = float(
+            self.accelerator.clip_grad_norm_(parameters, settings.clip_norm or math.inf) or 0.0
+        )
         if self.accelerator.scaler is None:
             values["gradient"] = norm
         broken = next((name for name, value in values.items() if not math.isfinite(value)), None)

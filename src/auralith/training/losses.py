@@ -1,6 +1,6 @@
 """What the waveform autoencoder is trained on: spectral distance, the discriminator's opinion, and the KL divergence.
 
-One function per formula, each the unweighted mean over a batch in float32, whatever the precision of its inputs; call
+One function per formula, each the unweighted mean over a batch in float32 whatever the precision of its inputs (float64 stays); call
 them outside autocast. Waveforms are (batch, channel, sample). Every ratio is taken per item, so that the mean over the
 parts of a batch is the mean over the batch.
 """
@@ -17,10 +17,12 @@ from torch import Tensor
 
 from auralith.codec_metrics import magnitudes, spectral_distance
 from auralith.errors import InvalidRequest
+from auralith.extras import require
 from auralith.models.discriminator import Judgment
 
 FFT_SIZES = (2_048, 1_024, 512, 256, 128, 64, 32)
 WEIGHTING_TAPS = 101
+WEIGHTING_POINTS = 512
 CORNERS_HZ = (20.598997, 107.65265, 737.86223, 12_194.217)
 """Corner frequencies of the A-weighting (IEC 61672-1); the first and the last are double."""
 GAIN_AT_1000_HZ_DB = 1.9997
@@ -42,7 +44,10 @@ def stft_loss(
     definition of the metrics (Arık et al. 2019); it is taken over all views of an item together here, as L − R of a
     mono recording is silent and its own ratio without bound.
     """
-    original, decoded = (a_weighted(views(w.float()), sample_rate) for w in (original, decoded))
+    original, decoded = (
+        a_weighted(views(w.to(torch.promote_types(w.dtype, torch.float32))), sample_rate)
+        for w in (original, decoded)
+    )
     x, y = (original, decoded) if normalized_by == "decoded" else (decoded, original)
     separate = 2 if normalized_by == "decoded" else 1
     distances = [
@@ -80,27 +85,29 @@ def a_weighted(
 
 @lru_cache(maxsize=4)
 def a_weighting_taps(sample_rate: int) -> np.ndarray:
-    """The symmetric FIR filter closest to the A-weighting in the mean square over 0 Hz to Nyquist.
+    """Return the published symmetric FIR filter in float32: a least-squares fit to the A-weighting between 0 Hz and Nyquist.
 
-    The closest filter of a length is the Fourier series of the response, cut to that length. The response is that of
-    the analog curve under the bilinear transform, which reaches zero at the Nyquist frequency, as published.
+    The points of the curve are band edges in pairs, as auraloss 0.4.0 passes them: between two pairs nothing is
+    fitted. The gradient of the loss feels the last bit of a tap, so the steps here are auraloss's, in its order.
     """
-    half = 1 << 14
-    hz = np.arange(half) * sample_rate / (2 * half)
-    analog_hz = sample_rate / np.pi * np.tan(np.pi * hz / sample_rate)
-    response = np.append(a_weighting(analog_hz), 0.0)
-    reach = WEIGHTING_TAPS // 2
-    series = np.fft.irfft(response)[: reach + 1]
-    return np.concatenate((series[:0:-1], series))
+    hz, gains = a_weighting(sample_rate)
+    taps = require("scipy.signal", "train").firls(WEIGHTING_TAPS, hz, gains, fs=sample_rate)
+    return taps.astype(np.float32)
 
 
-def a_weighting(hz: np.ndarray) -> np.ndarray:
-    """Gain of the A-weighting, 1 at 1 kHz (IEC 61672-1)."""
-    f1, f2, f3, f4 = CORNERS_HZ
-    squared = hz**2
-    corners = (squared + f1**2) * (squared + f4**2)
-    corners = corners * np.sqrt((squared + f2**2) * (squared + f3**2))
-    return 10 ** (GAIN_AT_1000_HZ_DB / 20) * f4**2 * squared**2 / corners
+def a_weighting(sample_rate: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return 512 frequencies from 0 Hz to below Nyquist, and the gain of the A-weighting there (IEC 61672-1).
+
+    The gain is that of the analog curve, 1 at 1 kHz, under the bilinear transform, which is 0 at the Nyquist frequency.
+    """
+    signal = require("scipy.signal", "train")
+    w1, w2, w3, w4 = (2 * np.pi * hz for hz in CORNERS_HZ)
+    numerator = [w4**2 * 10 ** (GAIN_AT_1000_HZ_DB / 20), 0, 0, 0, 0]
+    denominator = np.polymul([1, 2 * w4, w4**2], [1, 2 * w1, w1**2])
+    denominator = np.polymul(np.polymul(denominator, [1, w3]), [1, w2])
+    digital = signal.bilinear(numerator, denominator, fs=sample_rate)
+    hz, response = signal.freqz(*digital, worN=WEIGHTING_POINTS, fs=sample_rate)
+    return hz, np.abs(response)
 
 
 def hinge_loss(

@@ -24,12 +24,16 @@ class OptimizerSettings:
     muon_learning_rate: float = 0.0
     betas: tuple[float, float] = (0.9, 0.999)
     weight_decay: float = 1e-3
-    clip_norm: float = 1.0
+    decay_vectors: bool = True
+    """Decay biases, norms and other vectors like the matrices, as the published training does."""
+    clip_norm: float = 0.0
+    """Largest norm of a step's gradient; 0 leaves it as it is, as the published training does."""
     schedule: Literal["inverse", "cosine", "constant"] = "inverse"
     warmup: float = 0.99
     """w of the inverse schedule: the rate is multiplied by 1 − w^(k+1)."""
     gamma: float = 1_000_000.0
-    """γ of the inverse schedule: the rate falls with (1 + k/γ)^(−1/2)."""
+    """γ of the inverse schedule: the rate falls with (1 + k/γ)^(−power)."""
+    power: float = 0.5
     warmup_steps: int = 50
     """Linear warm-up of the cosine and the constant schedule."""
     final_rate: float = 0.02
@@ -40,13 +44,18 @@ class OptimizerSettings:
             raise InvalidRequest(
                 f"learning_rate is {self.learning_rate}; it must lie between 0 and 1"
             )
-        if self.clip_norm <= 0:
-            raise InvalidRequest(f"clip_norm is {self.clip_norm}; it must be above 0")
+        if self.clip_norm < 0:
+            raise InvalidRequest(f"clip_norm is {self.clip_norm}; it must be 0 (off) or above")
+        if not 0 <= self.warmup < 1 or self.gamma <= 0 or self.power < 0:
+            raise InvalidRequest(
+                f"warmup is {self.warmup}, gamma {self.gamma}, power {self.power}; "
+                "choose 0 <= warmup < 1, gamma above 0, power at least 0"
+            )
 
     def rate(self, step: int, steps: int) -> float:
         """The factor of the learning rate at a step of a run of `steps`."""
         if self.schedule == "inverse":
-            return (1 - self.warmup ** (step + 1)) * (1 + step / self.gamma) ** -0.5
+            return (1 - self.warmup ** (step + 1)) * (1 + step / self.gamma) ** -self.power
         warm = min(1.0, (step + 1) / max(1, self.warmup_steps))
         if self.schedule == "constant":
             return warm
@@ -61,9 +70,13 @@ def build_optimizers(network: nn.Module, settings: OptimizerSettings) -> list[Op
         raise InvalidRequest("nothing is left to train; every parameter is frozen")
     hidden = {n for n, p in trained.items() if _is_hidden(n, p) and settings.muon_learning_rate}
     rest = {name: p for name, p in trained.items() if name not in hidden}
+    decayed = {name for name, p in rest.items() if p.ndim > 1 or settings.decay_vectors}
     groups = [
-        {"params": [p for p in rest.values() if p.ndim > 1], "weight_decay": settings.weight_decay},
-        {"params": [p for p in rest.values() if p.ndim <= 1], "weight_decay": 0.0},
+        {
+            "params": [p for name, p in rest.items() if name in decayed],
+            "weight_decay": settings.weight_decay,
+        },
+        {"params": [p for name, p in rest.items() if name not in decayed], "weight_decay": 0.0},
     ]
     optimizers = [_adamw([group for group in groups if group["params"]], settings)]
     if hidden:

@@ -78,6 +78,8 @@ def _optimizer(learning_rate: float, muon: float, warmup_steps: int) -> Optimize
         muon_learning_rate=muon,
         betas=(0.9, 0.98),
         weight_decay=0.01,
+        decay_vectors=False,
+        clip_norm=1.0,
         schedule="cosine",
         warmup_steps=warmup_steps,
     )
