@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from auralith.config import ModelConfig, NumberCondition
+from auralith.config import ModelConfig
 from auralith.errors import InvalidRequest
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Conditioning:
 
 
 Numbers = Mapping[str, Sequence[float] | Float[Tensor, " batch"]]
-"""A value per item for each number condition, in seconds."""
+"""A value per item for each number condition, in its own unit."""
 
 
 class Router:
@@ -53,7 +53,7 @@ class Router:
 
     @property
     def number_ids(self) -> tuple[str, ...]:
-        return tuple(c.id for c in self.config.conditions if isinstance(c, NumberCondition))
+        return tuple(condition.id for condition in self.config.numbers)
 
     def assemble(
         self, text: TextStates, numbers: Numbers, keep: Bool[Tensor, " batch"] | None = None

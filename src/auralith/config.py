@@ -6,8 +6,12 @@ values (`model_config.json`, diffusers' `config.json`) are translated in `aurali
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import Literal
+
+from auralith.errors import InvalidRequest
 
 
 @dataclass(frozen=True)
@@ -120,16 +124,43 @@ class TextCondition:
     max_tokens: int = 128
 
 
+NumberKind = Literal["number", "int"]
+
+
 @dataclass(frozen=True)
 class NumberCondition:
-    """A number embedder; values outside [minimum, maximum] are clamped, as in the reference."""
+    """A number embedder; values outside [minimum, maximum] are clamped, as in the reference.
+
+    Kind "number" embeds any value of the range by Fourier features, "int" whole values by a table.
+    """
 
     id: str
     minimum: float = 0.0
     maximum: float = 512.0
+    kind: NumberKind = "number"
+
+    def checked(self, value: object) -> float:
+        """Return a value that a person gave for this condition as a number.
+
+        Raises:
+            InvalidRequest: it is missing, not a number, not finite, outside the range, or not whole where it must be.
+        """
+        wanted = "a whole number" if self.kind == "int" else "a number"
+        remedy = f"give {wanted} from {self.minimum:g} to {self.maximum:g}"
+        if value is None:
+            raise InvalidRequest(f"condition {self.id!r} is missing; {remedy}")
+        if isinstance(value, bool) or not isinstance(value, Real):
+            raise InvalidRequest(f"condition {self.id!r} is {value!r:.80}, not a number; {remedy}")
+        number = float(value)
+        whole = self.kind == "number" or number.is_integer()
+        if not (self.minimum <= number <= self.maximum and whole):  # NaN fails, too
+            raise InvalidRequest(f"condition {self.id!r} is {number:g}; {remedy}")
+        return number
 
 
 Condition = TextCondition | NumberCondition
+SECONDS_IDS = ("seconds_start", "seconds_total")
+"""Number conditions whose values are those of the sound itself; all others are given by their id."""
 AutoencoderConfig = OobleckConfig | SpectralConfig
 Window = Literal["full", "fit"]
 ObjectiveName = Literal["v", "rectified_flow", "rf_denoiser"]
@@ -182,3 +213,26 @@ class ModelConfig:
     def text(self) -> TextCondition:
         """The text condition; a model has exactly one."""
         return next(c for c in self.conditions if isinstance(c, TextCondition))
+
+    @property
+    def numbers(self) -> tuple[NumberCondition, ...]:
+        """The number conditions, in their order."""
+        return tuple(c for c in self.conditions if isinstance(c, NumberCondition))
+
+    @property
+    def given_numbers(self) -> tuple[NumberCondition, ...]:
+        """The number conditions that a request or a recording gives by their id, in their order."""
+        return tuple(c for c in self.numbers if c.id not in SECONDS_IDS)
+
+    def checked_conditions(self, values: Mapping[str, object]) -> dict[str, float]:
+        """Return the values of `given_numbers` by id.
+
+        Raises:
+            InvalidRequest: a value is missing, out of its range, or for a condition that the model does not have.
+        """
+        known = {condition.id: condition for condition in self.given_numbers}
+        for name in values:
+            if name not in known:
+                ids = ", ".join(known) or "none but the prompt and its seconds"
+                raise InvalidRequest(f"unknown condition {name!r:.80}; this model takes {ids}")
+        return {name: condition.checked(values.get(name)) for name, condition in known.items()}

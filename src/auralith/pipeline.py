@@ -2,7 +2,8 @@
 
 `Auralith` is a loaded model. `denoising_steps` is the whole loop as a generator, so that progress, preview and
 cancellation are the caller's `for`; `generate` and `generate_batch` run it to the end. Requests of a batch that differ
-in more than prompt, seconds and seed are run one group after another: an item's audio depends on its own request only.
+in more than prompt, conditions, seconds and seed are run one group after another: an item's audio depends on its own
+request only.
 """
 
 import logging
@@ -189,7 +190,7 @@ class Auralith:
     def denoising_steps(
         self, requests: Sequence[GenerationRequest], steering: Steering = UNSTEERED
     ) -> Generator[Step]:
-        """Every step of a batch whose requests may differ in prompts, seconds and seed only.
+        """Every step of a batch whose requests may differ in prompts, conditions, seconds and seed only.
 
         Raises:
             InvalidRequest: the requests can't share a batch, or the model can't do what one of them asks for.
@@ -198,7 +199,7 @@ class Auralith:
         resolved = [self.resolve(request) for request in requests]
         if len(self.groups(resolved)) != 1:
             raise InvalidRequest(
-                "requests of one batch may differ in prompt, seconds and seed only"
+                "requests of one batch may differ in prompt, conditions, seconds and seed only"
             )
         return self._denoise(resolved, steering)
 
@@ -234,6 +235,7 @@ class Auralith:
             sigma_max=_first(request.sigma_max, defaults.sigma_max),
             seed=_first(request.seed, secrets.randbelow(2**32)),
             window=_first(request.window, defaults.window),
+            conditions=self.config.checked_conditions(request.conditions),
         )
         self._check(resolved)
         return resolved
@@ -439,11 +441,12 @@ class Auralith:
         return Predictor(OBJECTIVES[self.config.objective], network, both, guidance)
 
     def _numbers(self, group: list[GenerationRequest]) -> dict[str, list[float]]:
-        values = {
-            "seconds_start": [item.seconds_start for item in group],
-            "seconds_total": [_known(item.seconds_total) for item in group],
-        }
-        return {name: values[name] for name in self.conditioner.number_ids}
+        values = [
+            {"seconds_start": item.seconds_start, "seconds_total": _known(item.seconds_total)}
+            | item.conditions
+            for item in group
+        ]
+        return {name: [item[name] for item in values] for name in self.conditioner.number_ids}
 
     def _streams(self, group: list[GenerationRequest], num_frames: int) -> NoiseStream:
         channels = self.config.audio.latent_channels
@@ -455,6 +458,7 @@ class Auralith:
     def _shared(self, request: GenerationRequest) -> tuple[object, ...]:
         """What requests must have in common to be one batch."""
         own = {"prompt", "negative_prompt", "seconds_total", "seconds_start", "seconds_output"}
+        own.add("conditions")
         if request.noise == "item":
             own.add("seed")
         common = tuple(v for name, v in settings_of(request).items() if name not in own)

@@ -1,10 +1,12 @@
 """What a valid request is. The API, the command line, HTTP and the page all construct a `GenerationRequest`."""
 
 import math
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from numbers import Real
 from typing import Literal, get_args, no_type_check
 
-from auralith.config import Window
+from auralith.config import SECONDS_IDS, Window
 from auralith.errors import InvalidRequest
 from auralith.noise import MAX_SEED
 
@@ -46,6 +48,8 @@ class GenerationRequest:
     """"full": the trained window, then trimmed; "fit": only as many latents as needed."""
     noise: NoiseOrder = "item"
     """"item": a stream per item; "reference": the order of stable-audio-tools for the whole batch."""
+    conditions: dict[str, float] = field(default_factory=dict, hash=False)
+    """Values by id of the numbers, beyond its seconds, that a model is conditioned on, such as {"bpm": 128}."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.prompt, str) or not self.prompt.strip():
@@ -77,6 +81,7 @@ class GenerationRequest:
                 raise InvalidRequest(f"{name} is {value!r}; choose one of {', '.join(choices)}")
         if self.sampler is not None and not isinstance(self.sampler, str):
             raise InvalidRequest(f"sampler is {self.sampler!r}; give its name")
+        object.__setattr__(self, "conditions", _checked_conditions(self.conditions))
 
     def _check_interval(self) -> None:
         interval = self.cfg_interval
@@ -112,6 +117,45 @@ def parse_interval(text: str) -> tuple[float, float]:
         return float(low), float(high)
     except ValueError as error:
         raise InvalidRequest(f"{text} is no interval; write two numbers as 0.2-0.8") from error
+
+
+def parse_conditions(texts: Iterable[str]) -> dict[str, float]:
+    """Return the `conditions` of texts such as "bpm=128"; raise `InvalidRequest` for any other, or an id given twice."""
+    found: dict[str, float] = {}
+    for text in texts:
+        name, equals, value = (part.strip() for part in text.partition("="))
+        if not (name and equals):
+            raise InvalidRequest(f"{text!r:.80} is not a condition; write bpm=128")
+        if name in found:
+            raise InvalidRequest(f"condition {name!r:.80} is given twice; keep one of them")
+        found[name] = parse_condition(name, value)
+    return found
+
+
+def parse_condition(name: str, text: str) -> float:
+    """Return the number in a text; raise `InvalidRequest` where it is none."""
+    try:
+        return float(text)
+    except ValueError as error:
+        raise InvalidRequest(
+            f"condition {name!r:.80} is {text!r:.80}, not a number; give one, such as 128"
+        ) from error
+
+
+def _checked_conditions(values: object) -> dict[str, float]:
+    """Return finite numbers by id, in the order of the ids. Which ids and ranges a model takes is checked by the model."""
+    if not isinstance(values, Mapping):
+        raise InvalidRequest(f'conditions is {values!r:.80}; give numbers by id as {{"bpm": 128}}')
+    found: dict[str, float] = {}
+    for name, value in values.items():
+        if not isinstance(name, str) or not name:
+            raise InvalidRequest(f"conditions has the id {name!r:.80}; ids are text")
+        if name in SECONDS_IDS:
+            raise InvalidRequest(f"{name} is among the conditions; give it as {name} itself")
+        if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
+            raise InvalidRequest(f"condition {name!r:.80} is {value!r:.80}; give a finite number")
+        found[name] = float(value)
+    return dict(sorted(found.items()))
 
 
 def check_number(

@@ -1,8 +1,8 @@
 """Settings files: TOML and `--set a.b=c` into a frozen dataclass, strictly.
 
 The dataclass is the schema: its fields name the keys, its annotations the types, its defaults what a file leaves
-out. Understood are bool, int, float, str, Path, Literal, tuples, optional values and nested dataclasses. Anything
-else in a file is an `InvalidRequest` that names the key: an unknown one with the nearest known, a wrong type with
+out. Understood are bool, int, float, str, Path, Literal, tuples, dicts, optional values and nested dataclasses.
+Anything else in a file is an `InvalidRequest` that names the key: an unknown one with the nearest known, a wrong type with
 the expected one.
 """
 
@@ -115,6 +115,8 @@ def _convert(annotation: Any, value: Any, where: str, default: Any = None) -> An
         return _convert_union(annotation, value, where, default)
     if origin is tuple and isinstance(value, list | tuple):
         return _convert_tuple(annotation, value, where)
+    if origin is dict and isinstance(value, dict) and all(type(k) is arguments[0] for k in value):
+        return {k: _convert(arguments[1], item, f"{where}.{k}") for k, item in value.items()}
     if origin is Literal and value in arguments:
         return value
     if annotation is float and isinstance(value, int) and not isinstance(value, bool):

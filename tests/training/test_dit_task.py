@@ -106,7 +106,7 @@ LENGTHS = [10, 24, 60, 200, 31, 90, 12, 24, 48, 400, 77, 24, 33, 8, 150, 64, 25,
 def test_windows_have_their_own_timing() -> None:
     made = task(LENGTHS).batch(5, Share(0, 1))
     for latents, seconds, mask, text in zip(
-        made["latents"], made["seconds"], made["mask"], made["text"], strict=True
+        made["latents"], made["numbers"], made["mask"], made["text"], strict=True
     ):
         frames = LENGTHS[int(text[0, 0])]
         start = int(latents[0, 0])
@@ -136,7 +136,7 @@ def test_items_do_not_depend_on_how_a_batch_is_shared(changes: dict[str, object]
     whole = made.batch(7, Share(0, 1))
     parts = [made.batch(7, Share(index, 3)) for index in range(3)]
     size = 3 * len(parts[0]["t"])
-    for name in ("latents", "noise", "t", "keep", "seconds", "text"):
+    for name in ("latents", "noise", "t", "keep", "numbers", "text"):
         for index, part in enumerate(parts):
             assert torch.equal(whole[name][index:size:3], part[name])
 

@@ -55,8 +55,7 @@ class Spec:
 
     @property
     def numbers(self) -> tuple[NumberCondition, ...]:
-        conditions = self.model.conditions if self.model else ()
-        return tuple(c for c in conditions if isinstance(c, NumberCondition))
+        return self.model.numbers if self.model else ()
 
 
 def sampling_for(objective: ObjectiveName) -> SamplingDefaults:
@@ -125,7 +124,7 @@ def _model(root: Section) -> ModelConfig:
 def _check_model(config: ModelConfig, diffusion: Section) -> None:
     """Raise CheckpointError where the parts don't fit each other."""
     dit, ids = config.dit, [condition.id for condition in config.conditions]
-    numbers = [c.id for c in config.conditions if isinstance(c, NumberCondition)]
+    numbers = [condition.id for condition in config.numbers]
     if len(ids) - len(numbers) != 1 or len(set(ids)) != len(ids):
         raise CheckpointError(
             f"{diffusion.path}: exactly one text condition and distinct ids needed"
@@ -187,16 +186,22 @@ def _dit(section: Section) -> DiTConfig:
 
 
 def _condition(entry: Section) -> Condition:
-    kind = entry.choice("type", {"t5": "t5", "number": "number"})
+    kind = entry.choice("type", {"t5": "t5", "number": "number", "int": "int"})
     name, section = entry.identifier("id"), entry.section("config", optional=True)
     if hasattr(ModuleDict, name):
         raise entry.error("id", f"is the reserved name {name!r}")
+    entry.finish()
     if kind == "number":
         condition = NumberCondition(
             name, section.number("min_val", 0), section.number("max_val", 1)
         )
         if not condition.minimum < condition.maximum:
             raise section.error("max_val", "must be above min_val")
+    elif kind == "int":
+        section.require(
+            "min_val", 0, 0
+        )  # the reference looks a value up in its table without subtracting it
+        condition = NumberCondition(name, 0.0, float(section.integer("max_val", 512)), "int")
     else:
         section.require("project_out", False, False)
         section.require("enable_grad", False, False)
@@ -348,8 +353,10 @@ def _condition_json(condition: Condition) -> Json:
         kind = "t5"
         config: Json = {"t5_model_name": condition.encoder, "max_length": condition.max_tokens}
     else:
-        kind = "number"
+        kind = condition.kind
         config = {"min_val": condition.minimum, "max_val": condition.maximum}
+        if kind == "int":
+            config = {name: int(value) for name, value in config.items()}
     return {"id": condition.id, "type": kind, "config": config}
 
 

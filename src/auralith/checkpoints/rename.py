@@ -131,9 +131,12 @@ def rows_of(spec: Spec) -> tuple[Row, ...]:
     if spec.model is None:
         return rows
     for number in spec.numbers:
-        published = f"conditioner.conditioners.{number.id}.embedder.embedding"
-        names = Row(f"numbers.{number.id}", published, PROJECTIONS.get(number.id))
-        rows += nest(names, NUMBER)
+        ours, published = f"numbers.{number.id}", f"conditioner.conditioners.{number.id}"
+        if number.kind == "int":
+            rows += (Row(f"{ours}.table", f"{published}.int_embedder", None),)
+        else:
+            names = Row(ours, f"{published}.embedder.embedding", PROJECTIONS.get(number.id))
+            rows += nest(names, NUMBER)
     inside = DIT
     for index in range(spec.model.dit.depth):
         names = Row(f"blocks.{index}", f"transformer.layers.{index}", f"transformer_blocks.{index}")

@@ -19,7 +19,7 @@ from auralith.errors import CheckpointError
 from auralith.models.attention import rotated_dim
 from auralith.models.autoencoder import Autoencoder, Oobleck
 from auralith.models.dit import DiT
-from auralith.models.embedders import NumberEmbedder
+from auralith.models.embedders import embedders
 from auralith.models.spectral import Spectral
 
 INV_FREQ = "model.model.transformer.rotary_pos_emb.inv_freq"
@@ -42,8 +42,7 @@ class Networks(nn.Module):
         )
         if model is not None:
             self.dit = DiT(model.dit)
-            embedders = {c.id: NumberEmbedder(c, model.condition_dim) for c in spec.numbers}
-            self.numbers = nn.ModuleDict(embedders)
+            self.numbers = embedders(spec.numbers, model.condition_dim)
 
 
 def without_memory(spec: Spec) -> Networks:

@@ -13,6 +13,7 @@ from auralith.cli.progress import stage_progress
 
 if TYPE_CHECKING:
     from auralith.samplers import Step
+    from auralith.sets import Table
 
 INCOMPLETE = 3
 """The exit code where rows were left out."""
@@ -45,14 +46,14 @@ def batch(
 ) -> None:
     """Generate the sounds of a table, with a manifest and a page to listen to them.
 
-    A column is called like an option (seconds, seed, cfg, n, ...) or like a field of a request; init_audio with strength
-    varies a sound. Cells that are empty take the options given here; a row without a seed has one that its prompt
+    A column is called like an option (seconds, seed, cfg, n, ...), like a field of a request, or like a condition of the
+    model (bpm); init_audio with strength varies a sound. Cells that are empty take the options given here; a row without a seed has one that its prompt
     decides. Run it again to go on after an interruption or to make what is new in the table. Exit code 3: some rows
     could not be made.
     """
-    from auralith.sets import Problem, SetSettings, make_set, read_rows
+    from auralith.sets import Problem, SetSettings, make_set
 
-    table = read_rows(prompts)
+    table = _read(prompts, loading)
     suffix = encoding.format or DEFAULT_FORMAT
     defaults = sampling.given() | ({} if seconds is None else {"seconds_total": seconds})
     settings = SetSettings(
@@ -84,3 +85,16 @@ def batch(
     print(output / "manifest.jsonl", output / "index.html", sep="\n")
     if missing:
         raise typer.Exit(INCOMPLETE)
+
+
+def _read(prompts: Path, loading: Loading) -> "Table":
+    """The table; the model is looked at only where a column may be one of its conditions."""
+    from auralith.checkpoints import inspect_checkpoint
+    from auralith.pipeline import EMBEDDED
+    from auralith.sets import UnknownColumn, read_rows
+
+    try:
+        return read_rows(prompts)
+    except UnknownColumn:
+        spec = inspect_checkpoint(EMBEDDED if loading.model is None else loading.model).spec
+        return read_rows(prompts, [condition.id for condition in spec.numbers])

@@ -74,7 +74,8 @@ def _request(origin: "Provenance | None", given: dict[str, Any]) -> "GenerationR
     from auralith.request import GenerationRequest
 
     if origin is not None:
-        return replace(origin.settings, **given)
+        conditions = origin.settings.conditions | given.get("conditions", {})
+        return replace(origin.settings, **given | {"conditions": conditions})
     if "prompt" not in given:
         raise InvalidRequest("nothing to generate; give a prompt or --from FILE")
     return GenerationRequest(**given)

@@ -49,10 +49,17 @@ class Sampling:
         str | None, typer.Option(help="item (a stream per seed) or reference (stable-audio-tools).")
     ] = None
     seed: Annotated[int | None, typer.Option(help="Random if left out, and printed.")] = None
+    condition: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ID=NUMBER",
+            help="A number that the model is conditioned on, as bpm=128; repeatable.",
+        ),
+    ] = None
 
     def given(self) -> dict[str, Any]:
         """The fields of a `GenerationRequest` that were asked for."""
-        from auralith.request import parse_interval
+        from auralith.request import parse_conditions, parse_interval
 
         settings = {
             "negative_prompt": self.negative,
@@ -69,6 +76,7 @@ class Sampling:
             "window": self.window,
             "noise": self.noise,
             "seed": self.seed,
+            "conditions": None if self.condition is None else parse_conditions(self.condition),
         }
         return {name: value for name, value in settings.items() if value is not None}
 

@@ -1,6 +1,7 @@
-"""Numbers as vectors: the embedder behind `seconds_start` and `seconds_total` (arXiv 2407.14358, section 3.2)."""
+"""Numbers as vectors: the embedders behind `seconds_total` and other number conditions (arXiv 2407.14358, section 3.2)."""
 
 import math
+from collections.abc import Iterable
 
 import torch
 from jaxtyping import Float
@@ -25,3 +26,22 @@ class NumberEmbedder(nn.Module):
         angles = 2 * math.pi * unit * self.frequencies.float()
         features = torch.cat((unit, angles.sin(), angles.cos()), dim=-1)
         return self.linear(features.to(self.linear.weight.dtype))[:, None]
+
+
+class IntegerEmbedder(nn.Module):
+    """A row of a table for each whole number from 0 to the condition's maximum."""
+
+    def __init__(self, condition: NumberCondition, dim: int) -> None:
+        super().__init__()
+        self.maximum = int(condition.maximum)
+        self.table = nn.Embedding(self.maximum + 1, dim)
+
+    def forward(self, values: Float[Tensor, " batch"]) -> Float[Tensor, "batch 1 dim"]:
+        """Return the rows of whole numbers; values out of range are clamped."""
+        return self.table(values.round().long().clamp(0, self.maximum))[:, None]
+
+
+def embedders(conditions: Iterable[NumberCondition], dim: int) -> nn.ModuleDict:
+    """Return new embedders of number conditions by their ids."""
+    kinds = {"number": NumberEmbedder, "int": IntegerEmbedder}
+    return nn.ModuleDict({c.id: kinds[c.kind](c, dim) for c in conditions})

@@ -11,7 +11,7 @@ tags.
 
 from auralith.sets.plan import Item, Plan, plan_set
 from auralith.sets.run import Made, SetSettings, make_set
-from auralith.sets.table import COLUMNS, Problem, Row, Table, read_rows
+from auralith.sets.table import COLUMNS, Problem, Row, Table, UnknownColumn, read_rows
 
 __all__ = [
     "COLUMNS",
@@ -22,6 +22,7 @@ __all__ = [
     "Row",
     "SetSettings",
     "Table",
+    "UnknownColumn",
     "make_set",
     "plan_set",
     "read_rows",

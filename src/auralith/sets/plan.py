@@ -68,6 +68,7 @@ def plan_set(
         prompt = str(row.values["prompt"])
         seen[prompt] += 1
         values = {"seed": prompt_seed(prompt, seen[prompt]), **(defaults or {}), **row.values}
+        values["conditions"] = _conditions(defaults or {}, row.values)
         try:
             wanted = _items(model, row, values, table.path.parent, n)
         except InvalidRequest as error:
@@ -139,6 +140,12 @@ def _items(model: Auralith, row: Row, values: dict[str, Any], folder: Path, n: i
     return found
 
 
+def _conditions(defaults: Mapping[str, Any], row: Mapping[str, Any]) -> Any:
+    """The conditions of a row over those of the whole set; what is no mapping is left to the request's own check."""
+    own = row.get("conditions", {})
+    return {**defaults.get("conditions", {}), **own} if isinstance(own, Mapping) else own
+
+
 def _variation(own: Mapping[str, Any], folder: Path) -> tuple[Path | None, Variation | None]:
     settings = {
         name: own[name] for name in ("strength", "init_noise_level") if own[name] is not None
@@ -165,6 +172,8 @@ def _count(of_row: Any, of_set: int) -> int:
 def key_of(origin: Provenance) -> str:
     """What a sound is made of, as a hash: settings with the seed, model, adapters, edit, and its source by content."""
     made_of = {name: value for name, value in origin.to_tags().items() if name not in _LAST_BITS}
+    if not origin.settings.conditions:  # keys are as they were before requests had conditions
+        made_of["settings"] = {n: v for n, v in made_of["settings"].items() if n != "conditions"}
     made_of["adapters"] = [[used.file_hash, used.strength] for used in origin.adapters]
     made_of["source"] = None if origin.source is None else origin.source.file_hash
     return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()

@@ -1,8 +1,8 @@
 """Tables of prompts: .csv, .jsonl, or .txt with a prompt in each line.
 
 A column is a field of `GenerationRequest`, under its own name or as the command line calls it, or one of a set's own:
-`n` (how many seeds), `init_audio` (a sound to vary, from the table's folder), `strength` and `init_noise_level`. An
-empty cell is not given. What makes the table unreadable stops here; what is wrong with one row is a `Problem` of it.
+`n` (how many seeds), `init_audio` (a sound to vary, from the table's folder), `strength` and `init_noise_level`; or the
+id of a number that the model is conditioned on. An empty cell is not given. What makes the table unreadable stops here; what is wrong with one row is a `Problem` of it.
 """
 
 import csv
@@ -15,7 +15,12 @@ from typing import Any
 from auralith.data.tables import READERS
 from auralith.data.tables import Row as Cells
 from auralith.errors import InvalidRequest
-from auralith.request import GenerationRequest, parse_interval
+from auralith.request import (
+    GenerationRequest,
+    parse_condition,
+    parse_conditions,
+    parse_interval,
+)
 
 OWN_COLUMNS = ("n", "init_audio", "strength", "init_noise_level")
 COLUMNS = (*(field.name for field in fields(GenerationRequest)), *OWN_COLUMNS)
@@ -27,6 +32,7 @@ SHORT_NAMES: Mapping[str, str] = {
     "cfg": "cfg_scale",
     "rescale": "cfg_rescale",
     "interval": "cfg_interval",
+    "condition": "conditions",
 }
 """As the options of the command line are called."""
 _TEXTS = ("prompt", "negative_prompt", "sampler", "window", "noise", "init_audio")
@@ -40,6 +46,10 @@ class Row:
     number: int
     place: str
     values: Mapping[str, Any]
+
+
+class UnknownColumn(InvalidRequest):
+    """A column is no field of a request; it may be a condition of the model."""
 
 
 @dataclass(frozen=True)
@@ -65,22 +75,24 @@ class Table:
     problems: tuple[Problem, ...]
 
 
-def read_rows(path: str | Path) -> Table:
-    """The rows of a table of prompts.
+def read_rows(path: str | Path, condition_ids: Sequence[str] = ()) -> Table:
+    """The rows of a table of prompts; a column called like one of `condition_ids` adds to a row's `conditions`.
 
     Raises:
-        InvalidRequest: it can't be read, is empty, has no column for prompts, or one that means nothing.
+        InvalidRequest: it can't be read, is empty, has no column for prompts, or one that means nothing
+            (`UnknownColumn`).
     """
     path = Path(path)
     found = _cells(path)
     if not found:
         raise InvalidRequest(f"{path} has no rows; write a prompt for each sound")
-    names = _named(path, list(dict.fromkeys(name for _, cells in found for name in cells)))
+    columns = list(dict.fromkeys(name for _, cells in found for name in cells))
+    names = _named(path, columns, condition_ids)
     rows, problems = [], []
     for number, (where, cells) in enumerate(found, 1):
         place = path.name + where.removeprefix(str(path))  # the page of a set shows it to others
         try:
-            values = {names[name]: _value(names[name], cell) for name, cell in _given(cells)}
+            values = _values(cells, names)
         except InvalidRequest as error:
             problems.append(Problem(number, place, f"can't be used: {error}"))
             continue
@@ -124,14 +136,16 @@ def _require_distinct_columns(path: Path) -> None:
             raise InvalidRequest(f"{path} has the column {name!r} twice; keep one of them")
 
 
-def _named(path: Path, columns: Sequence[str]) -> dict[str, str]:
+def _named(path: Path, columns: Sequence[str], condition_ids: Sequence[str]) -> dict[str, str]:
     """What each column of the file is; every one must be known, none there twice, and one be the prompt."""
+    ids = {_canonical(name): name for name in condition_ids}
     names = {column: _canonical(column) for column in columns}
-    known = (*COLUMNS, *SHORT_NAMES)
+    names = {c: name if name in COLUMNS else ids.get(name, name) for c, name in names.items()}
+    known = (*COLUMNS, *SHORT_NAMES, *condition_ids)
     for column, name in names.items():
-        if name not in COLUMNS:
+        if name not in COLUMNS and name not in condition_ids:
             nearest = difflib.get_close_matches(name, known, n=1, cutoff=0)[0]
-            raise InvalidRequest(
+            raise UnknownColumn(
                 f"{path} has an unknown column {column!r}; did you mean {nearest!r}? Rename it or take it out"
             )
     for name in names.values():
@@ -143,6 +157,22 @@ def _named(path: Path, columns: Sequence[str]) -> dict[str, str]:
     if "prompt" not in names.values():
         raise InvalidRequest(f"{path} has no column 'prompt' (it has {', '.join(columns)}); add it")
     return names
+
+
+def _values(cells: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    """The cells of a row that are given, by field; those of conditions are gathered under `conditions`."""
+    values: dict[str, Any] = {}
+    own: dict[str, Any] = {}
+    for column, cell in _given(cells):
+        name = names[column]
+        if name in COLUMNS:
+            values[name] = _value(name, cell)
+        else:
+            own[name] = parse_condition(name, cell) if isinstance(cell, str) else cell
+    if own:
+        gathered = values.get("conditions", {})
+        values["conditions"] = {**gathered, **own} if isinstance(gathered, Mapping) else gathered
+    return values
 
 
 def _canonical(column: str) -> str:
@@ -165,6 +195,8 @@ def _value(name: str, cell: Any) -> Any:
         return text
     if name == "cfg_interval":
         return parse_interval(text)
+    if name == "conditions":
+        return parse_conditions(text.split(","))
     try:
         return int(text) if name in _INTEGERS else float(text)
     except ValueError as error:

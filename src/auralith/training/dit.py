@@ -16,7 +16,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from auralith.conditioning import Router, TextStates
-from auralith.config import AudioFormat, ModelConfig
+from auralith.config import ModelConfig
+from auralith.data.conditions import recording_conditions
 from auralith.data.crops import crop_start, crop_timing
 from auralith.data.latents import LatentRecord
 from auralith.diffusion import OBJECTIVES, Objective
@@ -101,12 +102,12 @@ class DiTNetwork(nn.Module):
         t: Float[Tensor, " batch"],
         text: Float[Tensor, "batch token dim"],
         text_mask: Bool[Tensor, "batch token"],
-        seconds: Float[Tensor, "batch number"],
+        numbers: Float[Tensor, "batch number"],
         keep: Bool[Tensor, " batch"],
     ) -> Float[Tensor, "batch channel frame"]:
-        """The velocity. `seconds` has a column for each number condition of the model, in its order."""
-        numbers = dict(zip(self.router.number_ids, seconds.unbind(1), strict=True))
-        conditioning = self.router.assemble(TextStates(text, text_mask), numbers, keep)
+        """The velocity. `numbers` has a column for each number condition of the model, in its order."""
+        by_id = dict(zip(self.router.number_ids, numbers.unbind(1), strict=True))
+        conditioning = self.router.assemble(TextStates(text, text_mask), by_id, keep)
         return self.dit(noisy, t, conditioning.context, conditioning.global_embed)
 
 
@@ -125,7 +126,7 @@ class DiTTask:
     ) -> None:
         self.networks: dict[str, nn.Module] = {"dit": network}
         self.optimization = {"dit": optimization}
-        self.audio: AudioFormat = config.audio
+        self.config, self.audio = config, config.audio
         self.objective: Objective = OBJECTIVES[config.objective]
         self.number_ids = network.router.number_ids
         self.source, self.texts, self.settings, self.seed = source, texts, settings, seed
@@ -185,7 +186,7 @@ class DiTTask:
         t = batch["t"].to(latents.device)
         noisy = self.objective.add_noise(latents, noise, t)
         target = self.objective.target(latents, noise, t)
-        inputs = (batch[name] for name in ("text", "text_mask", "seconds", "keep"))
+        inputs = (batch[name] for name in ("text", "text_mask", "numbers", "keep"))
         squared = (network(noisy, t, *inputs).float() - target).square().mean(dim=1)
         if not self.settings.mask_padding:
             return squared.mean()
@@ -211,19 +212,21 @@ class DiTTask:
             "noise": torch.from_numpy(noise),
             "text": text.states,
             "text_mask": text.mask,
-            "seconds": torch.tensor([self._seconds(w) for w in windows]),
+            "numbers": torch.tensor([self._numbers(w) for w in windows]),
             "mask": frames < torch.tensor(lengths)[:, None],
             "audio_seconds": torch.tensor(
                 latents.shape[0] * latents.shape[2] / self.audio.frame_rate
             ),
         }
 
-    def _seconds(self, window: Window) -> list[float]:
+    def _numbers(self, window: Window) -> list[float]:
+        """The number conditions of a window: when it is, and what its recording says for the others."""
         record = self.source.record(window.index)
         start, total = window.start / self.audio.frame_rate, record.seconds
         if self.settings.whole_seconds:
             start, total = map(float, crop_timing(start, total))
         values = {"seconds_start": start, "seconds_total": total}
+        values |= recording_conditions(self.config, record)
         return [values[name] for name in self.number_ids]
 
     def _windows(self, step: int) -> list[Window]:

@@ -31,8 +31,13 @@ class Card:
     settings: Mapping[str, object] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
     example: str = ""
+    conditions: Mapping[str, float] = field(default_factory=dict)
+    """Those of the example, beyond its seconds."""
 
     def to_markdown(self, model: str) -> str:
+        conditions = "".join(
+            f" --condition {name}={value:g}" for name, value in self.conditions.items()
+        )
         licenses = [f"- {name}: {count}" for name, count in sorted(self.licenses.items())]
         return "\n".join(
             [
@@ -53,7 +58,7 @@ class Card:
                 "",
                 "## Use",
                 "```sh",
-                f'auralith generate "{self.example or "your prompt"}" --model {model}',
+                f'auralith generate "{self.example or "your prompt"}" --model {model}{conditions}',
                 "```",
                 "The license of the base model's weights applies to these weights too.",
                 "",

@@ -20,6 +20,7 @@ from auralith.checkpoints.adapter_file import AdapterConfig, AdapterMetadata, wr
 from auralith.checkpoints.adapters import adapter_state, add_adapter
 from auralith.conditioning import TextStates
 from auralith.config import ModelConfig
+from auralith.data.conditions import check_conditions, recording_conditions
 from auralith.data.latents import LatentCache
 from auralith.data.recordings import Recordings
 from auralith.errors import InvalidRequest
@@ -48,7 +49,7 @@ class DemoSettings:
     every: int = 0
     """Steps between them; 0: none."""
     prompts: tuple[str, ...] = ()
-    """Empty: the first prompts of the dataset."""
+    """Empty: the first prompts of the dataset. Other conditions, such as bpm, are those of its first recordings."""
     seconds: float = 0.0
     """0: as long as the model's window."""
     seed: int = 1
@@ -107,6 +108,7 @@ def finetune(
         raise InvalidRequest(f"{output} exists already; name another output")
     folder = run_folder(output)
     folder.mkdir(parents=True, exist_ok=True)
+    check_conditions(model.config, recordings)
     check_fits(model.config, memory_settings(settings), model.device)
     encoder = LatentEncoder.of(model)
     processes = start_processes(settings.loop.device, settings.loop.precision)
@@ -221,7 +223,10 @@ def _write_demos(
     model.dit.eval()
     for index, prompt in enumerate(prompts):
         request = GenerationRequest(
-            prompt, seconds_total=settings.seconds or None, seed=settings.seed + index
+            prompt,
+            seconds_total=settings.seconds or None,
+            seed=settings.seed + index,
+            conditions=recording_conditions(model.config, cache.record(index % len(cache))),
         )
         made = model.generate(request)
         name = folder / f"{step:08d}-{index}"
@@ -288,4 +293,5 @@ def _card(
         settings=chosen,
         metrics=metrics,
         example=records[0].prompts[0],
+        conditions=recording_conditions(model.config, records[0]),
     )

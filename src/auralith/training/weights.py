@@ -6,9 +6,9 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-from auralith.config import ModelConfig, NumberCondition
+from auralith.config import ModelConfig
 from auralith.models.dit import DiT
-from auralith.models.embedders import NumberEmbedder
+from auralith.models.embedders import embedders
 
 
 @contextmanager
@@ -24,11 +24,5 @@ def new_transformer(config: ModelConfig, seed: int) -> tuple[DiT, nn.ModuleDict]
     with seeded(seed):
         dit = DiT(config.dit)
         dit.reset_parameters()
-        numbers = nn.ModuleDict(
-            {
-                condition.id: NumberEmbedder(condition, config.condition_dim)
-                for condition in config.conditions
-                if isinstance(condition, NumberCondition)
-            }
-        )
+        numbers = embedders(config.numbers, config.condition_dim)
     return dit, numbers

@@ -135,6 +135,7 @@ def _given(embeds: Embeds, mask: Mask | None, device: torch.device) -> TextState
 def route(router: Router, texts: Texts, extents: Extents, *, guided: bool, copies: int) -> Rows:
     """Context and global vector of every waveform, `copies` for each prompt."""
     values = {"seconds_start": extents.starts, "seconds_total": extents.totals}
+    router.config.checked_conditions({})  # calls of diffusers have no arguments for others
     numbers = {name: values[name] for name in router.number_ids}
     if any(extents.starts) and "seconds_start" not in numbers:
         raise InvalidRequest("audio_start_in_s is not 0, but this model knows no start")
