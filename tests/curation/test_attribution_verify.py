@@ -160,3 +160,89 @@ def test_a_damaged_page_is_one_line(tmp_path: Path) -> None:
     (two_bells(tmp_path) / "page-1.html").write_bytes(b"<li>\xff")
     with pytest.raises(ResourceError, match=r"page-1\.html can't be read"):
         verify_attribution(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "said"),
+    [
+        (
+            "freesound_attribution.csv",
+            "A bell 2",
+            "A bell",
+            "2 has the title 'A bell', the manifest has",
+        ),
+        ("freesound_attribution.csv", "2,A bell 2", "9,A bell 2", "2 is missing"),
+        ("freesound_attribution.csv", "2,A bell 2", "9,A bell 2", "9 is not in the manifest"),
+        ("freesound_attribution.csv", "2,A bell 2", "1,A bell 2", "1 is listed 2 times"),
+        (
+            "freesound_attribution.csv",
+            "ccby",
+            "cc0",
+            "1 has the license 'cc0', the manifest has 'ccby'",
+        ),
+        (
+            "freesound_attribution.csv",
+            "sampling+",
+            "sampling+,more",
+            "3 has more cells than the manifest",
+        ),
+        (
+            "freesound_attribution.csv",
+            "\r\n",
+            "\n",
+            "the bytes are not those that the manifest gives",
+        ),
+        ("freesound_attribution.csv", "A bell 2", '"A bell 2"', "the bytes are not those"),
+        (
+            "attribution_extended.csv",
+            "A bell 2,Ann",
+            "A bell 2,",
+            "freesound:2 has the author '', the",
+        ),
+        (
+            "attribution_extended.csv",
+            BY,
+            "https://example.org/",
+            "has the license_uri 'https://exa",
+        ),
+        ("attribution.jsonl", '"A bell 2"', '"A bell"', "freesound:2 has the title 'A bell'"),
+        (
+            "attribution.jsonl",
+            '"seconds": ',
+            '"seconds": 9',
+            "has the seconds '9",
+        ),
+        ("attribution.jsonl", '{"rec_id": "freesound:2"', '["rec_id"', "can't be read as a table"),
+        ("attribution.jsonl", "}\n", ', "more": 1}\n', "has more cells than the manifest: more"),
+    ],
+)
+def test_a_change_of_a_table_is_found(
+    tmp_path: Path, name: str, old: str, new: str, said: str
+) -> None:
+    attribution = two_bells(tmp_path)
+    path = attribution / name
+    text = path.read_bytes().decode()
+    assert old in text
+    path.write_bytes(text.replace(old, new).encode())
+    found = verify_attribution(tmp_path)
+    assert any(line.startswith(f"{name}: ") and said in line for line in found), found
+
+
+def test_a_table_that_is_missing_or_cut_off_or_too_many_is_found(tmp_path: Path) -> None:
+    attribution = two_bells(tmp_path)
+    (attribution / "attribution.jsonl").unlink()
+    extended = attribution / "attribution_extended.csv"
+    extended.write_bytes(extended.read_bytes()[:-1])
+    shutil.copy(attribution / "freesound_attribution.csv", attribution / "fma_attribution.csv")
+    found = verify_attribution(tmp_path)
+    assert found[-2:] != [] and any("attribution.jsonl is missing" in line for line in found)
+    assert any(line.startswith("attribution_extended.csv: ") for line in found)
+    assert "fma_attribution.csv is of a source that the manifest doesn't have" in found
+
+
+@pytest.mark.parametrize("column", ["url", "author_url", "license_uri"])
+def test_a_link_that_is_not_a_valid_url_is_found(tmp_path: Path, column: str) -> None:
+    link = "https://freesound.org/people/DJ Example/"
+    site(tmp_path, [{"rec_id": "freesound:1", "title": "Bell", column: link}])
+    found = verify_attribution(tmp_path)
+    assert len(found) == 1 and f"'{link}' is not a valid URL" in found[0]

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from auralith.curation.attribution.entries import Entry, web_link, words
+from auralith.curation.attribution.entries import Entry, words
+from auralith.curation.links import web_link
 from auralith.curation.manifest import read_manifest
 from auralith.extras import require
 

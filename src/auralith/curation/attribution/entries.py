@@ -17,7 +17,6 @@ USE = "Used to train the model; not redistributed. Cut, resampled and encoded fo
 CHANGES = "cut, resampled and encoded for training"
 SAMPLING_PLUS_URI = "https://creativecommons.org/licenses/sampling+/1.0/"
 _WORD = re.compile(r"[^\W_]+")
-_WEB = re.compile(r"https?://\S", re.IGNORECASE)
 _PORT = re.compile(r"/licenses/by/\d\.\d/([a-z]+)/?", re.IGNORECASE)
 
 
@@ -83,11 +82,6 @@ def license_name(spdx: str) -> str:
     if found is None:
         return spdx
     return " ".join(filter(None, ("CC BY", found[1], found[2])))
-
-
-def web_link(text: str | None) -> str | None:
-    """A link that may be followed; scripts and files may not."""
-    return text if text and _WEB.match(text) else None
 
 
 def words(text: str) -> Iterator[str]:

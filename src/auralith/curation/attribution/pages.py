@@ -4,8 +4,9 @@ another site, and none needs a script but the search."""
 from collections.abc import Mapping
 from html import escape as escape_html
 
-from auralith.curation.attribution.entries import USE, Entry, license_name, web_link
+from auralith.curation.attribution.entries import USE, Entry, license_name
 from auralith.curation.attribution.listing import Count, Listing
+from auralith.curation.links import web_link
 
 
 def escape(text: str) -> str:

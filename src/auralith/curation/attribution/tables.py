@@ -5,11 +5,10 @@
 
 import csv
 import json
-from collections.abc import Iterator
-from contextlib import ExitStack
-from dataclasses import fields
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from io import StringIO
 from pathlib import Path
-from typing import TextIO
 
 from auralith.curation.attribution.catalog import Catalog
 from auralith.curation.attribution.entries import CHANGES, Entry
@@ -17,6 +16,8 @@ from auralith.curation.licenses import family_of
 
 HEADER = ("id", "title", "author", "license", "url")
 EXTENDED, LINES = "attribution_extended.csv", "attribution.jsonl"
+LIST = "_attribution.csv"
+"""The end of the name of a source's list."""
 _LABELS = {"cc0": "cc0", "cc-by": "ccby", "sampling+": "sampling+"}
 _FIELDS = tuple(field.name for field in fields(Entry))
 _EXTENDED = (
@@ -29,28 +30,77 @@ _ABOUT = {
 }
 
 
+@dataclass(frozen=True)
+class Table:
+    """A file with a row for each recording of a catalog, in its order."""
+
+    name: str
+    about: str
+    """What it holds, in a line."""
+    catalog: Catalog
+    columns: tuple[str, ...]
+    """Of a CSV file; the first is the id. Empty for JSON lines."""
+    cells: Callable[[Entry], Mapping[str, object]]
+
+    def texts(self) -> Iterator[str]:
+        """Yield the text of the file: the header, if it has one, and each row with its line end."""
+        if self.columns:
+            yield csv_line(self.columns)
+        for entry in self.catalog:
+            yield self.text(self.cells(entry))
+
+    def text(self, cells: Mapping[str, object]) -> str:
+        """Return a row as it stands in the file."""
+        if self.columns:
+            return csv_line([cells[name] or "" for name in self.columns])
+        return json.dumps(cells, ensure_ascii=False) + "\n"
+
+
+def tables(catalog: Catalog) -> list[Table]:
+    """Return all tables of a catalog: a list for each source, and the two with everything."""
+    found = [
+        Table(
+            f"{source}{LIST}",
+            f"the recordings from {source}, in the columns of Stability AI's lists",
+            part,
+            HEADER,
+            _published,
+        )
+        for source, part in _by_source(catalog)
+    ]
+    everything = [(EXTENDED, _EXTENDED), (LINES, ())]
+    return [
+        *found,
+        *(Table(name, _ABOUT[name], catalog, names, _known) for name, names in everything),
+    ]
+
+
 def write_tables(catalog: Catalog, folder: Path) -> dict[str, str]:
     """Write all of them into `folder`, in the catalog's order, which has each source's recordings together.
 
     Their names, with a line that says what each holds.
     """
-    about = {}
-    for source, part in _by_source(catalog):
-        name = f"{source}_attribution.csv"
-        about[name] = f"the recordings from {source}, in the columns of Stability AI's lists"
-        with _text(folder / name) as file:
-            writer = csv.writer(file)
-            writer.writerow(HEADER)
-            writer.writerows((e.source_id, e.title, e.author, _label(e), e.url or "") for e in part)
-    with ExitStack() as stack:
-        extended = csv.writer(stack.enter_context(_text(folder / EXTENDED)))
-        lines = stack.enter_context(_text(folder / LINES))
-        extended.writerow(_EXTENDED)
-        for entry in catalog:
-            told = {name: getattr(entry, name) for name in _FIELDS} | {"changes": CHANGES}
-            extended.writerow([told[name] or "" for name in _EXTENDED])
-            lines.write(json.dumps(told, ensure_ascii=False) + "\n")
-    return about | _ABOUT
+    found = tables(catalog)
+    for table in found:
+        with (folder / table.name).open("w", encoding="utf-8", newline="") as file:
+            file.writelines(table.texts())
+    return {table.name: table.about for table in found}
+
+
+def csv_line(cells: Sequence[object]) -> str:
+    """Return a row of a CSV file, line end included."""
+    line = StringIO()
+    csv.writer(line).writerow(cells)
+    return line.getvalue()
+
+
+def _published(entry: Entry) -> dict[str, object]:
+    told = (entry.source_id, entry.title, entry.author, _label(entry), entry.url)
+    return dict(zip(HEADER, told, strict=True))
+
+
+def _known(entry: Entry) -> Mapping[str, object]:
+    return {name: getattr(entry, name) for name in _FIELDS} | {"changes": CHANGES}
 
 
 def _by_source(catalog: Catalog) -> Iterator[tuple[str, Catalog]]:
@@ -62,8 +112,3 @@ def _label(entry: Entry) -> str:
     """As the published lists name licenses; the SPDX id of what they have no name for."""
     family = family_of(entry.license_spdx)
     return _LABELS[family] if family else entry.license_spdx
-
-
-def _text(path: Path) -> TextIO:
-    """Line ends as the writer gives them, on every system."""
-    return path.open("w", encoding="utf-8", newline="")

@@ -1,5 +1,5 @@
 """Whether the pages say what the manifest says, one to one: the list of all recordings, each source's and license's
-list, and the counts on the first page. A page is compared at a time, so that memory doesn't grow with their number."""
+list, the counts on the first page, and the tables beside them, byte by byte. A page is compared at a time, so that memory doesn't grow with their number."""
 
 import re
 from collections import Counter
@@ -14,7 +14,9 @@ from auralith.curation.attribution.entries import USE, Entry
 from auralith.curation.attribution.listing import ALL, PART, Count, Listing, parts
 from auralith.curation.attribution.reading import Page, Shown, read_page
 from auralith.curation.attribution.site import FOLDER
+from auralith.curation.attribution.table_check import table_differences
 from auralith.curation.license_terms import is_known_id
+from auralith.curation.links import is_valid_link
 from auralith.errors import InvalidRequest
 
 _NAME = re.compile(r"(.+)-(\d+)")
@@ -47,12 +49,13 @@ class _Comparison:
         self._parts = parts(catalog, max(1, len(catalog)))
 
     def differences(self) -> Iterator[str]:
-        """What the manifest lacks, then what the list of all, the other lists and the counts say otherwise."""
+        """What the manifest lacks, then what the lists, the counts and the tables say otherwise."""
         for entry in self._catalog:
             yield from (f"{entry.rec_id}: {lack}" for lack in _lacking(entry))
         yield from self._of_list(ALL, "listed")
         yield from self._of_list(PART, "in the list of its source and license")
         yield from self._of_counts(read_page(self._site / "index.html"))
+        yield from table_differences(self._catalog.by_id(), self._site)
 
     def _of_list(self, kind: str, listed: str) -> Iterator[str]:
         times = np.zeros(len(self._catalog), dtype=np.int64)
@@ -116,6 +119,13 @@ def _lacking(entry: Entry) -> Iterator[str]:
     for name, value in {**needed, "url": entry.url, "license": entry.license_spdx}.items():
         if not (value or "").strip():
             yield f"no {name}"
+    for name, link in {
+        "author": entry.author_url,
+        "title": entry.url,
+        "license": entry.license_uri,
+    }.items():
+        if link and not is_valid_link(link):
+            yield f"the {name}'s link '{link}' is not a valid URL"
     if entry.license_spdx and not is_known_id(entry.license_spdx):
         yield f"unknown license '{entry.license_spdx}'"
 

@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol, runtime_checkable
 
-from auralith.curation.sources.freesound_pack import SITE, SOURCE, sound_url
+from auralith.curation.sources.freesound_pack import SOURCE, author_link, sound_url
 from auralith.curation.sources.records import (
     BadRow,
     Record,
@@ -138,7 +138,7 @@ def sound_record(sound: object) -> Record:
         "url": field(sound, "url") or sound_url(author, record["source_id"]),
         "title": field(sound, "name"),
         "author": author,
-        "author_url": author and f"{SITE}/people/{author}/",
+        "author_url": author_link(author),
         "tags": words(sound.get("tags")),
         "description": field(sound, "description"),
         "created": field(sound, "created"),

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from auralith.curation.links import page_link
 from auralith.curation.sources.records import (
     Record,
     field,
@@ -49,7 +50,7 @@ def pack_record(cells: Mapping[str, Any], root: Path | None) -> Record:
         "url": sound_url(author, record["source_id"]),
         "title": field(cells, "title"),
         "author": author,
-        "author_url": author and f"{SITE}/people/{author}/",
+        "author_url": author_link(author),
         "tags": words(cells.get("tags")),
         "description": field(cells, "description"),
         "created": field(cells, "created"),
@@ -60,6 +61,12 @@ def pack_record(cells: Mapping[str, Any], root: Path | None) -> Record:
     }
 
 
+def author_link(author: str | None) -> str | None:
+    """Return the page of a user, None where there is none."""
+    return page_link(SITE, "people", author) if author else None
+
+
 def sound_url(author: str | None, id: str) -> str:
     """The page of a sound; without its author the address that leads there."""
-    return f"{SITE}/people/{author}/sounds/{id}/" if author else f"{SITE}/s/{id}/"
+    page = page_link(SITE, "people", author, "sounds", id) if author else None
+    return page or f"{SITE}/s/{id}/"
