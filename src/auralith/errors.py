@@ -4,6 +4,9 @@ The command line prints the message and exits with code 2; an HTTP server answer
 is not an `AuralithError` is a defect of this package.
 """
 
+import reprlib
+import unicodedata
+
 
 class AuralithError(Exception):
     """Base of every error that is the input's fault or the machine's, never the package's."""
@@ -38,3 +41,32 @@ class NonFiniteError(AuralithError, ArithmeticError):
 
 class MissingExtra(AuralithError, ImportError):
     """An optional library is not installed; the message says which extra brings it."""
+
+
+def shown(value: object, limit: int = 60) -> str:
+    """A value for a message: quoted if it is text, at most about `limit` characters, controls and broken bytes escaped."""
+    if isinstance(value, int) and not -(10**18) < value < 10**18:
+        return f"a number of about {int(value.bit_length() * 0.30103) + 1:,} digits"
+    text = value if isinstance(value, str) else _representation(value)
+    short = printable(text if len(text) <= limit else text[: limit - 1] + "…")
+    return f"'{short}'" if isinstance(value, str) else short
+
+
+def printable(text: str) -> str:
+    """A text that any UTF-8 terminal can show: controls and bytes that are not UTF-8 become escapes."""
+    return "".join(
+        c
+        if c.isprintable() or unicodedata.category(c) == "Zs"
+        else c.encode("unicode_escape").decode()
+        for c in text
+    )
+
+
+def _representation(value: object) -> str:
+    """`repr` that costs no more than a few words: long members of long collections are left out."""
+    short = reprlib.Repr()
+    short.maxstring = short.maxother = 80
+    try:
+        return short.repr(value)
+    except ValueError:  # an integer of more digits than Python writes
+        return f"a {type(value).__name__}"

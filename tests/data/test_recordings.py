@@ -163,8 +163,8 @@ def test_without_a_prompt_column_prompts_are_left_to_the_metadata(folder: Path):
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("t.csv", "file,prompt\na.wav,x\n", "no column 'path' \\(it has file, prompt\\)"),
-        ("t.csv", "file,text\na.wav,x\n", "no column 'path' and no column 'prompt'"),
+        ("t.csv", "where,prompt\na.wav,x\n", "no column 'path' \\(it has where, prompt\\)"),
+        ("t.csv", "where,says\na.wav,x\n", "no column 'path' and no column 'prompt'"),
         ("t.csv", "path,prompt\n", "has no rows"),
         ("t.csv", "path,prompt\na.wav,a tone, low\n", "line 2 has more cells than the header"),
         ("t.csv", "path,prompt\n,x\n", "line 2 has no path"),

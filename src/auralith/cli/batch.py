@@ -23,7 +23,9 @@ INCOMPLETE = 3
 def batch(
     prompts: Annotated[
         Path,
-        typer.Argument(help="A .csv or .jsonl with a column prompt, or a .txt with a line each."),
+        typer.Argument(
+            help="A table (.csv, .tsv, .jsonl, .json, .parquet) with a column prompt, or a .txt with a line each."
+        ),
     ],
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Folder of the set; made, or gone on with.")

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 def encode(
     dataset: Annotated[
         Path,
-        typer.Argument(help="Table (.csv, .jsonl, .parquet), folder of sounds, or .tar shards."),
+        typer.Argument(
+            help="Table (.csv, .tsv, .jsonl, .json, .parquet), folder of sounds, or .tar shards."
+        ),
     ],
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Folder of the latents; one begun is continued.")

@@ -7,7 +7,6 @@ Sets of YouTube clips can only be seen by content. The version of the provider i
 that a longer list checks everything again.
 """
 
-import csv
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,8 @@ from auralith.curation.stage import Finding, Row
 from auralith.curation.store import Store
 from auralith.errors import InvalidRequest
 from auralith.extras import require
+from auralith.tables import strict_rows
+from auralith.tables.cells import joined
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -89,19 +90,12 @@ def read_blocklist(eval_set: EvalSet) -> tuple[str, frozenset[str]]:
 
 
 def _ids(path: Path, column: str, source: str) -> Iterable[str]:
-    try:  # ids are ASCII, whatever the encoding of the titles beside them
-        with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-            reader = csv.DictReader(file)
-            if column not in (reader.fieldnames or ()):
-                raise InvalidRequest(f"{path} has no column '{column}'; name the column of the ids")
-            for cells in reader:
-                id = (cells[column] or "").strip()
-                if source not in _NUMERIC:
-                    yield from filter(None, [id])
-                elif id.isascii() and id.isdigit():
-                    yield str(int(id))
-    except (OSError, csv.Error) as error:
-        raise InvalidRequest(f"{path} can't be read ({error}); give a CSV of ids") from error
+    for row in strict_rows(path, [column]):
+        id = joined(row.cells[column])
+        if source not in _NUMERIC:
+            yield from filter(None, [id])
+        elif id.isascii() and id.isdigit():
+            yield str(int(id))
 
 
 def overlaps_of(matches: Iterable[tuple[str, str]], sets: Iterable[str]) -> dict[str, list[str]]:

@@ -18,7 +18,7 @@ from auralith.curation.outcomes import REVIEW, Fold
 from auralith.curation.plan import Planned, plan
 from auralith.curation.review import cases, is_begun, open_items, suspects
 from auralith.curation.settings import CurationSettings, SourceSettings
-from auralith.curation.sources import ingest_steps
+from auralith.curation.sources import ingest_steps, require_recordings
 from auralith.curation.store import Store
 from auralith.errors import InvalidRequest
 from auralith.extras import require
@@ -66,9 +66,12 @@ def now() -> str:
 
 def _ingest(store: Store, source: SourceSettings, retrieved_at: str) -> Iterator[StageProgress]:
     name = f"ingest {', '.join(source_names(source))}"
-    for at in ingest_steps(store, open_source(source, store), retrieved_at):
+    opened, at = open_source(source, store), None
+    for at in ingest_steps(store, opened, retrieved_at):
         counts = {"new": at.added, "repeated": at.repeated, "rejected": sum(at.rejected.values())}
         yield StageProgress(name, at.read, at.read, counts)
+    assert at is not None
+    require_recordings(at, opened)
 
 
 def _evidence(

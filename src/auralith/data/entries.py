@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from auralith.errors import printable
 from auralith.sound.sources import Source
+from auralith.tables import cells
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +25,13 @@ class Recording:
     """For messages; a member of a shard is `shard.tar/name`."""
     prompt: str | None
     metadata: Mapping[str, str]
+    more_prompts: tuple[str, ...] = ()
+    """Further captions of the same sound; each use draws one of all."""
+
+    @property
+    def prompts(self) -> tuple[str, ...]:
+        """All its own prompts."""
+        return () if self.prompt is None else (self.prompt, *self.more_prompts)
 
 
 class Entry(NamedTuple):
@@ -32,27 +41,21 @@ class Entry(NamedTuple):
     source: Source
 
 
-def split_prompt(
-    fields: Mapping[str, Any], prompt_key: str | None
-) -> tuple[str | None, dict[str, str]]:
-    """The prompt among the fields (None if it is absent or null), and the other fields as text."""
-    prompt = fields.get(prompt_key) if prompt_key is not None else None
+def recording(
+    id: str, path: str, fields: Mapping[str, Any], prompt_key: str | None, place: str
+) -> Recording:
+    """A recording of what was read. Its name and path may hold bytes that are not UTF-8, which are escaped.
+
+    `prompt_key` names the field of its prompts, one or a list; the other fields become text.
+
+    Raises:
+        InvalidRequest: the prompt is no text, or something is not UTF-8; `place` says where.
+    """
+    place = printable(place)
+    prompts = None
+    if prompt_key is not None:
+        prompts = cells.captions(fields.get(prompt_key), f"{place}: the {prompt_key}")
     others = {name: value for name, value in fields.items() if name != prompt_key}
-    return (None if prompt is None else str(prompt).strip()), text_fields(others)
-
-
-def text_fields(values: Mapping[str, Any]) -> dict[str, str]:
-    """Fields as text: lists are joined by commas, a nested table gives its own fields, what is empty is left out."""
-    fields: dict[str, str] = {}
-    for name, value in values.items():
-        inner = value if isinstance(value, Mapping) else {name: value}
-        fields |= {str(key): text for key, item in inner.items() if (text := _text(item))}
-    return fields
-
-
-def _text(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, list | tuple):
-        return ", ".join(text for item in value if (text := _text(item)))
-    return str(value).strip()
+    metadata = cells.fields(others, place)
+    first, *more = prompts or (None,)
+    return Recording(printable(id), printable(path), first, metadata, tuple(filter(None, more)))

@@ -39,7 +39,8 @@ class PromptOptions:
 
 
 def prompt_of(recording: Recording, options: PromptOptions, rng: np.random.Generator) -> str:
-    """The prompt of one use of a recording: its own, unless the options tell otherwise, or a made one.
+    """The prompt of one use of a recording: its own (one of them, drawn), unless the options tell otherwise, or a
+    made one.
 
     Raises:
         InvalidRequest: its prompt is empty, or it has neither a prompt nor metadata to make one of.
@@ -48,7 +49,8 @@ def prompt_of(recording: Recording, options: PromptOptions, rng: np.random.Gener
         raise InvalidRequest(f"{recording.path} has an empty prompt; say what is heard in it")
     made = rng.random() < options.metadata_probability
     if recording.prompt is not None and not (made and usable_fields(recording.metadata, options)):
-        return recording.prompt
+        prompts = recording.prompts
+        return recording.prompt if len(prompts) == 1 else prompts[rng.integers(len(prompts))]
     if not usable_fields(recording.metadata, options):
         raise InvalidRequest(
             f"{recording.path} has no prompt and no metadata to make one of;"

@@ -14,9 +14,10 @@ from torch import Tensor
 from auralith.data.entries import Entry, Recording
 from auralith.data.folders import read_folder
 from auralith.data.shards import expand_shards, read_shards
-from auralith.data.tables import READERS, read_table
+from auralith.data.tables import read_table
 from auralith.errors import InvalidRequest
 from auralith.sound.reading import SoundInfo, read, read_info
+from auralith.tables import SUFFIXES
 
 
 @runtime_checkable
@@ -75,9 +76,10 @@ def open_recordings(
 ) -> StoredRecordings:
     """The recordings of a dataset.
 
-    `path` is a .csv, .jsonl or .parquet table; a folder of sounds with .txt or .json files beside them; a .tar shard,
-    a pattern of shards with braces, or a folder of shards. `prompt_column` is also the key of the prompt in JSON; with
-    None every prompt is made from the other fields.
+    `path` is a table (.csv, .tsv, .jsonl, .json or .parquet); a folder of sounds with .txt or .json files beside
+    them; a .tar shard, a pattern of shards with braces, or a folder of shards. `prompt_column` is also the key of the
+    prompt in JSON; with None every prompt is made from the other fields. Columns are found in any case, and under
+    their usual names under the other names of `tables.names` too.
 
     Raises:
         InvalidRequest: the path doesn't exist or is none of these, a column is missing (named), a table is damaged.
@@ -87,14 +89,15 @@ def open_recordings(
 
 
 def _entries(path: Path, path_column: str, prompt_column: str | None) -> list[Entry]:
-    if path.suffix.lower() in READERS and path.is_file():
+    if path.suffix.lower() in SUFFIXES and path.is_file():
         return read_table(path, path_column, prompt_column)
     if path.suffix.lower() == ".tar" and (path.is_file() or "{" in str(path)):
         return read_shards(expand_shards(path), prompt_column)
     if not path.exists():
         raise InvalidRequest(f"{path} doesn't exist; give a table, a folder or shards of sounds")
     if not path.is_dir():
-        raise InvalidRequest(f"{path} is no dataset; give .csv, .jsonl, .parquet, .tar or a folder")
+        known = ", ".join(SUFFIXES)
+        raise InvalidRequest(f"{path} is no dataset; give one of {known}, .tar or a folder")
     entries = read_folder(path, prompt_column) or read_shards(expand_shards(path), prompt_column)
     if not entries:
         raise InvalidRequest(f"{path} holds no sound files and no .tar shards; name another folder")

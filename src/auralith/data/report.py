@@ -166,12 +166,8 @@ def _look(
 
 
 def _says(recording: Recording, prompts: PromptOptions) -> tuple[str, ...]:
-    prompt = prompt_of(recording, prompts, np.random.default_rng(0))
-    return (
-        (prompt,)
-        if recording.prompt
-        else tuple(usable_fields(recording.metadata, prompts).values())
-    )
+    prompt_of(recording, prompts, np.random.default_rng(0))
+    return recording.prompts or tuple(usable_fields(recording.metadata, prompts).values())
 
 
 def _listen(recordings: Recordings, i: int, info: SoundInfo, options: AudioOptions) -> None:

@@ -5,13 +5,14 @@ exactly; so each tar is indexed once, by its headers, and a sound is read from i
 names and which members make a sample are webdataset's own rules, applied to places instead of bytes.
 """
 
+import os
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from auralith.data.entries import Entry, Recording
-from auralith.data.folders import description
+from auralith.data.entries import Entry
+from auralith.data.folders import described
 from auralith.errors import InvalidRequest
 from auralith.extras import require
 from auralith.sound.sources import SOUND_SUFFIXES, Member
@@ -54,11 +55,19 @@ def _read_shard(shard: Path, prompt_key: str | None) -> list[Entry]:
 def _members(shard: Path) -> Iterator[dict[str, Any]]:
     """What `webdataset` yields for a tar file, with the place of a member's bytes instead of the bytes."""
     with tarfile.open(shard, "r:") as tar:
+        names = set(tar.getnames())
         for member in tar:
             hidden = member.name.rsplit("/", 1)[-1].startswith((".", "__"))
-            if member.isreg() and not hidden:
+            if member.isreg() and not hidden and not _is_doubled(member.name, names):
                 place = Member(shard, member.offset_data, member.size)
                 yield {"fname": member.name, "data": (member.name, place), "__url__": str(shard)}
+
+
+def _is_doubled(name: str, names: set[str]) -> bool:
+    """Whether this is an `A.TXT` beside an `A.txt`, which wins as it does in a folder."""
+    stem, suffix = os.path.splitext(name)
+    lower = suffix.lower()
+    return lower in (".txt", ".json") and suffix != lower and stem + lower in names
 
 
 def _entry(shard: Path, sample: dict[str, Any], prompt_key: str | None) -> Entry:
@@ -68,8 +77,7 @@ def _entry(shard: Path, sample: dict[str, Any], prompt_key: str | None) -> Entry
     name, place = members[sounds[0] if sounds else next(iter(members))]
     path = f"{shard}/{name}"
     text, table = (_bytes(members[key][1]) if key in members else None for key in ("txt", "json"))
-    prompt, metadata = description(text, table, path, prompt_key)
-    return Entry(Recording(f"{shard.name}/{name}", path, prompt, metadata), place)
+    return Entry(described(text, table, f"{shard.name}/{name}", path, prompt_key), place)
 
 
 def _bytes(member: Member) -> bytes:

@@ -7,6 +7,7 @@ device, the number format and the batch.
 
 import hashlib
 import json
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,11 +17,12 @@ from typing import Any
 from auralith.editing.clip import file_hash
 from auralith.editing.timeline import without_seconds
 from auralith.edits import SourceFile, Variation
-from auralith.errors import InvalidRequest
+from auralith.errors import InvalidRequest, printable
 from auralith.pipeline import Auralith
 from auralith.provenance import Provenance
 from auralith.request import GenerationRequest
 from auralith.sets.table import OWN_COLUMNS, Problem, Row, Table
+from auralith.tables.cells import named_file
 
 MAX_SEEDS = 10_000
 _LAST_BITS = ("generator", "model", "device", "dtype", "batch_index", "batch_size")
@@ -154,10 +156,10 @@ def _variation(own: Mapping[str, Any], folder: Path) -> tuple[Path | None, Varia
         if settings:
             raise InvalidRequest(f"it has a {next(iter(settings))}, but no init_audio; give one")
         return None, None
-    clip = folder / str(own["init_audio"])
-    if not clip.is_file():
+    clip = named_file(folder, str(own["init_audio"]))
+    if not os.path.isfile(clip):  # unlike Path.is_file, false for impossible names
         raise InvalidRequest(
-            f"its init_audio {own['init_audio']} is not a file; give the path of a sound file"
+            f"its init_audio {printable(str(own['init_audio'])[:200])} doesn't exist; give the path of a sound file"
         )
     return clip, Variation(**settings)
 

@@ -1,26 +1,28 @@
-"""Tables of prompts: .csv, .jsonl, or .txt with a prompt in each line.
+"""Tables of prompts: any that `auralith.tables` reads, or .txt with a prompt in each line.
 
 A column is a field of `GenerationRequest`, under its own name or as the command line calls it, or one of a set's own:
 `n` (how many seeds), `init_audio` (a sound to vary, from the table's folder), `strength` and `init_noise_level`; or the
 id of a number that the model is conditioned on. An empty cell is not given. What makes the table unreadable stops here; what is wrong with one row is a `Problem` of it.
 """
 
-import csv
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from auralith.data.tables import READERS
-from auralith.data.tables import Row as Cells
-from auralith.errors import InvalidRequest
+from auralith.errors import InvalidRequest, shown
 from auralith.request import (
     GenerationRequest,
     parse_condition,
     parse_conditions,
     parse_interval,
 )
+from auralith.tables import SUFFIXES, strict_rows
+from auralith.tables import Row as TableRow
+from auralith.tables.cells import captions, require_text
+from auralith.tables.names import plain
+from auralith.tables.text import opened_text
 
 OWN_COLUMNS = ("n", "init_audio", "strength", "init_noise_level")
 COLUMNS = (*(field.name for field in fields(GenerationRequest)), *OWN_COLUMNS)
@@ -33,8 +35,10 @@ SHORT_NAMES: Mapping[str, str] = {
     "rescale": "cfg_rescale",
     "interval": "cfg_interval",
     "condition": "conditions",
+    "text": "prompt",
+    "caption": "prompt",
 }
-"""As the options of the command line are called."""
+"""As the options of the command line are called, and what data sets call a prompt."""
 _TEXTS = ("prompt", "negative_prompt", "sampler", "window", "noise", "init_audio")
 _INTEGERS = ("steps", "seed", "n")
 
@@ -86,13 +90,13 @@ def read_rows(path: str | Path, condition_ids: Sequence[str] = ()) -> Table:
     found = _cells(path)
     if not found:
         raise InvalidRequest(f"{path} has no rows; write a prompt for each sound")
-    columns = list(dict.fromkeys(name for _, cells in found for name in cells))
+    columns = list(dict.fromkeys(name for row in found for name in row.cells))
     names = _named(path, columns, condition_ids)
     rows, problems = [], []
-    for number, (where, cells) in enumerate(found, 1):
-        place = path.name + where.removeprefix(str(path))  # the page of a set shows it to others
+    for number, row in enumerate(found, 1):
+        place = row.place
         try:
-            values = _values(cells, names)
+            values = _values(row.cells, names)
         except InvalidRequest as error:
             problems.append(Problem(number, place, f"can't be used: {error}"))
             continue
@@ -103,37 +107,26 @@ def read_rows(path: str | Path, condition_ids: Sequence[str] = ()) -> Table:
     return Table(path, tuple(rows), tuple(problems))
 
 
-def _cells(path: Path) -> list[Cells]:
+def _cells(path: Path) -> list[TableRow]:
     suffix = path.suffix.lower()
-    if suffix not in (".csv", ".jsonl", ".txt"):
-        raise InvalidRequest(f"{path} is no table of prompts; give a .csv, .jsonl or .txt file")
-    reader = _lines if suffix == ".txt" else READERS[suffix]
-    try:
-        if suffix == ".csv":
-            _require_distinct_columns(path)
-        return list(reader(path))
-    except InvalidRequest:
-        raise
-    except OSError as error:
-        raise InvalidRequest(f"{path} can't be read ({error.strerror}); name a table") from error
-    except (ValueError, csv.Error) as error:  # ValueError: not UTF-8
-        raise InvalidRequest(f"{path} can't be read ({error}); save it as text in UTF-8") from error
+    if suffix not in (*SUFFIXES, ".txt"):
+        raise InvalidRequest(
+            f"{path} is no table of prompts; give a .csv, .jsonl or .txt file (or .tsv, .json,"
+            " .parquet)"
+        )
+    rows = list(_lines(path) if suffix == ".txt" else strict_rows(path))
+    for row in rows:
+        for name, cell in row.cells.items():
+            if isinstance(cell, str) and _canonical(name) != "init_audio":
+                require_text(cell, f"{path}, {row.unit} {row.line}")
+    return rows
 
 
-def _lines(path: Path) -> Iterator[Cells]:
-    with path.open(encoding="utf-8-sig") as file:
+def _lines(path: Path) -> Iterator[TableRow]:
+    with opened_text(path) as file:
         for number, line in enumerate(file, 1):
-            if line.strip():
-                yield f"{path}, line {number}", {"prompt": line.strip()}
-
-
-def _require_distinct_columns(path: Path) -> None:
-    """The reader would keep the last of two."""
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        header = next(csv.reader(file), [])
-    for name in header:
-        if header.count(name) > 1:
-            raise InvalidRequest(f"{path} has the column {name!r} twice; keep one of them")
+            if text := line.strip(" \t\r\n\ufeff"):
+                yield TableRow(path.name, number, {"prompt": text})
 
 
 def _named(path: Path, columns: Sequence[str], condition_ids: Sequence[str]) -> dict[str, str]:
@@ -176,7 +169,7 @@ def _values(cells: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any
 
 
 def _canonical(column: str) -> str:
-    name = column.strip().lower().lstrip("-").replace("-", "_").replace(" ", "_")
+    name = plain(column.strip().lstrip("-"))
     return SHORT_NAMES.get(name, name)
 
 
@@ -187,18 +180,33 @@ def _given(cells: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def _value(name: str, cell: Any) -> Any:
-    """A cell as its field wants it; what is no text (in JSON) is left to the field's own check."""
+    """A cell as its field wants it; numbers of JSON and Parquet are left to the field's own check."""
+    if name == "prompt":
+        return _prompt(cell)
     if not isinstance(cell, str):
         return tuple(cell) if isinstance(cell, list) else cell
     text = cell.strip()
     if name in _TEXTS:
-        return text
+        return text if name != "init_audio" else cell
     if name == "cfg_interval":
         return parse_interval(text)
     if name == "conditions":
         return parse_conditions(text.split(","))
     try:
-        return int(text) if name in _INTEGERS else float(text)
+        return int(text) if name in _INTEGERS else float(_with_point(text))
     except ValueError as error:
         wanted = "a whole number" if name in _INTEGERS else "a number"
-        raise InvalidRequest(f"{name} is {text!r}; give {wanted}") from error
+        raise InvalidRequest(f"{name} is {shown(text)}; give {wanted}") from error
+
+
+def _prompt(cell: Any) -> str:
+    """The text of a prompt's cell; raises `InvalidRequest` for several captions, since a row is one prompt."""
+    found = captions(cell, "the prompt") or ()
+    if len(found) > 1:
+        raise InvalidRequest(f"its prompt is a list, {shown(cell)}; write a row for each")
+    return "".join(found)
+
+
+def _with_point(text: str) -> str:
+    """A number with its decimal comma, which spreadsheets of many languages write, as a point."""
+    return text.replace(",", ".") if text.count(",") == 1 and "." not in text else text

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from auralith.errors import AudioError
+from auralith.tables.cells import has_surrogates
+from auralith.tables.parquet import SoundCell
 
 AV_SUFFIXES = frozenset(
     ".m4a .m4b .mp4 .m4v .mov .aac .wma .asf .webm .mka .mkv .ac3 .eac3 .ape .wv .tta .mpc .avi".split()
@@ -37,20 +39,34 @@ class Member:
     size: int
 
 
-Source = Path | Member
+Source = Path | Member | SoundCell
 
 
 @contextmanager
 def opened(source: Source | str, name: str) -> Iterator[str | BinaryIO]:
-    """What both libraries open: a path, or the bytes of a member as a file of their own."""
+    """What both libraries open: a path, or a file: the bytes of a member or cell, or one whose name is not UTF-8."""
+    if isinstance(source, SoundCell):
+        yield _cell(source, name)
+        return
     path = source.path if isinstance(source, Member) else Path(source)
     if not os.path.isfile(path):  # unlike Path.is_file, false for a name too long to exist
         raise AudioError(f"{name} doesn't exist; correct its path or leave it out")
     if not isinstance(source, Member):
-        yield str(source)
+        if not has_surrogates(str(source)):
+            yield str(source)
+            return
+        with path.open("rb") as file:  # neither library takes the bytes of such a name
+            yield file
         return
     with path.open("rb", buffering=0) as file, io.BufferedReader(_Window(file, source)) as window:
         yield window
+
+
+def _cell(source: SoundCell, name: str) -> BinaryIO:
+    content = source.read()
+    if content is None:
+        raise AudioError(f"{name} has no bytes in its table; leave it out")
+    return io.BytesIO(content)
 
 
 class _Window(io.RawIOBase):

@@ -52,7 +52,7 @@ class EncodeOptions:
     """How a dataset is encoded. Continuing a cache takes the same options, apart from `threads`."""
 
     variants: int = 4
-    """Wordings drawn for a recording without a prompt of its own; 0 leaves text out of the cache."""
+    """Wordings drawn for a recording without a prompt of its own, or with several; 0 leaves text out of the cache."""
     dtype: Literal["float16", "float32"] = "float16"
     """Of the stored latents."""
     shard_mb: int = 0
@@ -183,6 +183,7 @@ def make_plan(encoder: LatentEncoder, recordings: Recordings, options: EncodeOpt
         for i, seconds in zip(report.usable, lengths, strict=True):
             recording = recordings[i]
             words = [recording.id, recording.prompt, sorted(recording.metadata.items()), seconds]
+            words += [recording.more_prompts] if recording.more_prompts else []
             digest.update(json.dumps(words).encode())
             sizes.append(_item_bytes(encoder, recording, seconds, options))
     limit = options.shard_mb or min(max(sum(sizes) // (20 * MB), 1), 256)
@@ -267,7 +268,7 @@ class _ShardEncoder:
     def _wordings(self, i: int, recording: Recording) -> tuple[str, ...]:
         """Different prompts of a recording, at most as many as there are variants."""
         if not self.options.variants:
-            return () if recording.prompt is None else (recording.prompt,)
+            return recording.prompts
         rng = np.random.default_rng([self.options.seed, i])
         drawn = (
             prompt_of(recording, self.options.prompts, rng) for _ in range(self.options.variants)
@@ -308,7 +309,7 @@ def _item_bytes(
         return latents + own
     letters = len(recording.prompt) if recording.prompt else sum(map(len, fields))
     tokens = min(letters // 3 + 2, encoder.conditioner.config.text.max_tokens)
-    wordings = 1 if recording.prompt else options.variants
+    wordings = min(len(recording.prompts) or options.variants, options.variants)
     return latents + own + 2 * wordings * tokens * encoder.conditioner.config.condition_dim
 
 

@@ -70,8 +70,10 @@ def ingest(
     """
     from datetime import UTC, datetime
 
-    from auralith.curation.sources import ingest_steps
+    from auralith.curation.sources import ingest_steps, require_recordings
+    from auralith.curation.sources.column_map import MappedTable
     from auralith.curation.store import Store
+    from auralith.tables.row import listed
 
     store = Store(folder)
     if kind is Kind.FREESOUND:
@@ -84,6 +86,9 @@ def ingest(
         print(f"{last.read} rows", file=sys.stderr)
     assert last is not None
     print(_summary(last))
+    if isinstance(source, MappedTable) and (unused := source.unused()):
+        print(f"columns not used: {listed(unused)}", file=sys.stderr)
+    require_recordings(last, source)
 
 
 def _summary(last: "IngestProgress") -> str:

@@ -7,11 +7,14 @@ Titles come from strangers, and spreadsheets run what begins with = + - or @: su
 import csv
 import io
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from auralith.curation.review.exchanged import Exported, Handed
 from auralith.curation.review.queue import Entry
 from auralith.errors import InvalidRequest
+from auralith.tables import Row
+from auralith.tables.delimited import header_names, text_rows
 
 ANSWER = ("reviewer", "decision", "reason_code", "note")
 _REQUIRED = ("item_id", "curation", "reviewer", "decision", "reason_code")
@@ -66,32 +69,22 @@ def read(text: str, reviewers: Mapping[str, str]) -> list[Handed]:
     Raises:
         InvalidRequest: it is no CSV or lacks a column.
     """
-    header = text.split("\n", 1)[0]
-    delimiter = (
-        ";" if header.count(";") > header.count(",") else ","
-    )  # what some spreadsheets write
-    reader = csv.DictReader(
-        io.StringIO(text, newline=""), restval="", restkey="", delimiter=delimiter
-    )
-    try:
-        rows = [(reader.line_num, row) for row in reader]
-    except csv.Error as error:
-        raise InvalidRequest(
-            f"the table can't be read ({error}, near line {reader.line_num}); correct it"
-        ) from error
-    if missing := [name for name in _REQUIRED if name not in (reader.fieldnames or ())]:
+    columns = header_names(text)
+    if missing := [name for name in _REQUIRED if name not in columns]:
         raise InvalidRequest(
             f"the table has no column {', '.join(missing)}; keep the columns of the export"
         )
-    return [_handed(f"line {line}", row, reviewers) for line, row in rows]
+    rows = text_rows(Path("the table"), io.StringIO(text, newline=""), pad=True)
+    return [_handed(row, reviewers) for row in rows]
 
 
-def _handed(place: str, row: dict[str, Any], reviewers: Mapping[str, str]) -> Handed:
-    if "" in row:
-        return Handed(
-            place, "", None, "it has more cells than the header; put text with commas in quotes"
-        )
-    said = {name: (row.get(name) or "").strip() for name in ("item_id", "curation", *ANSWER)}
+def _handed(row: Row, reviewers: Mapping[str, str]) -> Handed:
+    place = f"line {row.line}"
+    if row.problem == "row_unreadable":
+        raise InvalidRequest(f"the table, {place} {row.reason}")
+    if row.problem:
+        return Handed(place, "", None, f"it {row.reason}")
+    said = {name: (row.cells.get(name) or "").strip() for name in ("item_id", "curation", *ANSWER)}
     if not said["decision"]:
         return Handed(place, said["curation"], None)
     entry = Entry(

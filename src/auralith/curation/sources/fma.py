@@ -5,7 +5,7 @@ Lists are Python literals in the files and are read as such, never evaluated. So
 """
 
 import ast
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -21,8 +21,8 @@ from auralith.curation.sources.records import (
     year,
 )
 from auralith.curation.sources.source import TableSource, batch_of
-from auralith.curation.sources.tables import RawRow, csv_rows
 from auralith.errors import InvalidRequest
+from auralith.tables import read_rows
 
 SOURCE = "fma"
 _RAW_REQUIRED = ("track_id", "track_title", "artist_name", "license_title", "license_url")
@@ -44,8 +44,8 @@ def fma_tracks(path: Path, root: Path | None = None) -> TableSource:
     def convert(cells: Mapping[str, Any]) -> Record:
         return raw_record(cells, root) if raw else track_record(cells, names, root)
 
-    required, read = (_RAW_REQUIRED, csv_rows) if raw else (_REQUIRED, _three_header_lines)
-    return TableSource(batch_of("fma", [file]), SOURCE, [file], convert, required, read)
+    required, header_lines = (_RAW_REQUIRED, 1) if raw else (_REQUIRED, 3)
+    return TableSource(batch_of("fma", [file]), SOURCE, [file], convert, required, header_lines)
 
 
 def _chosen(path: Path) -> Path:
@@ -66,15 +66,11 @@ def _is_raw(file: Path) -> bool:
         raise InvalidRequest(f"{file} can't be read ({error.strerror or error})") from error
 
 
-def _three_header_lines(path: Path, required: Sequence[str]) -> Iterator[RawRow]:
-    return csv_rows(path, required, header_lines=3)
-
-
 def _genre_names(file: Path) -> dict[str, str]:
     """Titles by genre id; empty without the file."""
     if not file.is_file():
         return {}
-    rows = csv_rows(file, ("genre_id", "title"))
+    rows = read_rows(file, ("genre_id", "title"))
     return {r.cells["genre_id"]: r.cells["title"] for r in rows if r.problem is None}
 
 

@@ -16,15 +16,25 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from auralith.curation.sources.records import Record
-from auralith.curation.sources.source import Source, SourceRow
+from auralith.curation.sources.source import Source, SourceRow, TableSource
 from auralith.curation.sources.stored import REJECTED, Stored
 from auralith.curation.store import RECORDINGS, Store
+from auralith.errors import InvalidRequest
 from auralith.extras import require
+from auralith.tables.row import listed
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 _NOT_CONTENT = ("ingest_batch", "retrieved_at")
+_REMEDIES = {
+    "no_id": "say which column names a recording, such as --column source_id=path",
+    "row_shape": "give every row as many cells as the header has",
+    "path_outside_root": "give paths that start from --root and stay below it",
+    "conflicting_id": "give the rows other ids, or ingest them into a new folder",
+    "not_utf8": "save the table as UTF-8",
+}
+"""What to do about the commonest reasons for rejecting rows."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +61,20 @@ def ingest_steps(store: Store, source: Source, retrieved_at: str) -> Iterator[In
         yield run.add(slice_rows)
     if not run.read:
         yield run.progress()
+
+
+def require_recordings(last: IngestProgress, source: Source) -> None:
+    """Raise `InvalidRequest` where every row of a source was rejected, with what may be the remedy."""
+    total = sum(last.rejected.values())
+    if not total or total < last.read:
+        return
+    reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(last.rejected.items()))
+    found = source.columns if isinstance(source, TableSource) else ()
+    named = f"; its columns are {listed(found)}" if found else ""
+    remedy = _REMEDIES.get(max(last.rejected, key=last.rejected.__getitem__), "correct the rows")
+    raise InvalidRequest(
+        f"none of the {total} rows became a recording ({reasons}){named}; {remedy}"
+    )
 
 
 def ingest(store: Store, source: Source, retrieved_at: str) -> IngestProgress:

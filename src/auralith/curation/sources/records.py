@@ -12,6 +12,7 @@ from typing import Any
 
 from auralith.curation.sources.paths import CONTROL, safe_path, stays_below
 from auralith.errors import InvalidRequest
+from auralith.tables.cells import existing_name
 
 Record = dict[str, Any]
 """Columns of `recordings`; one that is left out is null. Lists are tuples, so that records can be compared."""
@@ -105,9 +106,11 @@ def usual_path(path: str, root: Path | None) -> str | None:
 
 
 def _checked(path: str, root: Path | None) -> str:
+    """The path; with the separators of this system where only that file is there."""
     if not stays_below(path):
         raise BadRow("path_outside_root")
     if root is not None:
+        path = existing_name(root, path) or path
         try:
             safe_path(root, path)
         except InvalidRequest as error:

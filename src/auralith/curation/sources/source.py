@@ -2,13 +2,13 @@
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from auralith.curation.sources.records import BadRow, Record
-from auralith.curation.sources.tables import RawRow, read_rows
 from auralith.errors import InvalidRequest
+from auralith.tables import Row, read_rows
 
 SLICE_ROWS = 20_000
 """Rows of one file in the store: what is held in memory at a time."""
@@ -58,19 +58,23 @@ class TableSource:
     files: Sequence[Path]
     convert: Convert
     required: Sequence[str] = ()
-    read: Callable[[Path, Sequence[str]], Iterator[RawRow]] = read_rows
+    header_lines: int = 1
     slice_rows: int = SLICE_ROWS
     start: int = 0
+    columns: dict[str, None] = field(default_factory=dict)
+    """The columns that the rows so far had, in their order."""
 
     def rows(self) -> Iterator[SourceRow]:
         """The rows of all files, in their order."""
         for file in self.files:
-            for row in self.read(file, self.required):
+            for row in read_rows(file, self.required, header_lines=self.header_lines):
                 yield self._converted(row)
 
-    def _converted(self, row: RawRow) -> SourceRow:
+    def _converted(self, row: Row) -> SourceRow:
         if row.problem:
             return SourceRow(row.file, row.line, row.cells, None, row.problem)
+        if row.cells.keys() - self.columns.keys():
+            self.columns |= dict.fromkeys(row.cells)
         try:
             return SourceRow(row.file, row.line, row.cells, self.convert(row.cells))
         except BadRow as bad:

@@ -4,11 +4,11 @@ The subtree is that of *Music* (/m/04rlf) in AudioSet's ontology: 150 classes. N
 takes them from AudioSet's own `class_labels_indices.csv`, and a tagger may bring them.
 """
 
-import csv
 from pathlib import Path
 from typing import Literal, get_args
 
 from auralith.errors import InvalidRequest
+from auralith.tables import strict_rows
 
 NUM_LABELS = 527
 MUSIC_ROOT = 137
@@ -48,11 +48,7 @@ def read_labels(path: Path) -> tuple[str, ...]:
     Raises:
         InvalidRequest: the file can't be read, or isn't that list.
     """
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InvalidRequest(f"{path} can't be read ({error}); give a CSV of labels") from error
+    rows = [row.cells for row in strict_rows(path)]
     names = tuple(row.get("display_name") or "" for row in rows)
     in_order = [row.get("index") for row in rows] == [str(index) for index in range(NUM_LABELS)]
     if not in_order or not all(names):

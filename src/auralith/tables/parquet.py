@@ -1,0 +1,175 @@
+"""Parquet, a batch of rows at a time.
+
+Sounds inside of the table (a struct of `bytes` and `path`, as datasets on the Hugging Face Hub have it, or bytes in a
+column that is named like a sound file) are not read with the rows: a row gets a `SoundCell`, which reads its own.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from auralith.errors import InvalidRequest
+from auralith.extras import require
+from auralith.tables.names import NAMES, plain
+from auralith.tables.row import Row, require_columns, require_distinct
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from pyarrow.parquet import ParquetFile
+
+_MOST_ROWS = 8_192
+_BATCH_BYTES = 64 << 20
+_INDEX = "__index_level_"
+"""How pandas calls an index without a name."""
+
+
+@dataclass(frozen=True, slots=True)
+class SoundCell:
+    """A sound file inside of a Parquet table."""
+
+    table: Path
+    column: str
+    group: int
+    """Row group."""
+    row: int
+    """Row in its group."""
+    path: str | None
+    """The name that the table gives it."""
+
+    def read(self) -> bytes | None:
+        """The bytes of the sound file; None if the table has only its name.
+
+        Raises:
+            InvalidRequest: the table is damaged or has changed.
+        """
+        cells = _group_column(self.table, self.table.stat().st_mtime_ns, self.column, self.group)
+        return cells[self.row].as_py()
+
+
+def parquet_rows(path: Path, required: Sequence[str]) -> Iterator[Row]:
+    """A row for each of the table's; columns of pandas' unnamed index are left out.
+
+    Raises:
+        InvalidRequest: the file is no whole Parquet file, or lacks a column.
+        MissingExtra: pyarrow is not installed.
+    """
+    arrow, parquet = require("pyarrow", "train"), require("pyarrow.parquet", "train")
+    try:
+        with parquet.ParquetFile(path) as file:
+            require_distinct(path, file.schema_arrow.names)
+            require_columns(path, file.schema_arrow.names, required)
+            yield from _rows(path, file)
+    except OSError as error:
+        reason = error.strerror or str(error)[:200]
+        raise InvalidRequest(f"{path} can't be read ({reason}); name a Parquet file") from error
+    except (arrow.ArrowException, ValueError) as error:
+        if isinstance(error, InvalidRequest):
+            raise
+        raise InvalidRequest(
+            f"{path} can't be read: it is not a whole Parquet file ({' '.join(str(error).split())[:200]})"
+        ) from error
+
+
+def _rows(path: Path, file: "ParquetFile") -> Iterator[Row]:
+    schema = file.schema_arrow
+    sounds = {name: _leaf(schema.field(name)) for name in schema.names if _is_sound(schema, name)}
+    plain_columns = [n for n in schema.names if n not in sounds and not n.startswith(_INDEX)]
+    names = [f"{name}.path" for name, leaf in sounds.items() if leaf != name]
+    number = 0
+    for group in range(file.num_row_groups):
+        facts = file.metadata.row_group(group)
+        start = 0
+        for batch in _batches(file, group, facts, [*plain_columns, *names]):
+            columns = [_cells(batch.column(name)) for name in plain_columns]
+            paths = {name: _paths(batch, name) for name in sounds}
+            for row in range(batch.num_rows):
+                cells = {
+                    name: values[row] for name, values in zip(plain_columns, columns, strict=True)
+                }
+                for name, leaf in sounds.items():
+                    cells[name] = SoundCell(path, leaf, group, start + row, paths[name][row])
+                number += 1
+                yield Row(path.name, number, cells, unit="row")
+            start += batch.num_rows
+
+
+def _batches(
+    file: "ParquetFile", group: int, facts: Any, columns: Sequence[str]
+) -> Iterator["pa.RecordBatch"]:
+    """The rows of a group, in parts of some megabytes."""
+    if not facts.num_rows:
+        return
+    width = max(1, facts.total_byte_size // facts.num_rows) if columns else 1
+    size = max(1, min(_MOST_ROWS, _BATCH_BYTES // width))
+    yield from file.iter_batches(
+        batch_size=size, row_groups=[group], columns=list(columns), use_threads=False
+    )
+
+
+def _is_sound(schema: "pa.Schema", name: str) -> bool:
+    return _leaf(schema.field(name)) is not None
+
+
+def _leaf(field: "pa.Field") -> Any:
+    """The column that holds the bytes of sound files; None if this one has none."""
+    types = require("pyarrow.types", "train")
+    kind = field.type
+    if types.is_struct(kind):
+        inner = {one.name: one.type for one in kind}
+        is_audio = "bytes" in inner and "path" in inner and _is_bytes(inner["bytes"])
+        return f"{field.name}.bytes" if is_audio else None
+    return (
+        field.name if _is_bytes(kind) and plain(field.name) in (*NAMES["path"], "bytes") else None
+    )
+
+
+def _is_bytes(kind: "pa.DataType") -> bool:
+    types = require("pyarrow.types", "train")
+    return types.is_binary(kind) or types.is_large_binary(kind)
+
+
+def _paths(batch: "pa.RecordBatch", name: str) -> list[str | None]:
+    if name not in batch.schema.names:
+        return [None] * batch.num_rows
+    return batch.column(name).field("path").to_pylist()
+
+
+def _cells(column: "pa.Array") -> list[Any]:
+    """Python values, NaN as None. Times that Python has no value for (beyond the year 9999) come as text."""
+    arrow = require("pyarrow", "train")
+    try:
+        values = column.to_pylist()
+    except (ValueError, OverflowError, arrow.ArrowException):
+        values = [_cell(one) for one in column]
+    return [_plain_value(value) for value in values]
+
+
+def _cell(value: Any) -> Any:
+    arrow = require("pyarrow", "train")
+    try:
+        return value.as_py()
+    except (ValueError, OverflowError, arrow.ArrowException):
+        return str(getattr(value, "value", None))
+
+
+def _plain_value(value: Any) -> Any:
+    if isinstance(value, float) and value != value:
+        return None
+    return value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else value
+
+
+@lru_cache(maxsize=2)
+def _group_column(table: Path, _modified: int, column: str, group: int) -> Any:
+    """One column of a row group: neighbors are read together. `_modified` tells versions of a file apart."""
+    arrow, parquet = require("pyarrow", "train"), require("pyarrow.parquet", "train")
+    try:
+        with parquet.ParquetFile(table) as file:
+            found = file.read_row_group(group, columns=[column], use_threads=False).column(0)
+    except (arrow.ArrowException, OSError) as error:
+        raise InvalidRequest(f"{table} can't be read (row group {group}); replace it") from error
+    parts = found.combine_chunks()
+    if column.endswith(".bytes"):
+        parts = parts.field("bytes")
+    return parts
