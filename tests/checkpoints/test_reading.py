@@ -15,7 +15,13 @@ from hypothesis import strategies as st
 
 from auralith.checkpoints import open_checkpoint
 from auralith.checkpoints.config_json import spec_from_json
-from auralith.checkpoints.reading import LazyTensor, read_json, read_safetensors, read_tensor_file
+from auralith.checkpoints.reading import (
+    ALIGNMENT,
+    LazyTensor,
+    read_json,
+    read_safetensors,
+    read_tensor_file,
+)
 from auralith.checkpoints.transform import published_weights
 from auralith.checkpoints.writing import write_safetensors
 from auralith.errors import CheckpointError
@@ -143,6 +149,30 @@ def test_written_tensors_come_back(tmp_path: Path, dtype: torch.dtype) -> None:
         assert torch.equal(found[name].read(), tensor)
         assert torch.equal(found[name].load(CPU, tensor.dtype), tensor)
         assert torch.equal(reference[name], tensor) and reference[name].dtype == tensor.dtype
+
+
+def test_tensors_that_are_views_elsewhere_are_loaded_at_aligned_addresses() -> None:
+    whole = torch.arange(40, dtype=torch.float32)
+    for start in (0, 2, 16):
+        values = LazyTensor.of(whole[start : start + 9]).load(CPU, torch.float32)
+        assert values.data_ptr() % ALIGNMENT == 0
+        assert values.tolist() == list(range(start, start + 9))
+
+
+def test_written_tensors_are_mapped_when_they_are_loaded(tmp_path: Path) -> None:
+    """Those whose size is no multiple of 64 bytes stand at the end, where they displace nothing."""
+    sizes = {"a": 5, "b": 16, "c": 1, "d": 64}
+    weights = {name: LazyTensor.of(torch.ones(size)) for name, size in sizes.items()}
+    weights["e"] = LazyTensor.of(torch.ones(32, dtype=torch.float16))
+    path = tmp_path / "x.safetensors"
+    write_safetensors(path, weights)
+    with path.open("r+b") as file:  # what is mapped sees the file change
+        found = read_safetensors(path)
+        loaded = {name: found[name].load(CPU, found[name].dtype) for name in weights}
+        file.seek(0)
+        file.write(b"\0" * path.stat().st_size)
+    changed = {name for name, values in loaded.items() if not values.all()}
+    assert changed >= {"b", "d", "e"}
 
 
 TENSORS = {"a": torch.ones(2, 3), "b": torch.ones(4, dtype=torch.float16), "c": torch.ones(())}

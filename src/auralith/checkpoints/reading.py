@@ -1,7 +1,8 @@
 """Files of named tensors, read without trusting them: safetensors, and pickles restricted to plain tensors.
 
 Only headers are read at first. A `LazyTensor` knows its shape and dtype and fetches its values on demand, either
-mapped straight from the file (no memory of its own) or as a private copy that can be freed after a cast or a fold.
+mapped straight from the file (no memory of its own, if they are aligned there) or as a private copy that can be freed
+after a cast or a fold.
 Transformations between layouts are written on `Weights`, so that validating, loading, converting and counting
 parameters share one path. Whatever is wrong with a file becomes one `CheckpointError` line.
 """
@@ -36,6 +37,8 @@ DTYPES = {
     "U8": torch.uint8,
     "BOOL": torch.bool,
 }
+ALIGNMENT = 64
+"""Bytes; where torch's own CPU memory begins."""
 FLOATING = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 MAX_HEADER_BYTES = 100_000_000
 PICKLE_SUFFIXES = (".ckpt", ".pt", ".pth", ".bin")
@@ -68,6 +71,10 @@ class LazyTensor:
     def numel(self) -> int:
         return math.prod(self.shape)
 
+    @property
+    def num_bytes(self) -> int:
+        return self.numel * self.dtype.itemsize
+
     @staticmethod
     def of(tensor: Tensor) -> "LazyTensor":
         """A tensor that is in memory already."""
@@ -80,10 +87,23 @@ class LazyTensor:
         return LazyTensor(shape, self.dtype, lambda: self.read().reshape(shape), view)
 
     def load(self, device: torch.device, dtype: torch.dtype) -> Tensor:
-        """The values on `device`; mapped from the file when nothing has to change."""
+        """Return the values on `device`, at an aligned address: mapped from the file if nothing has to change.
+
+        MKL multiplies a few rows in another order of summation when a matrix does not begin at a multiple of 16 bytes
+        (it asks for 64), so a tensor that begins elsewhere in its file is copied: the same weights give the same bits
+        from every file and layout.
+        """
         if self.mapped is not None and device.type == "cpu" and dtype == self.dtype:
-            return self.mapped()
-        return self.read().to(device=device, dtype=dtype)
+            values = self.mapped()
+            if is_aligned(values):
+                return values
+        values = self.read().to(device=device, dtype=dtype)
+        return values if is_aligned(values) else values.clone()
+
+
+def is_aligned(values: Tensor) -> bool:
+    """Return whether the values begin where torch would put them, always the case on an accelerator."""
+    return values.device.type != "cpu" or values.data_ptr() % ALIGNMENT == 0
 
 
 Weights = dict[str, LazyTensor]
