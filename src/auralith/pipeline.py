@@ -38,7 +38,7 @@ from auralith.models.dit import Prepared
 from auralith.noise import ItemStreams, NoiseStream, ReferenceNoise
 from auralith.provenance import EMBEDDED_NAME, AdapterUse, Provenance
 from auralith.request import GenerationRequest, settings_of
-from auralith.resources import choose_device, choose_dtype, require_memory
+from auralith.resources import choose_device, choose_dtype, dtype_name, require_memory
 from auralith.samplers import Sampler, Schedule, Step, find_sampler
 from auralith.samplers.repaint import repainted_steps
 from auralith.sound.levels import is_silent, looks_like_white_noise, peak_db, peak_normalize
@@ -331,7 +331,7 @@ class Auralith:
             model=self.name,
             model_hash=self.checkpoint.model_hash,
             device=self.device.type,
-            dtype=str(self.dtype).removeprefix("torch."),
+            dtype=dtype_name(self.dtype),
             batch_index=batch_index,
             batch_size=batch_size,
             settings=request,

@@ -1,7 +1,9 @@
 """What the machine offers: device, number format and memory, asked once when a model is loaded."""
 
+import logging
 import os
 import platform
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -10,6 +12,8 @@ from auralith.errors import InvalidRequest, ResourceError
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 GIB = 2**30
+CPU_INFO = Path("/proc/cpuinfo")
+log = logging.getLogger(__name__)
 
 
 def choose_device(name: str) -> torch.device:
@@ -34,25 +38,43 @@ def choose_device(name: str) -> torch.device:
 
 
 def choose_dtype(name: str, device: torch.device) -> torch.dtype:
-    """A number format by name; "auto" takes bfloat16 on CUDA and on CPUs that compute with it, else float32."""
+    """Return a number format by name; "auto" is bfloat16 where the device computes with it, else float32.
+
+    Warn once where bfloat16 is asked for on a CPU that has no instructions for it. Raise InvalidRequest for unknown
+    names, and for float16 without CUDA.
+    """
     if name == "auto":
-        native = device.type == "cuda" or (device.type == "cpu" and cpu_has_bfloat16())
-        return torch.bfloat16 if native else torch.float32
+        return torch.bfloat16 if _has_bfloat16(device) else torch.float32
     if name not in DTYPES:
         raise InvalidRequest(f"dtype {name!r} is unknown; use auto, {', '.join(DTYPES)}")
     if DTYPES[name] is torch.float16 and device.type != "cuda":
         raise InvalidRequest(
             f"dtype float16 is slow or noisy on {device.type}; use float32 or bfloat16"
         )
+    if name == "bfloat16" and device.type == "cpu" and not cpu_has_bfloat16():
+        _warn_of_slow_bfloat16()
     return DTYPES[name]
 
 
+def dtype_name(dtype: torch.dtype) -> str:
+    """Return the name by which `choose_dtype` knows a number format."""
+    return str(dtype).removeprefix("torch.")
+
+
+def _has_bfloat16(device: torch.device) -> bool:
+    return device.type == "cuda" or (device.type == "cpu" and cpu_has_bfloat16())
+
+
+@cache
+def _warn_of_slow_bfloat16() -> None:
+    log.warning("bfloat16 is slow on this CPU, which has no instructions for it; use float32")
+
+
 def cpu_has_bfloat16() -> bool:
-    """Whether the CPU multiplies bfloat16 in hardware (AVX-512 BF16, AMX, or Arm's bf16)."""
-    info = Path("/proc/cpuinfo")
-    if platform.system() != "Linux" or not info.exists():
+    """Return whether the CPU multiplies bfloat16 in hardware (AVX-512 BF16, AMX, or Arm's bf16)."""
+    if platform.system() != "Linux" or not CPU_INFO.exists():
         return False
-    flags = set(info.read_text(errors="replace").split())
+    flags = set(CPU_INFO.read_text(errors="replace").split())
     return bool(flags & {"avx512_bf16", "amx_bf16", "bf16"})
 
 

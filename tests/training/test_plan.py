@@ -10,6 +10,7 @@ import typer
 from conftest import GOLDEN
 from torch import Tensor
 
+from auralith import resources
 from auralith.checkpoints import AdapterConfig, add_adapter
 from auralith.cli.plan import plan as cli
 from auralith.config import DiTConfig, ModelConfig, NumberCondition, TextCondition
@@ -183,6 +184,7 @@ def test_advice_goes_from_cheap_to_costly() -> None:
 
 def test_a_run_that_cannot_fit_is_refused_with_the_switch(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = MemorySettings("full", precision="float32")
+    monkeypatch.setattr(resources, "cpu_has_bfloat16", lambda: True)
     monkeypatch.setattr(plan, "available_memory", lambda device: 24 * 2**30)
     with pytest.raises(ResourceError, match=r"needs 2\d\.\d GiB .* add --precision bfloat16"):
         check_fits(PUBLISHED, settings, torch.device("cpu"))

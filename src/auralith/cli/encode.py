@@ -60,7 +60,7 @@ def encode(
     parts: Annotated[int, typer.Option(min=1, help="How many processes share them.")] = 1,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
     dtype: Annotated[
-        str, typer.Option(help="What to calculate in: float32, bfloat16 or float16.")
+        str, typer.Option(help="What to calculate in: auto, float32, bfloat16 or float16.")
     ] = "float32",
 ) -> None:
     """Encode a dataset for training. Prints the folder of the latents last."""

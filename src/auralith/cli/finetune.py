@@ -40,7 +40,7 @@ def finetune(
         str | None, typer.Option(help="Where the average lies: device, cpu or off.")
     ] = None,
     precision: Annotated[
-        str | None, typer.Option(help="float32, bfloat16 or float16 (with a GPU).")
+        str | None, typer.Option(help="auto, float32, bfloat16 or float16 (with a GPU).")
     ] = None,
     checkpoint_activations: Annotated[
         bool,

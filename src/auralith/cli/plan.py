@@ -31,6 +31,7 @@ class AverageName(Enum):
 class PrecisionName(Enum):
     """What products are computed in; weights are float32."""
 
+    auto = "auto"
     float32 = "float32"
     bfloat16 = "bfloat16"
     float16 = "float16"
@@ -55,7 +56,7 @@ def plan(
     ] = AverageName.device,
     precision: Annotated[
         PrecisionName, typer.Option(help="Of products and activations.")
-    ] = PrecisionName.bfloat16,
+    ] = PrecisionName.auto,
     batch_size: Annotated[int, typer.Option(help="Items of a step.")] = 4,
     accumulation: Annotated[int, typer.Option(help="Parts in which a step is computed.")] = 1,
     frames: Annotated[int, typer.Option(help="Latents of an item; 0: the model's window.")] = 0,
@@ -77,13 +78,15 @@ def plan(
 
     from auralith.resources import GIB, available_memory, choose_device
     from auralith.training.plan import MemorySettings, budget, remedies
+    from auralith.training.processes import choose_precision
 
+    where = choose_device(device) if memory is None else torch.device("cuda")
     settings = MemorySettings(
         mode="full" if full else "lora",
         rank=rank,
         optimizer=optimizer.value,
         ema=ema.value,
-        precision=precision.value,
+        precision=choose_precision(precision.value, where),
         batch_size=batch_size,
         accumulation=accumulation,
         frames=frames,
@@ -91,7 +94,6 @@ def plan(
         encoders=encoders,
     )
     config = _config(model)
-    where = choose_device(device) if memory is None else torch.device("cuda")
     planned = budget(config, settings, where)
     available = available_memory(where) if memory is None else round(memory * GIB)
     advice = () if available is None else remedies(config, settings, available, where)

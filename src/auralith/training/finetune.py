@@ -111,7 +111,7 @@ def finetune(
     check_conditions(model.config, recordings)
     check_fits(model.config, memory_settings(settings), model.device)
     encoder = LatentEncoder.of(model)
-    processes = start_processes(settings.loop.device, settings.loop.precision)
+    processes = start_processes(settings.loop.device, settings.loop.chosen_precision)
     if settings.checks != "none" and processes.is_main_process:
         yield Event("check", check_reconstruction(encoder, recordings))
     with processes.main_process_first():  # the others find all shards there
@@ -156,7 +156,7 @@ def memory_settings(settings: FinetuneSettings) -> MemorySettings:
         rank=settings.adapter.rank,
         optimizer="muon" if settings.optimizer.muon_learning_rate else settings.optimizer.kind,
         ema=loop.ema,
-        precision=loop.precision,
+        precision=loop.chosen_precision,
         batch_size=settings.dit.batch_size,
         accumulation=loop.accumulate,
         frames=settings.dit.window_frames,

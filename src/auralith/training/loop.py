@@ -30,6 +30,7 @@ from torch.optim import Optimizer
 
 from auralith.errors import InvalidRequest, NonFiniteError
 from auralith.files import exclusive
+from auralith.resources import choose_device
 from auralith.training.average import Average
 from auralith.training.journal import Journal
 from auralith.training.optimizers import (
@@ -39,8 +40,10 @@ from auralith.training.optimizers import (
     trained_names,
 )
 from auralith.training.processes import (
+    AnyPrecision,
     Precision,
     autocast,
+    choose_precision,
     mean_over_processes,
     said_by_first,
     spread,
@@ -70,7 +73,8 @@ class LoopSettings:
     steps: int = 1_000
     accumulate: int = 1
     """Parts in which a process takes its share of the batch, one after another."""
-    precision: Precision = "bfloat16"
+    precision: AnyPrecision = "auto"
+    """auto: bfloat16 where the device computes with it, else float32."""
     device: str = "auto"
     shard: bool = False
     """Spread weights, gradients and optimizers over the processes (FSDP2) instead of copying them (DDP)."""
@@ -92,9 +96,15 @@ class LoopSettings:
             raise InvalidRequest(f"ema_decay is {self.ema_decay}; it must be from 0 to below 1")
 
     @property
+    def chosen_precision(self) -> Precision:
+        """The number format on the device of these settings. Raise InvalidRequest if the device can't have it."""
+        return choose_precision(self.precision, choose_device(self.device))
+
+    @property
     def identity(self) -> dict[str, Any]:
         """What can't change when a run is resumed; how long and how often, and on what, can."""
-        return {n: getattr(self, n) for n in ("precision", "ema", "ema_decay", "seed")}
+        same = {n: getattr(self, n) for n in ("ema", "ema_decay", "seed")}
+        return {"precision": self.chosen_precision} | same
 
 
 @runtime_checkable
@@ -162,8 +172,9 @@ class Run:
         identity: Mapping[str, Any] | None = None,
     ) -> None:
         self.task, self.settings, self.folder = task, settings, folder
+        self.precision: Precision = settings.chosen_precision
         self.accelerator = start_processes(
-            settings.device, settings.precision, settings.trackers, folder
+            settings.device, self.precision, settings.trackers, folder
         )
         self.states, self.journal = States(folder, settings.keep_last), Journal(folder)
         if self.accelerator.is_main_process:
@@ -247,7 +258,7 @@ class Run:
             with (
                 self.averaged(),
                 torch.no_grad(),
-                autocast(self.accelerator, self.settings.precision),
+                autocast(self.accelerator, self.precision),
             ):
                 return self.task.validate(self.plain)
         finally:
@@ -320,7 +331,7 @@ class Run:
             batch = {name: value.to(self.accelerator.device) for name, value in batch.items()}
             last = part == parts - 1
             with nullcontext() if last else self.accelerator.no_sync(networks[turn]):
-                with autocast(self.accelerator, self.settings.precision):
+                with autocast(self.accelerator, self.precision):
                     losses = self.task.losses(batch, self.step, networks)
                 self.accelerator.backward(torch.stack(list(losses.values())).sum() / parts)
             for name, loss in losses.items():

@@ -19,7 +19,7 @@ from auralith.checkpoints.transform import without_memory
 from auralith.config import ModelConfig
 from auralith.errors import InvalidRequest, ResourceError
 from auralith.resources import DTYPES, GIB, available_memory
-from auralith.training.processes import Precision
+from auralith.training.processes import Precision, choose_precision
 
 KEPT = 17
 """Widths that a block keeps per position: the inputs of three norms, query, key and value, the outputs of two
@@ -277,7 +277,7 @@ def _changes(settings: MemorySettings, device: torch.device) -> Iterator[dict[st
     """What could be changed, the cheapest first: time, then rounding, then what is trained."""
     if settings.ema == "device" and device.type != "cpu":
         yield {"ema": "cpu"}
-    if settings.precision == "float32":
+    if settings.precision == "float32" and choose_precision("auto", device) == "bfloat16":
         yield {"precision": "bfloat16"}
     if not settings.checkpoint_activations:
         yield {"checkpoint_activations": True}

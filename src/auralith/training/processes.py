@@ -7,19 +7,25 @@ because accelerate offers FSDP on accelerators only and this way a test on CPUs 
 import gc
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 import torch
 from torch import Tensor, nn
 
 from auralith.errors import InvalidRequest, MissingExtra
 from auralith.extras import require
-from auralith.resources import DTYPES, choose_device
+from auralith.resources import DTYPES, choose_device, choose_dtype, dtype_name
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
 Precision = Literal["float32", "bfloat16", "float16"]
+AnyPrecision = Literal["auto", Precision]
+
+
+def choose_precision(name: AnyPrecision, device: torch.device) -> Precision:
+    """Return what networks compute in on a device: `resources.choose_dtype`, by name. Raise as it does."""
+    return cast(Precision, dtype_name(choose_dtype(name, device)))
 
 
 def start_processes(
@@ -30,7 +36,7 @@ def start_processes(
     Of the precisions accelerate only hears of float16, for which it scales the loss; autocast is the loop's.
 
     Raises:
-        InvalidRequest: float16 was asked for without a GPU, or beside a run of another precision.
+        InvalidRequest: float16 was asked for beside a run of another precision.
         MissingExtra: accelerate or a tracker is not installed.
     """
     accelerate = require("accelerate", "train")
@@ -38,8 +44,6 @@ def start_processes(
         if find_spec(tracker) is None:
             raise MissingExtra(f"tracker {tracker!r} needs its library; pip install {tracker}")
     on_cpu = choose_device(device).type == "cpu"
-    if on_cpu and precision == "float16":
-        raise InvalidRequest("precision float16 needs a GPU; use bfloat16 or float32")
     try:
         return accelerate.Accelerator(
             cpu=on_cpu,

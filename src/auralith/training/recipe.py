@@ -37,6 +37,7 @@ from auralith.data.procedural import ProceduralRecordings, sound_of
 from auralith.data.synth import caption, clip, draw_sound
 from auralith.errors import InvalidRequest
 from auralith.models.spectral import Spectral
+from auralith.resources import choose_dtype
 from auralith.training.dit import DiTNetwork, DiTSettings, DiTTask, TextSource
 from auralith.training.encode import EncodeOptions, EncodeProgress, encode_dataset
 from auralith.training.encoder import LatentEncoder, weights_hash
@@ -182,7 +183,7 @@ def train_autoencoder(recipe: Recipe, folder: Path) -> Iterator[Progress]:
     yield from train(run)
     task.networks["autoencoder"].load_state_dict(run.averaged_state(), strict=True)
     network.eval()
-    encoder = LatentEncoder(network, recipe.config.audio, compute=torch.bfloat16)
+    encoder = _encoder(network, recipe)
     clips = [clip(i).waveform for i in range(recipe.autoencoder.calibration_clips)]
     latents = torch.cat([encoder.encode(torch.from_numpy(c).float())[0] for c in clips], dim=-1)
     network.latent_mean.copy_(latents.mean(1, keepdim=True))
@@ -190,13 +191,16 @@ def train_autoencoder(recipe: Recipe, folder: Path) -> Iterator[Progress]:
     write_safetensors(folder / AUTOENCODER_NAME, weights_of(network.state_dict()))
 
 
+def _encoder(network: Spectral, recipe: Recipe) -> LatentEncoder:
+    compute = choose_dtype("auto", torch.device("cpu"))
+    return LatentEncoder(network, recipe.config.audio, compute=compute)
+
+
 def encode_corpus(
     recipe: Recipe, folder: Path, part: int = 0, parts: int = 1
 ) -> Iterator[EncodeProgress]:
     """Latents of every clip. Processes may share the work as parts."""
-    encoder = LatentEncoder(
-        trained_autoencoder(recipe, folder), recipe.config.audio, compute=torch.bfloat16
-    )
+    encoder = _encoder(trained_autoencoder(recipe, folder), recipe)
     clips = ProceduralRecordings(recipe.corpus.clips)
     options = EncodeOptions(variants=0, shard_mb=16)
     yield from encode_dataset(encoder, clips, folder / "latents", options, part=part, parts=parts)
