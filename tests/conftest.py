@@ -1,13 +1,13 @@
 """Shared fixtures: golden tensors and the tiny reference checkpoints, loaded once.
 
-Every process has one thread, also those that tests start: two tests run at a time, and sums that are split over another
-number of threads end in other bits. Fuzzed tests draw the same examples each time, and take the time that a busy machine
+Every process has one thread, also those that tests start, unless OMP_NUM_THREADS says otherwise: two tests run at a time,
+and sums that are split over another number of threads end in other bits. Fuzzed tests draw the same examples each time, and take the time that a busy machine
 takes; `pytest --hypothesis-profile=default` draws others.
 """
 
 import os
 
-os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported
 
 from pathlib import Path
 
@@ -19,10 +19,18 @@ from torch import Tensor
 
 from auralith.checkpoints import Checkpoint, open_checkpoint
 
+LIMITS = ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "MKL_ENABLE_INSTRUCTIONS")
 settings.register_profile("repeatable", deadline=None, derandomize=True)
 settings.load_profile("repeatable")
 GOLDEN = Path(__file__).parent / "golden"
 TINY_MODELS = ("sao_tiny", "sao_small_tiny")
+
+
+def pytest_report_header() -> str:
+    """Say on what the numbers of this run were computed, and how far it was limited."""
+    limits = [f"{name}={os.environ[name]}" for name in LIMITS if name in os.environ]
+    found = f"CPU: {torch.backends.cpu.get_cpu_capability()}, {torch.get_num_threads()} threads"
+    return ", ".join([found, *limits])
 
 
 def relative_error(found: Tensor, expected: Tensor) -> float:

@@ -14,6 +14,7 @@ import pytest
 import soundfile
 import torch
 from conftest import GOLDEN, TINY_MODELS, relative_error
+from rounding import RUN
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -267,7 +268,7 @@ def test_keywords_that_reach_the_network(model: StableAudioModel) -> None:
     assert not torch.equal(generate(model, cfg_interval=(0.5, 1.0)), plain)
     high = {"sigma_min": 5.0, "cfg_interval": (0.0, 0.1)}  # never inside
     expected = generate(model, cfg_scale=1, sigma_min=5.0)
-    assert relative_error(generate(model, **high), expected) < 1e-6
+    assert relative_error(generate(model, **high), expected) <= RUN
     assert not torch.equal(plain, unguided)
 
 
@@ -411,7 +412,7 @@ def test_state_dicts_have_the_published_names(model: StableAudioModel, tmp_path:
     for file in ("model_config.json", "t5"):
         (tmp_path / file).symlink_to(GOLDEN / "sao_tiny" / file)
     again, _ = get_pretrained_model(tmp_path)
-    assert relative_error(generate(again), generate(model)) < 1e-5
+    assert relative_error(generate(again), generate(model)) <= RUN
 
 
 def test_a_model_from_its_config_takes_the_published_tensors(model: StableAudioModel) -> None:
@@ -421,7 +422,7 @@ def test_a_model_from_its_config_takes_the_published_tensors(model: StableAudioM
     assert not torch.equal(generate(ours), generate(model))
     published = load_ckpt_state_dict(folder / "model.safetensors")
     ours.load_state_dict(published)
-    assert relative_error(generate(ours), generate(model)) < 1e-5
+    assert relative_error(generate(ours), generate(model)) <= RUN
     beside = create_model_from_config_path(folder / "model_config.json")
     copy_state_dict(beside, published)
     assert torch.equal(generate(beside), generate(ours))
