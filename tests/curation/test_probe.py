@@ -299,7 +299,7 @@ def test_infinity_counts_as_nan(tmp_path: Path) -> None:
     assert reason(probed(write(tmp_path / "a.wav", spoiled))) == "nan_samples"
 
 
-@pytest.mark.parametrize("name", ["a.wav", "a.aiff", "a.flac", "a.ogg"])
+@pytest.mark.parametrize("name", ["a.wav", "a.aiff", "a.flac", "a.mp3"])
 def test_a_file_without_its_end_is_truncated(tmp_path: Path, name: str) -> None:
     path = write(tmp_path / name, noise(3.0), subtype="PCM_16" if name == "a.wav" else None)
     os.truncate(path, path.stat().st_size * 2 // 3)
@@ -317,13 +317,31 @@ def test_a_wav_from_a_pipe_is_not_truncated(tmp_path: Path) -> None:
 
 
 def test_a_header_that_disagrees_is_noted(tmp_path: Path) -> None:
-    path = write(tmp_path / "a.mp3", noise(4.0))
-    os.truncate(path, path.stat().st_size // 2)
+    path = write(tmp_path / "a.wav", noise(4.0), subtype="PCM_16")
+    data = bytearray(path.read_bytes())
+    data[40:44] = (len(data) // 4).to_bytes(4, "little")
+    path.write_bytes(data)
     found = probed(path)
     assert found.verdict == "pass"
     assert found.columns["note"] == "duration_mismatch"
-    assert found.columns["duration_s"] == pytest.approx(2.0, abs=0.2)
-    assert found.columns["header_duration_s"] == pytest.approx(4.0, abs=0.1)
+    assert found.columns["duration_s"] == pytest.approx(4.0)
+    assert found.columns["header_duration_s"] == pytest.approx(1.0, abs=0.1)
+
+
+def test_an_ogg_without_its_last_page_states_no_length(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.ogg", noise(3.0))
+    os.truncate(path, path.stat().st_size * 2 // 3)
+    found = probed(path)
+    assert found.verdict == "pass"
+    assert found.columns["header_duration_s"] is None
+    assert 1.5 < found.columns["duration_s"] < 2.5
+
+
+@pytest.mark.parametrize("scale", [2.0**15, 1e29])
+def test_an_impossible_level_is_quarantined(tmp_path: Path, scale: float) -> None:
+    finding = probed(write(tmp_path / "a.wav", noise() * np.float32(scale)))
+    assert (finding.verdict, finding.reason_code) == ("quarantine", "impossible_level")
+    assert finding.columns["peak_dbfs"] > 40
 
 
 @pytest.mark.parametrize("relative", ["../a.wav", "/etc/hostname", "sub/../../a.wav", "link.wav"])

@@ -202,7 +202,7 @@ def test_a_crop_of_a_long_file_does_not_read_the_file(
     read = soundfile.SoundFile.read
 
     def counted(self: soundfile.SoundFile, frames: int = -1, **rest) -> np.ndarray:
-        counts.append(frames)
+        counts.append(len(rest["out"]))
         return read(self, frames, **rest)
 
     monkeypatch.setattr(soundfile.SoundFile, "read", counted)

@@ -197,9 +197,9 @@ def test_what_a_format_cannot_hold_is_an_error(tmp_path: Path) -> None:
 def test_files_that_are_no_sound(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "a.wav"
     path.write_bytes(content)
-    with pytest.raises(AudioError, match=r"not a readable sound file|no samples"):
+    with pytest.raises(AudioError, match=r"not a readable sound file|no samples|is empty"):
         read(path)
-    assert read_tags(path) is None
+    assert not content or read_tags(path) is None
     with pytest.raises(AudioError, match="doesn't exist"):
         read(tmp_path / "nothing.wav")
 

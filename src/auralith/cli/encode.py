@@ -1,5 +1,6 @@
 """`auralith encode`: a dataset's latents and text states, computed once for many trainings."""
 
+import json
 import sys
 import time
 from collections.abc import Iterator
@@ -14,6 +15,10 @@ if TYPE_CHECKING:
     from auralith.data.recordings import Recordings
     from auralith.training.encode import EncodeProgress
     from auralith.training.encoder import LatentEncoder
+
+
+_MOST_NAMED = 20
+"""Files that can't be used, on the terminal."""
 
 
 def encode(
@@ -92,10 +97,14 @@ def _show(steps: Iterator["EncodeProgress"], folder: Path) -> None:
             rate = step.seconds / max(time.monotonic() - started, 1e-3)
             show("encode", step.done, step.total, f"{rate:.1f} × real time, {bad} failed")
     if bad:
-        print(
-            f"auralith: warning: {bad} files can't be used; {folder / 'report.json'} names them",
-            file=sys.stderr,
-        )
+        _warn(bad, folder / "report.json")
+
+
+def _warn(bad: int, report: Path) -> None:
+    """Name files that can't be used, the first ones where there are many."""
+    for one in json.loads(report.read_text(encoding="utf-8"))["bad"][:_MOST_NAMED]:
+        print(f"auralith: warning: {one['reason']}", file=sys.stderr)
+    print(f"auralith: warning: {bad} files can't be used; {report} names them", file=sys.stderr)
 
 
 def _verify(encoder: "LatentEncoder", recordings: "Recordings", folder: Path) -> None:

@@ -12,21 +12,21 @@ def info(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Show a sound file's length, levels and tags."""
-    from auralith.sound.levels import peak_db, rms_db
-    from auralith.sound.reading import read
+    from auralith.sound.measuring import measure
     from auralith.sound.tags import read_tags
 
-    waveform, sample_rate = read(file)
-    channels, num_samples = waveform.shape
+    found = measure(file)
     facts = {
         "file": str(file),
-        "seconds": round(num_samples / sample_rate, 6),
-        "samples": num_samples,
-        "sample_rate": sample_rate,
-        "channels": channels,
-        "peak_db": _finite(peak_db(waveform)),
-        "rms_db": _finite(rms_db(waveform)),
+        "seconds": round(found.num_samples / found.sample_rate, 6),
+        "samples": found.num_samples,
+        "sample_rate": found.sample_rate,
+        "channels": found.channels,
+        "peak_db": _finite(found.peak_db),
+        "rms_db": _finite(found.rms_db),
     }
+    if found.notes:
+        facts["note"] = "; ".join(found.notes)
     tags = read_tags(file)
     if as_json:
         print(json.dumps({**facts, "tags": tags}, ensure_ascii=False))

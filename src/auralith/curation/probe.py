@@ -3,7 +3,7 @@
 A file is read twice in a row, first as bytes for its hash, then decoded block by block; every block goes to the hash
 of the samples and to the meters of `meters` and `loudness`. Nothing is known from the header alone. A file that can't
 be used is a row with its reason: empty_file, not_audio, truncated, too_long, no_samples, nan_samples, silent,
-unusual_rate, missing_file, missing_decoder, unsafe_path, unreadable_file; no_path where the recording has no sound.
+impossible_level, unusual_rate, format_changes, unknown_codec, missing_file, missing_decoder, unsafe_path, unreadable_file; no_path where the recording has no sound.
 """
 
 import hashlib
@@ -27,13 +27,13 @@ from auralith.curation.sources import safe_path
 from auralith.curation.stage import Finding, Row
 from auralith.errors import AudioError, InvalidRequest
 from auralith.extras import require
+from auralith.sound.levels import HIGHEST_DB
 from auralith.sound.loudness import LoudnessMeter
 from auralith.sound.stream import SoundFormat, SoundStream, open_sound
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-HEADER_TOLERANCE_SECONDS = 0.5
 _TYPES = {
     "sha256": "string",
     "pcm_sha256": "string",
@@ -106,6 +106,8 @@ class Probe:
                 known |= measure(stream, self.settings)
         except AudioError as error:
             return Finding("error", "quarantine", error.reason_code, columns=known)
+        if (known["peak_dbfs"] or 0) > HIGHEST_DB:
+            return Finding("ok", "quarantine", "impossible_level", columns=known)
         if known["silence_ratio"] == 1.0:
             return Finding("ok", "quarantine", "silent", columns=known)
         return Finding("ok", "pass", columns=known)
@@ -153,12 +155,8 @@ def measure(stream: SoundStream, settings: ProbeSettings) -> Mapping[str, Any]:
     """
     form = stream.format
     longest = settings.max_hours * 3_600 * form.sample_rate
-    if (form.header_samples or 0) > longest:
-        raise _too_long(settings)
-    meters = _Meters(form, settings)
-    for block in stream.blocks():
-        if not np.isfinite(block).all():
-            raise AudioError("the sound holds NaN or infinity; make it again", "nan_samples")
+    meters = _Meters(stream, settings)
+    for block in stream.finite_blocks():
         meters.add(block)
         if meters.levels.num_samples > longest:
             raise _too_long(settings)
@@ -187,9 +185,9 @@ def _format_columns(form: SoundFormat) -> dict[str, Any]:
 class _Meters:
     """All meters of a stream, fed together."""
 
-    def __init__(self, form: SoundFormat, settings: ProbeSettings) -> None:
-        rate, channels = form.sample_rate, form.channels
-        self._form = form
+    def __init__(self, stream: SoundStream, settings: ProbeSettings) -> None:
+        self._stream, self._form = stream, stream.format
+        rate, channels = self._form.sample_rate, self._form.channels
         self._pcm = hashlib.sha256(f"{rate},{channels}\n".encode())
         self.levels = LevelMeter(channels)
         self._loudness = LoudnessMeter(rate, channels)
@@ -226,7 +224,5 @@ class _Meters:
 
     def _length(self) -> dict[str, Any]:
         samples, rate = self.levels.num_samples, self._form.sample_rate
-        header = self._form.header_samples
-        wrong = header is not None and abs(header - samples) > HEADER_TOLERANCE_SECONDS * rate
-        note = "duration_mismatch" if wrong else None
+        note = "duration_mismatch" if self._stream.disagreement(samples) else None
         return {"num_samples": samples, "duration_s": samples / rate, "note": note}

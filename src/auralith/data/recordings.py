@@ -38,8 +38,8 @@ class Recordings(Protocol):
         """Samples [start, stop) in float32 at the file's own rate, and that rate in Hz; cut at the file's end.
 
         Raises:
-            AudioError: the file is missing, unreadable, empty, or holds NaN; it is named.
-            MissingExtra: its format needs PyAV.
+            AudioError: the file is missing, unreadable, empty, cut short, or holds NaN or an impossible level, or its
+                format needs PyAV; it is named.
         """
         ...
 

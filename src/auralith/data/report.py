@@ -26,8 +26,6 @@ MAX_BAD_FRACTION = 0.05
 """Above this share of unusable recordings something is wrong with the dataset, and training doesn't start."""
 _AHEAD = 64
 """Recordings handed to the threads at a time, so that a scan that is given up ends soon."""
-_CUT_SHORT_SECONDS = 0.1
-"""A codec's padding may make a file this much shorter than its header says."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +44,8 @@ class DatasetReport:
     channels: dict[int, int]
     distinct_prompts: int | None
     """Different prompts, or sets of metadata to make them of; None if prompts were not looked at."""
+    notes: tuple[tuple[str, str], ...] = ()
+    """Path of each usable recording whose header states another length than there is, and what it says."""
 
     def check(self, batch_size: int, *, equal_prompts: bool = False) -> None:
         """Refuse to train on what can't teach; `equal_prompts` allows one prompt for everything.
@@ -83,6 +83,7 @@ class DatasetReport:
             "channels": self.channels,
             "distinct_prompts": self.distinct_prompts,
             "bad": [{"path": path, "reason": reason} for path, reason in self.bad],
+            "notes": [{"path": path, "note": note} for path, note in self.notes],
         }
         with whole_file(path) as file:
             file.write(json.dumps(report, indent=2, ensure_ascii=False).encode() + b"\n")
@@ -159,7 +160,7 @@ def _look(
         info = recordings.info(i)
         options.check(info, recording.path)
         if decode:
-            _listen(recordings, i, info, options)
+            _listen(recordings, i, options)
     except AuralithError as error:
         return _Finding(recording.path, None, reason=str(error))
     return _Finding(recording.path, info, says)
@@ -170,14 +171,8 @@ def _says(recording: Recording, prompts: PromptOptions) -> tuple[str, ...]:
     return recording.prompts or tuple(usable_fields(recording.metadata, prompts).values())
 
 
-def _listen(recordings: Recordings, i: int, info: SoundInfo, options: AudioOptions) -> None:
-    waveform, sample_rate = recordings.read(i)
-    missing = info.num_samples - waveform.shape[1]
-    if missing > _CUT_SHORT_SECONDS * sample_rate:
-        raise InvalidRequest(
-            f"{recordings[i].path} is cut short: {missing / sample_rate:.1f} of"
-            f" {info.seconds:.1f} s are missing; replace it"
-        )
+def _listen(recordings: Recordings, i: int, options: AudioOptions) -> None:
+    waveform, _ = recordings.read(i)
     if (peak := peak_db(waveform)) < options.silence_db:
         raise InvalidRequest(
             f"{recordings[i].path} is silent: its peak is {peak:.0f} dBFS,"
@@ -195,4 +190,5 @@ def _report(findings: list[_Finding], prompts: bool) -> DatasetReport:
         sample_rates=dict(Counter(info.sample_rate for info in infos)),
         channels=dict(Counter(info.channels for info in infos)),
         distinct_prompts=len({f.says for f in findings if f.info}) if prompts else None,
+        notes=tuple((f.path, f.info.note) for f in findings if f.info and f.info.note),
     )

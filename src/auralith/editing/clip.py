@@ -62,7 +62,7 @@ class Clip:
 
 def read_clip(path: str | Path) -> Clip:
     """The sound of a file, with the file's hash; raises `AudioError` for what is no sound file."""
-    waveform, sample_rate = read(path)
+    waveform, sample_rate = read(path, allow_cut=True)
     source = SourceFile(Path(path).name, file_hash(path))
     return Clip(waveform, sample_rate, source, exact_subtype(path))
 

@@ -1,4 +1,4 @@
-"""Levels of a waveform: peak, root mean square, silence, and what white noise looks like."""
+"""Levels of a waveform: peak, root mean square, silence, impossible levels, and what white noise looks like."""
 
 import math
 
@@ -6,8 +6,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from auralith.errors import AudioError
+
 SILENCE_DB = -60.0
 """A clip whose peak is below this is called silent (dBFS)."""
+HIGHEST_DB = 40.0
+"""A peak above this (dBFS) is no sound: samples are damaged, or on the scale of integers."""
+_INTEGER_BITS = (16, 24, 32)
 _NORMALIZE_ABOVE = 1e-5
 """Below this peak (-100 dBFS) there is nothing to normalize but rounding noise."""
 
@@ -22,12 +27,43 @@ def peak_normalize(
 
 def peak_db(waveform: Float[Tensor, "channel sample"]) -> float:
     """Largest magnitude in dBFS; -inf for digital silence."""
-    return _decibels(float(waveform.abs().max()) if waveform.numel() else 0.0)
+    return decibels(float(waveform.abs().max()) if waveform.numel() else 0.0)
 
 
 def rms_db(waveform: Float[Tensor, "channel sample"]) -> float:
     """Root mean square over all channels in dBFS (a full-scale sine is -3.01); -inf for digital silence."""
-    return _decibels(float(waveform.square().mean().sqrt()) if waveform.numel() else 0.0)
+    return decibels(float(waveform.square().mean().sqrt()) if waveform.numel() else 0.0)
+
+
+def require_usable(waveform: Float[Tensor, "channel sample"], name: str, start: int = 0) -> None:
+    """Raise `AudioError` ("nan_samples", "impossible_level") if samples aren't finite, or peak above `HIGHEST_DB`.
+
+    `start` is where the waveform begins in its file.
+    """
+    if not waveform.numel():
+        return
+    largest, first = waveform.abs().amax(dim=0).max(dim=0)  # NaN counts as the largest
+    if not math.isfinite(float(largest)):
+        first = (~torch.isfinite(waveform)).any(dim=0).nonzero()[0]
+        raise AudioError(
+            f"{name} is not finite: NaN or infinity at sample {start + int(first)}", "nan_samples"
+        )
+    if decibels(float(largest)) > HIGHEST_DB:
+        told = impossible_level(float(largest), start + int(first), _rms(waveform))
+        raise AudioError(f"{name} {told}", "impossible_level")
+
+
+def impossible_level(peak: float, sample: int, rms: float) -> str:
+    """What to say of a peak above `HIGHEST_DB`, at a sample; `rms` tells a single spike from another scale."""
+    told = f"peaks at {decibels(peak):+.0f} dBFS at sample {sample}"
+    bits = next((bits for bits in _INTEGER_BITS if peak <= 2 ** (bits - 1)), None)
+    if bits is not None and rms > 1:
+        return f"{told}: integer scale; divide its samples by 2^{bits - 1}"
+    return f"{told}, {HIGHEST_DB:+.0f} is the most that a sound can have; repair or replace it"
+
+
+def _rms(waveform: Tensor) -> float:
+    return float(waveform.double().square().mean().sqrt())
 
 
 def is_silent(waveform: Float[Tensor, "channel sample"]) -> bool:
@@ -55,5 +91,6 @@ def looks_like_white_noise(waveform: Float[Tensor, "channel sample"]) -> bool:
     return flatness > 0.9 and steadiness > 0.1
 
 
-def _decibels(magnitude: float) -> float:
+def decibels(magnitude: float) -> float:
+    """A magnitude in dBFS; -inf for 0."""
     return 20 * math.log10(magnitude) if magnitude > 0 else -math.inf

@@ -1,51 +1,35 @@
-"""Sound out of a file, or out of a member of a tar file: its header, or any stretch of its samples.
+"""Sound out of a file, a member of a tar file or memory: its length, all of it, or a stretch of its samples.
 
-libsndfile comes first and seeks, so that a crop of a long file costs a crop. What it can't open goes to PyAV (the
-extra `av`: m4a, aac, wma, webm, video files), which seeks where the container counts in samples and decodes from the
-beginning elsewhere. Samples keep their own rate and channels. The file is named in every error, and one that holds NaN
-is refused.
+libsndfile comes first and seeks, so that a crop of a long file costs a crop; codecs that can't seek are decoded from
+the beginning. What it can't open goes to PyAV (the extra `av`). Samples keep their own rate and channels. The file is
+named in every error; NaN, infinity and impossible levels are refused.
 """
 
-import sys
-from collections.abc import Callable
-from dataclasses import dataclass
-from fractions import Fraction
-from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from dataclasses import dataclass, field
 
 import numpy as np
-import soundfile
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from auralith.errors import AudioError, MissingExtra
-from auralith.extras import require
-from auralith.sound.sources import AV_OPTIONS, AV_SUFFIXES, Source, opened
-
-if TYPE_CHECKING:
-    from av.audio.stream import AudioStream
-    from av.container.input import InputContainer
-
-_Result = TypeVar("_Result")
+from auralith.errors import AudioError
+from auralith.sound.levels import require_usable
+from auralith.sound.sources import Source
+from auralith.sound.stream import SoundStream, open_sound
 
 _EXACT = {"PCM_S8": "pcm16", "PCM_U8": "pcm16", "PCM_16": "pcm16", "PCM_24": "pcm24"}
 """libsndfile's encodings to the subtypes that hold all their values; the others need floats."""
-_MP3_PREROLL = 32 * 1_152
-"""Samples decoded and dropped before a stretch: an MP3 frame may borrow bits from many frames before it, and
-libsndfile's first ones after a seek are garbage (7,000 samples of it were measured)."""
-_AV_PREROLL = 16 * 1_024
-"""The same where PyAV seeks: an AAC frame overlaps the one before it. Bands that AAC codes as noise come out as other
-noise of the same energy; all else is the whole file's, sample for sample."""
 
 
 @dataclass(frozen=True, slots=True)
 class SoundInfo:
-    """What a header says. The length of a compressed file may be off by less than a codec frame."""
+    """How much there is to read. The length of a FLAC file, or of one that PyAV reads, is its header's."""
 
     num_samples: int
     sample_rate: int
     channels: int
+    note: str | None = field(default=None, compare=False)
+    """What the header says otherwise, where it differs by more than 0.1 s."""
 
     @property
     def seconds(self) -> float:
@@ -53,136 +37,59 @@ class SoundInfo:
 
 
 def read_info(source: Source | str, *, name: str = "") -> SoundInfo:
-    """Length, rate and channels from the header; `name` stands in messages for the source.
+    """Length, rate and channels without decoding where the file states them; `name` stands in messages for the source.
 
     Raises:
-        AudioError: the file doesn't exist, is not a sound file, or is empty.
-        MissingExtra: PyAV would be needed.
+        AudioError: the file doesn't exist, is not a sound file, or is empty; `reason_code` says which.
     """
-    name = name or str(source)
-    info = _with_either(source, name, _probe_soundfile, _probe_av)
-    if info.num_samples < 1:
-        raise AudioError(f"{name} holds no samples; leave it out or replace it")
-    return info
+    with open_sound(source, name) as stream:
+        form, length = stream.format, stream.samples_there
+        if length is None:
+            length = sum(len(block) for block in stream.blocks(allow_cut=True))
+        if length < 1:
+            raise _no_samples(stream.name)
+        return SoundInfo(length, form.sample_rate, form.channels, stream.disagreement(length))
 
 
 def read(
-    source: Source | str, start: int = 0, stop: int | None = None, *, name: str = ""
+    source: Source | str,
+    start: int = 0,
+    stop: int | None = None,
+    *,
+    name: str = "",
+    allow_cut: bool = False,
 ) -> tuple[Float[Tensor, "channel sample"], int]:
     """Samples [start, stop) of a file, or all of them, and the sample rate in Hz.
 
     A stretch beyond the end is cut at the end, and may be empty. `name` stands in messages for the source.
 
     Raises:
-        AudioError: the file doesn't exist, is not a sound file, is empty or damaged, or holds NaN or infinity.
-        MissingExtra: PyAV would be needed.
+        AudioError: the file doesn't exist, is not a sound file, is empty or damaged, ends before its header says
+            (unless `allow_cut`), or holds NaN, infinity or an impossible level; `reason_code` says which.
     """
-    name = name or str(source)
-    samples, sample_rate = _with_either(
-        source,
-        name,
-        lambda file: _decode_soundfile(file, start, stop),
-        lambda file: _decode_av(file, start, stop),
-    )
-    if stop is None and start == 0 and not samples.shape[1]:
-        raise AudioError(f"{name} holds no samples; leave it out or replace it")
-    if not np.isfinite(samples).all():
-        first = start + int(np.argmin(np.isfinite(samples).all(axis=0)))
-        raise AudioError(f"{name} is not finite: NaN or infinity at sample {first}")
-    return torch.from_numpy(samples), sample_rate
+    with open_sound(source, name) as stream:
+        samples = _collected(stream, start, stop, allow_cut=allow_cut)
+        name, sample_rate = stream.name, stream.format.sample_rate
+    if stop is None and start == 0 and not len(samples):
+        raise _no_samples(name)
+    waveform = torch.from_numpy(np.ascontiguousarray(samples.T))
+    require_usable(waveform, name, start)
+    return waveform, sample_rate
 
 
-def exact_subtype(path: str | Path) -> str:
-    """The sample format that holds a file's samples as `read` gives them: floats where it is coded otherwise.
-
-    Raises:
-        AudioError: the file doesn't exist.
-    """
-    try:
-        with opened(path, str(path)) as place, soundfile.SoundFile(place) as file:
-            return _EXACT.get(file.subtype, "float")
-    except (soundfile.LibsndfileError, TypeError):
-        return "float"
+def exact_subtype(path: Source | str) -> str:
+    """The sample format that holds a file's samples as `read` gives them: floats where it is coded otherwise."""
+    with open_sound(path) as stream:
+        return _EXACT.get(stream.format.encoding, "float")
 
 
-def _with_either(
-    source: Source | str,
-    name: str,
-    by_soundfile: Callable[[soundfile.SoundFile], _Result],
-    by_av: Callable[["InputContainer"], _Result],
-) -> _Result:
-    try:
-        with opened(source, name) as place, soundfile.SoundFile(place) as file:
-            return by_soundfile(file)
-    except (soundfile.LibsndfileError, TypeError) as error:  # TypeError: .raw, which has no header
-        unreadable = error
-    try:
-        av = require("av", "av")
-    except MissingExtra as missing:
-        if Path(name).suffix.lower() in AV_SUFFIXES:
-            raise MissingExtra(f"{name} can't be read: {missing}") from missing
-        raise AudioError(_unreadable(name)) from unreadable
-    try:
-        with opened(source, name) as place, av.open(place, options=AV_OPTIONS) as container:
-            return by_av(container)
-    except (av.FFmpegError, IndexError) as error:  # IndexError: no stream with sound
-        raise AudioError(_unreadable(name)) from error
+def _collected(
+    stream: SoundStream, start: int, stop: int | None, *, allow_cut: bool
+) -> Float[np.ndarray, "sample channel"]:
+    """All of a stretch, from as many blocks as it takes."""
+    nothing = np.zeros((0, stream.format.channels), np.float32)
+    return np.concatenate([nothing, *stream.blocks(start, stop, allow_cut=allow_cut)])
 
 
-def _unreadable(name: str) -> str:
-    return f"{name} is not a readable sound file; leave it out or replace it"
-
-
-def _probe_soundfile(file: soundfile.SoundFile) -> SoundInfo:
-    return SoundInfo(file.frames, file.samplerate, file.channels)
-
-
-def _decode_soundfile(
-    file: soundfile.SoundFile, start: int, stop: int | None
-) -> tuple[np.ndarray, int]:
-    end = file.frames if stop is None else min(stop, file.frames)
-    start = min(start, end)
-    first = max(0, start - _MP3_PREROLL) if file.format == "MP3" else start
-    file.seek(first)
-    samples = file.read(end - first, dtype="float32", always_2d=True)[start - first :]
-    return np.ascontiguousarray(samples.T), file.samplerate
-
-
-def _probe_av(container: "InputContainer") -> SoundInfo:
-    stream = container.streams.audio[0]
-    return SoundInfo(_length(container, stream), stream.rate, stream.channels)
-
-
-def _length(container: "InputContainer", stream: "AudioStream") -> int:
-    """Samples of a stream. Without an index, a header's duration is a guess from the bit rate: packets are counted."""
-    if stream.frames and stream.duration and stream.time_base:
-        return round(stream.duration * stream.time_base * stream.rate)
-    ticks = sum(packet.duration or 0 for packet in container.demux(stream))
-    return round(ticks * (stream.time_base or 0) * stream.rate)
-
-
-def _decode_av(container: "InputContainer", start: int, stop: int | None) -> tuple[np.ndarray, int]:
-    stream = container.streams.audio[0]
-    parts = [np.zeros((stream.channels, 0), np.float32)]
-    position = _seek_av(container, stream, start)
-    last = sys.maxsize if stop is None else stop
-    to_float = require("av", "av").AudioResampler(format="fltp")
-    for frame in container.decode(stream):
-        position = (frame.pts or 0) if position is None else position
-        for block in to_float.resample(frame):
-            samples = block.to_ndarray()
-            parts.append(samples[:, max(0, start - position) : max(0, last - position)])
-            position += samples.shape[1]
-        if position >= last:
-            break
-    return np.ascontiguousarray(np.concatenate(parts, axis=1)), stream.rate
-
-
-def _seek_av(container: "InputContainer", stream: "AudioStream", start: int) -> int | None:
-    """Go near a start: None if that worked and the next frame says where it is, which takes an index and a clock
-    that counts samples (m4a); else 0, the beginning."""
-    exact = stream.frames and stream.time_base == Fraction(1, stream.rate)
-    if not exact or start <= _AV_PREROLL:
-        return 0
-    container.seek(start - _AV_PREROLL, stream=stream)
-    return None
+def _no_samples(name: str) -> AudioError:
+    return AudioError(f"{name} holds no samples; leave it out or replace it", "no_samples")

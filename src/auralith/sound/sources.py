@@ -1,15 +1,17 @@
-"""Where the bytes of a sound are: a file, or a member of a tar file; and which files are taken for sounds."""
+"""Where the bytes of a sound are: a file, a member of a tar file, or memory; and which files are taken for sounds.
+
+Decoders get open files, never names: a name could be taken for a URL, or hold bytes that are no text.
+"""
 
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from auralith.errors import AudioError
-from auralith.tables.cells import has_surrogates
 from auralith.tables.parquet import SoundCell
 
 AV_SUFFIXES = frozenset(
@@ -39,41 +41,94 @@ class Member:
     size: int
 
 
-Source = Path | Member | SoundCell
+Source = Path | Member | SoundCell | bytes
+Piece = bytes | tuple[int, int]
+"""Bytes, or the offset and the size of a stretch of a file."""
 
 
 @contextmanager
-def opened(source: Source | str, name: str) -> Iterator[str | BinaryIO]:
-    """What both libraries open: a path, or a file: the bytes of a member or cell, or one whose name is not UTF-8."""
+def opened(source: Source | str, name: str) -> Iterator["Pieces"]:
+    """The bytes of a source as a file of their own; `name` stands in messages.
+
+    Raises:
+        AudioError: "missing_file", "empty_file", "unreadable_file".
+    """
     if isinstance(source, SoundCell):
-        yield _cell(source, name)
+        source = _content(source, name)
+    if isinstance(source, bytes):
+        if not source:
+            raise _empty(name)
+        yield Pieces(io.BytesIO(source), [source])
         return
     path = source.path if isinstance(source, Member) else Path(source)
     if not os.path.isfile(path):  # unlike Path.is_file, false for a name too long to exist
-        raise AudioError(f"{name} doesn't exist; correct its path or leave it out")
-    if not isinstance(source, Member):
-        if not has_surrogates(str(source)):
-            yield str(source)
-            return
-        with path.open("rb") as file:  # neither library takes the bytes of such a name
-            yield file
-        return
-    with path.open("rb", buffering=0) as file, io.BufferedReader(_Window(file, source)) as window:
-        yield window
+        raise AudioError(
+            f"{name} doesn't exist as a file; correct its path or leave it out", "missing_file"
+        )
+    try:
+        file = path.open("rb", buffering=0)
+    except OSError as error:
+        raise AudioError(
+            f"{name} can't be read ({error.strerror}); look at its permissions and its disk",
+            "unreadable_file",
+        ) from error
+    with file:
+        size = os.fstat(file.fileno()).st_size
+        place = (source.offset, source.size) if isinstance(source, Member) else (0, size)
+        if not place[1]:
+            raise _empty(name)
+        yield Pieces(file, [place])
 
 
-def _cell(source: SoundCell, name: str) -> BinaryIO:
-    content = source.read()
+def _content(cell: SoundCell, name: str) -> bytes:
+    content = cell.read()
     if content is None:
-        raise AudioError(f"{name} has no bytes in its table; leave it out")
-    return io.BytesIO(content)
+        raise AudioError(f"{name} has no bytes in its table; leave it out", "empty_file")
+    return content
 
 
-class _Window(io.RawIOBase):
-    """A member seen as a file that begins and ends with it, so that a header costs a header."""
+def _empty(name: str) -> AudioError:
+    return AudioError(f"{name} is empty; leave it out or fetch it again", "empty_file")
 
-    def __init__(self, file: io.RawIOBase, member: Member) -> None:
-        self._file, self._member, self._position = file, member, 0
+
+class Pieces(io.RawIOBase):
+    """Stretches of a file and bytes between them, seen as one file that begins and ends with them."""
+
+    def __init__(self, file: BinaryIO | io.RawIOBase, pieces: Sequence[Piece]) -> None:
+        self._file, self._pieces, self._position = file, pieces, 0
+        sizes = [len(piece) if isinstance(piece, bytes) else piece[1] for piece in pieces]
+        self._starts = [sum(sizes[:i]) for i in range(len(sizes))]
+        self.size = sum(sizes)
+
+    def cut(self, start: int, stop: int) -> list[Piece]:
+        """The pieces of the stretch [start, stop)."""
+        found: list[Piece] = []
+        for begins, piece in zip(self._starts, self._pieces, strict=True):
+            size = len(piece) if isinstance(piece, bytes) else piece[1]
+            low, high = max(start - begins, 0), min(stop - begins, size)
+            if low < high:
+                is_bytes = isinstance(piece, bytes)
+                found.append(piece[low:high] if is_bytes else (piece[0] + low, high - low))
+        return found
+
+    def replaced(self, start: int, new: bytes) -> "Pieces":
+        """The same file with other bytes at an offset."""
+        before, after = self.cut(0, start), self.cut(start + len(new), self.size)
+        return Pieces(self._file, [*before, new, *after])
+
+    def of(self, pieces: Sequence[Piece]) -> "Pieces":
+        """Other pieces of the same file."""
+        return Pieces(self._file, pieces)
+
+    def bytes_at(self, start: int, size: int) -> bytes:
+        """Up to `size` bytes from an offset; the position stays."""
+        before = self._position
+        self.seek(start)
+        found = b""
+        while len(found) < size and (part := self.read(size - len(found))):
+            found += part
+        self._position = before
+        return found
 
     def readable(self) -> bool:
         return True
@@ -82,13 +137,24 @@ class _Window(io.RawIOBase):
         return True
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        origin = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._member.size}
+        origin = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self.size}
         self._position = max(0, origin[whence] + offset)
         return self._position
 
     def readinto(self, buffer: Any) -> int:
-        self._file.seek(self._member.offset + self._position)
-        size = max(0, min(len(buffer), self._member.size - self._position))
-        count = self._file.readinto(memoryview(buffer)[:size]) or 0
-        self._position += count
-        return count
+        for begins, piece in zip(self._starts, self._pieces, strict=True):
+            size = len(piece) if isinstance(piece, bytes) else piece[1]
+            inside = self._position - begins
+            if 0 <= inside < size:
+                view = memoryview(buffer)[: size - inside]
+                count = self._fill(view, piece, inside)
+                self._position += count
+                return count
+        return 0
+
+    def _fill(self, view: memoryview, piece: Piece, inside: int) -> int:
+        if isinstance(piece, bytes):
+            view[:] = piece[inside : inside + len(view)]
+            return len(view)
+        self._file.seek(piece[0] + inside)
+        return self._file.readinto(view) or 0  # type: ignore[union-attr]

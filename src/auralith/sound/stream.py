@@ -1,17 +1,14 @@
 """A sound file from beginning to end in blocks, so that ten hours take no more memory than ten seconds.
 
-libsndfile comes first; what it can't open goes to PyAV (the extra `av`: m4a, aac, wma, ...), which may use only the
-demuxers named here, since a playlist would make it open other files. What is wrong with a file is `AudioError`,
-whose reason code goes into the recording's row.
+libsndfile comes first; what it can't open goes to PyAV (the extra `av`: m4a, aac, wma, ...). A length in a header is a
+hint: files are decoded to their end (`auralith.sound.mending`), and `disagreement` says where header and samples differ.
 """
 
-import os
-import re
+import io
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import soundfile
@@ -19,14 +16,14 @@ from jaxtyping import Float
 
 from auralith.errors import AudioError, MissingExtra
 from auralith.extras import require
-from auralith.sound.sources import AV_OPTIONS
-
-if TYPE_CHECKING:
-    from av.audio.stream import AudioStream
-    from av.container.input import InputContainer
+from auralith.sound.mending import Mended, mended
+from auralith.sound.pyav import AvFile
+from auralith.sound.sources import AV_SUFFIXES, Pieces, Source, opened
 
 LOWEST_RATE_HZ, HIGHEST_RATE_HZ = 1_000, 768_000
 """Other rates are damaged headers; their filters would take gigabytes."""
+LENGTH_TOLERANCE_SECONDS = 0.1
+"""A codec's padding may make a file this much shorter or longer than its header says."""
 _BLOCK_VALUES = 131_072
 """Samples times channels of a block."""
 _BITS = {"PCM_S8": 8, "PCM_U8": 8, "PCM_16": 16, "PCM_24": 24, "PCM_32": 32, "FLOAT": 32} | {
@@ -37,9 +34,19 @@ _BITS = {"PCM_S8": 8, "PCM_U8": 8, "PCM_16": 16, "PCM_24": 24, "PCM_32": 32, "FL
     "ALAC_32": 32,
 }
 _LOSSLESS = ("pcm_", "float", "double", "alac", "flac", "ape", "tta", "wavpack")
-_STREAMED_BYTES = 0x7FFF_0000
-"""A chunk that claims more was written to a pipe, whose length nobody knew."""
-_CUT_CHUNK = re.compile(r"^ *(?:data|SSND) *: (\d+) \(should be (\d+)\)", re.MULTILINE)
+_SEEKABLE = ("PCM_", "FLOAT", "DOUBLE", "ULAW", "ALAW", "VORBIS", "OPUS", "MPEG_", "ALAC_")
+"""libsndfile's encodings that go on after a seek as they would have without it."""
+_NO_LENGTH = 1 << 62
+_MP3_PREROLL = 32 * 1_152
+"""Samples decoded and dropped before a stretch: an MP3 frame may borrow bits from many frames before it, and
+libsndfile's first ones after a seek are garbage (7,000 samples of it were measured)."""
+
+
+class _Sequential(soundfile.SoundFile):
+    """A file that `read` doesn't seek in after each block, which codecs with a state would not survive."""
+
+    def seekable(self) -> bool:
+        return False
 
 
 @dataclass(frozen=True)
@@ -53,39 +60,96 @@ class SoundFormat:
     bits: int | None
     """Per sample; None where the codec is lossy."""
     header_samples: int | None
+    """None where the header states no length."""
     decoder: str
     """Its name and version, since decoders of lossy files differ."""
+    encoding: str = ""
+    """libsndfile's name of the sample format; empty where PyAV decodes."""
 
 
 @dataclass(frozen=True)
 class SoundStream:
     """An open file. `blocks` may be read once."""
 
+    name: str
     format: SoundFormat
-    blocks: Callable[[], Iterator[Float[np.ndarray, "sample channel"]]]
-    """All samples in order, float32, full scale ±1. Raises `AudioError` ("truncated") where decoding fails."""
+    samples_there: int | None
+    """Length as far as it can be told without decoding: never more than there is, but for FLAC and what PyAV reads."""
+    _blocks: Callable[[int, int], Iterator[Float[np.ndarray, "sample channel"]]]
+
+    def blocks(
+        self, start: int = 0, stop: int | None = None, *, allow_cut: bool = False
+    ) -> Iterator[Float[np.ndarray, "sample channel"]]:
+        """Samples [start, stop) in order, or all from `start` on, float32, full scale ±1.
+
+        Raises:
+            AudioError: "truncated", where decoding fails or the file ends before its header says; with `allow_cut` the
+                samples end there. "format_changes", where the rate or the channels change on the way.
+        """
+        decoded = 0
+        try:
+            for block in self._blocks(start, _NO_LENGTH if stop is None else stop):
+                decoded += len(block)
+                yield block
+        except AudioError as error:
+            if error.reason_code != "truncated" or not (allow_cut and decoded):
+                raise
+        if not allow_cut and (stop is None or start + decoded < stop):
+            self.require_whole(start + decoded)
+
+    def finite_blocks(
+        self, *, allow_cut: bool = False
+    ) -> Iterator[Float[np.ndarray, "sample channel"]]:
+        """All samples as `blocks` gives them; raises `AudioError` ("nan_samples") for NaN and infinity too."""
+        decoded = 0
+        for block in self.blocks(allow_cut=allow_cut):
+            if not np.isfinite(block).all():
+                first = decoded + int(np.argmin(np.isfinite(block).all(axis=1)))
+                raise AudioError(
+                    f"{self.name} is not finite: NaN or infinity at sample {first}", "nan_samples"
+                )
+            decoded += len(block)
+            yield block
+
+    def require_whole(self, num_samples: int | None) -> None:
+        """Raise `AudioError` ("truncated") if a length is more than 0.1 s below the one in the header."""
+        header, rate = self.format.header_samples, self.format.sample_rate
+        if header is None or num_samples is None:
+            return
+        if header - num_samples > LENGTH_TOLERANCE_SECONDS * rate:
+            raise AudioError(
+                f"{self.name} is cut short: {(header - num_samples) / rate:.1f} of {header / rate:.1f} s"
+                " are missing; replace it",
+                "truncated",
+            )
+
+    def disagreement(self, num_samples: int) -> str | None:
+        """One line if the header's length and the decoded one differ by more than 0.1 s."""
+        header, rate = self.format.header_samples, self.format.sample_rate
+        if header is None or abs(header - num_samples) <= LENGTH_TOLERANCE_SECONDS * rate:
+            return None
+        return f"its header says {header / rate:.2f} s, it holds {num_samples / rate:.2f} s"
 
 
 @contextmanager
-def open_sound(path: Path) -> Iterator[SoundStream]:
-    """The stream of a file.
+def open_sound(source: Source | str, name: str = "") -> Iterator[SoundStream]:
+    """The stream of a file; `name` stands in messages for the source.
 
     Raises:
-        AudioError: "missing_file", "empty_file", "not_audio", "missing_decoder", "unusual_rate", "truncated".
+        AudioError: "missing_file", "empty_file", "unreadable_file", "not_audio", "missing_decoder", "unusual_rate",
+            "format_changes".
     """
-    if not os.path.isfile(path):  # unlike Path.is_file, false for a name too long to exist
-        raise AudioError(f"{path} doesn't exist; correct its path or leave it out", "missing_file")
-    if not path.stat().st_size:
-        raise AudioError(f"{path} is empty; fetch it again", "empty_file")
-    try:
-        file = soundfile.SoundFile(str(path))
-    except (soundfile.LibsndfileError, TypeError):  # TypeError: .raw, which has no header
-        with _opened_by_av(path) as stream:
-            yield _checked(stream, path)
-        return
-    with file:
-        stream = SoundStream(_soundfile_format(file), lambda: _soundfile_blocks(file, path))
-        yield _checked(stream, path)
+    name = name or ("the sound" if isinstance(source, bytes) else str(source))
+    with opened(source, name) as raw:
+        fixed = mended(raw, name)
+        try:
+            file = _Sequential(io.BufferedReader(fixed.file))
+        except soundfile.LibsndfileError:
+            with _opened_by_av(raw, name) as stream:
+                yield _checked(stream)
+            return
+        with file:
+            yield _checked(_soundfile_stream(file, fixed, name))
 
 
 def is_lossless(codec: str) -> bool:
@@ -93,109 +157,103 @@ def is_lossless(codec: str) -> bool:
     return codec.startswith(_LOSSLESS)
 
 
-def _checked(stream: SoundStream, path: Path) -> SoundStream:
+def _checked(stream: SoundStream) -> SoundStream:
     rate = stream.format.sample_rate
     if not LOWEST_RATE_HZ <= rate <= HIGHEST_RATE_HZ:
         limits = f"{LOWEST_RATE_HZ} … {HIGHEST_RATE_HZ} Hz are read"
-        raise AudioError(f"{path} has a sample rate of {rate} Hz; {limits}", "unusual_rate")
+        raise AudioError(f"{stream.name} has a sample rate of {rate} Hz; {limits}", "unusual_rate")
     return stream
 
 
-def _truncated(path: Path) -> AudioError:
-    return AudioError(f"{path} is cut short or damaged; fetch it again", "truncated")
-
-
-def _soundfile_format(file: soundfile.SoundFile) -> SoundFormat:
+def _soundfile_stream(file: soundfile.SoundFile, fixed: Mended, name: str) -> SoundStream:
+    there = None if file.frames >= _NO_LENGTH else file.frames
+    if there is not None and fixed.counted is not None:
+        there = min(there, fixed.counted)
+    if fixed.samples is not None:
+        header = fixed.samples or None
+    elif fixed.ratio is None or there is None:
+        header = None
+    else:
+        header = round(there * fixed.ratio)
     codec = "flac" if file.format == "FLAC" else file.subtype.lower()
-    version = f"libsndfile {soundfile.__libsndfile_version__}"
-    bits = _BITS.get(file.subtype)
-    return SoundFormat(file.samplerate, file.channels, codec, bits, file.frames, version)
+    form = SoundFormat(
+        file.samplerate,
+        file.channels,
+        codec,
+        _BITS.get(file.subtype),
+        header,
+        f"libsndfile {soundfile.__libsndfile_version__}",
+        file.subtype,
+    )
+    known = there if fixed.samples is None else header
+    return SoundStream(name, form, known, _SoundfileBlocks(file, fixed, name))
 
 
-def _soundfile_blocks(file: soundfile.SoundFile, path: Path) -> Iterator[np.ndarray]:
-    size = max(1, _BLOCK_VALUES // file.channels)
-    decoded = 0
-    while True:
+class _SoundfileBlocks:
+    """The samples of a file that libsndfile reads."""
+
+    def __init__(self, file: soundfile.SoundFile, fixed: Mended, name: str) -> None:
+        self._file, self._fixed, self._name = file, fixed, name
+
+    def __call__(self, start: int, stop: int) -> Iterator[np.ndarray]:
+        size = max(1, _BLOCK_VALUES // self._file.channels)
+        stop = min(stop, self._fixed.counted or _NO_LENGTH)
+        position = self._near(start)
         try:
-            # into a given array, since a read without one stops where the header says that the file ends
-            block = file.read(out=np.empty((size, file.channels), np.float32))
+            while position < stop:
+                count = min(size, stop - position)
+                # into a given array, since a read without one stops where the header says that the file ends
+                block = self._file.read(out=np.empty((count, self._file.channels), np.float32))
+                position += len(block)
+                if position > start:
+                    yield block[max(0, len(block) - (position - start)) :]
+                if len(block) < count:
+                    return
         except soundfile.LibsndfileError as error:
-            raise _truncated(path) from error
-        decoded += len(block)
-        if len(block):
-            yield block
-        if len(block) < size:
-            break
-    if _is_cut(file, decoded, path):
-        raise _truncated(path)
+            raise AudioError(
+                f"{self._name} is cut short or damaged; replace it or fetch it again", "truncated"
+            ) from error
 
-
-def _is_cut(file: soundfile.SoundFile, decoded: int, path: Path) -> bool:
-    """Whether a file lacks its end. MP3 can't be told: its header may be a guess."""
-    if file.format == "OGG":
-        return not _has_last_page(path)
-    if cut := _CUT_CHUNK.search(
-        file.extra_info
-    ):  # libsndfile corrects the length and tells only its log
-        claimed, there = (int(number) for number in cut.groups())
-        return there < claimed < _STREAMED_BYTES
-    return file.format == "FLAC" and decoded < file.frames
-
-
-def _has_last_page(path: Path) -> bool:
-    """Whether the last Ogg page is marked as the end of its stream (RFC 3533, section 6: flag 4 of byte 5)."""
-    with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - 131_072))  # two pages at least
-        tail = file.read()
-    page = tail.rfind(b"OggS")
-    return page >= 0 and len(tail) > page + 5 and bool(tail[page + 5] & 4)
+    def _near(self, start: int) -> int:
+        """Go to a sample at or before the start from which on decoding is exact, and say which it is."""
+        preroll = _MP3_PREROLL if self._file.format == "MP3" else 0
+        first = max(0, min(start - preroll, self._file.frames))
+        if not first or not self._file.subtype.startswith(_SEEKABLE):
+            return 0
+        try:
+            return self._file.seek(first)
+        except (
+            soundfile.LibsndfileError
+        ):  # FLAC, beyond its end: what follows a failed seek is not reliable
+            self._fixed.file.seek(0)
+            self._file = _Sequential(io.BufferedReader(self._fixed.file))
+            return 0
 
 
 @contextmanager
-def _opened_by_av(path: Path) -> Iterator[SoundStream]:
-    not_audio = AudioError(f"{path} is not a sound file; leave it out", "not_audio")
+def _opened_by_av(raw: Pieces, name: str) -> Iterator[SoundStream]:
     try:
-        av = require("av", "av")
+        require("av", "av")
     except MissingExtra as missing:
-        raise AudioError(f"{path} can't be read: {missing}", "missing_decoder") from missing
-    try:
-        container = av.open(str(path), options=AV_OPTIONS)
-    except av.FFmpegError as error:
-        raise not_audio from error
-    with container:
-        if not container.streams.audio:
-            raise not_audio
-        stream = container.streams.audio[0]
-        yield SoundStream(_av_format(container, stream), lambda: _av_blocks(container, path))
-
-
-def _av_format(container: "InputContainer", stream: "AudioStream") -> SoundFormat:
-    context = stream.codec_context
-    samples = None
-    if stream.duration and stream.time_base:
-        samples = round(stream.duration * stream.time_base * stream.rate)
-    elif container.duration:
-        samples = round(container.duration / 1e6 * stream.rate)
-    bits = context.format.bits if is_lossless(context.name) and context.format else None
-    version = f"PyAV {require('av', 'av').__version__}"
-    return SoundFormat(stream.rate, stream.channels, context.name, bits, samples, version)
-
-
-def _av_blocks(container: "InputContainer", path: Path) -> Iterator[np.ndarray]:
-    """Blocks of a few codec frames each, since one frame at a time costs more in calls than in work."""
-    av = require("av", "av")
-    stream = container.streams.audio[0]
-    to_float = av.AudioResampler(format="flt")
-    parts: list[np.ndarray] = []
-    try:
-        for frame in container.decode(stream):
-            parts += [
-                part.to_ndarray().reshape(-1, stream.channels) for part in to_float.resample(frame)
-            ]
-            if sum(part.size for part in parts) >= _BLOCK_VALUES:
-                yield np.concatenate(parts)
-                parts = []
-    except (av.FFmpegError, ValueError) as error:  # ValueError: rate or channels change on the way
-        raise _truncated(path) from error
-    if parts:
-        yield np.concatenate(parts)
+        if Path(name).suffix.lower() in AV_SUFFIXES:
+            raise AudioError(f"{name} can't be read: {missing}", "missing_decoder") from missing
+        raise AudioError(
+            f"{name} is not a readable sound file, or one that needs pip install 'auralith[av]'; "
+            "leave it out or replace it",
+            "missing_decoder",
+        ) from missing
+    with AvFile.opened(raw, name) as file:
+        form = SoundFormat(
+            file.sample_rate,
+            file.channels,
+            file.codec,
+            file.bits if is_lossless(file.codec) else None,
+            file.header_samples,
+            file.decoder,
+        )
+        yield SoundStream(
+            name,
+            form,
+            file.header_samples,
+            lambda start, stop: file.blocks(start, stop, _BLOCK_VALUES),
+        )

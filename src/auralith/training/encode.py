@@ -373,4 +373,7 @@ def _report(
     )
     failed = {path for path, _ in failures}
     usable = tuple(i for i in scanned.usable if recordings[i].path not in failed)
-    return replace(scanned, usable=usable, bad=scanned.bad + failures)
+    lost = [i for i in scanned.usable if recordings[i].path in failed]
+    seconds = scanned.seconds - sum(map(recordings.seconds, lost))
+    notes = tuple(note for note in scanned.notes if note[0] not in failed)
+    return replace(scanned, usable=usable, bad=scanned.bad + failures, seconds=seconds, notes=notes)

@@ -89,6 +89,10 @@ class Event:
     progress: Progress | None = None
 
 
+MOST_NAMED = 20
+"""Unusable recordings that are shown; `report.json` names all."""
+
+
 def run_folder(output: Path) -> Path:
     """Where a fine-tuning keeps what it resumes from."""
     return output.with_name(output.name + "_run")
@@ -121,6 +125,8 @@ def finetune(
         model.autoencoder.cpu()
         model.conditioner.text_encoder.cpu()
     cache = LatentCache.open(folder / "latents", encoder.autoencoder_hash, encoder.text_hash)
+    for _, reason in cache.report().bad[:MOST_NAMED]:
+        yield Event("encode", f"auralith: warning: {reason}")
     cache.report().check(settings.dit.batch_size, equal_prompts=True)
     task, network = build_task(model, cache, settings)
     if settings.checks != "none":

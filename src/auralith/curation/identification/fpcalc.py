@@ -8,6 +8,7 @@ status 3 after decoding all of a WAV file. Fingerprints of others are never deco
 
 import base64
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,12 +16,12 @@ from typing import Any
 
 import numpy as np
 import soundfile
-import soxr
 from jaxtyping import UInt32
 
 from auralith.curation.identification.programs import Ended, find_program, run_program
 from auralith.errors import AudioError, ResourceError
-from auralith.sound.mono import open_mono
+from auralith.sound.mono import Mono, open_mono
+from auralith.sound.resampling import resampled
 
 SAMPLE_RATE = 11_025
 ITEM_SECONDS = 1_365 / SAMPLE_RATE
@@ -93,25 +94,27 @@ class Fpcalc:
 def _write(path: Path, wav: Path, longest_s: float | None) -> _Heard:
     """Write a sound, or its beginning, as 16-bit mono at the program's rate."""
     num_samples = written = 0
+
+    def kept(sound: Mono) -> Iterator[np.ndarray]:
+        nonlocal num_samples
+        most = None if longest_s is None else round(longest_s * sound.sample_rate)
+        for block in sound.blocks:
+            part = block if most is None else block[: max(0, most - num_samples)]
+            num_samples += len(block)
+            yield part[:, None]
+
     try:
         with (
             open_mono(path) as sound,
             soundfile.SoundFile(str(wav), "w", SAMPLE_RATE, 1, "PCM_16") as file,
         ):
             rate = sound.sample_rate
-            most = None if longest_s is None else round(longest_s * rate)
-            resampler = soxr.ResampleStream(rate, SAMPLE_RATE, 1, dtype="float32")
-            for block in sound.blocks:
-                kept = block if most is None else block[: max(0, most - num_samples)]
-                num_samples += len(block)
-                part = resampler.resample_chunk(np.ascontiguousarray(kept))
+            for part in resampled(kept(sound), rate, SAMPLE_RATE, 1):
                 file.write(np.clip(part, -1, 1))
                 written += len(part)
-            last = resampler.resample_chunk(np.zeros(0, np.float32), last=True)
-            file.write(np.clip(last, -1, 1))
     except (OSError, soundfile.LibsndfileError) as error:
         raise ResourceError(f"{wav} can't be written ({error}); make room for it") from error
-    return _Heard(num_samples / rate, _num_items(written + len(last)))
+    return _Heard(num_samples / rate, _num_items(written))
 
 
 def _num_items(num_samples: int) -> int:

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import soxr
 from jaxtyping import Float
 
 from auralith.errors import AudioError
+from auralith.sound.resampling import resampled
 from auralith.sound.stream import SoundStream
 
 Stereo = Literal["mean", "max"]
@@ -46,16 +46,8 @@ def windows(
 
 
 def _resampled(stream: SoundStream, sample_rate: int, stereo: Stereo) -> Iterator[np.ndarray]:
-    """Blocks (sample, voice) at the tagger's rate; what soxr holds back comes at the end."""
-    source = stream.format.sample_rate
+    """Blocks (sample, voice) at the tagger's rate."""
     num_voices = 1 if stereo == "mean" else stream.format.channels
-    resampler = soxr.ResampleStream(source, sample_rate, num_voices, dtype="float32")
-    heard = False
-    for block in stream.blocks():
-        if not np.isfinite(block).all():
-            raise AudioError("the sound holds NaN or infinity; make it again", "nan_samples")
-        voices = block.mean(axis=1, keepdims=True) if stereo == "mean" else block
-        heard = True
-        yield voices if source == sample_rate else resampler.resample_chunk(voices)
-    if heard and source != sample_rate:
-        yield resampler.resample_chunk(np.zeros((0, num_voices), np.float32), last=True)
+    blocks = stream.finite_blocks()
+    voices = (block.mean(axis=1, keepdims=True) if stereo == "mean" else block for block in blocks)
+    return resampled(voices, stream.format.sample_rate, sample_rate, num_voices)
