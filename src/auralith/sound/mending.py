@@ -13,6 +13,8 @@ from auralith.sound.sources import Pieces
 
 _STREAMED_BYTES = 0x7FFF_0000
 """A chunk that claims more was written to a pipe, whose length nobody knew."""
+_STREAMED_LONG = 1 << 48
+"""The same of a size in 64 bits."""
 _TRAILING_TAG = 128
 """Bytes that may follow the sound without being a chunk: the length of an ID3v1 tag."""
 _KNOWN_CHUNKS = ("LIST", "ID3", "id3", "TAG", "APET", "bext", "iXML", "cue", "smpl", "PEAK", "JUNK")
@@ -86,7 +88,7 @@ def _mended_mpeg(file: Pieces, name: str) -> Mended:
 
 def _mended_data(file: Pieces, data: _Data) -> Mended:
     there = file.size - data.start
-    limit = _STREAMED_BYTES if struct.calcsize(data.code) == 4 else 1 << 62
+    limit = _STREAMED_BYTES if struct.calcsize(data.code) == 4 else _STREAMED_LONG
     if not 0 <= data.claimed < limit or (data.claimed + data.extra) >> 8 == 0xFF_FFFF:
         claimed, length = None, there
     elif data.claimed >= there or _chunks_follow(file, data):

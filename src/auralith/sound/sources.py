@@ -94,7 +94,7 @@ def _empty(name: str) -> AudioError:
 class Pieces(io.RawIOBase):
     """Stretches of a file and bytes between them, seen as one file that begins and ends with them."""
 
-    def __init__(self, file: BinaryIO | io.RawIOBase, pieces: Sequence[Piece]) -> None:
+    def __init__(self, file: BinaryIO | io.IOBase, pieces: Sequence[Piece]) -> None:
         self._file, self._pieces, self._position = file, pieces, 0
         sizes = [len(piece) if isinstance(piece, bytes) else piece[1] for piece in pieces]
         self._starts = [sum(sizes[:i]) for i in range(len(sizes))]

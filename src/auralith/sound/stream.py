@@ -36,6 +36,8 @@ _BITS = {"PCM_S8": 8, "PCM_U8": 8, "PCM_16": 16, "PCM_24": 24, "PCM_32": 32, "FL
 _LOSSLESS = ("pcm_", "float", "double", "alac", "flac", "ape", "tta", "wavpack")
 _SEEKABLE = ("PCM_", "FLOAT", "DOUBLE", "ULAW", "ALAW", "VORBIS", "OPUS", "MPEG_", "ALAC_")
 """libsndfile's encodings that go on after a seek as they would have without it."""
+_SEEKABLE_CONTAINERS = ("WAV", "WAVEX", "RF64", "W64", "AIFF", "AU", "CAF", "FLAC", "OGG", "MP3")
+"""The same of its containers; PAF and SDS lose samples."""
 _NO_LENGTH = 1 << 62
 _MP3_PREROLL = 32 * 1_152
 """Samples decoded and dropped before a stretch: an MP3 frame may borrow bits from many frames before it, and
@@ -218,7 +220,8 @@ class _SoundfileBlocks:
         """Go to a sample at or before the start from which on decoding is exact, and say which it is."""
         preroll = _MP3_PREROLL if self._file.format == "MP3" else 0
         first = max(0, min(start - preroll, self._file.frames))
-        if not first or not self._file.subtype.startswith(_SEEKABLE):
+        exact = self._file.subtype.startswith(_SEEKABLE)
+        if not first or not exact or self._file.format not in _SEEKABLE_CONTAINERS:
             return 0
         try:
             return self._file.seek(first)
