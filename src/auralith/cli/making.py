@@ -29,19 +29,34 @@ def make_edits(
     from auralith.cli.progress import generation_progress
     from auralith.editing import apply, read_clip
     from auralith.request import GenerationRequest
+    from auralith.sound.reading import read_info
 
     request = GenerationRequest(prompt, **sampling.given())
     name = prompt if file is None else f"{file.stem} {edit.kind}"
     target = Output(writing.output, writing.format, writing.subtype, name)
     signer = writing.signer(target.check())
-    clip = None if file is None else read_clip(file)
+    if file is not None:
+        read_info(file)  # a bad file is refused before the model is loaded
     model = open_model(loading)
+    clip = None if file is None else read_clip(file, _longest(edit, model))
     seed = model.resolve(request).seed
     requests = numbered(replace(request, seed=seed), writing.n)
     paths = target.paths(announced_seeds(requests))
     with generation_progress() as on_step:
         sounds = (apply(model, item, clip, edit, on_step) for item in requests)
         save_all(zip(sounds, paths, strict=True), writing, signer)
+
+
+def _longest(edit: "Edit", model: "Auralith") -> float | None:
+    """Seconds of a sound that an edit can use; None where it keeps all."""
+    from auralith.edits import Extension, Variation
+
+    match edit:
+        case Variation():
+            return model.config.audio.seconds(model.config.window_samples)
+        case Extension():
+            return edit.seconds_total
+    return None
 
 
 def open_model(loading: Loading) -> "Auralith":

@@ -12,7 +12,7 @@ from torch import Tensor
 from auralith.config import AudioFormat
 from auralith.edits import SourceFile
 from auralith.errors import AudioError
-from auralith.sound.reading import exact_subtype, read
+from auralith.sound.reading import exact_subtype, read, read_info
 from auralith.sound.resampling import resample
 
 
@@ -60,9 +60,19 @@ class Clip:
         return found, (first - early) * self.sample_rate // audio_format.sample_rate
 
 
-def read_clip(path: str | Path) -> Clip:
-    """The sound of a file, with the file's hash; raises `AudioError` for what is no sound file."""
-    waveform, sample_rate = read(path, allow_cut=True)
+def read_clip(path: str | Path, longest_seconds: float | None = None) -> Clip:
+    """Return the sound of a file with the file's hash. No more is decoded than `longest_seconds` and one sample.
+
+    Raises `AudioError` if the file can't be read or is longer.
+    """
+    stop = None
+    if longest_seconds is not None:
+        stop = math.floor(longest_seconds * read_info(path).sample_rate) + 1
+    waveform, sample_rate = read(path, stop=stop, allow_cut=True)
+    if waveform.shape[-1] == stop:
+        raise AudioError(
+            f"{path} is longer than {longest_seconds:.2f} s, the most that this edit takes: cut it"
+        )
     source = SourceFile(Path(path).name, file_hash(path))
     return Clip(waveform, sample_rate, source, exact_subtype(path))
 

@@ -70,7 +70,7 @@ def read(
     with open_sound(source, name) as stream:
         samples = _collected(stream, start, stop, allow_cut=allow_cut)
         name, sample_rate = stream.name, stream.format.sample_rate
-    if stop is None and start == 0 and not len(samples):
+    if start == 0 and stop != 0 and not len(samples):
         raise _no_samples(name)
     waveform = torch.from_numpy(np.ascontiguousarray(samples.T))
     require_usable(waveform, name, start)

@@ -9,10 +9,20 @@ from torch import Tensor
 
 
 @lru_cache(maxsize=8)
-def mel_filters(sample_rate: int, fft_size: int, num_bands: int) -> Float[Tensor, "band bin"]:
-    """Slaney's triangular filters from 0 Hz to the Nyquist frequency, each of unit area (librosa's defaults)."""
+def mel_filters(
+    sample_rate: int,
+    fft_size: int,
+    num_bands: int,
+    lowest_hz: float = 0.0,
+    highest_hz: float | None = None,
+) -> Float[Tensor, "band bin"]:
+    """Slaney's triangular filters (Auditory Toolbox), each of unit area in Hz, up to the Nyquist frequency by default.
+
+    The defaults are those of librosa. Computed in float64.
+    """
     nyquist = sample_rate / 2
-    edges = _mel_to_hz(torch.linspace(0, _hz_to_mel(nyquist), num_bands + 2, dtype=torch.float64))
+    ends = _hz_to_mel(lowest_hz), _hz_to_mel(highest_hz or nyquist)
+    edges = _mel_to_hz(torch.linspace(*ends, num_bands + 2, dtype=torch.float64))
     bins = torch.linspace(0, nyquist, fft_size // 2 + 1, dtype=torch.float64)
     left, center, right = (edges[i : i + num_bands, None] for i in range(3))
     rising, falling = (bins - left) / (center - left), (right - bins) / (right - center)

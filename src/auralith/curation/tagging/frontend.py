@@ -4,12 +4,12 @@ The published checkpoints store the tables (a windowed Fourier matrix and a mel 
 spectrum comes from `torch.stft`, which is the same up to rounding; the stored tables are compared with these values.
 """
 
-import math
-
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
+
+from auralith.sound.spectrum import mel_filters
 
 SAMPLE_RATE = 32_000
 FFT_SIZE, HOP = 1_024, 320
@@ -17,10 +17,6 @@ NUM_BINS = FFT_SIZE // 2 + 1
 NUM_MELS = 64
 _LOWEST_HZ, _HIGHEST_HZ = 50.0, 14_000.0
 _LEAST_POWER = 1e-10
-# Slaney's mel scale (Auditory Toolbox): linear below 1 kHz, then 27 steps for a factor of 6.4
-_HZ_PER_MEL = 200 / 3
-_KNEE_HZ, _KNEE_MEL = 1_000.0, 15.0
-_LOG_STEP = math.log(6.4) / 27
 
 
 def log_mel(
@@ -46,22 +42,5 @@ def fourier_rows() -> tuple[Float[Tensor, "bin 1 tap"], Float[Tensor, "bin 1 tap
 
 def mel_matrix() -> Float[Tensor, "bin mel"]:
     """64 triangles between 50 and 14,000 Hz on Slaney's scale, each of unit area in Hz."""
-    mels = np.linspace(_hz_to_mel(_LOWEST_HZ), _hz_to_mel(_HIGHEST_HZ), NUM_MELS + 2)
-    edges = np.array([_mel_to_hz(float(mel)) for mel in mels])
-    low, center, high = edges[:-2], edges[1:-1], edges[2:]
-    hz = np.arange(NUM_BINS)[:, None] * SAMPLE_RATE / FFT_SIZE
-    triangles = np.minimum((hz - low) / (center - low), (high - hz) / (high - center))
-    matrix = np.maximum(triangles, 0) * 2 / (high - low)
-    return torch.from_numpy(matrix.astype(np.float32))
-
-
-def _hz_to_mel(hz: float) -> float:
-    if hz < _KNEE_HZ:
-        return hz / _HZ_PER_MEL
-    return _KNEE_MEL + math.log(hz / _KNEE_HZ) / _LOG_STEP
-
-
-def _mel_to_hz(mel: float) -> float:
-    if mel < _KNEE_MEL:
-        return mel * _HZ_PER_MEL
-    return _KNEE_HZ * math.exp((mel - _KNEE_MEL) * _LOG_STEP)
+    filters = mel_filters(SAMPLE_RATE, FFT_SIZE, NUM_MELS, _LOWEST_HZ, _HIGHEST_HZ)
+    return filters.T.float().contiguous()
