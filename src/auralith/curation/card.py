@@ -16,7 +16,7 @@ from auralith.curation.funnel import WAYS_OUT, Funnels, StageCount, Tally, funne
 from auralith.curation.manifest import read_manifest
 from auralith.curation.plan import plan, planned_step
 from auralith.curation.publishing import PublishSettings
-from auralith.curation.review import agreement, is_begun
+from auralith.curation.review import Agreement, agreement, is_begun, newest_entry, withdrawals
 from auralith.curation.settings import CurationSettings
 from auralith.curation.store import Key, Store
 from auralith.curation.tagging.calibration import COLUMNS as TAG_COLUMNS
@@ -258,6 +258,28 @@ def _preferences(store: Store, settings: CurationSettings) -> str:
 
 def _review(folder: Path) -> str:
     found = agreement(folder) if is_begun(folder) else []
+    return "\n\n".join(filter(None, (_agreement(found), _withdrawals(folder), _log(folder))))
+
+
+def _withdrawals(folder: Path) -> str:
+    reasons = Counter(one.reason for one in withdrawals(folder))
+    if not reasons:
+        return ""
+    rows = [(escaped(reason), f"{count:,}") for reason, count in sorted(reasons.items())]
+    return "Taken out on request:\n\n" + table(("reason", "recordings"), rows)
+
+
+def _log(folder: Path) -> str:
+    """The newest entry of the review log, so that one that is cut later is found."""
+    head = newest_entry(folder)
+    if head is None:
+        return ""
+    return (
+        f"The review log has {head.entries:,} entries; the hash of the last one is `{head.hash}`."
+    )
+
+
+def _agreement(found: Sequence[Agreement]) -> str:
     if not found:
         return "Nothing was reviewed by people."
     header = ("step", "items with two decisions", "Cohen's κ")

@@ -22,6 +22,8 @@ from auralith.curation.license_terms import SAMPLING_PLUS
 from auralith.curation.near_duplicates import near_pairs
 from auralith.curation.outcomes import outcomes
 from auralith.curation.plan import planned_step
+from auralith.curation.review import check_head, newest_entry
+from auralith.curation.review.chain import parse_head
 from auralith.curation.settings import CurationSettings, StageName
 from auralith.curation.store import Store
 from auralith.errors import InvalidRequest, ResourceError
@@ -37,6 +39,8 @@ else:
 compute = require("pyarrow.compute", "curate")
 
 NAME = "manifest.parquet"
+_REVIEW = b"auralith.review"
+"""Key of the file's metadata for the newest entry of the review log, so that a log that is cut later is found."""
 TRAIN, VALIDATION = "train", "validation"
 MAIN, APART = "main", "sampling+"
 _AS_INGESTED = (
@@ -90,10 +94,23 @@ def write_manifest(
         ResourceError: it can't be written.
     """
     table = manifest(store, settings, found)
+    if head := newest_entry(store.folder):
+        table = table.replace_schema_metadata({_REVIEW: head.text().encode()})
     path = store.folder / NAME
     with whole_file(path) as file:
         parquet.write_table(table, file, compression="zstd")
     return path
+
+
+def check_review(folder: Path) -> None:
+    """Compare the review log of a curation with what its manifest notes of it.
+
+    Raises:
+        ResourceError: decisions that the manifest was made of were changed or are missing.
+    """
+    text = (parquet.read_schema(folder / NAME).metadata or {}).get(_REVIEW)
+    if text is not None:
+        check_head(folder, parse_head(text))
 
 
 def read_manifest(folder: Path, columns: Sequence[str] | None = None) -> "pa.Table":

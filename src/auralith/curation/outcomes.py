@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from auralith.curation.plan import Planned, plan, planned_step
-from auralith.curation.review import Case, cases, is_begun
+from auralith.curation.review import Case, cases, is_begun, withdrawals
 from auralith.curation.settings import CurationSettings, StageName
 from auralith.curation.store import Key, Store
 from auralith.extras import require
@@ -42,6 +42,8 @@ INGEST, REVIEW = "ingest", "review"
 NOT_RUN = "not_run"
 """Reason of a recording whose step hasn't been done."""
 _CONFLICT = "conflicting_id"
+WITHDRAWN = "withdrawn"
+"""Reason of a recording that was taken out on request, whatever the steps say of it."""
 _COLUMNS = ("rec_id", "status", "verdict", "reason_code")
 
 Mask = Bool[np.ndarray, "recording"]
@@ -87,6 +89,10 @@ class Fold:
         """Of stages and reasons, by code."""
         self._cases = cases(store.folder) if is_begun(store.folder) else []
         self.reviewed = False
+        gone = [one.rec_id for one in withdrawals(store.folder)]
+        self._leave(
+            self._among(pa.array(gone, pa.string())), "removed", REVIEW, self._code(WITHDRAWN)
+        )
         self._quarantine_conflicts()
 
     @property

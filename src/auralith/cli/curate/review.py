@@ -115,6 +115,45 @@ def list_(
         print(json.dumps(facts) if as_json else "  ".join(map(printable, facts.values())))
 
 
+@review.command()
+def withdraw(
+    folder: Folder,
+    ids: Annotated[
+        list[str] | None, typer.Argument(metavar="ID...", help="Recordings, as in freesound:7.")
+    ] = None,
+    reason: Annotated[str, typer.Option(help="Why; it stands in the log and on the card.")] = "",
+    author: Annotated[
+        list[str] | None, typer.Option(help="Every recording of this author, named exactly.")
+    ] = None,
+    url: Annotated[list[str] | None, typer.Option(help="The recording whose page this is.")] = None,
+    reviewer: Annotated[str, typer.Option(help="Who takes it out.")] = "",
+) -> None:
+    """Take recordings out on request, for good. The next run, manifest, page and card are without them."""
+    from auralith.curation.review import Wanted
+    from auralith.curation.review import withdraw as withdraw_from
+
+    wanted = Wanted(tuple(ids or ()), tuple(author or ()), tuple(url or ()))
+    new = withdraw_from(folder, wanted, reason, reviewer)
+    for id in new:
+        print(printable(id))
+    said = f"{len(new)} withdrawn" if new else "all of them were withdrawn before"
+    print(
+        f"{said}; auralith curate run RECIPE writes manifest, page and card anew", file=sys.stderr
+    )
+
+
+@review.command()
+def verify(folder: Folder) -> None:
+    """Check the log's chain of hashes: nothing was changed, removed, moved or cut. Exit code 2 otherwise."""
+    from auralith.curation.review import newest_entry
+
+    head = newest_entry(folder)
+    if head is None:
+        print("there is no chained review log")
+        return
+    print(f"{head.entries} entries, the last one has the hash {head.hash}")
+
+
 @review.command("export")
 def export(
     folder: Folder,

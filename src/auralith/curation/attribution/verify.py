@@ -17,6 +17,8 @@ from auralith.curation.attribution.site import FOLDER
 from auralith.curation.attribution.table_check import table_differences
 from auralith.curation.license_terms import is_known_id
 from auralith.curation.links import is_valid_link
+from auralith.curation.manifest import check_review
+from auralith.curation.review import withdrawals
 from auralith.errors import InvalidRequest
 
 _NAME = re.compile(r"(.+)-(\d+)")
@@ -29,13 +31,22 @@ def verify_attribution(folder: Path) -> list[str]:
 
     Raises:
         InvalidRequest: there is no manifest or no attribution yet.
-        ResourceError: a file can't be read.
+        ResourceError: a file can't be read, or the review log isn't the one that the manifest was made of.
     """
     catalog = read_catalog(folder)
     site = folder / FOLDER
     if not (site / "index.html").is_file():
         raise InvalidRequest(f"{site} has no pages; auralith curate attribution build writes them")
-    return list(_Comparison(catalog, site).differences())
+    check_review(folder)
+    return [*_Comparison(catalog, site).differences(), *_withdrawn(folder, catalog)]
+
+
+def _withdrawn(folder: Path, catalog: Catalog) -> Iterator[str]:
+    """What was taken out after the manifest was written."""
+    listed = set(catalog.column("rec_id").to_pylist())
+    for one in withdrawals(folder):
+        if one.rec_id in listed:
+            yield f"{one.rec_id} was withdrawn, but is in the manifest; run the curation again"
 
 
 class _Comparison:

@@ -3,6 +3,8 @@
     suspects    what has to be looked at, from the evidence
     rules       what a decision may say, and when an item is settled
     log         review.sqlite, append-only
+    chain       its hashes: what was changed or cut is found
+    withdrawal  recordings that are taken out on request
     queue       who looks at what, and what came of it
     agreement   Cohen's kappa
     exchange    CSV and Label Studio, out and in (spreadsheet, label_studio, exchanged)
@@ -34,6 +36,13 @@ from auralith.curation.review.queue import (
 )
 from auralith.curation.review.rules import CHOICES, CODES, Decision
 from auralith.curation.review.suspects import Suspect, suspects
+from auralith.curation.review.withdrawal import (
+    Wanted,
+    check_head,
+    newest_entry,
+    withdraw,
+    withdrawals,
+)
 
 __all__ = [
     "CHOICES",
@@ -49,18 +58,23 @@ __all__ = [
     "Recorded",
     "ReviewState",
     "Suspect",
+    "Wanted",
     "agreement",
     "agreement_of",
     "cases",
+    "check_head",
     "decide",
     "decide_many",
     "export_items",
     "import_decisions",
     "is_begun",
     "log_path",
+    "newest_entry",
     "next_item",
     "open_items",
     "suspects",
     "verdicts",
     "view_item",
+    "withdraw",
+    "withdrawals",
 ]

@@ -2,10 +2,12 @@
 
 It only grows. Triggers abort every UPDATE and DELETE, and every INSERT that would replace a row or come out of turn, so
 that no tool rewrites what somebody signed. Write-ahead logging lets many read while one writes; a writer takes the lock
-before it looks, so what it decided on still holds when it writes. A transaction that was cut off leaves nothing.
+before it looks, so what it decided on still holds when it writes. A transaction that was cut off leaves nothing. What was
+changed in spite of the triggers is found whenever the log is read: see `chain`.
 """
 
 import json
+import logging
 import sqlite3
 import time
 import uuid
@@ -16,9 +18,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from auralith.curation.review import chain
 from auralith.curation.review.rules import Decision, reviewer_key
 from auralith.errors import InvalidRequest, ResourceError
 
+log = logging.getLogger(__name__)
 FILE_NAME = "review.sqlite"
 _WAIT_SECONDS = 30.0
 """How long a writer waits for the others."""
@@ -71,7 +75,7 @@ _APPEND_ONLY = """
 CREATE TRIGGER IF NOT EXISTS {table}_no_{verb} BEFORE {verb} ON {table}
 BEGIN SELECT RAISE(ABORT, 'the log is append-only'); END;
 """
-_TABLES = ("meta", "items", "decisions")
+_TABLES = ("meta", "items", "decisions", *chain.TABLES)
 _ITEM_COLUMNS = "item_id, rec_id, stage, tier, score, is_match, grouped_by, evidence_key, opened_at"
 _ITEM_NAMES = _ITEM_COLUMNS.split(", ")
 _DECISION_COLUMNS = "seq, item_id, rec_id, reviewer, role, decision, reason_code, note, at"
@@ -95,6 +99,18 @@ class Item:
     opened_at: str
 
 
+@dataclass(frozen=True, slots=True)
+class Withdrawal:
+    """A recording that was taken out on request, for good."""
+
+    rec_id: str
+    reason: str
+    reviewer: str
+    """Who took it out; empty where nobody said."""
+    at: str
+    """UTC, ISO 8601."""
+
+
 def utc_now() -> str:
     """Now, in UTC, ISO 8601 with seconds."""
     return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
@@ -114,16 +130,20 @@ def writing(folder: Path) -> Iterator[sqlite3.Connection]:
     """
     if not folder.is_dir():
         raise InvalidRequest(f"there is no curation in {folder}; name its folder")
+    is_begun(folder)  # says where a log that was begun is gone
     with _connection(folder) as connection:
-        _prepare(connection)
+        _prepare(connection, log_path(folder))
         connection.execute("BEGIN IMMEDIATE")
         try:
+            chain.check(connection, log_path(folder))
             yield connection
+            newest = chain.head(connection)
         except BaseException:
             if connection.in_transaction:  # SQLite has ended it itself where the disk is full
                 connection.execute("ROLLBACK")
             raise
         connection.execute("COMMIT")
+    chain.write_head(folder, newest)
 
 
 @contextmanager
@@ -139,16 +159,23 @@ def reading(folder: Path) -> Iterator[sqlite3.Connection]:
         )
     with _connection(folder) as connection:
         connection.execute("BEGIN")
+        chain.check(connection, log_path(folder))
         yield connection
         connection.execute("COMMIT")
 
 
 def is_begun(folder: Path) -> bool:
-    """Whether there is a log, with its tables; raises `ResourceError` if it is damaged."""
-    if not log_path(folder).is_file():
-        return False
-    with _connection(folder) as connection:
-        return _has_tables(connection)
+    """Whether there is a log, with its tables; raises `ResourceError` if it is damaged, or gone after it was begun."""
+    path, noted = log_path(folder), chain.read_head(folder)
+    begun = False
+    if path.is_file():
+        with _connection(folder) as connection:
+            begun = _has_tables(connection)
+    if noted and not begun:
+        raise ResourceError(
+            f"{path} is gone, though {chain.HEAD_NAME} knows of {noted.entries} entries; restore a backup"
+        )
+    return begun
 
 
 @contextmanager
@@ -173,10 +200,14 @@ def _remedy(error: sqlite3.Error) -> str:
     return "check that it is the review of a curation and that you may write to it"
 
 
-def _prepare(connection: sqlite3.Connection) -> None:
-    """Make the tables of a new log; of several processes that begin, one does and the others find it."""
-    if _has_tables(connection):
+def _prepare(connection: sqlite3.Connection, path: Path) -> None:
+    """Make the tables of a new log, and the chain of one that is older than chains, once.
+
+    Of several processes that begin, one does and the others find it.
+    """
+    if chain.has_chain(connection):
         return
+    chain.check(connection, path)
     _use_wal(connection)
     blocks = [
         _APPEND_ONLY.format(table=table, verb=verb)
@@ -184,11 +215,17 @@ def _prepare(connection: sqlite3.Connection) -> None:
         for verb in ("UPDATE", "DELETE")
     ]
     connection.execute("BEGIN IMMEDIATE")
-    for statement in _statements("\n".join([_SCHEMA, *blocks])):
+    for statement in _statements("\n".join([_SCHEMA, chain.SCHEMA, *blocks])):
         connection.execute(statement)
     if not connection.execute("SELECT 1 FROM meta WHERE name = 'curation'").fetchone():
         connection.execute("INSERT INTO meta VALUES ('curation', ?)", [uuid.uuid4().hex])
+    older = chain.begin(connection)
     connection.execute("COMMIT")
+    if older:
+        log.warning(
+            "%s is chained by hashes from now on; its %d older decisions were taken as they stand",
+            *(path, older),
+        )
 
 
 def _has_tables(connection: sqlite3.Connection) -> bool:
@@ -290,4 +327,27 @@ def append_decision(connection: sqlite3.Connection, decision: Decision) -> int:
         ],
     )
     assert cursor.lastrowid is not None
+    chain.append(connection, "decision", cursor.lastrowid)
     return cursor.lastrowid
+
+
+def append_withdrawal(connection: sqlite3.Connection, withdrawal: Withdrawal) -> bool:
+    """Add a withdrawal; False if the recording is withdrawn already."""
+    known = "SELECT 1 FROM withdrawals WHERE rec_id = ?"
+    if connection.execute(known, [withdrawal.rec_id]).fetchone():
+        return False
+    cursor = connection.execute(
+        "INSERT INTO withdrawals (rec_id, reason, reviewer, at) VALUES (?, ?, ?, ?)",
+        [withdrawal.rec_id, withdrawal.reason, withdrawal.reviewer, withdrawal.at],
+    )
+    assert cursor.lastrowid is not None
+    chain.append(connection, "withdrawal", cursor.lastrowid)
+    return True
+
+
+def read_withdrawals(connection: sqlite3.Connection) -> list[Withdrawal]:
+    """All withdrawals in their order; none in a log that is older than they are."""
+    if not chain.has_chain(connection):
+        return []
+    sql = "SELECT rec_id, reason, reviewer, at FROM withdrawals ORDER BY number"
+    return [Withdrawal(*row) for row in connection.execute(sql)]
