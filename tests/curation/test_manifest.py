@@ -1,5 +1,6 @@
 """The manifest: what was accepted, with all that training and attribution need, as training reads it."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -253,7 +254,10 @@ def test_fine_tuning_takes_it(sounding: tuple[Store, CurationSettings], tmp_path
     out = tmp_path / "model"
     command = f"finetune {path} -o {out} --steps 2 --batch-size 2 --no-checks --demo-every 0"
     assert run(command.split()) == 0
-    assert "8 recordings" in (out / "MODEL_CARD.md").read_text()
+    card = (out / "MODEL_CARD.md").read_text()
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    assert f"manifest.parquet, manifest of a curation, SHA-256 `{digest}`: 8 recordings" in card
+    assert "CC0-1.0: 8" in card
 
 
 def test_a_recording_without_sound_is_listed_but_not_trained_on(tmp_path: Path) -> None:

@@ -80,6 +80,7 @@ def finetune(
     from auralith.errors import InvalidRequest
     from auralith.pipeline import load
     from auralith.settings import load_settings
+    from auralith.training.export import dataset_name
     from auralith.training.finetune import LEARNING_RATES, FinetuneSettings, run_folder
     from auralith.training.finetune import finetune as run
     from auralith.training.processes import leave_processes
@@ -111,6 +112,6 @@ def finetune(
         raise InvalidRequest(f"{folder} holds a run; resume it, delete it or name another output")
     recordings = open_recordings(dataset, path_column=path_column, prompt_column=prompt_column)
     loaded = load(model, device=device, dtype="float32", text_encoder=text_encoder)
-    show_events(run(loaded, recordings, output, chosen, dataset.name))
+    show_events(run(loaded, recordings, output, chosen, dataset_name(dataset)))
     leave_processes()
     print_once(output)

@@ -1,5 +1,6 @@
 """What every run ends with: a model that loads at once, and a card that says what it was made of."""
 
+import hashlib
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,10 +11,14 @@ import torch
 
 from auralith import __version__
 from auralith.checkpoints import Checkpoint, convert, save_single_file
+from auralith.errors import InvalidRequest
+from auralith.extras import require
 from auralith.files import whole_file, whole_folder
 
 Layout = Literal["single-file", "diffusers", "both"]
 CARD_NAME = "MODEL_CARD.md"
+_OF_MANIFESTS = {"rec_id", "license_spdx", "sha256", "split", "partition"}
+"""Columns by which the manifest of a curation is known."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +106,29 @@ def export_model(
             shutil.copyfile(path, folder / path.name)
         with whole_file(folder / CARD_NAME) as file:
             file.write(card.to_markdown(target.name).encode())
+
+
+def dataset_name(dataset: Path) -> str:
+    """Return how a card names a dataset; a curation's manifest with its SHA-256, by which anyone can tell which it was.
+
+    Raises:
+        InvalidRequest: it is a Parquet file that can't be read.
+    """
+    if dataset.suffix.lower() != ".parquet" or not dataset.is_file():
+        return dataset.name
+    parquet = require("pyarrow.parquet", "train")
+    try:
+        names = set(parquet.read_schema(dataset).names)
+        with dataset.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    except (OSError, ValueError) as error:
+        raise InvalidRequest(f"{dataset} can't be read ({error}); correct it") from error
+    is_manifest = names >= _OF_MANIFESTS
+    return (
+        f"{dataset.name}, manifest of a curation, SHA-256 `{digest}`"
+        if is_manifest
+        else dataset.name
+    )
 
 
 def count_licenses(licenses: Sequence[str | None]) -> dict[str, int]:

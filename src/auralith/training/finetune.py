@@ -273,6 +273,11 @@ def _export(
     export_model(output, merged, card, settings.layout, dtype, beside=[adapter])
 
 
+def _license(metadata: Mapping[str, str]) -> str | None:
+    """As a curation's manifest names it, else as any table does."""
+    return metadata.get("license_spdx") or metadata.get("license")
+
+
 def _card(
     model: Auralith,
     cache: LatentCache,
@@ -295,7 +300,7 @@ def _card(
         data=data,
         num_recordings=len(records),
         hours=sum(record.seconds for record in records) / 3_600,
-        licenses=count_licenses([record.metadata.get("license") for record in records]),
+        licenses=count_licenses([_license(record.metadata) for record in records]),
         settings=chosen,
         metrics=metrics,
         example=records[0].prompts[0],

@@ -40,7 +40,7 @@ from auralith.training.autoencoder import (
     trained_oobleck,
 )
 from auralith.training.dit import DiTSettings
-from auralith.training.export import CARD_NAME, Card
+from auralith.training.export import CARD_NAME, Card, dataset_name
 from auralith.training.finetune import Event, FinetuneSettings, finetune
 from auralith.training.loop import LoopSettings, Run, train
 from auralith.training.optimizers import OptimizerSettings
@@ -147,7 +147,7 @@ def train_autoencoder(recipe: AutoencoderRecipe, folder: Path) -> Iterator[Event
     card = Card(
         title="An autoencoder",
         base=recipe.start or "random weights",
-        data=data.path.name,
+        data=dataset_name(data.path),
         num_recordings=len(report.usable),
         hours=report.seconds / 3_600,
         settings={"steps": recipe.loop.steps, "batch size": recipe.training.batch_size},
@@ -173,7 +173,7 @@ def train_transformer(recipe: TransformerRecipe, folder: Path) -> Iterator[Event
     )
     model = new_model(recipe)
     folder.mkdir(parents=True, exist_ok=True)
-    yield from finetune(model, recordings, folder / "model", settings, data.path.name)
+    yield from finetune(model, recordings, folder / "model", settings, dataset_name(data.path))
 
 
 def new_model(recipe: TransformerRecipe) -> Auralith:
