@@ -22,8 +22,9 @@ from auralith.curation.tagging.meter import THRESHOLDS, MusicMeter
 from auralith.curation.tagging.stage import Tagging, TaggingSettings, pinned, tag_schema
 from auralith.curation.tagging.tagger import Tagger, TaggerFacts
 from auralith.curation.tagging.taggers import AstTagger
+from auralith.curation.tagging.weights import PIN_NAME
 from auralith.curation.tagging.windows import windows
-from auralith.errors import CheckpointError, InvalidRequest
+from auralith.errors import CheckpointError, InvalidRequest, ResourceError
 from auralith.sound.stream import open_sound
 
 RATE, HOP = 32_000, 320
@@ -314,6 +315,37 @@ def test_settings_are_pinned_to_the_weights_at_hand(tmp_path: Path) -> None:
         pinned(TaggingSettings(weights_sha256="0" * 64), path)
     with pytest.raises(CheckpointError, match="3987831"):
         pinned(TaggingSettings(), None)
+
+
+def test_the_first_unknown_file_that_is_trusted_is_the_only_one(tmp_path: Path) -> None:
+    first, second = tmp_path / "first.pth", tmp_path / "second.pth"
+    first.write_bytes(b"some weights")
+    second.write_bytes(b"other weights")
+    one, other = (hashlib.sha256(path.read_bytes()).hexdigest() for path in (first, second))
+    allowing, plain = TaggingSettings(allow_unknown_weights=True), TaggingSettings()
+    with pytest.raises(CheckpointError, match="--allow-unknown-weights"):
+        pinned(plain, first, tmp_path)
+    assert pinned(allowing, first, tmp_path).weights_sha256 == one
+    assert pinned(plain, first, tmp_path).weights_sha256 == one  # no flag is needed again
+    for settings in (plain, allowing):
+        with pytest.raises(CheckpointError, match="trusts") as caught:
+            pinned(settings, second, tmp_path)
+        said = str(caught.value)
+        assert one in said and other in said and PIN_NAME in said and "\n" not in said
+    assert pinned(TaggingSettings(weights_sha256=other), second, tmp_path).weights_sha256 == other
+    (tmp_path / PIN_NAME).unlink()  # the way to trust another
+    assert pinned(allowing, second, tmp_path).weights_sha256 == other
+    with pytest.raises(CheckpointError, match="trusts"):
+        pinned(allowing, first, tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"{}", b'{"panns": "x"}', b"\xff"])
+def test_a_damaged_pin_is_one_clear_line(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "w.pth"
+    path.write_bytes(b"some weights")
+    (tmp_path / PIN_NAME).write_bytes(content)
+    with pytest.raises(ResourceError, match="remove it to pin again"):
+        pinned(TaggingSettings(allow_unknown_weights=True), path, tmp_path)
 
 
 # classes

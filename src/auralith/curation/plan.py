@@ -63,7 +63,9 @@ def _all(settings: CurationSettings) -> Iterator[Planned]:
     yield Planned(
         "fingerprint", lambda _: Step(FingerprintStage, FingerprintSettings(), heavy=True)
     )
-    yield Planned("tag", lambda _: _tagging(settings.tag, settings.tagger), "unknown_music")
+    yield Planned(
+        "tag", lambda store: _tagging(settings.tag, settings.tagger, store.folder), "unknown_music"
+    )
     due: Due = "all" if settings.identified == "all" else "music"
     yield Planned("identify", lambda _: _identify(settings), due, reviewed=True)
     yield Planned("metadata", lambda _: _metadata(settings), "searched", reviewed=True)
@@ -71,11 +73,11 @@ def _all(settings: CurationSettings) -> Iterator[Planned]:
 
 
 @lru_cache(maxsize=1)
-def _tagging(settings: TaggingSettings, files: TaggerFiles) -> Step:
+def _tagging(settings: TaggingSettings, files: TaggerFiles, folder: Path) -> Step:
     """Hashes the weights, once."""
     resources = (files.weights, files.device)
     gpus = 1.0 if files.device.startswith("cuda") else 0.0
-    pinned_settings = pinned(settings, files.weights)
+    pinned_settings = pinned(settings, files.weights, folder)
     return Step(Tagging, pinned_settings, resources, heavy=True, threaded=True, gpus=gpus)
 
 

@@ -30,7 +30,11 @@ def tag(
         str | None, typer.Option("--weights-sha256", help="The hash that the weights must have.")
     ] = None,
     allow_unknown_weights: Annotated[
-        bool, typer.Option("--allow-unknown-weights", help="Take weights of any hash.")
+        bool,
+        typer.Option(
+            "--allow-unknown-weights",
+            help="Trust weights of an unknown hash; from then on this curation takes no others.",
+        ),
     ] = False,
     set: Annotated[
         list[str] | None,
@@ -53,7 +57,7 @@ def tag(
         overrides.append(f'weights_sha256="{weights_sha256}"')
     if allow_unknown_weights:
         overrides.append("allow_unknown_weights=true")
-    settings = pinned(load_settings(TaggingSettings, overrides=overrides), weights)
+    settings = pinned(load_settings(TaggingSettings, overrides=overrides), weights, folder)
     step = Step(Tagging, settings, (weights, device), heavy=True)
     run_step(folder, step, root, EngineSettings(workers=workers))
 

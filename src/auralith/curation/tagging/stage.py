@@ -139,18 +139,24 @@ def _made(settings: TaggingSettings, weights: Path | None, device: str) -> Tagge
     )
 
 
-def pinned(settings: TaggingSettings, weights: Path | None) -> TaggingSettings:
+def pinned(
+    settings: TaggingSettings, weights: Path | None, folder: Path | None = None
+) -> TaggingSettings:
     """The settings with the hash of the weights at hand in them, so that evidence says which weights it is of.
+
+    An unknown file that is allowed once in the curation `folder` is the only one that it takes from then on.
 
     Raises:
         CheckpointError: there are no weights, or not the wanted ones.
         InvalidRequest: the wanted hash is none.
     """
-    from auralith.curation.tagging.weights import check_hash  # torch
+    from auralith.curation.tagging.weights import check_hash, check_pin  # torch
 
     digest = _made(settings, weights, "cpu").weights_sha256()
-    if settings.tagger == "panns" or settings.weights_sha256:
-        allowed = settings.allow_unknown_weights
+    allowed = settings.allow_unknown_weights
+    if settings.tagger == "panns" and not settings.weights_sha256 and folder is not None:
+        check_pin(folder, weights, digest, allowed)
+    elif settings.tagger == "panns" or settings.weights_sha256:
         check_hash(str(weights), digest, settings.weights_sha256, allowed)
     return replace(settings, weights_sha256=digest, allow_unknown_weights=False)
 

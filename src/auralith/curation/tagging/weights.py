@@ -5,7 +5,9 @@ hash tells them apart: a file must have a known one, or the one that was asked f
 """
 
 import hashlib
+import json
 import pickle
+import re
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,12 +18,15 @@ import torch
 from torch import Tensor
 
 from auralith.curation.tagging.panns import Cnn14DecisionLevelMax, fixed_tensors
-from auralith.errors import CheckpointError, InvalidRequest
+from auralith.errors import CheckpointError, InvalidRequest, ResourceError
+from auralith.files import whole_file
 
 FILE_NAME = "Cnn14_DecisionLevelMax_mAP=0.385.pth"
 WHERE = "https://zenodo.org/records/3987831"
 KNOWN_SHA256: frozenset[str] = frozenset()
 """Of published files. None has been verified yet."""
+PIN_NAME = "tagger_weights.json"
+"""In a curation's folder: the hash of the unpublished file that was trusted at its first use."""
 FIXED_TOLERANCE = 1e-4
 _UNREADABLE = (RuntimeError, EOFError, ValueError, KeyError, OSError, zipfile.BadZipFile)
 
@@ -61,6 +66,42 @@ def check_hash(path: str, found: str, wanted: str | None, allow_unknown: bool) -
             f"{path} has the unknown SHA-256 {found}; if you trust the file, give that hash with"
             " --weights-sha256, or allow any with --allow-unknown-weights"
         )
+
+
+def check_pin(folder: Path, path: Path | None, found: str, allow_unknown: bool) -> None:
+    """Compare the hash of a file that nobody published with the one that this curation trusted first.
+
+    With `allow_unknown` and no pin yet, the hash becomes the pin; `PIN_NAME` in the folder holds it.
+
+    Raises:
+        CheckpointError: the file is unknown and not allowed, or another one was trusted before.
+        ResourceError: the pin can't be read or written.
+    """
+    pin = folder / PIN_NAME
+    trusted = _read_pin(pin)
+    if trusted == found:
+        return
+    if trusted:
+        raise CheckpointError(
+            f"{path} has the SHA-256 {found}, but this curation trusts {trusted}; use that file, or remove"
+            f" {pin} to trust another"
+        )
+    check_hash(str(path), found, None, allow_unknown)
+    if found not in KNOWN_SHA256:
+        with whole_file(pin) as file:
+            file.write(json.dumps({"panns": found}).encode() + b"\n")
+
+
+def _read_pin(pin: Path) -> str | None:
+    if not pin.is_file():
+        return None
+    try:
+        trusted = json.loads(pin.read_bytes())["panns"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ResourceError(f"{pin} can't be read ({error}); remove it to pin again") from error
+    if not re.fullmatch(r"[0-9a-f]{64}", str(trusted)):
+        raise ResourceError(f"{pin} holds no SHA-256; remove it to pin again")
+    return trusted
 
 
 def read_panns(path: Path) -> Cnn14DecisionLevelMax:
