@@ -98,6 +98,14 @@ ACCEPTED = [
     ("Public Domain (CC0)", "CC0-1.0"),
     ("CC0 (public domain)", "CC0-1.0"),
     ("CC BY 4", "CC-BY-4.0"),
+    ("CC-BY v3", "CC-BY-3.0"),
+    (
+        (
+            "This work is licensed under a Creative Commons Attribution 4.0 International License. To view a copy"
+            " of this license, visit http://creativecommons.org/licenses/by/4.0/"
+        ),
+        "CC-BY-4.0",
+    ),
     ("Creative Commons: By Attribution 4.0 License", "CC-BY-4.0"),
     ("License: CC BY, some rights reserved", UNVERSIONED),
     ("by", UNVERSIONED),
@@ -198,6 +206,9 @@ def test_an_id_that_we_write_validates_and_is_read_back_as_itself(spdx: str) -> 
         (CC + "licenses/by\n-nc/4.0/", "license_nc", None),
         (CC + "licenses/by/4.0/?or=by-nc", "license_nc", None),
         (CC + "licenses/by/4.0/?granted=no", "license_unknown", None),
+        (CC + "licenses/by/4.0/" + CC + "licenses/by-nc/4.0/", "license_nc", None),
+        ("see " + CC + "licenses/by-nc/4.0/", "license_nc", None),
+        (CC + "licenses/by/4.0/deed.nc", "license_nc", None),
         ("//creativecommons.org/licenses/by-nc-sa/4.0/", "license_nc", "CC-BY-NC-SA-4.0"),
         ('["CC BY 4.0", "CC BY-NC 4.0"]', "license_nc", "CC-BY-NC-4.0"),
         ('<a href="' + CC + 'licenses/by-nc/4.0/">CC BY</a>', "license_nc", "CC-BY-NC-4.0"),

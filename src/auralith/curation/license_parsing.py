@@ -41,7 +41,7 @@ _SITE = r"(?<![\w@.%-])(?:(?:https?:)?//)?(?:www\.)?"
 _LINK = (
     rf"{_SITE}creativecommons\.org/+{_WRAP}(?:licenses|publicdomain(?=/+{_WRAP}(?:zero|mark|certification)/))/+{_WRAP}"
     rf"(?P<code>[a-z+-]+)(?:/+{_WRAP}(?P<of_link>\d\.\d)(?:/+(?P<port>(?!deed|legal|rdf)[a-z]{{2,8}}))?)?"
-    rf"(?:/+(?:(?:deed|legalcode)(?:{_LANGUAGE})?|rdf))?/*(?P<query>[?#][\w=&.~:%/+-]*)?"
+    rf"(?:/+(?:(?:deed|legalcode)(?P<language>{_LANGUAGE})?|rdf))?/*(?P<query>[?#][\w=&.~:%/+-]*)?"
 )
 _BUTTON = (
     rf"{_SITE}(?:i\.creativecommons\.org|licensebuttons\.net)/[lp]/(?P<button>[a-z+-]+)/(?P<of_button>\d\.\d)"
@@ -231,7 +231,7 @@ def _phrase(matches: list[re.Match[str]], place: int) -> tuple[_Token, int]:
 def _version_of_digit(token: _Token, before: list[_Token]) -> _Token:
     """The 4 of "CC BY 4" as version 4.0."""
     is_version = token.kind == "?" and token.value in ("1", "2", "3", "4")
-    follows = before and before[-1].kind[-1] in "BAndsZ"
+    follows = before and before[-1].kind[-1] in "BAndsZv"
     return _Token("V", f"{token.value}.0") if is_version and follows else token
 
 
@@ -266,7 +266,8 @@ def _is_norway(plain: str, matches: list[re.Match[str]], place: int, gap: str) -
 def _link_token(match: re.Match[str]) -> _Token:
     """The license a link names; one that is unknown, or whose query says more, is not understood."""
     code, version = match["code"] or match["button"], match["of_link"] or match["of_button"]
-    port, query = match["port"] or match["button_port"], match["query"] or ""
+    port = match["port"] or match["button_port"]
+    query = (match["query"] or "") + (match["language"] or "")
     classes, _, _ = _vocabulary()
     asked = re.split(r"[\W_]+", query.casefold())
     found = _of_link(code.casefold(), version, port and port.casefold())
@@ -346,13 +347,14 @@ def _restricted(names: set[str]) -> License | None:
 def _limits(plain: str, tokens: list[_Token]) -> set[str]:
     """NC, ND and SA anywhere in the text, understood or not."""
     of_words = {letter for token in tokens for letter in token.kind if letter in _ELEMENT_OF}
+    of_links = {name for token in tokens if token.license for name in token.license.elements}
     classes, _, _ = _vocabulary()
     loose = {word for token in tokens if token.kind == "?" for word in token.value.split()}
     of_words |= {
         letter for word in loose for letter in classes.get(word, "") if letter in _ELEMENT_OF
     }
     of_words |= {kind for kind in _inside(plain) if kind in _ELEMENT_OF}
-    return {_ELEMENT_OF[letter] for letter in of_words}
+    return (of_links - {"by"}) | {_ELEMENT_OF[letter] for letter in of_words}
 
 
 def _has_other_license(plain: str, tokens: list[_Token]) -> bool:
