@@ -22,7 +22,7 @@ from auralith import __version__
 from auralith.checkpoints import (
     Applied,
     Checkpoint,
-    base_warnings,
+    adapter_warnings,
     open_adapters,
     open_checkpoint,
     with_adapters,
@@ -144,7 +144,7 @@ class Auralith:
 
     def _with(self, applied: Sequence[Applied]) -> "Auralith":
         checkpoint = with_adapters(self.checkpoint, applied, self.adapters)
-        for warning in base_warnings(applied, checkpoint.model_hash):
+        for warning in adapter_warnings(applied, checkpoint.model_hash):
             log.warning(warning)
         return Auralith(checkpoint, self.name, self.device, self.dtype, applied)
 

@@ -3,7 +3,8 @@
 Every layout is read as lazy tensors under the published single-file names (`single_file`, `diffusers_folder`, `hub`),
 checked against what its config implies (`config_json`, `transform`), and from there loaded (`opening`), converted
 (`convert`) or only described (`inspection`). The names themselves are small tables in `rename`. Adapters are files of
-their own (`adapter_file`), which `adapters` puts into a transformer or merges into its weights.
+their own: `adapter_file` reads ours and `adapter_import` those of other programs, `adapter_places` finds the weights
+that they mean, `adapters` puts them into a transformer or merges them into the weights.
 """
 
 from auralith.checkpoints.adapter_file import (
@@ -13,11 +14,14 @@ from auralith.checkpoints.adapter_file import (
     read_adapter,
     write_adapter,
 )
+from auralith.checkpoints.adapter_places import Fit
+from auralith.checkpoints.adapter_rewriting import import_adapter
 from auralith.checkpoints.adapters import (
     Applied,
     adapter_state,
+    adapter_warnings,
     add_adapter,
-    base_warnings,
+    fit_adapter,
     merge_adapters,
     open_adapters,
     save_adapter,
@@ -41,14 +45,17 @@ __all__ = [
     "Applied",
     "AutoencoderCheckpoint",
     "Checkpoint",
+    "Fit",
     "Inspection",
     "Spec",
     "adapter_state",
+    "adapter_warnings",
     "add_adapter",
-    "base_warnings",
     "config_from_json",
     "config_to_json",
     "convert",
+    "fit_adapter",
+    "import_adapter",
     "inspect_checkpoint",
     "merge_adapters",
     "open_adapters",

@@ -1,9 +1,9 @@
-"""Adapters as files: low-rank changes of a transformer's projections, and what they were trained on.
+"""Adapters as files: low-rank changes of a model's weights, and what they were trained on.
 
-An adapter is one safetensors file. For every projection NAME (a module of our `DiT`) it holds `NAME.lora_A.weight`,
-`NAME.lora_B.weight` and, for DoRA, `NAME.lora_magnitude_vector`; `AdapterMetadata` stands in its header as JSON. The
-names are those of peft, so a folder that peft wrote for our transformer is read by the same code. Reading a file needs
-neither peft nor the model: here an adapter only has to agree with itself, with a model in `adapters`.
+Ours is one safetensors file. For every projection NAME (a module of our `DiT`) it holds `NAME.lora_A.weight`,
+`NAME.lora_B.weight` and, for DoRA, `NAME.lora_magnitude_vector`; `AdapterMetadata` stands in its header as JSON. Files
+and folders of other programs are read by `adapter_import`. Reading needs neither peft nor the model: here an adapter
+only has to agree with itself, with a model in `adapter_places`.
 """
 
 import json
@@ -11,21 +11,26 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-import safetensors
-import torch
-from jaxtyping import Float
 from safetensors.torch import save
 from torch import Tensor
 
 from auralith import __version__
+from auralith.checkpoints.adapter_change import Change, sizes
+from auralith.checkpoints.adapter_import import (
+    PEFT_CONFIG,
+    foreign_files,
+    header_of,
+    looks_like_adapter,
+    read_foreign,
+)
 from auralith.checkpoints.reading import (
     FLOATING,
-    LazyTensor,
+    PICKLE_SUFFIXES,
     Weights,
-    read_json,
     read_safetensors,
+    read_tensor_file,
     sha256_of,
 )
 from auralith.errors import CheckpointError, InvalidRequest
@@ -44,16 +49,6 @@ PROJECTIONS = (
     "feed_forward.up",
     "feed_forward.down",
 )
-
-PEFT_CONFIG, PEFT_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
-PEFT_PREFIX = "base_model.model."
-# keys of peft's config that say nothing about what the tensors mean, or are understood below
-PEFT_KEYS = {
-    *("auto_mapping", "base_model_name_or_path", "inference_mode", "revision", "task_type"),
-    *("peft_type", "peft_version", "megatron_core", "qalora_group_size", "runtime_config"),
-    *("target_modules", "exclude_modules", "layers_to_transform", "layers_pattern"),
-    *("r", "lora_alpha", "lora_dropout", "use_dora", "use_rslora", "init_lora_weights", "bias"),
-}
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -101,36 +96,18 @@ class AdapterMetadata:
 
 
 @dataclass(frozen=True, eq=False)
-class Factors:
-    """The change of one projection, still in its file."""
-
-    a: LazyTensor
-    b: LazyTensor
-    magnitude: LazyTensor | None
-    scale: float
-    """α/r."""
-
-    def change(self, weight: Float[Tensor, "out in"]) -> Float[Tensor, "out in"]:
-        """What the adapter at full strength adds to a float32 weight.
-
-        LoRA: α/r·BA. DoRA: m·V/‖V‖ − W with V = W + α/r·BA, norms over rows (equation 5; a row of zeros stays zero).
-        """
-        low_rank = (self.scale * self.b.read().float()) @ self.a.read().float()
-        if self.magnitude is None:
-            return low_rank
-        directed = weight + low_rank
-        norms = torch.linalg.vector_norm(directed, dim=1)
-        lengths = torch.where(norms > 0, self.magnitude.read().float() / norms, 0.0)
-        return lengths.unsqueeze(1) * directed - weight
-
-
-@dataclass(frozen=True, eq=False)
 class Adapter:
-    """An adapter that agrees with its own metadata; its values are still on disk."""
+    """An adapter that agrees with itself; its values are still on disk."""
 
     path: Path
-    metadata: AdapterMetadata
-    projections: dict[str, Factors]
+    program: str
+    """What wrote it: Auralith, or one of `adapter_import.FORMS`."""
+    changes: dict[str, Change]
+    """By the names of the modules, as the file has them."""
+    metadata: AdapterMetadata | None
+    """None for adapters of other programs."""
+    notes: tuple[str, ...]
+    """What had to be assumed, as lines."""
     file_hash: str
     num_bytes: int
     shapes: Shapes = field(repr=False)
@@ -140,30 +117,48 @@ class Adapter:
         """The file's name without its folder."""
         return self.path.resolve().name
 
+    @property
+    def kind(self) -> str:
+        """What it does to weights; several kinds in one file are joined by commas."""
+        return ", ".join(sorted({change.kind for change in self.changes.values()}))
+
 
 def read_adapter(path: str | Path) -> Adapter:
-    """An adapter from our file or from a folder that peft wrote.
+    """An adapter from our file, or from a file or folder of another program (see `adapter_import`).
 
     Raises:
-        CheckpointError: it is missing, damaged, no adapter, or its tensors are not those that its metadata imply.
+        CheckpointError: it is missing, damaged, no adapter, or its tensors are not those that its settings imply.
     """
     place = Path(path).expanduser()
     if not place.exists():
         raise CheckpointError(f"there is no adapter {path}; check the path")
     if place.is_dir():
-        return _read_peft_folder(place)
-    weights = read_safetensors(place)
-    return _checked(place, (place,), _metadata(place), weights)
+        files = foreign_files(place)
+        if files is None:
+            raise CheckpointError(
+                f"{place} holds no adapter: {PEFT_CONFIG} is missing; name a file"
+            )
+        return _foreign(place, files[0])
+    if place.suffix == ".safetensors":
+        weights = read_safetensors(place)
+        if KEY in (header_of(place) or {}):
+            return _own(place, _metadata(place), weights)
+    return _foreign(place, place)
 
 
 def may_be_adapter(path: Path) -> bool:
     """Whether a file or folder announces an adapter, or is a safetensors file that is too damaged to tell."""
     if path.is_dir():
-        return (path / PEFT_CONFIG).is_file()
-    if path.suffix != ".safetensors":
+        return foreign_files(path) is not None
+    if path.suffix == ".safetensors" and header_of(path) is None:
+        return True
+    if path.suffix not in (".safetensors", *PICKLE_SUFFIXES):
         return False
-    header = _header(path)
-    return header is None or KEY in header
+    try:
+        names = read_tensor_file(path).weights
+    except CheckpointError:
+        return False
+    return KEY in (header_of(path) or {}) or looks_like_adapter(names)
 
 
 def write_adapter(
@@ -199,29 +194,54 @@ def first_difference(found: Shapes, expected: Shapes) -> str | None:
         if name not in found:
             return f"{name!r} is missing"
         if found[name] != shape:
-            return f"{name!r} is {_sizes(found[name])}, not {_sizes(shape)}"
+            return f"{name!r} is {sizes(found[name])}, not {sizes(shape)}"
     return next((f"{name!r:.120} is unexpected" for name in found if name not in expected), None)
 
 
-def _checked(
-    path: Path, files: tuple[Path, ...], metadata: AdapterMetadata, weights: Weights
-) -> Adapter:
+def _own(path: Path, metadata: AdapterMetadata, weights: Weights) -> Adapter:
     config, shapes = metadata.config, {name: tensor.shape for name, tensor in weights.items()}
     _require(path, shapes, _own_shapes(shapes, config))
     for name, tensor in weights.items():
         if tensor.dtype not in FLOATING:
             raise CheckpointError(f"{path}: {name!r} is {tensor.dtype}, not floating point")
-    projections = {
-        name: Factors(
-            weights[name + A],
-            weights[name + B],
-            weights.get(name + MAGNITUDE),
-            config.alpha / config.rank,
+    scale = config.alpha / config.rank
+    changes = {
+        name: Change(
+            config.rank,
+            config.alpha,
+            scale,
+            a=weights[name + A],
+            b=weights[name + B],
+            rows=weights.get(name + MAGNITUDE),
         )
         for name in _modules(shapes)
     }
+    return _adapter(path, "Auralith", changes, metadata, (), weights, (path,))
+
+
+def _foreign(path: Path, file: Path) -> Adapter:
+    found = read_foreign(file)
+    if found is None:
+        raise CheckpointError(
+            f"{file} is no adapter: its header has no {KEY}, and its tensors are not those of a LoRA "
+            "by LoRAW, Stable Audio 3, peft, diffusers or kohya; name the adapter's own file"
+        )
+    foreign, weights, files = found
+    return _adapter(path, foreign.program, foreign.changes, None, foreign.notes, weights, files)
+
+
+def _adapter(
+    path: Path,
+    program: str,
+    changes: dict[str, Change],
+    metadata: AdapterMetadata | None,
+    notes: tuple[str, ...],
+    weights: Weights,
+    files: tuple[Path, ...],
+) -> Adapter:
     num_bytes = sum(file.stat().st_size for file in files)
-    return Adapter(path, metadata, projections, sha256_of(files), num_bytes, shapes)
+    shapes = {name: tensor.shape for name, tensor in weights.items()}
+    return Adapter(path, program, changes, metadata, notes, sha256_of(files), num_bytes, shapes)
 
 
 def _require(path: str | Path, found: Shapes, expected: Shapes) -> None:
@@ -252,26 +272,8 @@ def _size(shape: tuple[int, ...] | None, axis: int) -> int:
     return shape[axis] if shape is not None and len(shape) == 2 else 0
 
 
-def _sizes(shape: tuple[int, ...]) -> str:
-    return "×".join(map(str, shape)) or "a single number"
-
-
-def _header(path: Path) -> dict[str, str] | None:
-    """The texts in a file's header; None if it can't be read."""
-    try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            return file.metadata() or {}
-    except (safetensors.SafetensorError, OSError):
-        return None
-
-
 def _metadata(path: Path) -> AdapterMetadata:
-    text = (_header(path) or {}).get(KEY)
-    if text is None:
-        raise CheckpointError(
-            f"{path} is no adapter: its header has no {KEY}; adapters of other programs can be used as the "
-            f"folder that peft writes, with {PEFT_CONFIG}"
-        )
+    text = (header_of(path) or {})[KEY]
     try:
         data = json.loads(text)
     except (ValueError, RecursionError):
@@ -284,42 +286,3 @@ def _metadata(path: Path) -> AdapterMetadata:
         return build_settings(AdapterMetadata, data)
     except InvalidRequest as error:
         raise CheckpointError(f"{path} has unusable metadata: {error}") from error
-
-
-def _read_peft_folder(folder: Path) -> Adapter:
-    """`adapter_config.json` and `adapter_model.safetensors`, as peft saves a model that wraps our `DiT`."""
-    files = (folder / PEFT_WEIGHTS, folder / PEFT_CONFIG)
-    if not files[1].is_file():
-        raise CheckpointError(f"{folder} holds no adapter: {PEFT_CONFIG} is missing; name a file")
-    weights = {
-        name.removeprefix(PEFT_PREFIX): tensor
-        for name, tensor in read_safetensors(files[0]).items()
-    }
-    targets = tuple(_modules({name: tensor.shape for name, tensor in weights.items()}))
-    config = _peft_config(files[1], targets)
-    return _checked(folder, files, AdapterMetadata(config, auralith_version=""), weights)
-
-
-def _peft_config(path: Path, targets: tuple[str, ...]) -> AdapterConfig:
-    data = read_json(path)
-    if data.get("peft_type") != "LORA":
-        raise CheckpointError(f"{path}: {data.get('peft_type')} adapters can't be used, only LORA")
-    strange = [key for key, value in data.items() if value and key not in PEFT_KEYS]
-    if data.get("bias", "none") != "none":
-        strange.append("bias")
-    if data.get("init_lora_weights", True) not in (True, False, "gaussian"):
-        strange.append("init_lora_weights")
-    if strange:
-        raise CheckpointError(f"{path}: adapters with {strange[0]} can't be used")
-    try:
-        return _lora_config(data, targets)
-    except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{path} is no usable LoRA config: {error}") from error
-
-
-def _lora_config(data: Mapping[str, Any], targets: tuple[str, ...]) -> AdapterConfig:
-    """peft scales by α/r, and by α/√r where it is told to."""
-    rank, alpha = int(data["r"]), float(data["lora_alpha"])
-    if data.get("use_rslora"):
-        alpha *= math.sqrt(rank)
-    return AdapterConfig("dora" if data.get("use_dora") else "lora", rank, alpha, targets)

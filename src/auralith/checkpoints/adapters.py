@@ -1,9 +1,10 @@
-"""Adapters and the transformer: placed into it for training (through peft), merged into its weights for everything else.
+"""Adapters and the model: placed into its transformer for training (through peft), merged into weights for all else.
 
-An adapter is a change ΔW of some projections, always taken from the base weights: with strengths s the model is
+An adapter is a change ΔW of some weights, always taken from the base weights: with strengths s the model is
 W + Σ s·ΔW, computed in float32 and rounded once. So strength 0 is the base bit for bit, the order of several adapters
 doesn't matter, DoRA interpolates between base and trained weights, and generation costs what it costs without adapters.
-The base weights are read from the checkpoint's file again, whatever precision the model runs in.
+(The kinds of Stable Audio 3 put the strength inside the lengths, as that program does.) The base weights are read from
+the checkpoint's file again, whatever precision the model runs in.
 """
 
 import math
@@ -16,26 +17,27 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from auralith.checkpoints.adapter_change import Change
 from auralith.checkpoints.adapter_file import (
     Adapter,
     AdapterConfig,
     AdapterMetadata,
-    Factors,
     adapter_shapes,
     first_difference,
     read_adapter,
     write_adapter,
 )
+from auralith.checkpoints.adapter_places import Fit, Place, fit
+from auralith.checkpoints.config_json import Spec
 from auralith.checkpoints.opening import Checkpoint, locate
-from auralith.checkpoints.reading import LazyTensor, sha256_of
-from auralith.checkpoints.rename import prefixes, rename
+from auralith.checkpoints.reading import LazyTensor, Weights, sha256_of
 from auralith.checkpoints.single_file import RawCheckpoint, refuse_training, write_raw
 from auralith.checkpoints.text_encoder import (
     TextEncoderFolders,
     copy_text_encoder,
     find_text_encoder,
 )
-from auralith.checkpoints.transform import to_ours
+from auralith.checkpoints.transform import INV_FREQ, to_ours, to_single_file, without_memory
 from auralith.config import DiTConfig
 from auralith.errors import CheckpointError, InvalidRequest
 from auralith.extras import require
@@ -48,6 +50,8 @@ INJECTED, BASE = ".default", ".base_layer"
 
 Choice = tuple[str | Path, float]
 """An adapter's file and its strength."""
+Part = tuple[float, Place, Change]
+"""A change with its strength and where it goes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,29 +147,40 @@ def open_adapters(choices: Iterable[Choice]) -> tuple[Applied, ...]:
 def with_adapters(
     checkpoint: Checkpoint, applied: Sequence[Applied], before: Sequence[Applied] = ()
 ) -> Checkpoint:
-    """The checkpoint with adapters merged into its transformer, in place of those that were applied `before`.
+    """The checkpoint with adapters merged into its weights, in place of those that were applied `before`.
 
     All other tensors are shared with the old one; an adapter in training stays behind there. Raises CheckpointError if an adapter does not fit.
     """
     raw = locate(checkpoint.source)
-    ours = to_ours(_merged(raw, applied).weights, raw.spec)
-    state = base_state(checkpoint.dit.state_dict())
-    for name in _touched((*before, *applied)):
-        old = state[f"{name}.weight"]
-        state[f"{name}.weight"] = ours[f"dit.{name}.weight"].load(old.device, old.dtype)
-    dit = _without_memory(checkpoint.config.dit)
-    dit.load_state_dict(state, strict=True, assign=True)
-    return replace(checkpoint, dit=dit.eval())
+    base, changed = to_ours(raw.weights, raw.spec), _changed(raw, applied)
+    fresh = base | changed
+    parts: dict[str, nn.Module] = {"dit": _without_memory(checkpoint.config.dit)}
+    touched = dict.fromkeys((*_changed(raw, before), *changed))
+    if any(name.startswith(("numbers.", "autoencoder.")) for name in touched):
+        networks = without_memory(raw.spec)
+        parts |= {"numbers": networks.numbers, "autoencoder": networks.autoencoder}
+    for part, network in parts.items():
+        state = base_state(getattr(checkpoint, part).state_dict())
+        for name in touched:
+            if name.startswith(f"{part}."):
+                inner = name.removeprefix(f"{part}.")
+                state[inner] = fresh[name].load(state[inner].device, state[inner].dtype)
+        network.load_state_dict(state, strict=True, assign=True)
+    return replace(checkpoint, **{part: network.eval() for part, network in parts.items()})
 
 
-def base_warnings(applied: Sequence[Applied], model_hash: str) -> list[str]:
-    """A line for every adapter that was trained on another model than the one with this hash."""
-    return [
-        f"{adapter.name} was trained on another model ({adapter.metadata.base_model or 'unnamed'}, "
-        f"{adapter.metadata.base_hash[:12]}, not {model_hash[:12]}); it may work less well"
-        for adapter in (one.adapter for one in applied)
-        if adapter.metadata.base_hash not in ("", model_hash)
-    ]
+def adapter_warnings(applied: Sequence[Applied], model_hash: str) -> list[str]:
+    """A line for every adapter that was trained on another model than the one with this hash, and for every assumption."""
+    warnings = []
+    for adapter in (one.adapter for one in applied):
+        trained_on = adapter.metadata
+        if trained_on is not None and trained_on.base_hash not in ("", model_hash):
+            warnings.append(
+                f"{adapter.name} was trained on another model ({trained_on.base_model or 'unnamed'}, "
+                f"{trained_on.base_hash[:12]}, not {model_hash[:12]}); it may work less well"
+            )
+        warnings += [f"{adapter.name}: {note}" for note in adapter.notes]
+    return warnings
 
 
 def merge_adapters(source: str | Path, choices: Sequence[Choice], out: Path) -> list[str]:
@@ -178,47 +193,70 @@ def merge_adapters(source: str | Path, choices: Sequence[Choice], out: Path) -> 
     raw = locate(source, with_text_encoder=True)
     refuse_training(raw)
     with whole_folder(out) as folder:
-        write_raw(folder, _merged(raw, applied))
+        changed = to_single_file(_changed(raw, applied), raw.spec)
+        published = {name: changed[name] for name in changed if name in raw.weights}
+        published.pop(INV_FREQ, None)
+        write_raw(folder, replace(raw, weights=raw.weights | published))
         encoder = find_text_encoder(raw.folder)
         if encoder is not None:
             copy_text_encoder(encoder, TextEncoderFolders(folder / "t5", folder / "t5"))
-    return base_warnings(applied, sha256_of(raw.files))
+    return adapter_warnings(applied, sha256_of(raw.files))
 
 
-def _merged(raw: RawCheckpoint, applied: Sequence[Applied]) -> RawCheckpoint:
-    """The checkpoint with W + Σ s·ΔW for every projection that an adapter changes, in float32 and still lazy."""
-    dit = _without_memory(raw.model.dit)
+def fit_adapter(adapter: Adapter, spec: Spec) -> Fit:
+    """How an adapter fits a model. One of our own must also be whole. Raises CheckpointError if it is not."""
+    if adapter.metadata is not None and spec.model is not None:
+        _require_whole(adapter, adapter.metadata.config, _without_memory(spec.model.dit))
+    return fit(adapter.changes, spec)
+
+
+def _changed(raw: RawCheckpoint, applied: Sequence[Applied]) -> Weights:
+    """Our tensors that adapters change, as W + Σ s·ΔW in float32 and still lazy."""
+    parts: dict[str, list[Part]] = {}
     for one in applied:
-        _require_fit(one.adapter, dit)
-    table = prefixes(raw.spec, "ours", "single_file")
-    weights = dict(raw.weights)
-    for name in _touched(applied):
-        parts = [
-            (one.strength, one.adapter.projections[name])
-            for one in applied
-            if one.strength and name in one.adapter.projections
-        ]
-        published = rename(f"dit.{name}.weight", table)
-        assert published is not None  # the adapter fits
-        if parts:
-            base = weights[published]
-            values = partial(_merged_values, name, base, parts)
-            weights[published] = LazyTensor(base.shape, torch.float32, values)
-    return replace(raw, weights=weights)
+        found = fit_adapter(one.adapter, raw.spec)
+        if found.problem:
+            raise unfit(one.adapter, found.problem)
+        for place, change in found.placed:
+            parts.setdefault(place.module, []).append((one.strength, place, change))
+    ours = to_ours(raw.weights, raw.spec)
+    changed: Weights = {}
+    for module, used in parts.items():
+        used = [part for part in used if part[0]]
+        weight, bias = ours[f"{module}.weight"], ours.get(f"{module}.bias")
+        changed[f"{module}.weight"] = weight
+        if used:
+            values = partial(_merged_weight, module, weight, used)
+            changed[f"{module}.weight"] = LazyTensor(weight.shape, torch.float32, values)
+        if bias is not None and any(change.scales_bias for _, _, change in used):
+            values = partial(_merged_bias, weight, bias, used)
+            changed[f"{module}.bias"] = LazyTensor(bias.shape, torch.float32, values)
+    return changed
 
 
-def _merged_values(name: str, base: LazyTensor, parts: list[tuple[float, Factors]]) -> Tensor:
+def _merged_weight(module: str, base: LazyTensor, parts: list[Part]) -> Tensor:
     weight = base.read().float()
-    merged = weight
-    for strength, factors in parts:
-        merged = torch.add(merged, factors.change(weight), alpha=strength)
+    merged, rows = weight.flatten(1).clone(), weight.flatten(1)
+    for strength, place, change in parts:
+        block = slice(place.first, place.end)
+        merged[block] += change.change(rows[block], strength)
     if not merged.sum().isfinite():
-        raise CheckpointError(f"an adapter makes {name} NaN or infinite; it is damaged or diverged")
+        raise CheckpointError(
+            f"an adapter makes {module.removeprefix('dit.')} NaN or infinite; it is damaged or diverged"
+        )
+    return merged.reshape(weight.shape)
+
+
+def _merged_bias(weight: LazyTensor, base: LazyTensor, parts: list[Part]) -> Tensor:
+    rows, bias = weight.read().float().flatten(1), base.read().float()
+    merged = bias.clone()
+    for strength, place, change in parts:
+        block = slice(place.first, place.end)
+        merged[block] += change.bias_change(rows[block], bias[block], strength)
     return merged
 
 
-def _require_fit(adapter: Adapter, dit: DiT) -> None:
-    config = adapter.metadata.config
+def _require_whole(adapter: Adapter, config: AdapterConfig, dit: DiT) -> None:
     try:
         expected = adapter_shapes(config, targeted_projections(dit, config))
     except InvalidRequest as error:
@@ -226,13 +264,14 @@ def _require_fit(adapter: Adapter, dit: DiT) -> None:
     else:
         problem = first_difference(adapter.shapes, expected)
     if problem:
-        raise CheckpointError(
-            f"{adapter.path} does not fit the model: {problem}; use a model like the one it was trained on"
-        )
+        raise unfit(adapter, problem)
 
 
-def _touched(applied: Iterable[Applied]) -> list[str]:
-    return list(dict.fromkeys(name for one in applied for name in one.adapter.projections))
+def unfit(adapter: Adapter, problem: str) -> CheckpointError:
+    """The error for an adapter that can't be used with a model."""
+    return CheckpointError(
+        f"{adapter.path} does not fit the model: {problem}; use a model like the one it was trained on"
+    )
 
 
 def _without_memory(config: DiTConfig) -> DiT:

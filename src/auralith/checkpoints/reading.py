@@ -111,10 +111,11 @@ Weights = dict[str, LazyTensor]
 
 @dataclass(frozen=True)
 class TensorFile:
-    """The tensors of one file and, for training checkpoints, the model config saved with them."""
+    """The tensors of one file and, for pickled checkpoints, the configs of model or adapter saved with them."""
 
     weights: Weights
     config: dict[str, Any] | None = None
+    adapter: dict[str, Any] | None = None
 
 
 def read_tensor_file(path: Path) -> TensorFile:
@@ -267,5 +268,8 @@ def read_pickle(path: Path) -> TensorFile:
     if not isinstance(state, dict):
         raise CheckpointError(f"{path} holds no state_dict; use a checkpoint of a model")
     weights = {str(k): LazyTensor.of(v) for k, v in state.items() if isinstance(v, Tensor)}
-    config = data.get("model_config")
-    return TensorFile(weights, config if isinstance(config, dict) else None)
+    config, adapter = (
+        value if isinstance(value, dict) else None
+        for value in (data.get("model_config"), data.get("lora_config"))
+    )
+    return TensorFile(weights, config, adapter)

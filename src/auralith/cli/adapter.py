@@ -1,8 +1,8 @@
-"""`auralith adapter list` and `auralith adapter merge`: what adapters are, and a model that has them in its weights."""
+"""`auralith adapter`: list and inspect adapters, import those of other programs, merge them into a model."""
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -24,9 +24,16 @@ COLUMNS = {
     "prompt column": "<13",
 }
 
+ModelOption = Annotated[
+    str | None,
+    typer.Option(
+        "--model", help="Hub name, folder or checkpoint file; the embedded model if left out."
+    ),
+]
+
 adapter = typer.Typer(
     name="adapter",
-    help="Look at adapters (LoRA, DoRA), or merge them into a model for good.",
+    help="Look at adapters (LoRA, DoRA), import or merge them. Those of LoRAW, Stable Audio 3, peft, diffusers and kohya are read too.",
     rich_markup_mode=None,
 )
 
@@ -43,13 +50,61 @@ def list_adapters(
     if as_json:
         for one in found:
             facts = {"file": one.name, "file_hash": one.file_hash, "num_bytes": one.num_bytes}
-            print(
-                json.dumps({**facts, "projections": list(one.projections), **asdict(one.metadata)})
-            )
+            facts |= {"program": one.program, "kind": one.kind, "projections": list(one.changes)}
+            print(json.dumps(facts | (asdict(one.metadata) if one.metadata else {})))
         return
     _print_row({name: name for name in COLUMNS})
     for one in found:
         _print_row(_facts(one))
+
+
+@adapter.command()
+def inspect(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="An adapter, ours or another's.")],
+    model: ModelOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Show which modules of a model an adapter changes. Exit code 2 if it can't be used with the model."""
+    from auralith.checkpoints import fit_adapter, read_adapter
+    from auralith.checkpoints.adapters import unfit
+    from auralith.checkpoints.opening import locate
+
+    one = read_adapter(file)
+    found = fit_adapter(one, locate(_source(model)).spec)
+    report = {
+        "file": one.name,
+        "program": one.program,
+        "kind": one.kind,
+        "rank": _range([change.rank for change in one.changes.values()]),
+        "alpha": _range([round(change.alpha, 3) for change in one.changes.values()]),
+        "touched": found.touched,
+        "adaptable": dict(found.adaptable),
+        "unmatched": list(found.unmatched),
+        "misshapen": list(found.misshapen),
+        "notes": list(one.notes),
+    }
+    print(json.dumps(report)) if as_json else _print_report(report)
+    if found.problem:
+        raise unfit(one, found.problem)
+
+
+@adapter.command("import")
+def import_adapter(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="An adapter of another program.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The new .safetensors file.")],
+    model: ModelOption = None,
+) -> None:
+    """Rewrite an adapter of another program as one of ours, for a model. Prints the new file.
+
+    Not needed for --adapter, which takes the file of another program as it is.
+    """
+    from auralith import checkpoints
+
+    one = checkpoints.read_adapter(file)
+    for note in one.notes:
+        print("auralith: warning:", note, file=sys.stderr)
+    checkpoints.import_adapter(one, _source(model), output)
+    print(output)
 
 
 @adapter.command()
@@ -66,11 +121,10 @@ def merge(
 ) -> None:
     """Write a model with adapters merged into its weights. Prints the new folder."""
     from auralith.checkpoints import merge_adapters
-    from auralith.pipeline import EMBEDDED
-    from auralith.provenance import EMBEDDED_NAME
 
-    source = EMBEDDED if base == EMBEDDED_NAME else base
-    for warning in merge_adapters(source, [parse_adapter(text) for text in adapters], output):
+    for warning in merge_adapters(
+        _source(base), [parse_adapter(text) for text in adapters], output
+    ):
         print("auralith: warning:", warning, file=sys.stderr)
     print(output)
 
@@ -82,6 +136,27 @@ def parse_adapter(text: str) -> tuple[str, float]:
         return (path, float(strength)) if colon and path else (text, 1.0)
     except ValueError:
         return text, 1.0
+
+
+def _source(model: str | None) -> str | Path:
+    from auralith.pipeline import EMBEDDED
+    from auralith.provenance import EMBEDDED_NAME
+
+    return EMBEDDED if model in (None, EMBEDDED_NAME) else model
+
+
+def _print_report(report: dict[str, Any]) -> None:
+    for name in ("file", "program", "kind", "rank", "alpha"):
+        print(f"{name:<12} {report[name]}")
+    touched, adaptable = report["touched"], report["adaptable"]
+    print(f"{'modules':<12} {sum(touched.values())} of {sum(adaptable.values())}")
+    for part, count in adaptable.items():
+        print(f"  {part:<18} {touched[part]} of {count}")
+    for name in ("unmatched", "misshapen"):
+        for line in report[name]:
+            print(f"{name:<12} {line:.200}")
+    for note in report["notes"]:
+        print(f"{'note':<12} {note}")
 
 
 def _adapters(place: Path) -> Iterator["Adapter"]:
@@ -101,18 +176,25 @@ def _adapters(place: Path) -> Iterator["Adapter"]:
 
 
 def _facts(one: "Adapter") -> dict[str, Any]:
-    metadata = one.metadata
+    metadata, changes = one.metadata, one.changes.values()
+    base = f"{metadata.base_model} {metadata.base_hash[:12]}".strip() if metadata else one.program
     return {
         "file": one.name,
-        "kind": metadata.config.kind,
-        "rank": metadata.config.rank,
-        "alpha": round(metadata.config.alpha, 3),
-        "projections": len(one.projections),
+        "kind": one.kind,
+        "rank": _range([change.rank for change in changes]),
+        "alpha": _range([round(change.alpha, 3) for change in changes]),
+        "projections": len(changes),
         "MB": round(one.num_bytes / 1e6, 2),
-        "steps": metadata.steps,
-        "base": f"{metadata.base_model} {metadata.base_hash[:12]}".strip() or "unknown",
-        "prompt column": metadata.prompt_column or "-",
+        "steps": metadata.steps if metadata else "-",
+        "base": base or "unknown",
+        "prompt column": (metadata and metadata.prompt_column) or "-",
     }
+
+
+def _range(values: Sequence[int | float]) -> str:
+    """The values of all modules: one number, or the least and the largest."""
+    least, largest = min(values), max(values)
+    return str(least) if least == largest else f"{least}-{largest}"
 
 
 def _print_row(row: dict[str, Any]) -> None:

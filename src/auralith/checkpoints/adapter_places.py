@@ -1,0 +1,177 @@
+"""Which weight of a model the name of an adapter's module means, whichever program wrote it.
+
+The table of names (`rename`) gives the dotted names of ours, of stable-audio-tools and of diffusers for every linear
+layer and convolution. Programs put prefixes before them and some write `_` or `/` for the dots, so names are compared
+with all of these as `_`. Queries, keys and values that are apart there are blocks of rows in ours.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from torch import nn
+
+from auralith.checkpoints.adapter_change import Change, flat_shape
+from auralith.checkpoints.config_json import Spec
+from auralith.checkpoints.rename import FUSED, Column, prefixes, rename
+from auralith.checkpoints.transform import without_memory
+
+# what programs put before a name, possibly several of them
+OUTER = ("base_model_model", "lora_unet", "lora_transformer", "lora", "lycoris", "diffusion")
+# beginnings in the columns of the table → how each may be written, without the dots
+HEADS = {
+    "dit.": ("", "dit", "transformer"),
+    "model.model.": ("", "model", "model_model", "diffusion_model", "model_diffusion_model"),
+    "transformer.": ("", "transformer", "unet"),
+    "numbers.": ("numbers",),
+    "conditioner.": ("", "conditioner"),
+    "projection_model.": ("", "projection_model"),
+    "autoencoder.": ("autoencoder",),
+    "pretransform.model.": ("", "pretransform_model", "autoencoder"),
+    "vae.": ("", "vae"),
+}
+COLUMNS: tuple[Column, ...] = ("single_file", "diffusers", "ours")
+# the attention processors of older versions of diffusers
+PROCESSOR = re.compile(r"\.processor\.(to_\w+?)(_lora)?$")
+PARTS = {"dit": "transformer", "numbers": "timing embedders", "autoencoder": "autoencoder"}
+
+
+@dataclass(frozen=True)
+class Place:
+    """A weight of ours, or a block of its rows."""
+
+    module: str
+    first: int
+    end: int
+    columns: int
+    """Width of a row; of a convolution, with its taps."""
+
+    @property
+    def rows(self) -> int:
+        return self.end - self.first
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How an adapter fits a model: what goes where, and what does not."""
+
+    placed: tuple[tuple[Place, Change], ...]
+    unmatched: tuple[str, ...]
+    """Modules of the adapter that the model does not have."""
+    misshapen: tuple[str, ...]
+    """Modules that it has in another size, in words."""
+    adaptable: Mapping[str, int] = field(repr=False)
+    """Number of modules that could be adapted, by part of the model."""
+
+    @property
+    def touched(self) -> dict[str, int]:
+        """Number of modules that the adapter changes, by part of the model."""
+        modules = {place.module for place, _ in self.placed}
+        return {part: sum(_part(module) == part for module in modules) for part in self.adaptable}
+
+    @property
+    def problem(self) -> str | None:
+        """Why the adapter can't be used with the model, in one line; None if it can."""
+        total = len(self.placed) + len(self.unmatched) + len(self.misshapen)
+        reasons = []
+        if self.unmatched:
+            first = f"first {self.unmatched[0]!r:.120}"
+            reasons.append(
+                f"{len(self.unmatched)} of its {total} modules are not in the model ({first})"
+            )
+        if self.misshapen:
+            reasons.append(
+                f"{len(self.misshapen)} of {total} are of another size (first {self.misshapen[0]:.160})"
+            )
+        return "; ".join(reasons) or self._overlap()
+
+    def _overlap(self) -> str | None:
+        ends: dict[str, int] = {}
+        for place, _ in sorted(self.placed, key=lambda one: (one[0].module, one[0].first)):
+            if place.first < ends.get(place.module, 0):
+                return f"it changes {place.module} twice"
+            ends[place.module] = place.end
+        return None
+
+
+def fit(changes: Mapping[str, Change], spec: Spec) -> Fit:
+    """Place every change of an adapter into a model of this kind."""
+    shapes = adaptable_shapes(spec)
+    table = _names(shapes, spec)
+    placed, unmatched, misshapen = [], [], []
+    for name, change in changes.items():
+        place = _find(name, table)
+        problem = None if place is None else change.misfit(place.rows, place.columns)
+        if place is None:
+            unmatched.append(name)
+        elif problem:
+            misshapen.append(f"{name!r}: {problem}")
+        else:
+            placed.append((place, change))
+    parts = [_part(module) for module in shapes]
+    counts = {part: parts.count(part) for part in PARTS.values() if part in parts}
+    return Fit(tuple(placed), tuple(unmatched), tuple(misshapen), counts)
+
+
+def adaptable_shapes(spec: Spec) -> dict[str, tuple[int, int]]:
+    """Our linear layers and convolutions, and their weights' sizes as out × in."""
+    return {
+        name: flat_shape(tuple(module.weight.shape))
+        for name, module in without_memory(spec).named_modules()
+        if isinstance(module, (nn.Linear, nn.Conv1d))
+    }
+
+
+def _part(module: str) -> str:
+    return PARTS[module.partition(".")[0]]
+
+
+def _names(shapes: Mapping[str, tuple[int, int]], spec: Spec) -> dict[str, Place]:
+    """Every way to write the name of a module, with all separators as `_`."""
+    return {name: place for column in COLUMNS for name, place in spellings(shapes, spec, column)}
+
+
+def spellings(
+    shapes: Mapping[str, tuple[int, int]], spec: Spec, column: Column
+) -> Iterator[tuple[str, Place]]:
+    """The names of all modules in one column of the table, with every beginning that programs use."""
+    table = prefixes(spec, "ours", column) if column != "ours" else None
+    for module, (out, columns) in shapes.items():
+        dotted = f"{module}.weight" if table is None else rename(f"{module}.weight", table)
+        if dotted is not None:
+            for name, first, end in _blocks(dotted, out):
+                place = Place(module, first, end, columns)
+                yield from ((written, place) for written in _written(name))
+
+
+def _blocks(dotted: str, out: int) -> Iterator[tuple[str, int, int]]:
+    """A weight's name and all its rows, then the names of its parts and theirs."""
+    yield dotted.removesuffix(".weight"), 0, out
+    for fused, parts in FUSED.items():
+        if dotted.endswith(f".{fused}"):
+            size = out // len(parts)
+            for index, part in enumerate(parts):
+                name = dotted.removesuffix(fused) + part.removesuffix(".weight")
+                yield name, index * size, (index + 1) * size
+
+
+def _written(dotted: str) -> Iterable[str]:
+    head = next((head for head in HEADS if dotted.startswith(head)), "")
+    core = flattened(dotted.removeprefix(head))
+    cores = [core, core.removesuffix("_0")] if dotted.endswith(".to_out.0") else [core]
+    return [f"{start}_{core}" if start else core for core in cores for start in HEADS.get(head, ())]
+
+
+def _find(name: str, table: Mapping[str, Place]) -> Place | None:
+    rest = flattened(PROCESSOR.sub(r".\1", name))
+    while rest not in table:
+        outer = next((start for start in OUTER if rest.startswith(f"{start}_")), None)
+        if outer is None:
+            return None
+        rest = rest.removeprefix(f"{outer}_")
+    return table[rest]
+
+
+def flattened(name: str) -> str:
+    """The name with every separator as `_`."""
+    return name.replace(".", "_").replace("/", "_")
