@@ -22,6 +22,7 @@ from auralith import __version__
 from auralith.checkpoints import (
     Applied,
     Checkpoint,
+    Files,
     adapter_warnings,
     open_adapters,
     open_checkpoint,
@@ -496,8 +497,13 @@ def load(
     dtype: str = "auto",
     text_encoder: str | Path | None = None,
     adapters: Sequence[tuple[str | Path, float]] = (),
+    weights: str | None = None,
+    config: str | Path | None = None,
 ) -> Auralith:
     """Load a model: the embedded one (None), a name on the Hub, a folder or a checkpoint file.
+
+    `weights` names the file to use where a folder or repository has several, `config` the model's config where it does
+    not lie beside them under a usual name.
 
     `adapters` are merged into its transformer: (file, strength), with strength 1 as they were trained.
 
@@ -514,6 +520,7 @@ def load(
         device=chosen,
         dtype=number_format,
         text_encoder=text_encoder,
+        files=Files(weights, config),
     )
     name = EMBEDDED_NAME if source is None else _name_of(source)
     model = Auralith(checkpoint, name, chosen, number_format)

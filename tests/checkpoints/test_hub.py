@@ -11,7 +11,13 @@ from conftest import GOLDEN
 from huggingface_hub import errors
 from huggingface_hub.utils import hf_raise_for_status
 
-from auralith.checkpoints import Checkpoint, convert, open_checkpoint
+from auralith.checkpoints import (
+    Checkpoint,
+    Files,
+    convert,
+    inspect_checkpoint,
+    open_checkpoint,
+)
 from auralith.errors import CheckpointError
 
 NAME = "stabilityai/stable-audio-open-1.0"
@@ -50,12 +56,20 @@ class FakeHub:
             raise self.error
         return str(self.folder)
 
+    def list_repo_files(self, repository: str) -> list[str]:
+        self.asked.append("the list")
+        if self.error is not None:
+            raise self.error
+        assert self.folder is not None
+        files = (path for path in self.folder.rglob("*") if path.is_file())
+        return [path.relative_to(self.folder).as_posix() for path in files]
+
 
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch) -> Callable[..., FakeHub]:
     def install(folder: Path | None = None, error: Exception | None = None) -> FakeHub:
         fake = FakeHub(folder, error)
-        for name in ("hf_hub_download", "snapshot_download"):
+        for name in ("hf_hub_download", "snapshot_download", "list_repo_files"):
             monkeypatch.setattr(huggingface_hub, name, getattr(fake, name))
         monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *_: None)
         return fake
@@ -209,9 +223,66 @@ def test_server_errors(hub: Callable[..., FakeHub]) -> None:
 
 def test_repository_without_a_model(hub: Callable[..., FakeHub], tmp_path: Path) -> None:
     hub(tmp_path)
-    assert "no model_config.json or model_index.json" in refusal()
+    assert "0 weights files, and no model.safetensors with model_config.json" in refusal()
     shutil.copy(GOLDEN / "sao_tiny/model_config.json", tmp_path)
-    assert "no model.safetensors or model.ckpt" in refusal()
+    assert "0 weights files, and no model.safetensors with model_config.json" in refusal()
+
+
+@pytest.fixture
+def community(tmp_path: Path) -> Path:
+    """A fine-tune under its own name."""
+    folder = Path(shutil.copytree(GOLDEN / "sao_tiny", tmp_path / "x"))
+    (folder / "golden.safetensors").unlink()
+    (folder / "model.safetensors").rename(folder / "my_finetune_e12.safetensors")
+    return folder
+
+
+def test_weights_under_any_name(hub: Callable[..., FakeHub], community: Path) -> None:
+    (community / "README.md").write_text("a fine-tune")
+    fake = hub(community)
+    assert opened().source == NAME
+    assert "my_finetune_e12.safetensors" in fake.asked and "README.md" not in fake.asked
+    (community / "model_config.json").rename(community / "sao_config.json")
+    opened()
+    assert "sao_config.json" in fake.asked
+
+
+def test_one_of_several_weights_is_fetched(hub: Callable[..., FakeHub], community: Path) -> None:
+    (community / "other").mkdir()
+    for name in ("epoch=3-step=9000.ckpt", "other/a.safetensors"):
+        shutil.copy(community / "my_finetune_e12.safetensors", community / name)
+    shutil.copy(community / "model_config.json", community / "other")
+    fake = hub(community)
+    message = refusal()
+    assert "name one with --weights" in message
+    assert "epoch=3-step=9000.ckpt, my_finetune_e12.safetensors" in message
+    for name in ("my_finetune_e12.safetensors", "other/a.safetensors"):
+        fake.asked.clear()
+        files = Files(weights=name)
+        open_checkpoint(
+            NAME, device=CPU, dtype=torch.float32, files=files, text_encoder=community / "t5"
+        )
+        assert name in fake.asked and "epoch=3-step=9000.ckpt" not in fake.asked
+    with pytest.raises(CheckpointError, match=r"has no weights '\.\./x\.safetensors'"):
+        inspect_checkpoint(NAME, Files(weights="../x.safetensors"))
+
+
+def test_offline_the_cache_is_listed(
+    hub: Callable[..., FakeHub], community: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub(community)
+
+    def offline(repository: str) -> list[str]:
+        raise errors.OfflineModeIsEnabled("offline")
+
+    def cached(
+        repository: str, *, allow_patterns: list[str], local_files_only: bool = False
+    ) -> str:
+        return str(community)
+
+    monkeypatch.setattr(huggingface_hub, "list_repo_files", offline)
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", cached)
+    assert inspect_checkpoint(NAME).layout == "single-file"
 
 
 @pytest.mark.parametrize("name", ["a/b/c", "../x/y", "./model", "C:\\models", "", "a b"])

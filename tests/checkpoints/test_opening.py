@@ -189,13 +189,6 @@ def test_absent_buffers_are_no_loss(folder: Path, state: State) -> None:
     opened(folder)
 
 
-def test_training_checkpoint_says_how_to_unwrap_it(folder: Path, state: State) -> None:
-    (folder / "model.safetensors").unlink()
-    wrapped = {f"diffusion.{name}": tensor for name, tensor in state.items()}
-    torch.save({"state_dict": wrapped, "optimizer_states": []}, folder / "last.ckpt")
-    assert "auralith convert" in refusal(folder / "last.ckpt")
-
-
 @pytest.mark.parametrize("with_model_config", [True, False])
 def test_autoencoder_alone(folder: Path, state: State, with_model_config: bool) -> None:
     prefix = "pretransform.model."

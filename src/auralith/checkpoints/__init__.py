@@ -27,6 +27,7 @@ from auralith.checkpoints.adapters import (
     save_adapter,
     with_adapters,
 )
+from auralith.checkpoints.choosing import Files
 from auralith.checkpoints.config_json import Spec, config_from_json, config_to_json
 from auralith.checkpoints.convert import convert
 from auralith.checkpoints.inspection import Inspection, inspect_checkpoint
@@ -45,6 +46,7 @@ __all__ = [
     "Applied",
     "AutoencoderCheckpoint",
     "Checkpoint",
+    "Files",
     "Fit",
     "Inspection",
     "Spec",

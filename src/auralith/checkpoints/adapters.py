@@ -31,7 +31,7 @@ from auralith.checkpoints.adapter_places import Fit, Place, fit
 from auralith.checkpoints.config_json import Spec
 from auralith.checkpoints.opening import Checkpoint, locate
 from auralith.checkpoints.reading import LazyTensor, Weights, sha256_of
-from auralith.checkpoints.single_file import RawCheckpoint, refuse_training, write_raw
+from auralith.checkpoints.single_file import RawCheckpoint, write_raw
 from auralith.checkpoints.text_encoder import (
     TextEncoderFolders,
     copy_text_encoder,
@@ -151,7 +151,7 @@ def with_adapters(
 
     All other tensors are shared with the old one; an adapter in training stays behind there. Raises CheckpointError if an adapter does not fit.
     """
-    raw = locate(checkpoint.source)
+    raw = locate(checkpoint.source, files=checkpoint.files)
     base, changed = to_ours(raw.weights, raw.spec), _changed(raw, applied)
     fresh = base | changed
     parts: dict[str, nn.Module] = {"dit": _without_memory(checkpoint.config.dit)}
@@ -191,7 +191,6 @@ def merge_adapters(source: str | Path, choices: Sequence[Choice], out: Path) -> 
     """
     applied = open_adapters(choices)
     raw = locate(source, with_text_encoder=True)
-    refuse_training(raw)
     with whole_folder(out) as folder:
         changed = to_single_file(_changed(raw, applied), raw.spec)
         published = {name: changed[name] for name in changed if name in raw.weights}

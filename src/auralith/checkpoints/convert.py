@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
+from auralith.checkpoints.choosing import FOUND, Files
 from auralith.checkpoints.diffusers_folder import require_expressible, write_diffusers
 from auralith.checkpoints.opening import locate, locate_text_encoder
 from auralith.checkpoints.single_file import RawCheckpoint, write_raw
@@ -22,6 +23,7 @@ def convert(
     to: Target = "single-file",
     *,
     text_encoder: str | Path | None = None,
+    files: Files = FOUND,
 ) -> None:
     """Write a checkpoint of any layout into the new folder `out`, with its text encoder.
 
@@ -29,7 +31,7 @@ def convert(
     text encoder: if none lies beside the weights it is fetched from the Hub. `out` appears whole or not at all.
     Raises CheckpointError, also for models that the diffusers layout can't express.
     """
-    raw = locate(source, with_text_encoder=text_encoder is None)
+    raw = locate(source, with_text_encoder=text_encoder is None, files=files)
     with whole_folder(out) as folder:
         if to == "diffusers":
             require_expressible(raw.spec)

@@ -13,12 +13,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from auralith.checkpoints.single_file import CONFIG_NAME, WEIGHTS_NAMES
+from auralith.checkpoints.choosing import (
+    CONFIG_NAME,
+    FOUND,
+    INDEX_SUFFIX,
+    Files,
+    choose_weights,
+    config_names,
+)
+from auralith.checkpoints.shards import component_files
+from auralith.checkpoints.single_file import WEIGHTS_NAMES
 from auralith.checkpoints.text_encoder import TOKENIZER_FILES
 from auralith.errors import CheckpointError
 
 REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 TEXT_ENCODER_PATTERNS = ("t5/*", "text_encoder/*", "tokenizer/*")
+MAX_CONFIGS = 20
 DIFFUSERS_WEIGHTS = "transformer/diffusion_pytorch_model.safetensors"
 DIFFUSERS_PATTERNS = (
     "model_index.json",
@@ -58,22 +68,74 @@ def fetch_checkpoint(
     with_text_encoder: bool,
     options: HubOptions = DEFAULTS,
     only_diffusers: bool = False,
+    files: Files = FOUND,
 ) -> Path:
-    """Local folder with the files of a checkpoint. Raises CheckpointError."""
+    """Local folder with the files of a checkpoint, or its weights where they have another name. Raises CheckpointError."""
     patterns = TEXT_ENCODER_PATTERNS if with_text_encoder else ()
+    if files.weights is not None:
+        return _fetch_named(repository, files, patterns, options)
     if only_diffusers or _only_diffusers_cached(repository, options):
         return _fetch_folder(repository, (*DIFFUSERS_PATTERNS, *patterns), options)
     config = _fetch_file(repository, CONFIG_NAME, options)
     if config is not None:
         weights = (_fetch_file(repository, name, options) for name in WEIGHTS_NAMES)
         if not any(path is not None for path in weights):
-            raise CheckpointError(f"{repository} on the Hub has no {' or '.join(WEIGHTS_NAMES)}")
+            return _fetch_named(repository, files, patterns, options)
         if patterns:
             _fetch_optional_folder(repository, patterns, options)
         return config.parent
     if _fetch_file(repository, "model_index.json", options) is None:
-        raise CheckpointError(f"{repository} on the Hub has no {CONFIG_NAME} or model_index.json")
+        return _fetch_named(repository, files, patterns, options)
     return _fetch_folder(repository, (*DIFFUSERS_PATTERNS, *patterns), options)
+
+
+def _fetch_named(
+    repository: str, files: Files, patterns: tuple[str, ...], options: HubOptions
+) -> Path:
+    """The weights of a repository that names them in its own way, with what lies beside them and could be their config."""
+    names = _listed(repository, options)
+    weights = choose_weights(names, files.weights, f"{repository} on the Hub")
+    path = _require_file(repository, weights, options)
+    folder = weights.rpartition("/")[0]
+    beside = [name for name in names if name.rpartition("/")[0] == folder]
+    if weights.endswith(INDEX_SUFFIX):
+        for shard in component_files(path):
+            _require_file(repository, f"{folder}/{shard.name}".lstrip("/"), options)
+    usual = [f"{folder}/{name}".lstrip("/") for name in config_names(weights)]
+    configs = [name for name in usual if name in beside][:1] or [
+        name for name in beside if name.endswith(".json") and not name.endswith(".index.json")
+    ]
+    for name in configs[:MAX_CONFIGS]:
+        _require_file(repository, name, options)
+    if patterns:
+        _fetch_optional_folder(repository, patterns, options)
+    return path
+
+
+def _require_file(repository: str, name: str, options: HubOptions) -> Path:
+    path = _fetch_file(repository, name, options)
+    if path is None:
+        raise CheckpointError(f"{repository} on the Hub has no {name}; its index is not complete")
+    return path
+
+
+def _listed(repository: str, options: HubOptions) -> list[str]:
+    """Names of all files: those of the Hub or, where it can't be reached, of the local cache."""
+    from huggingface_hub import errors, list_repo_files, snapshot_download
+
+    with _explained(repository, "the list of its files"):
+        if not options.local_files_only:
+            try:
+                return list(list_repo_files(repository, **options.chosen("revision", "token")))
+            except errors.HfHubHTTPError:
+                raise
+            # the HTTP library's own base class, as below
+            except (errors.OfflineModeIsEnabled, errors.HTTPError, OSError):  # pyright: ignore[reportPrivateImportUsage]
+                pass
+        kept = options.chosen("revision", "cache_dir")
+        found = snapshot_download(repository, allow_patterns=[], local_files_only=True, **kept)
+        folder = Path(found)
+        return [p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()]
 
 
 def fetch_text_encoder(repository: str, options: HubOptions = DEFAULTS) -> Path:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import torch
 
+from auralith.checkpoints.choosing import FOUND, Files
 from auralith.checkpoints.config_json import Spec
 from auralith.checkpoints.opening import locate
 from auralith.checkpoints.single_file import Layout
@@ -39,9 +40,9 @@ class Inspection:
         return sum(self.parameters.values())
 
 
-def inspect_checkpoint(source: str | Path) -> Inspection:
+def inspect_checkpoint(source: str | Path, files: Files = FOUND) -> Inspection:
     """Layout, config and sizes of a checkpoint; its tensors are checked but not read. Raises CheckpointError."""
-    raw = locate(source)
+    raw = locate(source, files=files)
     parameters: dict[str, int] = {}
     for name, tensor in raw.weights.items():
         part = next(part for start, part in PARTS.items() if name.startswith(start))

@@ -13,6 +13,14 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from auralith.checkpoints.choosing import (
+    CONFIG_NAME,
+    FOUND,
+    INDEX_SUFFIX,
+    WEIGHTS_SUFFIXES,
+    Files,
+    choose_weights,
+)
 from auralith.checkpoints.diffusers_folder import INDEX_NAME, read_diffusers_folder
 from auralith.checkpoints.hub import (
     DEFAULTS,
@@ -21,13 +29,11 @@ from auralith.checkpoints.hub import (
     fetch_text_encoder,
     is_repository,
 )
-from auralith.checkpoints.reading import PICKLE_SUFFIXES, sha256_of
+from auralith.checkpoints.reading import sha256_of
 from auralith.checkpoints.single_file import (
-    CONFIG_NAME,
     RawCheckpoint,
     find_weights,
     read_single_file,
-    refuse_training,
 )
 from auralith.checkpoints.text_encoder import (
     TextEncoderFolders,
@@ -42,8 +48,6 @@ from auralith.models.dit import DiT
 
 if TYPE_CHECKING:
     import transformers
-
-WEIGHTS_SUFFIXES = (".safetensors", *PICKLE_SUFFIXES)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -70,6 +74,8 @@ class Checkpoint(_Hashed):
     text_encoder: "transformers.T5EncoderModel"
     tokenizer: "transformers.PreTrainedTokenizerBase"
     source: str
+    files: Files = FOUND
+    """The weights and config that were named, if they were."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,6 +94,7 @@ def open_checkpoint(
     device: torch.device,
     dtype: torch.dtype,
     text_encoder: str | Path | None = None,
+    files: Files = FOUND,
 ) -> Checkpoint:
     """A model from a weights file, a folder, or a name on the Hub.
 
@@ -95,8 +102,7 @@ def open_checkpoint(
     `text_encoder/` and `tokenizer/`) or else the Hub model that the config names. Frequencies stay in float32 whatever
     `dtype` is. A folder with both layouts is read as a single file. Raises CheckpointError.
     """
-    raw = locate(source, with_text_encoder=text_encoder is None)
-    refuse_training(raw)
+    raw = locate(source, with_text_encoder=text_encoder is None, files=files)
     config = raw.model
     folders = locate_text_encoder(raw, text_encoder)
     hashing = _begin_hashing(raw)
@@ -111,6 +117,7 @@ def open_checkpoint(
         tokenizer=tokenizer,
         hashing=hashing,
         source=raw.source,
+        files=files,
     )
 
 
@@ -119,7 +126,6 @@ def open_autoencoder(
 ) -> AutoencoderCheckpoint:
     """The autoencoder of a file that holds one alone, or of a whole model. Raises CheckpointError."""
     raw = locate(source)
-    refuse_training(raw)
     spec = raw.spec
     alone = raw.autoencoder_only()
     hashing = _begin_hashing(alone)
@@ -139,41 +145,42 @@ def locate(
     with_text_encoder: bool = False,
     hub: HubOptions = DEFAULTS,
     variant: str | None = None,
+    files: Files = FOUND,
 ) -> RawCheckpoint:
     """Find and check a checkpoint of any layout, reading no more than headers. Raises CheckpointError.
 
+    `files` names the weights of a folder or repository, and the config, where they can't be told by themselves.
     Only the diffusers layout has variants: with one named, no other layout is looked for in a folder.
     """
     path = Path(source).expanduser()
     if path.name == CONFIG_NAME and path.is_file():
         path = path.parent  # the card names the config; the weights lie beside it
     if path.is_file():
-        return read_single_file(path, str(source))
+        return read_single_file(path, str(source), files.config)
     if not path.is_dir():
-        if path.suffix in WEIGHTS_SUFFIXES or not is_repository(str(source)):
+        if path.name.endswith((*WEIGHTS_SUFFIXES, INDEX_SUFFIX)) or not is_repository(str(source)):
             raise CheckpointError(f"there is no file or folder {source}; check the path")
         path = fetch_checkpoint(
             str(source),
             with_text_encoder=with_text_encoder,
             options=hub,
             only_diffusers=variant is not None,
+            files=files,
         )
-    weights = None if variant else find_weights(path)
-    if weights is not None:
-        return read_single_file(weights, str(source))
-    if (path / INDEX_NAME).is_file():
+        if path.is_file():
+            return read_single_file(path, str(source), files.config)
+    weights = None if variant or files.weights else find_weights(path)
+    if weights is None and files.weights is None and (path / INDEX_NAME).is_file():
         return read_diffusers_folder(path, str(source), variant)
-    return read_single_file(_only_weights_file(path), str(source))
+    weights = weights or path / choose_weights(_files_in(path, files.weights), files.weights, path)
+    return read_single_file(weights, str(source), files.config)
 
 
-def _only_weights_file(folder: Path) -> Path:
-    found = sorted(path for path in folder.iterdir() if path.suffix in WEIGHTS_SUFFIXES)
-    if len(found) != 1:
-        raise CheckpointError(
-            f"{folder} holds {len(found)} weights files and no model.safetensors with model_config.json, "
-            f"nor {INDEX_NAME}; name one file"
-        )
-    return found[0]
+def _files_in(folder: Path, wanted: str | None) -> list[str]:
+    """Names of the files in a folder, and of one below it that was asked for."""
+    names = [path.name for path in folder.iterdir() if path.is_file()]
+    below = wanted is not None and ".." not in Path(wanted).parts and not Path(wanted).is_absolute()
+    return [*names, wanted] if wanted and below and (folder / wanted).is_file() else names
 
 
 def locate_text_encoder(

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from auralith.checkpoints.reading import Weights, read_json, read_tensor_file
+from auralith.checkpoints.reading import TensorFile, Weights, read_json, read_tensor_file
 from auralith.errors import CheckpointError
 
 
@@ -53,3 +53,10 @@ def read_component(path: Path) -> Weights:
     for file in component_files(path):
         weights |= read_tensor_file(file).weights
     return weights
+
+
+def read_component_file(path: Path) -> TensorFile:
+    """The same, with the config that a pickled checkpoint may hold."""
+    if path.suffix == ".json":
+        return TensorFile(read_component(path))
+    return read_tensor_file(path)

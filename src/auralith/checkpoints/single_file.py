@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch import Tensor
 
+from auralith.checkpoints.choosing import CONFIG_NAME, find_config
 from auralith.checkpoints.config_json import Json, Spec, spec_from_json, spec_to_json
 from auralith.checkpoints.reading import (
     LazyTensor,
     Weights,
     read_json,
-    read_tensor_file,
 )
+from auralith.checkpoints.shards import component_files, read_component_file
 from auralith.checkpoints.text_encoder import save_text_encoder
 from auralith.checkpoints.transform import (
     check_weights,
@@ -39,13 +40,23 @@ Layout = Literal["single-file", "autoencoder", "training", "diffusers"]
 State = Mapping[str, Tensor]
 
 WEIGHTS_NAMES = ("model.safetensors", "model.ckpt")
-CONFIG_NAME = "model_config.json"
 AUTOENCODER = "pretransform.model."
 # wrapper's prefix → published prefix; later entries replace earlier ones (the averaged weights win)
 WRAPPERS = {
     "diffusion": {"diffusion.": "", "diffusion_ema.ema_model.": "model."},
     "autoencoder": {"autoencoder.": AUTOENCODER, "autoencoder_ema.ema_model.": AUTOENCODER},
 }
+# what may stand before all names of a whole model, and the beginnings that show it
+OUTER = ("module.", "_forward_module.", "state_dict.", "ema_model.", "model.")
+INNERS = (
+    "pretransform.",
+    "conditioner.",
+    "diffusion.",
+    "model.pretransform.",
+    "module.",
+    "model.conditioner.",
+)
+TRANSFORMER = ".transformer.layers."
 
 
 @dataclass(frozen=True)
@@ -68,7 +79,8 @@ class RawCheckpoint:
         """The config of a whole model. Raises CheckpointError for an autoencoder alone."""
         if self.spec.model is None:
             raise CheckpointError(
-                f"{self.source} holds only an autoencoder; a whole model is needed"
+                f"{self.source} holds only an autoencoder; a whole model is needed, "
+                "with its transformer and timing embedders: name that file"
             )
         return self.spec.model
 
@@ -85,11 +97,14 @@ def find_weights(folder: Path) -> Path | None:
     return None
 
 
-def read_single_file(path: Path, source: str) -> RawCheckpoint:
-    """Read the header and the config of a weights file and check that they fit. Raises CheckpointError."""
-    file = read_tensor_file(path)
+def read_single_file(path: Path, source: str, config: str | Path | None = None) -> RawCheckpoint:
+    """Read the header and the config of a weights file, or of an index of shards, and check that they fit.
+
+    `config` names the config; otherwise it is looked for beside the file. Raises CheckpointError.
+    """
+    file = read_component_file(path)
     layout, weights = _recognize(with_old_weight_norm(file.weights), path)
-    config_path = _config_path(path)
+    config_path = find_config(path, config)
     if config_path is not None:
         data = read_json(config_path)
     elif file.config is not None:
@@ -102,34 +117,47 @@ def read_single_file(path: Path, source: str) -> RawCheckpoint:
         spec = replace(spec, model=None)
         data = spec_to_json(spec)
     check_weights(weights, published_weights(spec), path)
-    files = (path,) if config_path is None else (path, config_path)
+    files = component_files(path)
+    files = files if config_path is None else (*files, config_path)
     weights = completed(weights, spec, path)
     return RawCheckpoint(layout, source, spec, weights, files, path.parent, data)
 
 
-def _config_path(path: Path) -> Path | None:
-    """`model.ckpt` → `model_config.json`, `vae_model.ckpt` → `vae_config.json`, any file → `model_config.json`."""
-    stem = path.stem
-    names = (f"{stem}_config.json", f"{stem.removesuffix('_model')}_config.json", f"{stem}.json")
-    candidates = [path.with_name(name) for name in (*names, CONFIG_NAME)]
-    return next((candidate for candidate in candidates if candidate.is_file()), None)
-
-
 def _recognize(weights: Weights, path: Path) -> tuple[Layout, Weights]:
     """The layout, and the model's tensors under their published names."""
+    weights = _without_outer(weights)
     tops = {name.split(".")[0] for name in weights}
     for wrapper, renames in WRAPPERS.items():
         if wrapper in tops:
             return "training", _unwrapped(weights, renames)
-    if tops & {"pretransform", "conditioner"} or any(n.startswith("model.model.") for n in weights):
+    if tops == {"pretransform"}:
+        return "autoencoder", weights
+    if tops & {"pretransform", "conditioner"}:
         return "single-file", weights
     if {"encoder", "decoder"} <= tops:
         return "autoencoder", {AUTOENCODER + name: tensor for name, tensor in weights.items()}
+    if any(TRANSFORMER in f".{name}" for name in weights):
+        raise CheckpointError(
+            f"{path} holds only the transformer, without autoencoder and timing embedders; use the file of the "
+            "whole model, such as unwrap_model.py of stable-audio-tools writes"
+        )
     first = min(weights, default="none")
     raise CheckpointError(
         f"{path} is of another architecture (first tensor: {first!r:.120}); "
         "checkpoints of stable-audio-tools, diffusers and Auralith can be used"
     )
+
+
+def _without_outer(weights: Weights) -> Weights:
+    """The names without what a compiled, distributed or otherwise wrapped module puts before all of them."""
+    weights = {name.replace("_orig_mod.", ""): tensor for name, tensor in weights.items()}
+    while True:
+        outer = next((o for o in OUTER if weights and all(n.startswith(o) for n in weights)), None)
+        if outer is None or not any(
+            n.startswith(f"{outer}{inner}") for n in weights for inner in INNERS
+        ):
+            return weights
+        weights = {name.removeprefix(outer): tensor for name, tensor in weights.items()}
 
 
 def _unwrapped(weights: Weights, renames: dict[str, str]) -> Weights:
@@ -139,15 +167,6 @@ def _unwrapped(weights: Weights, renames: dict[str, str]) -> Weights:
             if name.startswith(wrapper):
                 out[prefix + name.removeprefix(wrapper)] = tensor
     return out
-
-
-def refuse_training(checkpoint: RawCheckpoint) -> None:
-    """Raise a CheckpointError that says how to unwrap a training checkpoint."""
-    if checkpoint.layout == "training":
-        raise CheckpointError(
-            f"{checkpoint.source} is a training checkpoint; unwrap it first: "
-            f"auralith convert {checkpoint.source} NEW_FOLDER"
-        )
 
 
 def write_raw(folder: Path, raw: RawCheckpoint) -> None:

@@ -267,7 +267,12 @@ def completed(published: Weights, spec: Spec, where: object) -> Weights:
                 f"{where}: {name!r} is not zero; the architecture has no such bias, so the file "
                 "was fine-tuned by software that trained it and can't be used"
             )
-    return _buffers(published, spec) | published
+    buffers = _buffers(published, spec)
+    stored = published.get(INV_FREQ)
+    if stored is not None and stored.dtype is torch.float32:
+        return buffers | published
+    # rounded to half precision, the rotary table is wrong for long sounds
+    return buffers | {name: tensor for name, tensor in published.items() if name != INV_FREQ}
 
 
 def _known(target: str | None, name: str) -> str:

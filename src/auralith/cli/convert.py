@@ -14,6 +14,13 @@ def convert(
     to: Annotated[
         Literal["single-file", "diffusers"], typer.Option(help="The layout to write.")
     ] = "single-file",
+    weights: Annotated[
+        str | None,
+        typer.Option(help="Name of the weights file, where a folder or repository has several."),
+    ] = None,
+    config: Annotated[
+        str | None, typer.Option(help="The model's config, if it is not beside the weights.")
+    ] = None,
     text_encoder: Annotated[
         str | None,
         typer.Option(help="Hub name or folder of the T5 encoder, if not beside the model."),
@@ -22,5 +29,7 @@ def convert(
     """Rewrite a checkpoint in another layout, bit for bit; unwraps training checkpoints. Prints the new folder."""
     from auralith import checkpoints
 
-    checkpoints.convert(source, out, to, text_encoder=text_encoder)
+    checkpoints.convert(
+        source, out, to, text_encoder=text_encoder, files=checkpoints.Files(weights, config)
+    )
     print(out)

@@ -39,6 +39,13 @@ def encode(
         str | None,
         typer.Option(help="Hub name or folder of the T5 encoder, if not beside the model."),
     ] = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(help="Name of the weights file, where a folder or repository has several."),
+    ] = None,
+    config: Annotated[
+        str | None, typer.Option(help="The model's config, if it is not beside the weights.")
+    ] = None,
     path_column: Annotated[str, typer.Option(help="Column of the sound files.")] = "path",
     prompt_column: Annotated[
         str, typer.Option(help="Column of the prompts; '' makes them from the other columns.")
@@ -82,7 +89,14 @@ def encode(
     recordings = open_recordings(
         dataset, path_column=path_column, prompt_column=prompt_column or None
     )
-    loaded = load(model, device=device, dtype="float32", text_encoder=text_encoder)
+    loaded = load(
+        model,
+        device=device,
+        dtype="float32",
+        text_encoder=text_encoder,
+        weights=weights,
+        config=config,
+    )
     encoder = LatentEncoder.of(loaded, choose_dtype(dtype, loaded.device))
     _show(encode_dataset(encoder, recordings, output, options, part=part, parts=parts), output)
     _verify(encoder, recordings, output)

@@ -61,6 +61,13 @@ def finetune(
         str | None,
         typer.Option(help="Hub name or folder of the T5 encoder, if not beside the model."),
     ] = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(help="Name of the weights file, where a folder or repository has several."),
+    ] = None,
+    config: Annotated[
+        str | None, typer.Option(help="The model's config, if it is not beside the weights.")
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
     resume: Annotated[
         bool, typer.Option("--resume/--no-resume", help="Continue what OUTPUT_run holds.")
@@ -111,7 +118,14 @@ def finetune(
     if not resume and folder.exists():
         raise InvalidRequest(f"{folder} holds a run; resume it, delete it or name another output")
     recordings = open_recordings(dataset, path_column=path_column, prompt_column=prompt_column)
-    loaded = load(model, device=device, dtype="float32", text_encoder=text_encoder)
+    loaded = load(
+        model,
+        device=device,
+        dtype="float32",
+        text_encoder=text_encoder,
+        weights=weights,
+        config=config,
+    )
     show_events(run(loaded, recordings, output, chosen, dataset_name(dataset)))
     leave_processes()
     print_once(output)

@@ -15,13 +15,20 @@ def inspect(
         str | None,
         typer.Argument(help="Hub name, folder or checkpoint file; the embedded model if left out."),
     ] = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(help="Name of the weights file, where a folder or repository has several."),
+    ] = None,
+    config: Annotated[
+        str | None, typer.Option(help="The model's config, if it is not beside the weights.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Show a checkpoint's layout, parameters, memory and config."""
-    from auralith.checkpoints import inspect_checkpoint
+    from auralith.checkpoints import Files, inspect_checkpoint
     from auralith.pipeline import EMBEDDED
 
-    found = inspect_checkpoint(EMBEDDED if model is None else model)
+    found = inspect_checkpoint(EMBEDDED if model is None else model, Files(weights, config))
     if as_json:
         print(json.dumps({**asdict(found), "total_parameters": found.total_parameters}))
     else:

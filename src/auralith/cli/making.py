@@ -68,6 +68,8 @@ def open_model(loading: Loading) -> "Auralith":
         device=loading.device or "auto",
         dtype=loading.dtype or "auto",
         text_encoder=loading.text_encoder,
+        weights=loading.weights,
+        config=loading.config,
         adapters=[parse_adapter(text) for text in loading.adapter or ()],
     )
 

@@ -93,6 +93,14 @@ class Loading:
         str | None,
         typer.Option(help="Hub name or folder of the T5 encoder, if not beside the model."),
     ] = None
+    weights: Annotated[
+        str | None,
+        typer.Option(help="Name of the weights file, where a folder or repository has several."),
+    ] = None
+    config: Annotated[
+        str | None,
+        typer.Option(help="The model's config, if it is not beside the weights."),
+    ] = None
     adapter: Annotated[
         list[str] | None,
         typer.Option(help="Adapter to merge into the model, FILE or FILE:STRENGTH; repeatable."),

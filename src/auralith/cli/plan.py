@@ -104,13 +104,11 @@ def plan(
 def _config(model: str | None) -> "ModelConfig":
     from auralith.checkpoints import config_from_json
     from auralith.checkpoints.opening import locate
-    from auralith.checkpoints.single_file import refuse_training
     from auralith.pipeline import EMBEDDED
 
     if model is not None and Path(model).suffix == ".json":
         return config_from_json(json.loads(Path(model).read_text()), model)
     raw = locate(EMBEDDED if model is None else model)
-    refuse_training(raw)
     return raw.model
 
 

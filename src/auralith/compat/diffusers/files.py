@@ -16,7 +16,7 @@ from auralith.checkpoints.diffusers_folder import write_diffusers
 from auralith.checkpoints.hub import HubOptions
 from auralith.checkpoints.opening import locate, locate_text_encoder, open_networks
 from auralith.checkpoints.reading import LazyTensor, Weights
-from auralith.checkpoints.single_file import RawCheckpoint, refuse_training
+from auralith.checkpoints.single_file import RawCheckpoint
 from auralith.checkpoints.text_encoder import (
     TextEncoderFolders,
     open_text_encoder,
@@ -58,7 +58,6 @@ def open_components(
 ) -> dict[str, Any]:
     """The six components on the CPU; those in `given` take the place of stored ones. Raises CheckpointError."""
     raw = locate(source, with_text_encoder=not given.keys() >= {*TEXT}, hub=hub, variant=variant)
-    refuse_training(raw)
     config = _usable(raw)
     dtype = dtypes if isinstance(dtypes, torch.dtype) else torch.float32
     networks = open_networks(raw, CPU, dtype)
