@@ -5,6 +5,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from auralith.cli.options import ConfigOption, WeightsOption
+
 
 def convert(
     source: Annotated[
@@ -14,13 +16,8 @@ def convert(
     to: Annotated[
         Literal["single-file", "diffusers"], typer.Option(help="The layout to write.")
     ] = "single-file",
-    weights: Annotated[
-        str | None,
-        typer.Option(help="Name of the weights file, where a folder or repository has several."),
-    ] = None,
-    config: Annotated[
-        str | None, typer.Option(help="The model's config, if it is not beside the weights.")
-    ] = None,
+    weights: WeightsOption = None,
+    config: ConfigOption = None,
     text_encoder: Annotated[
         str | None,
         typer.Option(help="Hub name or folder of the T5 encoder, if not beside the model."),

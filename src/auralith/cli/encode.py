@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from auralith.cli.options import ConfigOption, WeightsOption
 from auralith.cli.progress import stage_progress
 
 if TYPE_CHECKING:
@@ -39,13 +40,8 @@ def encode(
         str | None,
         typer.Option(help="Hub name or folder of the T5 encoder, if not beside the model."),
     ] = None,
-    weights: Annotated[
-        str | None,
-        typer.Option(help="Name of the weights file, where a folder or repository has several."),
-    ] = None,
-    config: Annotated[
-        str | None, typer.Option(help="The model's config, if it is not beside the weights.")
-    ] = None,
+    weights: WeightsOption = None,
+    config: ConfigOption = None,
     path_column: Annotated[str, typer.Option(help="Column of the sound files.")] = "path",
     prompt_column: Annotated[
         str, typer.Option(help="Column of the prompts; '' makes them from the other columns.")

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from auralith.cli.options import ConfigOption, WeightsOption
 from auralith.cli.progress import print_once, show_events
 
 
@@ -61,13 +62,8 @@ def finetune(
         str | None,
         typer.Option(help="Hub name or folder of the T5 encoder, if not beside the model."),
     ] = None,
-    weights: Annotated[
-        str | None,
-        typer.Option(help="Name of the weights file, where a folder or repository has several."),
-    ] = None,
-    config: Annotated[
-        str | None, typer.Option(help="The model's config, if it is not beside the weights.")
-    ] = None,
+    weights: WeightsOption = None,
+    config: ConfigOption = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
     resume: Annotated[
         bool, typer.Option("--resume/--no-resume", help="Continue what OUTPUT_run holds.")

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from auralith.cli.options import ConfigOption, WeightsOption
+
 if TYPE_CHECKING:
     from auralith.checkpoints import Inspection
 
@@ -15,13 +17,8 @@ def inspect(
         str | None,
         typer.Argument(help="Hub name, folder or checkpoint file; the embedded model if left out."),
     ] = None,
-    weights: Annotated[
-        str | None,
-        typer.Option(help="Name of the weights file, where a folder or repository has several."),
-    ] = None,
-    config: Annotated[
-        str | None, typer.Option(help="The model's config, if it is not beside the weights.")
-    ] = None,
+    weights: WeightsOption = None,
+    config: ConfigOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Show a checkpoint's layout, parameters, memory and config."""

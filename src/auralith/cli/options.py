@@ -15,6 +15,15 @@ if TYPE_CHECKING:
     from auralith.content_credentials import ContentSigner
 
 
+WeightsOption = Annotated[
+    str | None,
+    typer.Option(help="Name of the weights file, where a folder or repository has several."),
+]
+ConfigOption = Annotated[
+    str | None, typer.Option(help="The model's config, if it is not beside the weights.")
+]
+
+
 @dataclass(frozen=True)
 class Sampling:
     """How to go from noise to latents, and what to keep away from."""
@@ -93,14 +102,8 @@ class Loading:
         str | None,
         typer.Option(help="Hub name or folder of the T5 encoder, if not beside the model."),
     ] = None
-    weights: Annotated[
-        str | None,
-        typer.Option(help="Name of the weights file, where a folder or repository has several."),
-    ] = None
-    config: Annotated[
-        str | None,
-        typer.Option(help="The model's config, if it is not beside the weights."),
-    ] = None
+    weights: WeightsOption = None
+    config: ConfigOption = None
     adapter: Annotated[
         list[str] | None,
         typer.Option(help="Adapter to merge into the model, FILE or FILE:STRENGTH; repeatable."),
