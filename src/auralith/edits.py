@@ -10,7 +10,7 @@ from itertools import pairwise
 from typing import Literal, get_args, no_type_check
 
 from auralith.errors import InvalidRequest
-from auralith.request import check_integer, check_number
+from auralith.request import check_integer, check_number, check_unicode, plain_number
 
 Direction = Literal["after", "before"]
 MAX_PASSES = 20
@@ -168,6 +168,7 @@ def _checked_prompts(prompts: object) -> tuple[tuple[float, str], ...]:
             raise InvalidRequest(f'{entry!r} is not a second and a prompt; write [20.0, "thunder"]')
         if not entry[1].strip():
             raise InvalidRequest(f"the prompt from {entry[0]:g} s on is empty; describe the sound")
+        check_unicode("a prompt", entry[1])
     ordered = tuple(sorted((float(second), text) for second, text in prompts))
     if len({second for second, _ in ordered}) < len(ordered):
         raise InvalidRequest("two prompts begin at the same second; keep one of them")
@@ -175,6 +176,5 @@ def _checked_prompts(prompts: object) -> tuple[tuple[float, str], ...]:
 
 
 def _is_finite(value: object) -> bool:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return False
-    return math.isfinite(value)
+    number = plain_number(value)
+    return number is not None and math.isfinite(number)

@@ -3,12 +3,16 @@
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
-from numbers import Real
+from numbers import Integral, Real
 from typing import Literal, get_args, no_type_check
 
+import numpy as np
+from torch import Tensor
+
 from auralith.config import SECONDS_IDS, Window
-from auralith.errors import InvalidRequest
+from auralith.errors import InvalidRequest, shown
 from auralith.noise import MAX_SEED
+from auralith.tables.cells import has_surrogates
 
 NoiseOrder = Literal["item", "reference"]
 MAX_STEPS = 10_000
@@ -56,6 +60,8 @@ class GenerationRequest:
             raise InvalidRequest("prompt is empty; describe the sound in a few words")
         if self.negative_prompt is not None and not isinstance(self.negative_prompt, str):
             raise InvalidRequest("negative_prompt is not text; give a string or leave it out")
+        for name in ("prompt", "negative_prompt"):
+            check_unicode(name, getattr(self, name) or "")
         for name in ("seconds_total", "seconds_output"):
             check_number(self, name, "s", above=0.0)
         check_number(self, "seconds_start", "s", least=0.0)
@@ -85,14 +91,13 @@ class GenerationRequest:
 
     def _check_interval(self) -> None:
         interval = self.cfg_interval
-        numbers = isinstance(interval, tuple) and len(interval) == 2
-        numbers = numbers and all(
-            isinstance(bound, (int, float)) and math.isfinite(bound) for bound in interval
-        )
-        if not numbers or not 0 <= interval[0] <= interval[1] <= 1:
+        bounds = tuple(map(plain_number, interval)) if isinstance(interval, tuple) else ()
+        numbers = tuple(bound for bound in bounds if bound is not None)
+        if len(bounds) != 2 or len(numbers) != 2 or not 0 <= numbers[0] <= numbers[1] <= 1:
             raise InvalidRequest(
-                f"cfg_interval is {interval!r}; give two ascending numbers from 0 to 1"
+                f"cfg_interval is {shown(interval)}; give two ascending numbers from 0 to 1"
             )
+        object.__setattr__(self, "cfg_interval", numbers)
 
     def _check_order(self) -> None:
         low, high = self.sigma_min, self.sigma_max
@@ -152,9 +157,10 @@ def _checked_conditions(values: object) -> dict[str, float]:
             raise InvalidRequest(f"conditions has the id {name!r:.80}; ids are text")
         if name in SECONDS_IDS:
             raise InvalidRequest(f"{name} is among the conditions; give it as {name} itself")
-        if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
+        number = plain_number(value)
+        if number is None or not math.isfinite(number):
             raise InvalidRequest(f"condition {name!r:.80} is {value!r:.80}; give a finite number")
-        found[name] = float(value)
+        found[name] = float(number)
     return dict(sorted(found.items()))
 
 
@@ -167,29 +173,55 @@ def check_number(
     least: float | None = None,
     most: float | None = None,
 ) -> None:
-    """Raise `InvalidRequest` unless the field is None or a finite number within these bounds, in `unit`."""
-    value = getattr(settings, name)
-    if value is None:
+    """Make the field a number of Python's own, if it is not None.
+
+    Raises `InvalidRequest` unless it is a finite number of any library within these bounds, in `unit`.
+    """
+    given = getattr(settings, name)
+    if given is None:
         return
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise InvalidRequest(f"{name} is {value!r}, not a number")
-    shown = f"{name} is {value:g}{' ' + unit if unit else ''}"
+    value = plain_number(given)
+    if value is None:
+        raise InvalidRequest(f"{name} is {shown(given)}, not a number")
+    object.__setattr__(settings, name, value)
+    said = f"{name} is {value:g}{' ' + unit if unit else ''}"
     if not math.isfinite(value):
-        raise InvalidRequest(f"{shown}; give a finite number")
+        raise InvalidRequest(f"{said}; give a finite number")
     if above is not None and value <= above:
-        raise InvalidRequest(f"{shown}; it must be above {above:g}")
+        raise InvalidRequest(f"{said}; it must be above {above:g}")
     if least is not None and value < least:
-        raise InvalidRequest(f"{shown}; it must be at least {least:g}")
+        raise InvalidRequest(f"{said}; it must be at least {least:g}")
     if most is not None and value > most:
-        raise InvalidRequest(f"{shown}; it must be at most {most:g}")
+        raise InvalidRequest(f"{said}; it must be at most {most:g}")
 
 
 def check_integer(settings: object, name: str, least: int, most: int) -> None:
-    """Raise `InvalidRequest` unless the field is None or a whole number within these bounds."""
-    value = getattr(settings, name)
-    if value is None:
+    """Make the field an integer of Python's own, if it is not None.
+
+    Raises `InvalidRequest` unless it is a whole number of any library within these bounds.
+    """
+    given = getattr(settings, name)
+    if given is None:
         return
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise InvalidRequest(f"{name} is {value!r}; give a whole number")
+    value = plain_number(given)
+    if not isinstance(value, int):
+        raise InvalidRequest(f"{name} is {shown(given)}; give a whole number")
     if not least <= value <= most:
-        raise InvalidRequest(f"{name} is {value}; it must be from {least} to {most}")
+        raise InvalidRequest(f"{name} is {shown(value)}; it must be from {least} to {most}")
+    object.__setattr__(settings, name, value)
+
+
+def plain_number(value: object) -> int | float | None:
+    """A number of Python's own out of a number of any library, or an array or tensor without axes; None for anything
+    else, truth values and text included."""
+    if isinstance(value, np.generic | np.ndarray | Tensor):
+        value = value.item() if value.ndim == 0 else None
+    if isinstance(value, bool) or not isinstance(value, Real):
+        return None
+    return int(value) if isinstance(value, Integral) else float(value)
+
+
+def check_unicode(name: str, text: str) -> None:
+    """Raise `InvalidRequest` for a text with bytes that are not UTF-8, as arguments of a command may have them."""
+    if has_surrogates(text):
+        raise InvalidRequest(f"{name} is {shown(text)}, which is not UTF-8; write it in UTF-8")

@@ -17,10 +17,10 @@ from typing import Any
 from auralith.editing.clip import file_hash
 from auralith.editing.timeline import without_seconds
 from auralith.edits import SourceFile, Variation
-from auralith.errors import InvalidRequest, printable
+from auralith.errors import InvalidRequest, printable, shown
 from auralith.pipeline import Auralith
 from auralith.provenance import Provenance
-from auralith.request import GenerationRequest
+from auralith.request import GenerationRequest, plain_number
 from auralith.sets.table import OWN_COLUMNS, Problem, Row, Table
 from auralith.tables.cells import named_file
 
@@ -165,9 +165,10 @@ def _variation(own: Mapping[str, Any], folder: Path) -> tuple[Path | None, Varia
 
 
 def _count(of_row: Any, of_set: int) -> int:
-    count = of_set if of_row is None else of_row
-    if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= MAX_SEEDS:
-        raise InvalidRequest(f"n is {count!r}; give a whole number from 1 to {MAX_SEEDS}")
+    given = of_set if of_row is None else of_row
+    count = plain_number(given)
+    if not isinstance(count, int) or not 1 <= count <= MAX_SEEDS:
+        raise InvalidRequest(f"n is {shown(given)}; give a whole number from 1 to {MAX_SEEDS}")
     return count
 
 

@@ -6,6 +6,7 @@ id of a number that the model is conditioned on. An empty cell is not given. Wha
 """
 
 import difflib
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -41,6 +42,8 @@ SHORT_NAMES: Mapping[str, str] = {
 """As the options of the command line are called, and what data sets call a prompt."""
 _TEXTS = ("prompt", "negative_prompt", "sampler", "window", "noise", "init_audio")
 _INTEGERS = ("steps", "seed", "n")
+_WHOLE = re.compile(r"[.,]0*$")
+"""How pandas writes whole numbers of a column that has a missing value: 2.0."""
 
 
 @dataclass(frozen=True)
@@ -183,6 +186,8 @@ def _value(name: str, cell: Any) -> Any:
     """A cell as its field wants it; numbers of JSON and Parquet are left to the field's own check."""
     if name == "prompt":
         return _prompt(cell)
+    if isinstance(cell, float) and name in _INTEGERS and cell.is_integer():
+        return int(cell)  # a whole number in a column that has a missing value
     if not isinstance(cell, str):
         return tuple(cell) if isinstance(cell, list) else cell
     text = cell.strip()
@@ -193,7 +198,7 @@ def _value(name: str, cell: Any) -> Any:
     if name == "conditions":
         return parse_conditions(text.split(","))
     try:
-        return int(text) if name in _INTEGERS else float(_with_point(text))
+        return int(_WHOLE.sub("", text)) if name in _INTEGERS else float(_with_point(text))
     except ValueError as error:
         wanted = "a whole number" if name in _INTEGERS else "a number"
         raise InvalidRequest(f"{name} is {shown(text)}; give {wanted}") from error

@@ -4,16 +4,15 @@ Seconds may be given per prompt (defect B4). `Extents` is the only place that kn
 the model and never slices, and a recording may be longer than what is made of it (defect B3).
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from numbers import Real
 from typing import Any, no_type_check
 
 from jaxtyping import Bool, Float, Integer
 from torch import Tensor
 
-from auralith.errors import InvalidRequest
+from auralith.compat.values import check_axes, real_number, whole_number
+from auralith.errors import InvalidRequest, shown
 
 Seconds = float | Sequence[float]
 Prompt = str | list[str]
@@ -89,27 +88,17 @@ class Extents:
 
 def _numbers(name: str, value: Any) -> tuple[float, ...]:
     values = tuple(value) if isinstance(value, (list, tuple)) else (value,)
-    if not values or not all(map(_is_number, values)):
-        raise InvalidRequest(f"{name} is {value!r}; give seconds, or a list with one per prompt")
-    return tuple(map(float, values))
-
-
-def _is_number(value: Any) -> bool:
-    numeric = isinstance(value, Real) and not isinstance(value, bool)
-    return numeric and math.isfinite(value)
-
-
-def number(name: str, value: Any) -> float:
-    """The value as a float. Raises InvalidRequest for what is no finite number."""
-    if not _is_number(value):
-        raise InvalidRequest(f"{name} is {value!r}; give a number")
-    return float(value)
-
-
-def check_count(name: str, value: object) -> None:
-    """Raise InvalidRequest unless it is a whole number from 1 on."""
-    if type(value) is not int or value < 1:
-        raise InvalidRequest(f"{name} is {value!r}; give a whole number from 1 on")
+    if any(isinstance(one, str) for one in values):
+        values = ()  # diffusers subtracts them, so text fails there
+    try:
+        found = tuple(real_number(name, one) for one in values)
+    except InvalidRequest:
+        found = ()
+    if not found:
+        raise InvalidRequest(
+            f"{name} is {shown(value)}; give seconds, or a list with one per prompt"
+        )
+    return found
 
 
 def check_choice(name: str, value: object, choices: Sequence[str]) -> None:
@@ -122,11 +111,15 @@ def check_initial_audio(
     waveforms: Tensor | None, sampling_rate: object, expected_rate: int
 ) -> None:
     """Raise InvalidRequest unless initial audio comes with the model's sample rate (defect B8: which one that is)."""
+    if waveforms is not None:
+        check_axes("initial_audio_waveforms", waveforms)
     if waveforms is not None and sampling_rate is None:
         raise InvalidRequest(
             f"initial_audio_waveforms need their initial_audio_sampling_rate, {expected_rate}"
         )
-    if sampling_rate is not None and sampling_rate != expected_rate:
+    if sampling_rate is not None and (
+        whole_number("initial_audio_sampling_rate", sampling_rate) != expected_rate
+    ):
         raise InvalidRequest(
             f"initial_audio_sampling_rate is {sampling_rate}; resample the waveforms to {expected_rate}"
         )

@@ -35,6 +35,7 @@ from auralith.compat.diffusers.latents import (
 )
 from auralith.compat.diffusers.outputs import AudioPipelineOutput
 from auralith.compat.diffusers.randomness import Generators, check_generators
+from auralith.compat.values import real_number, whole_number
 from auralith.conditioning import Conditioner, Router
 from auralith.diffusion import Guidance, Latents
 
@@ -150,19 +151,19 @@ class StableAudioPipeline(ComponentSet):
             negative_attention_mask,
         )
         initial = (initial_audio_waveforms, initial_audio_sampling_rate)
+        callback_steps = whole_number("callback_steps", callback_steps)
         self._check(extents, callback_steps, text, *initial)
-        arguments.check_count("num_inference_steps", num_inference_steps)
-        arguments.check_count("num_waveforms_per_prompt", num_waveforms_per_prompt)
+        num_inference_steps = whole_number("num_inference_steps", num_inference_steps)
+        copies = whole_number("num_waveforms_per_prompt", num_waveforms_per_prompt)
         arguments.check_choice("output_type", output_type, OUTPUT_TYPES)
         for name in callback_on_step_end_tensor_inputs:
             arguments.check_choice("a callback's tensor", name, self._callback_tensor_inputs)
         extents = extents.per_prompt(text.num_prompts)
-        copies = num_waveforms_per_prompt
-        self._guidance_scale = arguments.number("guidance_scale", guidance_scale)
-        self._guided = guidance_scale > 1
+        self._guidance_scale = real_number("guidance_scale", guidance_scale)
+        self._guided = self._guidance_scale > 1
         self._interrupt = False
         rows = self._conditions(text, extents, copies)
-        level = arguments.number("init_noise_level", init_noise_level)
+        level = real_number("init_noise_level", init_noise_level)
         first_level = None if initial_audio_waveforms is None else level
         self.scheduler.set_timesteps(
             num_inference_steps, self._execution_device, sigma_max=first_level
@@ -235,7 +236,7 @@ class StableAudioPipeline(ComponentSet):
     ) -> None:
         limits = self.projection_model.config
         extents.check(limits.min_value, limits.max_value)
-        arguments.check_count("callback_steps", callback_steps)
+        whole_number("callback_steps", callback_steps)
         text.check()
         arguments.check_initial_audio(waveforms, sampling_rate, self.vae.sampling_rate)
 

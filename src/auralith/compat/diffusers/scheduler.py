@@ -18,9 +18,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from auralith.checkpoints.writing import write_json
-from auralith.compat.diffusers.arguments import check_count
 from auralith.compat.diffusers.outputs import Config, Output
 from auralith.compat.diffusers.randomness import Generators, path_noise
+from auralith.compat.values import whole_number
 from auralith.diffusion import Latents, VObjective
 from auralith.errors import InvalidRequest
 from auralith.noise import NoiseSource
@@ -139,7 +139,7 @@ class CosineDPMSolverMultistepScheduler:
         sigma_max: float | None = None,
     ) -> None:
         """Choose the levels of a run and forget the one before. `sigma_max` begins it lower, for initial audio."""
-        check_count("num_inference_steps", num_inference_steps)
+        num_inference_steps = whole_number("num_inference_steps", num_inference_steps)
         levels = self._levels(num_inference_steps, sigma_max)
         self.num_inference_steps = num_inference_steps
         self.sigmas = torch.tensor([*levels, 0.0])

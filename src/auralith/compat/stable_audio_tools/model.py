@@ -6,7 +6,6 @@ encoder hides from torch, as in the reference: it is in no state dict and `train
 `to()` takes it along.
 """
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -14,14 +13,16 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from auralith.compat.values import real_number
 from auralith.conditioning import Conditioner, TextStates
 from auralith.config import ModelConfig
 from auralith.diffusion import shift_times
-from auralith.errors import InvalidRequest
+from auralith.errors import InvalidRequest, shown
 from auralith.models import tiling
 from auralith.models.autoencoder import Autoencoder
 from auralith.models.dit import DiT
 from auralith.pipeline import TILE_FRAMES
+from auralith.request import check_unicode
 
 if TYPE_CHECKING:
     import transformers
@@ -59,9 +60,10 @@ class MultiConditioner(nn.Module):
         """
         text_id = self.ours.config.text.id
         prompts = self._values(batch_metadata, text_id)
-        unusable = next((prompt for prompt in prompts if not isinstance(prompt, str)), None)
-        if unusable is not None:
-            raise InvalidRequest(f"{text_id} is {unusable!r}, not text")
+        for prompt in prompts:
+            if not isinstance(prompt, str):
+                raise InvalidRequest(f"{text_id} is {shown(prompt)}, not text; describe the sound")
+            check_unicode(text_id, prompt)
         with torch.no_grad():
             text = self.ours.encode_text(prompts)
         tensors = {text_id: (text.states.to(device), text.mask.to(device))}
@@ -235,8 +237,6 @@ class ConditionedDiffusionModel(nn.Module):
 
 
 def _number(name: str, value: object) -> float:
-    usable = isinstance(value, (int, float, Tensor)) and not isinstance(value, bool)
-    number = float(value) if usable else math.nan  # pyright: ignore[reportArgumentType]
-    if not math.isfinite(number):
-        raise InvalidRequest(f"{name} is {value!r}; give a finite number")
-    return number
+    if isinstance(value, Tensor) and value.numel() == 1:
+        value = value.reshape(())
+    return real_number(name, value)

@@ -6,7 +6,6 @@ runs.
 """
 
 import logging
-import math
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from auralith.compat.stable_audio_tools.model import (
     Metadata,
 )
 from auralith.compat.stable_audio_tools.sound import prepare_audio
+from auralith.compat.values import check_axes, real_number, whole_number
 from auralith.diffusion import OBJECTIVES, Guidance, Objective, Predictor, VObjective
 from auralith.errors import InvalidRequest, NonFiniteError
 from auralith.models.dit import Prepared
@@ -58,10 +58,10 @@ class Sampling:
             sampler, low, high = "euler", 0.0, 1.0
         wanted = self.sigma_max if first_level is None else first_level
         schedule = Schedule(
-            _whole("steps", self.steps),
-            float(low if self.sigma_min is None else self.sigma_min),
-            float(high if wanted is None else wanted),
-            float(self.rho),
+            whole_number("steps", self.steps),
+            real_number("sigma_min", low if self.sigma_min is None else self.sigma_min),
+            real_number("sigma_max", high if wanted is None else wanted),
+            real_number("rho", self.rho),
             shift_frames,
         )
         found = find_sampler(sampler if self.sampler_type is None else self.sampler_type, objective)
@@ -87,8 +87,9 @@ class Run:
 
     def __post_init__(self) -> None:
         model = self.model
-        _whole("batch_size", self.batch_size)
-        if _whole("sample_size", self.sample_size) < model.min_input_length:
+        for name, least in (("batch_size", 1), ("sample_size", 1), ("seed", -1)):
+            object.__setattr__(self, name, whole_number(name, getattr(self, name), least))
+        if self.sample_size < model.min_input_length:
             raise InvalidRequest(
                 f"sample_size is {self.sample_size}; it must be at least {model.min_input_length}"
             )
@@ -258,20 +259,13 @@ def _callback_dict(step: Step, sampler: Sampler, objective: Objective) -> dict[s
 
 
 def guidance_of(scale: Number, rescale: Number, interval: tuple[Number, Number]) -> Guidance:
-    low, high = interval
-    if not math.isfinite(scale):
-        raise InvalidRequest(f"cfg_scale is {scale}; give a finite number")
+    scale, rescale = real_number("cfg_scale", scale), real_number("scale_phi", rescale)
+    low, high = (real_number("cfg_interval", bound) for bound in interval)
     if not 0 <= rescale <= 1:
         raise InvalidRequest(f"scale_phi is {rescale}; it must be from 0 to 1")
     if not 0 <= low <= high <= 1:
         raise InvalidRequest(f"cfg_interval is {interval}; give two ascending numbers from 0 to 1")
-    return Guidance(float(scale), float(rescale), (float(low), float(high)))
-
-
-def _whole(name: str, value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise InvalidRequest(f"{name} is {value!r}; it must be a whole number, at least 1")
-    return value
+    return Guidance(scale, rescale, (low, high))
 
 
 def _check_device(device: torch.device | str, model: ConditionedDiffusionModel) -> None:
@@ -290,8 +284,9 @@ def _check_device(device: torch.device | str, model: ConditionedDiffusionModel) 
 
 def _sound(sound: object) -> Sound:
     match sound:
-        case (int(rate), Tensor() as waveform):
-            return rate, waveform
+        case (rate, Tensor() as waveform):
+            check_axes("init_audio", waveform)
+            return whole_number("the sample rate of init_audio", rate, None), waveform
         case _:
             raise InvalidRequest(
                 f"init_audio is a {type(sound).__name__}; give (sample rate, tensor)"
