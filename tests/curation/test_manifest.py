@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 import soundfile
 
+from auralith.curation.inputs import ROOTS, remember_root, remembered_roots, root_of
 from auralith.curation.license_terms import SAMPLING_PLUS
 from auralith.curation.manifest import SCHEMA, manifest, read_manifest, split_of, write_manifest
 from auralith.curation.plan import plan
@@ -291,3 +292,17 @@ def test_a_missing_or_damaged_manifest_is_one_line(tmp_path: Path) -> None:
 def test_settings_out_of_range_are_refused(field: str, value: object) -> None:
     with pytest.raises(InvalidRequest, match=field):
         replace(PublishSettings(), **{field: value})
+
+
+def test_steps_done_one_by_one_remember_where_the_sounds_are(tmp_path: Path) -> None:
+    (tmp_path / "s").mkdir()
+    (tmp_path / "s/a.wav").touch()
+    folder = tmp_path / "c"
+    remember_root(folder, ["t"], tmp_path / "elsewhere")
+    remember_root(folder, ["t", "u"], tmp_path / "s")
+    assert remembered_roots(folder) == {"t": ["../s", "../elsewhere"], "u": ["../s"]}
+    assert root_of(folder, "t", "a.wav") == folder / "../s"
+    assert root_of(folder, "t", "b.wav") is None and root_of(folder, "v", "a.wav") is None
+    (folder / ROOTS).write_text("[]")
+    with pytest.raises(InvalidRequest, match="damaged"):
+        remembered_roots(folder)

@@ -1,7 +1,8 @@
 """The sources that settings name, opened; and the folder that each source's sounds lie in."""
 
+import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from auralith.curation import sources
@@ -9,7 +10,10 @@ from auralith.curation.settings import CurationSettings, SourceSettings
 from auralith.curation.sources import Source
 from auralith.curation.store import Store
 from auralith.errors import InvalidRequest
+from auralith.files import make_folder, whole_file
 
+ROOTS = "roots.json"
+"""Where steps that were done one by one have found sounds, for the manifest."""
 KEY_VARIABLE = "AURALITH_FREESOUND_KEY"
 
 
@@ -83,3 +87,35 @@ def sound_roots(settings: CurationSettings) -> Mapping[str, Path]:
                     " one that holds both"
                 )
     return roots
+
+
+def remember_root(folder: Path, names: Iterable[str], root: Path) -> None:
+    """Keep in the curation's folder where the sounds of these sources were looked for, the latest folder first.
+
+    Raises:
+        ResourceError: it can't be written.
+    """
+    roots = remembered_roots(folder)
+    start = os.path.relpath(os.path.realpath(root), os.path.realpath(folder))
+    for name in names:
+        roots[name] = [start, *(one for one in roots.get(name, []) if one != start)]
+    make_folder(folder)
+    with whole_file(folder / ROOTS) as file:
+        file.write(json.dumps(roots, indent=1).encode() + b"\n")
+
+
+def remembered_roots(folder: Path) -> dict[str, list[str]]:
+    """The folders of each source's sounds, from the curation's folder; raises `InvalidRequest` if they are damaged."""
+    try:
+        found = json.loads((folder / ROOTS).read_bytes())
+        return {str(name): [str(one) for one in roots] for name, roots in found.items()}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        raise InvalidRequest(f"{folder / ROOTS} is damaged; remove it and give --recipe") from error
+
+
+def root_of(folder: Path, source: str, path: str) -> Path | None:
+    """The remembered folder below which a sound of this source is there; the curation's own if it is there."""
+    roots = [folder / root for root in remembered_roots(folder).get(source, [])]
+    return next((root for root in [*roots, folder] if os.path.isfile(root / path)), None)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from auralith.curation.duplicates import COLUMNS as DUPLICATE_COLUMNS
 from auralith.curation.duplicates import FingerprintPair, find_duplicates
-from auralith.curation.inputs import sound_roots
+from auralith.curation.inputs import root_of, sound_roots
 from auralith.curation.license_terms import SAMPLING_PLUS
 from auralith.curation.near_duplicates import near_pairs
 from auralith.curation.outcomes import outcomes
@@ -26,7 +26,7 @@ from auralith.curation.review import check_head, newest_entry
 from auralith.curation.review.chain import parse_head
 from auralith.curation.settings import CurationSettings, StageName
 from auralith.curation.store import Store
-from auralith.errors import InvalidRequest, ResourceError
+from auralith.errors import InvalidRequest, ResourceError, shown
 from auralith.extras import require
 from auralith.files import whole_file
 
@@ -195,10 +195,33 @@ def _paths(
     """Paths from the manifest's folder. Links are resolved first: `..` of a linked folder is not where it seems."""
     roots = sound_roots(settings)
     names = source.unique().to_pylist()
-    starts = [_from(store.folder, roots.get(name, store.folder)) for name in names]
+    starts = [
+        _from(store.folder, roots.get(name) or _found_root(store, name, relative, source))
+        for name in names
+    ]
     place = compute.index_in(source, value_set=pa.array(names, pa.string()))
     start = pa.array(starts, pa.string()).take(place)
     return compute.binary_join_element_wise(start, relative.cast(pa.string()), "")
+
+
+def _found_root(
+    store: Store, name: str, relative: "pa.ChunkedArray", source: "pa.ChunkedArray"
+) -> Path:
+    """The folder of a source that the recipe doesn't name, as the steps before remembered it.
+
+    Raises:
+        InvalidRequest: its first sound is in none of them.
+    """
+    paths = relative.filter(compute.equal(source, name)).drop_null()
+    if not len(paths):
+        return store.folder
+    first = paths[0].as_py()
+    if root := root_of(store.folder, name, first):
+        return root
+    raise InvalidRequest(
+        f"the sounds of {shown(name)} are in no folder that is known, such as {shown(first)}; give the"
+        " recipe that names its sources with --recipe, or ingest them again with --root"
+    )
 
 
 def _from(folder: Path, root: Path) -> str:

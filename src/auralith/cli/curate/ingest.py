@@ -70,6 +70,8 @@ def ingest(
     """
     from datetime import UTC, datetime
 
+    from auralith.curation.inputs import remember_root, source_names
+    from auralith.curation.settings import SourceSettings
     from auralith.curation.sources import ingest_steps, require_recordings
     from auralith.curation.sources.column_map import MappedTable
     from auralith.curation.store import Store
@@ -80,6 +82,9 @@ def ingest(
         source = _freesound(store, input, query, filter, level)
     else:
         source = _local(kind, _required(input), root, name, _columns(column or []), separator)
+    if (sounds := input if kind is Kind.FOLDER else root) is not None:
+        settings = SourceSettings(kind.value, input, root, name or "")
+        remember_root(folder, source_names(settings), sounds)
     retrieved_at = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
     last = None
     for last in ingest_steps(store, source, retrieved_at):

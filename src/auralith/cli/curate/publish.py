@@ -1,5 +1,6 @@
 """`auralith curate manifest`, `funnel` and `card`: what comes out of a curation."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -35,9 +36,9 @@ def manifest(folder: Folder, recipe: Recipe = None, set: Changes = None) -> None
     from auralith.curation.store import Store
 
     path = write_manifest(Store(folder), _settings(folder, recipe, set or []))
-    written = read_manifest(folder, ["path"])
-    print(f"{written.num_rows:,} recordings accepted")
-    if silent := written["path"].null_count:
+    paths = read_manifest(folder, ["path"])["path"].to_pylist()
+    print(f"{len(paths):,} recordings accepted")
+    if silent := sum(one is None or not os.path.isfile(folder / one) for one in paths):
         print(f"{silent:,} of them have no sound here; the step probe leaves such recordings out")
     print(path)
 

@@ -26,6 +26,7 @@ def run_step(folder: Path, step: "Step", root: Path, settings: "EngineSettings")
         AuralithError: there are no recordings, or the step can't work at all.
     """
     from auralith.curation.engine import run_stage
+    from auralith.curation.inputs import remember_root
     from auralith.curation.store import Store
     from auralith.errors import InvalidRequest
 
@@ -34,6 +35,9 @@ def run_step(folder: Path, step: "Step", root: Path, settings: "EngineSettings")
     if not recordings.num_rows:
         raise InvalidRequest(f"{folder} holds no recordings; auralith curate ingest brings some")
     connect()
+    if step.heavy:
+        names = {id.partition(":")[0] for id in recordings["rec_id"].to_pylist()}
+        remember_root(folder, sorted(names), root)
     show_steps(run_stage(store, step, recordings, root, settings))
     found = store.read(stage.name, ["verdict", "reason_code"], step.key)
     pairs = zip(found["verdict"].to_pylist(), found["reason_code"].to_pylist(), strict=True)
