@@ -9,6 +9,7 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from io import TextIOWrapper
 from typing import Annotated
 
 import typer
@@ -29,7 +30,7 @@ from auralith.cli.loop import loop
 from auralith.cli.plan import plan
 from auralith.cli.train import train
 from auralith.cli.vary import vary
-from auralith.errors import AuralithError
+from auralith.errors import AuralithError, printable
 
 app = typer.Typer(
     help="Generate sound from a prompt, and look after the models that do it.",
@@ -63,6 +64,9 @@ def options(
 
 def main() -> None:
     """The console script."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # what a terminal's encoding lacks becomes an escape
+            stream.reconfigure(errors="backslashreplace")
     sys.exit(run(sys.argv[1:]))
 
 
@@ -90,7 +94,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _fail(message: str) -> int:
-    print("auralith: error:", " ".join(message.split()), file=sys.stderr)
+    print("auralith: error:", printable(" ".join(message.split())), file=sys.stderr)
     return 2
 
 
