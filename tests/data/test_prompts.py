@@ -87,3 +87,18 @@ def test_a_recording_that_says_nothing_is_named():
         prompt_of(Recording("a", "a.wav", "", FOUND_SOUND), PLAIN, rng)
     with pytest.raises(InvalidRequest, match=r"^a\.wav has no prompt and no metadata"):
         prompt_of(Recording("a", "a.wav", None, {"license": "CC0"}), PLAIN, rng)
+
+
+def test_one_of_several_captions_is_drawn():
+    recording = Recording("a", "a.wav", "rain", {}, ("drops", "water"))
+    drawn = [
+        prompt_of(recording, PromptOptions(), np.random.default_rng(seed)) for seed in range(40)
+    ]
+    assert set(drawn) == {"rain", "drops", "water"}
+    assert drawn[7] == prompt_of(recording, PromptOptions(), np.random.default_rng(7))
+
+
+def test_a_prompt_that_is_no_text_is_refused_when_it_is_used():
+    recording = Recording("a", "a.wav", None, FOUND_SOUND, problem="the prompt is an object")
+    with pytest.raises(InvalidRequest, match="the prompt is an object"):
+        prompt_of(recording, PromptOptions(), np.random.default_rng(0))

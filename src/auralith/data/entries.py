@@ -27,6 +27,8 @@ class Recording:
     metadata: Mapping[str, str]
     more_prompts: tuple[str, ...] = ()
     """Further captions of the same sound; each use draws one of all."""
+    problem: str = ""
+    """Why it has no prompt that can be used, if that is so."""
 
     @property
     def prompts(self) -> tuple[str, ...]:
@@ -49,13 +51,17 @@ def recording(
     `prompt_key` names the field of its prompts, one or a list; the other fields become text.
 
     Raises:
-        InvalidRequest: the prompt is no text, or something is not UTF-8; `place` says where.
+        InvalidRequest: something is not UTF-8; `place` says where.
     """
     place = printable(place)
-    prompts = None
+    prompts, problem = None, ""
     if prompt_key is not None:
-        prompts = cells.captions(fields.get(prompt_key), f"{place}: the {prompt_key}")
+        try:
+            prompts = cells.captions(fields.get(prompt_key), f"{place}: the {prompt_key}")
+        except cells.NotText as error:  # the scan counts it
+            problem = str(error)
     others = {name: value for name, value in fields.items() if name != prompt_key}
     metadata = cells.fields(others, place)
     first, *more = prompts or (None,)
-    return Recording(printable(id), printable(path), first, metadata, tuple(filter(None, more)))
+    further = tuple(filter(None, more))
+    return Recording(printable(id), printable(path), first, metadata, further, problem)

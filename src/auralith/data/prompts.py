@@ -43,8 +43,10 @@ def prompt_of(recording: Recording, options: PromptOptions, rng: np.random.Gener
     made one.
 
     Raises:
-        InvalidRequest: its prompt is empty, or it has neither a prompt nor metadata to make one of.
+        InvalidRequest: its prompt is empty or no text, or it has neither a prompt nor metadata to make one of.
     """
+    if recording.problem:
+        raise InvalidRequest(recording.problem)
     if recording.prompt == "":
         raise InvalidRequest(f"{recording.path} has an empty prompt; say what is heard in it")
     made = rng.random() < options.metadata_probability

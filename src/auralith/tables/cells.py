@@ -18,6 +18,10 @@ _ABSENT = ("nan", "NaN", "None", "<NA>")
 """What Python and pandas write for a value that is missing."""
 
 
+class NotText(InvalidRequest):
+    """A value that is neither text nor a number stands where a text is wanted."""
+
+
 def require_text(text: str, what: str) -> str:
     """The text, where it is Unicode; raises `InvalidRequest` for bytes that were not UTF-8, and for half characters."""
     if has_surrogates(text):
@@ -40,7 +44,8 @@ def captions(value: object, what: str) -> tuple[str, ...] | None:
     """The texts of a cell for prompts: None if it is missing, several if it is a list, or a list written as text.
 
     Raises:
-        InvalidRequest: the value is neither text nor a number nor a list of these; `what` names its place.
+        NotText: the value is neither text nor a number nor a list of these; `what` names its place.
+        InvalidRequest: it is not UTF-8.
     """
     members = value if isinstance(value, list | tuple) else written_list(value)
     if members is None:
@@ -54,7 +59,7 @@ def captions(value: object, what: str) -> tuple[str, ...] | None:
 def _caption(value: object, what: str) -> str:
     if isinstance(value, bool | list | tuple | Mapping):
         kind = {bool: "a truth value", dict: "an object"}.get(type(value), "a list of lists")
-        raise InvalidRequest(f"{what} is {kind}: {shown(value)}; write text")
+        raise NotText(f"{what} is {kind}: {shown(value)}; write text")
     return require_text(scalar_text(value).strip(), what)
 
 
