@@ -316,3 +316,20 @@ def test_a_playlist_opens_no_other_file(tmp_path: Path):
     )
     with pytest.raises(AudioError, match="not a readable sound file"):
         read_info(playlist, name=playlist.name)
+
+
+def test_sounds_inside_and_beside_a_parquet_table(tmp_path: Path):
+    for name in ("a.wav", "b.wav"):
+        write_sound(tmp_path / name, tone(0.5))
+    content = (tmp_path / "a.wav").read_bytes()
+    audio = [{"bytes": content, "path": "x.wav"}, {"bytes": None, "path": "b.wav"}]
+    audio += [{"bytes": None, "path": "gone.wav"}, {"bytes": content, "path": None}]
+    table = pyarrow.table({"audio": audio, "text": ["one", "two", "three", "four"]})
+    pyarrow.parquet.write_table(table, tmp_path / "t.parquet", row_group_size=3)
+    recordings = open_recordings(tmp_path / "t.parquet")
+    assert [r.prompt for r in recordings] == ["one", "two", "three", "four"]
+    assert [r.id for r in recordings] == ["x.wav", "b.wav", "gone.wav", "row 4"]
+    assert [recordings.seconds(i) for i in (0, 1, 3)] == [0.5] * 3
+    assert torch.equal(recordings.read(0)[0], recordings.read(1)[0])
+    with pytest.raises(AudioError, match=r"t\.parquet/gone\.wav doesn't exist"):
+        recordings.info(2)

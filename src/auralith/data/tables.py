@@ -54,6 +54,8 @@ def _entry(table: Path, row: Row, columns: Mapping[str, str | None], seen: Count
 
 
 def _file(folder: Path, cell: object, column: str, place: str) -> Path:
+    if isinstance(cell, dict) and cell.get("bytes") is None and isinstance(cell.get("path"), str):
+        cell = cell["path"]  # the Hub's form of a sound that lies beside the table
     if isinstance(cell, dict | list):
         raise InvalidRequest(f"{place}: the {column} is {shown(cell)}; write the path of a file")
     written = "" if cell is None else scalar_text(cell)

@@ -54,7 +54,7 @@ def opened(source: Source | str, name: str) -> Iterator["Pieces"]:
         AudioError: "missing_file", "empty_file", "unreadable_file".
     """
     if isinstance(source, SoundCell):
-        source = _content(source, name)
+        source = source.read() or _beside(source, name)
     if isinstance(source, bytes):
         if not source:
             raise _empty(name)
@@ -80,11 +80,11 @@ def opened(source: Source | str, name: str) -> Iterator["Pieces"]:
         yield Pieces(file, [place])
 
 
-def _content(cell: SoundCell, name: str) -> bytes:
-    content = cell.read()
-    if content is None:
+def _beside(cell: SoundCell, name: str) -> Path:
+    """The file that a cell names, for a sound that is not inside of its table."""
+    if cell.file is None:
         raise AudioError(f"{name} has no bytes in its table; leave it out", "empty_file")
-    return content
+    return cell.file
 
 
 def _empty(name: str) -> AudioError:

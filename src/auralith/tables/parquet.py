@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from auralith.errors import InvalidRequest
 from auralith.extras import require
+from auralith.tables.cells import named_file
 from auralith.tables.names import NAMES, plain
 from auralith.tables.row import Row, require_columns, require_distinct
 
@@ -46,6 +47,11 @@ class SoundCell:
         """
         cells = _group_column(self.table, self.table.stat().st_mtime_ns, self.column, self.group)
         return cells[self.row].as_py()
+
+    @property
+    def file(self) -> Path | None:
+        """The file beside the table that it names, for a sound that is not inside."""
+        return None if self.path is None else named_file(self.table.parent, self.path)
 
 
 def parquet_rows(path: Path, required: Sequence[str]) -> Iterator[Row]:
