@@ -7,6 +7,7 @@ from conftest import GOLDEN
 
 from auralith import GenerationRequest
 from auralith.cli.main import run
+from auralith.config import DistributionShift
 from auralith.diffusion import (
     Guidance,
     Momentum,
@@ -133,7 +134,9 @@ def test_an_item_is_the_same_alone_and_in_a_batch(name) -> None:
     guidance = Guidance(6.0, 0.2, projection=Projection(0.0, 1.0, -0.5))
     predict = Predictor(objective, conditional, both, guidance)
     high = 80.0 if objective == VObjective() else 1.0
-    schedule = Schedule(6, 0.05 if high > 1 else 0.0, high, num_frames=SHAPE[2])
+    schedule = Schedule(
+        6, 0.05 if high > 1 else 0.0, high, num_frames=SHAPE[2], shift=DistributionShift()
+    )
 
     def latents(seeds):
         *_, step = sampler.steps(predict, schedule, ItemStreams(seeds, (SHAPE[1], SHAPE[2])))

@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
+from auralith.config import DistributionShift
 from auralith.diffusion import (
     Guidance,
     Predictor,
@@ -115,7 +116,7 @@ class TestSchedules:
 
     def test_linear_times_shift_with_the_length(self):
         assert linear_times(4, 1.0) == (1.0, 0.75, 0.5, 0.25, 0.0)
-        shifted = linear_times(4, 1.0, num_frames=256)
+        shifted = linear_times(4, 1.0, DistributionShift(), 256)
         assert (shifted[0], shifted[-1]) == (1.0, 0.0)
         assert shifted[2] == pytest.approx(1 / (1 + math.exp(-0.5)))
 

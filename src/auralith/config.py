@@ -158,6 +158,27 @@ class NumberCondition:
         return number
 
 
+@dataclass(frozen=True)
+class DistributionShift:
+    """Moves timesteps toward noise by a length-dependent amount (Esser et al. 2024, section 5.3.2).
+
+    The amount m grows linearly from `base_shift` at `min_length` latent frames to `max_shift` at `max_length`; shorter
+    and longer latents count as these. The defaults are the reference's; `use_sine` then maps t to sin(pi t / 2).
+    """
+
+    base_shift: float = 0.5
+    max_shift: float = 1.15
+    min_length: float = 256.0
+    max_length: float = 4_096.0
+    use_sine: bool = False
+
+    def amount(self, num_frames: int) -> float:
+        """Return m for latents of this many frames."""
+        length = min(max(num_frames, self.min_length), self.max_length)
+        share = (length - self.min_length) / (self.max_length - self.min_length)
+        return self.base_shift + (self.max_shift - self.base_shift) * share
+
+
 Condition = TextCondition | NumberCondition
 SECONDS_IDS = ("seconds_start", "seconds_total")
 """Number conditions whose values are those of the sound itself; all others are given by their id."""
@@ -202,6 +223,8 @@ class ModelConfig:
     condition_dim: int = 768
     context_ids: tuple[str, ...] = ("prompt", "seconds_start", "seconds_total")
     global_ids: tuple[str, ...] = ("seconds_start", "seconds_total")
+    distribution_shift: DistributionShift | None = None
+    """Shifts the timesteps of training and of the sampler rk4."""
     sampling: SamplingDefaults = field(default_factory=SamplingDefaults)
 
     @property

@@ -13,13 +13,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from auralith.config import ObjectiveName
+from auralith.config import DistributionShift, ObjectiveName
 
 Latents = Float[Tensor, "batch channel frame"]
 Times = Float[Tensor, " batch"]
@@ -29,8 +29,6 @@ NetworkPair = Callable[[Latents, Times], tuple[Latents, Latents]]
 """(z, t) to (v_cond, v_uncond), best evaluated as one batch."""
 Denoiser = Callable[[Latents, float], Latents]
 """(x, sigma) to the expected clean latents, for x = x0 + sigma noise; float32 in and out."""
-
-Scalar = TypeVar("Scalar", float, Tensor)
 
 
 class Path(NamedTuple):
@@ -263,14 +261,12 @@ def variance_exploding_denoiser(predictor: Predictor) -> Denoiser:
     return denoise
 
 
-def shift_times(t: Scalar, num_frames: int) -> Scalar:
-    """Flow times moved toward noise for longer latents (Esser et al. 2024, section 5.3.2, with m linear in the length).
-
-    t, 0 to 1, becomes t / (t + e^-m (1 - t)), where m goes from 0.5 at 256 frames to 1.15 at 4096, constant outside.
-    """
-    length = min(max(num_frames, 256), 4096)
-    m = 0.5 + 0.65 * (length - 256) / 3840
-    return t / (t + math.exp(-m) * (1 - t))
+def shift_times(
+    t: Float[Tensor, "*time"], shift: DistributionShift, num_frames: int
+) -> Float[Tensor, "*time"]:
+    """Return times moved toward noise for latents of that length: t / (t + e^-m (1 - t)), 0 <= t <= 1."""
+    shifted = t / (t + math.exp(-shift.amount(num_frames)) * (1 - t))
+    return (shifted * (math.pi / 2)).sin() if shift.use_sine else shifted
 
 
 def _per_item(t: float | Times) -> float | Float[Tensor, "batch 1 1"]:

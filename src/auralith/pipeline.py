@@ -381,6 +381,7 @@ class Auralith:
             _known(request.sigma_min),
             _known(request.sigma_max),
             num_frames=self.num_frames(request),
+            shift=self.config.distribution_shift,
         )
 
     @torch.inference_mode()

@@ -18,6 +18,7 @@ from auralith.config import (
     AudioFormat,
     AutoencoderConfig,
     Condition,
+    DistributionShift,
     DiTConfig,
     ModelConfig,
     NumberCondition,
@@ -95,8 +96,6 @@ def _model(root: Section) -> ModelConfig:
     diffusion.require("type", "dit")
     for key in ("input_concat_ids", "prepend_cond_ids"):
         diffusion.require(key, [], [])
-    # the shift of timesteps belongs to training and to one sampler of the reference
-    diffusion.ignore("distribution_shift_options")
     objective = diffusion.choice("diffusion_objective", OBJECTIVES, "v")
     extension = root.section("auralith", optional=True)
     config = ModelConfig(
@@ -110,6 +109,7 @@ def _model(root: Section) -> ModelConfig:
         condition_dim=conditioning.integer("cond_dim"),
         context_ids=diffusion.strings("cross_attention_cond_ids"),
         global_ids=diffusion.strings("global_cond_ids"),
+        distribution_shift=_shift(diffusion),
         sampling=read_fields(extension.section("sampling"), SamplingDefaults)
         if "sampling" in extension
         else sampling_for(objective),
@@ -119,6 +119,18 @@ def _model(root: Section) -> ModelConfig:
         section.finish()
     _check_model(config, diffusion)
     return config
+
+
+def _shift(diffusion: Section) -> DistributionShift | None:
+    """The shift of timesteps; an empty object means the reference's defaults, an absent one none."""
+    if "distribution_shift_options" not in diffusion:
+        diffusion.ignore("distribution_shift_options")
+        return None
+    section = diffusion.section("distribution_shift_options")
+    shift = read_fields(section, DistributionShift)
+    if not 0 <= shift.min_length < shift.max_length:
+        raise section.error("min_length", "must be at least 0 and below max_length")
+    return shift
 
 
 def _check_model(config: ModelConfig, diffusion: Section) -> None:
@@ -300,6 +312,8 @@ def spec_to_json(spec: Spec) -> Json:
         "diffusion_objective": config.objective,
         "config": _dit_json(config.dit),
     }
+    if config.distribution_shift is not None:
+        diffusion["distribution_shift_options"] = _shift_json(config.distribution_shift)
     data: Json = {"model_type": "diffusion_cond", "sample_size": config.window_samples, **head}
     data["model"] = {
         "pretransform": pretransform,
@@ -310,6 +324,14 @@ def spec_to_json(spec: Spec) -> Json:
     if config.sampling != sampling_for(config.objective):
         data["auralith"] = {"sampling": asdict(config.sampling)}
     return data
+
+
+def _shift_json(shift: DistributionShift) -> Json:
+    values = asdict(shift)
+    for name in ("min_length", "max_length"):
+        if float(values[name]).is_integer():
+            values[name] = int(values[name])
+    return values
 
 
 def config_to_json(config: ModelConfig) -> Json:

@@ -205,6 +205,7 @@ def require_expressible(spec: Spec) -> ModelConfig:
         "an unprojected global embedding": not config.dit.project_global,
         "a spectral autoencoder": not isinstance(autoencoder, OobleckConfig),
         "a latent scale": config.latent_scale != 1.0,
+        "a shift of timesteps": config.distribution_shift is not None,
         "conditioning other than text, seconds_start and seconds_total": (
             config.context_ids != ids or config.global_ids != ids[1:]
         ),

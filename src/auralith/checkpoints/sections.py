@@ -129,6 +129,8 @@ def read_fields(section: Section, cls: type[Any]) -> Any:
             values[field.name] = section.choice(
                 field.name, {choice: choice for choice in choices}, field.default
             )
+        elif type(field.default) is bool:
+            values[field.name] = section.flag(field.name, field.default)
         elif type(field.default) is int:
             values[field.name] = section.integer(field.name, field.default)
         elif type(field.default) is float:

@@ -104,13 +104,17 @@ class Sampler(ABC):
         schedule: Schedule,
         streams: NoiseStream,
         init_latents: Latents | None = None,
+        init_level: float | None = None,
     ) -> Iterator[Step]:
-        """The steps from noise, or from `init_latents` noised to the first level, to the result.
+        """The steps from noise, or from `init_latents` noised to `init_level`, to the result.
 
-        Raises `InvalidRequest` at once, not on the first step, for a schedule it can't follow.
+        By default that is the first level, which the network is told. The reference noises to the level before the
+        shift of rk4's times instead. Raises `InvalidRequest` at once, not on the first step, for a schedule it can't
+        follow.
         """
         levels = self.levels(schedule)
-        x = self.start(predict.objective, levels[0], streams.initial(), init_latents)
+        noised_to = levels[0] if init_level is None else init_level
+        x = self.start(predict.objective, noised_to, streams.initial(), init_latents)
         return self.walk(predict, x, levels, streams.for_steps(levels, self.step_noise))
 
 
@@ -192,7 +196,7 @@ def _linear(schedule: Schedule) -> Levels:
 
 
 def _shifted(schedule: Schedule) -> Levels:
-    return linear_times(schedule.steps, schedule.t_max, schedule.num_frames)
+    return linear_times(schedule.steps, schedule.t_max, schedule.shift, schedule.num_frames)
 
 
 def _logsnr(schedule: Schedule) -> Levels:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import torch
 
+from auralith.config import DistributionShift
 from auralith.diffusion import shift_times
 from auralith.errors import InvalidRequest
 
@@ -20,15 +21,16 @@ Levels = tuple[float, ...]
 class Schedule:
     """What a caller chooses: the number of steps and the range of noise levels.
 
-    Samplers along t start at t = min(sigma_max, 1) and ignore `sigma_min` and `rho`. `num_frames`, where given, is the
-    length of the latents by which rk4 shifts its times.
+    Samplers along t start at t = min(sigma_max, 1) and ignore `sigma_min` and `rho`. `shift` moves the times of rk4,
+    for latents of `num_frames`.
     """
 
     steps: int
     sigma_min: float
     sigma_max: float
     rho: float = 1.0
-    num_frames: int | None = None
+    num_frames: int = 0
+    shift: DistributionShift | None = None
 
     @property
     def t_max(self) -> float:
@@ -67,11 +69,13 @@ def logsnr_times(steps: int, t_max: float) -> Levels:
     return (t_max, *times[1:-1].tolist(), 0.0)
 
 
-def linear_times(steps: int, t_max: float, num_frames: int | None = None) -> Levels:
-    """Evenly spaced times; with `num_frames`, shifted toward noise for that length of latents."""
+def linear_times(
+    steps: int, t_max: float, shift: DistributionShift | None = None, num_frames: int = 0
+) -> Levels:
+    """Return evenly spaced times; with `shift`, moved toward noise for latents of `num_frames`."""
     _check_times(steps, t_max)
     times = torch.linspace(t_max, 0, steps + 1, dtype=torch.float32)
-    return tuple((times if num_frames is None else shift_times(times, num_frames)).tolist())
+    return tuple((shift_times(times, shift, num_frames) if shift else times).tolist())
 
 
 def _check_steps(steps: int) -> None:

@@ -121,7 +121,6 @@ def _assembled(
         dit,
         Pretransform(config, autoencoder),
         MultiConditioner(config, numbers, text_encoder, tokenizer, default_keys),
-        shifts_times=bool(sections["diffusion"].get("distribution_shift_options")),
     )
     use_published_names(model)
     return model

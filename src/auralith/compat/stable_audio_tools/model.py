@@ -7,6 +7,7 @@ encoder hides from torch, as in the reference: it is in no state dict and `train
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 
 from auralith.compat.values import real_number
 from auralith.conditioning import Conditioner, TextStates
-from auralith.config import ModelConfig
+from auralith.config import DistributionShift, ModelConfig
 from auralith.diffusion import shift_times
 from auralith.errors import InvalidRequest, shown
 from auralith.models import tiling
@@ -90,6 +91,17 @@ class MultiConditioner(nn.Module):
         return found
 
 
+@dataclass(frozen=True)
+class TimeShift:
+    """The shift of timesteps under the name that samplers of others call."""
+
+    shift: DistributionShift
+
+    def time_shift(self, t: Float[Tensor, "*time"], seq_len: int) -> Float[Tensor, "*time"]:
+        """Return times moved toward noise for latents of `seq_len` frames."""
+        return shift_times(t, self.shift, seq_len)
+
+
 class Pretransform(nn.Module):
     """The autoencoder: waveform to latents and back, in tiles that equal the whole."""
 
@@ -142,9 +154,7 @@ class ConditionedDiffusionModel(nn.Module):
         dit: DiT,
         pretransform: Pretransform,
         conditioner: MultiConditioner,
-        shifts_times: bool = False,
     ) -> None:
-        """`shifts_times`: whether rk4 moves its times by the length, as the config may ask for."""
         super().__init__()
         # first, so that next(model.parameters()) has the model's dtype: the DiT begins with exact frequencies
         self.pretransform = pretransform
@@ -155,7 +165,8 @@ class ConditionedDiffusionModel(nn.Module):
         self.sample_rate = config.audio.sample_rate
         self.min_input_length = config.audio.samples_per_frame
         self.diffusion_objective = config.objective
-        self.dist_shift = shift_times if shifts_times else None
+        shift = config.distribution_shift
+        self.dist_shift = None if shift is None else TimeShift(shift)
         self.cross_attn_cond_ids, self.global_cond_ids = config.context_ids, config.global_ids
         self.input_concat_ids, self.prepend_cond_ids = (), ()
 

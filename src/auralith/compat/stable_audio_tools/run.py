@@ -22,7 +22,15 @@ from auralith.compat.stable_audio_tools.model import (
 )
 from auralith.compat.stable_audio_tools.sound import prepare_audio
 from auralith.compat.values import check_axes, real_number, whole_number
-from auralith.diffusion import OBJECTIVES, Guidance, Objective, Predictor, VObjective
+from auralith.config import DistributionShift
+from auralith.diffusion import (
+    OBJECTIVES,
+    Guidance,
+    Objective,
+    Predictor,
+    RectifiedFlow,
+    VObjective,
+)
 from auralith.errors import InvalidRequest, NonFiniteError
 from auralith.models.dit import Prepared
 from auralith.noise import ReferenceNoise
@@ -49,7 +57,11 @@ class Sampling:
     rho: Number
 
     def resolve(
-        self, objective: Objective, first_level: Number | None, shift_frames: int | None
+        self,
+        objective: Objective,
+        first_level: Number | None,
+        num_frames: int,
+        shift: DistributionShift | None,
     ) -> tuple[Sampler, Schedule]:
         """Raises InvalidRequest. `first_level` replaces sigma_max."""
         if isinstance(objective, VObjective):
@@ -62,7 +74,8 @@ class Sampling:
             real_number("sigma_min", low if self.sigma_min is None else self.sigma_min),
             real_number("sigma_max", high if wanted is None else wanted),
             real_number("rho", self.rho),
-            shift_frames,
+            num_frames,
+            shift,
         )
         found = find_sampler(sampler if self.sampler_type is None else self.sampler_type, objective)
         found.levels(schedule)
@@ -134,7 +147,9 @@ class Run:
         init_latents = self._init_latents(noise.generator)
         sampler, schedule = self._sampler()
         latents = noise.initial()
-        for step in sampler.steps(predict, schedule, noise, init_latents):
+        # the reference does not shift the level that rk4 noises to
+        level = schedule.t_max if isinstance(predict.objective, RectifiedFlow) else None
+        for step in sampler.steps(predict, schedule, noise, init_latents, level):
             latents = step.x
             if self.callback is not None:
                 self.callback(_callback_dict(step, sampler, predict.objective))
@@ -160,8 +175,8 @@ class Run:
     def _sampler(self) -> tuple[Sampler, Schedule]:
         objective = OBJECTIVES[self.model.config.objective]
         first_level = None if self.init_audio is None else self.init_noise_level
-        shift_frames = None if self.model.dist_shift is None else self.num_frames
-        return self.sampling.resolve(objective, first_level, shift_frames)
+        shift = self.model.config.distribution_shift
+        return self.sampling.resolve(objective, first_level, self.num_frames, shift)
 
     def _init_latents(
         self, generator: torch.Generator
