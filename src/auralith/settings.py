@@ -20,16 +20,19 @@ Settings = TypeVar("Settings")
 
 
 def load_settings(
-    schema: type[Settings], path: str | Path | None = None, overrides: Sequence[str] = ()
+    schema: type[Settings],
+    path: str | Path | None = None,
+    overrides: Sequence[str] = (),
+    base: Settings | None = None,
 ) -> Settings:
     """The settings of a TOML file (all defaults without one), changed by `a.b=c` overrides in their order.
 
-    The right side of an override is a TOML value; what isn't one is taken as a string (`name=tiny`).
+    What neither names is taken from `base`, or from the schema's defaults without one. The right side of an override is a TOML value; what isn't one is taken as a string (`name=tiny`).
     """
     table: dict[str, Any] = {} if path is None else read_toml(path)
     for override in overrides:
         _set(table, override)
-    return build_settings(schema, table)
+    return _build(schema, table, "", base)
 
 
 def build_settings(schema: type[Settings], table: Mapping[str, Any]) -> Settings:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from auralith.conditioning import TextStates
 from auralith.config import (
     AudioFormat,
+    DistributionShift,
     DiTConfig,
     ModelConfig,
     NumberCondition,
@@ -18,7 +19,7 @@ from auralith.config import (
     TextCondition,
 )
 from auralith.data.latents import LatentRecord
-from auralith.diffusion import OBJECTIVES
+from auralith.diffusion import OBJECTIVES, shift_times
 from auralith.errors import InvalidRequest
 from auralith.models.dit import DiT
 from auralith.models.embedders import NumberEmbedder
@@ -192,3 +193,26 @@ def test_timesteps_cover_their_distribution_evenly() -> None:
     assert np.all(
         np.diff([TimestepSettings("log_snr").at(u, objective) for u in (0.1, 0.5, 0.9)]) > 0
     )
+
+
+def test_a_models_shift_moves_the_times_of_training_and_one_shots_stay_at_one() -> None:
+    times = task([24] * 20).batch(3, Share(0, 1))["t"]
+    made = task([24] * 20, one_shot_probability=0.5)
+    made.shift = DistributionShift(min_length=8.0, max_length=48.0)
+    shifted = made.batch(3, Share(0, 1))["t"]
+    shot = shifted == 1
+    assert 0 < int(shot.sum()) < 8
+    torch.testing.assert_close(shifted[~shot], shift_times(times, made.shift, 24)[~shot])
+    parts = [made.batch(3, Share(part, 2))["t"] for part in range(2)]
+    assert torch.equal(torch.stack(parts, dim=1).flatten(), shifted)
+
+
+def test_padding_counts_in_some_steps() -> None:
+    """Of a step of any share alike, so that the mean over shares stays the mean over the batch."""
+    made = task([10] * 20, mask_padding=True, mask_padding_dropout=0.5)
+    masks = [made.batch(step, Share(0, 1))["mask"] for step in range(30)]
+    counted = [bool(mask.all()) for mask in masks]
+    assert 5 < sum(counted) < 25
+    assert all(int(mask.sum()) == 8 * 10 for mask in masks if not mask.all())
+    part = [bool(made.batch(step, Share(1, 2))["mask"].all()) for step in range(30)]
+    assert part == counted

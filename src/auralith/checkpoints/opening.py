@@ -76,6 +76,8 @@ class Checkpoint(_Hashed):
     source: str
     files: Files = FOUND
     """The weights and config that were named, if they were."""
+    training: object = None
+    """The `training` section of the model's config as it is written, None where there is none."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,6 +120,7 @@ def open_checkpoint(
         hashing=hashing,
         source=raw.source,
         files=files,
+        training=(raw.config_json or {}).get("training"),
     )
 
 

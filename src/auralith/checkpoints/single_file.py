@@ -188,14 +188,17 @@ def save_single_file(
     text_encoder: "transformers.T5EncoderModel | None" = None,
     tokenizer: "transformers.PreTrainedTokenizerBase | None" = None,
     dtype: torch.dtype | None = None,
+    training: object = None,
 ) -> None:
     """Write a model into `folder` from our state dicts, with `t5/` if a text encoder is given.
+
+    `training` is the section of that name in the config, written as it is.
 
     Floating-point tensors are stored as `dtype` (None: as they are); the frequencies and the norms of the weight norm
     stay in float32. Each file is written whole or not at all and replaces an older one.
     """
     parts = {"dit": dit, "numbers": numbers, "autoencoder": autoencoder}
-    _save(folder, Spec.of(config), parts, dtype)
+    _save(folder, Spec.of(config), parts, dtype, training)
     if text_encoder is not None and tokenizer is not None:
         save_text_encoder(folder / "t5", text_encoder, tokenizer, dtype)
 
@@ -207,12 +210,19 @@ def save_autoencoder(
     _save(folder, spec, {"autoencoder": state}, dtype)
 
 
-def _save(folder: Path, spec: Spec, parts: Mapping[str, State], dtype: torch.dtype | None) -> None:
+def _save(
+    folder: Path,
+    spec: Spec,
+    parts: Mapping[str, State],
+    dtype: torch.dtype | None,
+    training: object = None,
+) -> None:
     state = {f"{part}.{name}": t for part, tensors in parts.items() for name, t in tensors.items()}
     ours = {name: _stored(name, tensor, dtype) for name, tensor in weights_of(state).items()}
     weights = to_single_file(ours, spec)
     check_weights(weights, published_weights(spec), folder)
-    write_raw(folder, RawCheckpoint("single-file", str(folder), spec, weights, (), folder))
+    data = spec_to_json(spec) | ({} if training is None else {"training": training})
+    write_raw(folder, RawCheckpoint("single-file", str(folder), spec, weights, (), folder, data))
 
 
 def _stored(name: str, tensor: LazyTensor, dtype: torch.dtype | None) -> LazyTensor:

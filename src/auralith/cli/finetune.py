@@ -84,9 +84,10 @@ def finetune(
     from auralith.pipeline import load
     from auralith.settings import load_settings
     from auralith.training.export import dataset_name
-    from auralith.training.finetune import LEARNING_RATES, FinetuneSettings, run_folder
+    from auralith.training.finetune import FinetuneSettings, default_settings, run_folder
     from auralith.training.finetune import finetune as run
     from auralith.training.processes import leave_processes
+    from auralith.training.published import follow_training
 
     mode = "full" if full else "lora"
     named = {
@@ -97,7 +98,7 @@ def finetune(
         "loop.precision": precision,
         "loop.device": device,
         "dit.batch_size": batch_size,
-        "optimizer.learning_rate": learning_rate or LEARNING_RATES[mode],
+        "optimizer.learning_rate": learning_rate,
         "optimizer.kind": optimizer,
         "adapter.rank": rank,
         "adapter.kind": "dora" if dora else None,
@@ -109,7 +110,9 @@ def finetune(
         "prompt_column": prompt_column,
     }
     overrides = [f"{name}={value}" for name, value in named.items() if value is not None]
-    chosen = load_settings(FinetuneSettings, settings, [*overrides, *(set or ())])
+    changes = [*overrides, *(set or ())]
+    base = default_settings(mode)
+    load_settings(FinetuneSettings, settings, changes, base)  # refused before a model is loaded
     folder = run_folder(output)
     if not resume and folder.exists():
         raise InvalidRequest(f"{folder} holds a run; resume it, delete it or name another output")
@@ -122,6 +125,8 @@ def finetune(
         weights=weights,
         config=config,
     )
-    show_events(run(loaded, recordings, output, chosen, dataset_name(dataset)))
+    followed = follow_training(base, loaded.checkpoint.training)
+    chosen = load_settings(FinetuneSettings, settings, changes, followed.settings)
+    show_events(run(loaded, recordings, output, chosen, dataset_name(dataset), followed.lines))
     leave_processes()
     print_once(output)

@@ -72,8 +72,8 @@ def _train_network(path: Path, kind: str, folder: Path, overrides: list[str]) ->
         show_events(scratch.train_autoencoder(settings, folder))
         print_once(folder / "autoencoder")
     else:
-        settings = load_settings(scratch.TransformerRecipe, path, overrides)
-        show_events(scratch.train_transformer(settings, folder))
+        settings, notes = scratch.transformer_recipe(path, overrides)
+        show_events(scratch.train_transformer(settings, folder, notes))
         print_once(folder / "model")
 
 

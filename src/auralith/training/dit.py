@@ -20,7 +20,7 @@ from auralith.config import ModelConfig
 from auralith.data.conditions import recording_conditions
 from auralith.data.crops import crop_start, crop_timing
 from auralith.data.latents import LatentRecord
-from auralith.diffusion import OBJECTIVES, Objective
+from auralith.diffusion import OBJECTIVES, Objective, shift_times
 from auralith.errors import InvalidRequest
 from auralith.models.dit import DiT
 from auralith.training.batches import positions
@@ -32,6 +32,7 @@ from auralith.training.timesteps import TimestepSettings, even_uniform
 VALIDATION_TIMES = (0.1, 0.3, 0.5, 0.7, 0.9)
 EPOCH_STREAM = 2**40
 BATCH_STREAM = 2**41
+MASK_STREAM = 2**42
 
 
 @runtime_checkable
@@ -62,10 +63,14 @@ class DiTSettings:
     bucket_frames: int = 12
     condition_dropout: float = 0.1
     timesteps: TimestepSettings = TimestepSettings()
+    one_shot_probability: float = 0.0
+    """Share of the items that are trained at t = 1, from noise alone (published for few-step models)."""
     sample_latents: bool = True
     """Draw latents from the autoencoder's posterior instead of taking its mean."""
     mask_padding: bool = False
     """Leave padding out of the loss. The published model counts it."""
+    mask_padding_dropout: float = 0.0
+    """Share of the steps that count padding all the same, so that silence is learned too."""
     whole_seconds: bool = True
     """Round seconds_start down and seconds_total up, as the published model was trained."""
     validation_items: int = 32
@@ -77,6 +82,9 @@ class DiTSettings:
             raise InvalidRequest(
                 f"condition_dropout is {self.condition_dropout}; it must be from 0 to below 1"
             )
+        for name in ("one_shot_probability", "mask_padding_dropout"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise InvalidRequest(f"{name} is {getattr(self, name)}; it must be from 0 to 1")
 
 
 @dataclass(frozen=True)
@@ -128,6 +136,7 @@ class DiTTask:
         self.optimization = {"dit": optimization}
         self.config, self.audio = config, config.audio
         self.objective: Objective = OBJECTIVES[config.objective]
+        self.shift = config.distribution_shift
         self.number_ids = network.router.number_ids
         self.source, self.texts, self.settings, self.seed = source, texts, settings, seed
         self.window = settings.window_frames or config.window_frames
@@ -141,10 +150,24 @@ class DiTTask:
         places = positions(share, len(windows))
         rngs = [item_rng(self.seed, step, place) for place in places]
         batch = self._items([windows[place] for place in places], rngs)
-        quantiles = [even_uniform(step * len(windows) + place, self.seed) for place in places]
-        times = [self.settings.timesteps.at(u, self.objective) for u in quantiles]
         kept = [rng.random() >= self.settings.condition_dropout for rng in rngs]
+        quantiles = [even_uniform(step * len(windows) + place, self.seed) for place in places]
+        frames = batch["latents"].shape[-1]
+        times = [self._time(u, frames, rng) for u, rng in zip(quantiles, rngs, strict=True)]
+        if self._counts_padding(step):
+            batch["mask"] = torch.ones_like(batch["mask"])
         return batch | {"t": torch.tensor(times), "keep": torch.tensor(kept)}
+
+    def _time(self, quantile: float, num_frames: int, rng: np.random.Generator) -> float:
+        """Return an item's timestep: drawn, shifted as the model's config asks for, now and then 1."""
+        if rng.random() < self.settings.one_shot_probability:
+            return 1.0
+        t = self.settings.timesteps.at(quantile, self.objective)
+        return t if self.shift is None else shift_times(t, self.shift, num_frames)
+
+    def _counts_padding(self, step: int) -> bool:
+        share = self.settings.mask_padding_dropout
+        return share > 0 and np.random.default_rng([self.seed, MASK_STREAM, step]).random() < share
 
     def losses(
         self, batch: Batch, step: int, networks: Mapping[str, nn.Module]

@@ -96,6 +96,7 @@ def export_model(
             text_encoder=checkpoint.text_encoder,
             tokenizer=checkpoint.tokenizer,
             dtype=dtype,
+            training=checkpoint.training,
         )
         if layout == "both":
             convert(single, folder / "diffusers", "diffusers")

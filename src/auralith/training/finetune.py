@@ -42,6 +42,10 @@ LEARNING_RATES = {"lora": 3e-4, "full": 5e-5}
 """By mode: few weights take larger steps; all weights take those of the published training."""
 
 
+NOTES_NAME = "model_training.txt"
+"""In the run's folder: a line for each key of the training section in the model's config."""
+
+
 @dataclass(frozen=True)
 class DemoSettings:
     """Sounds made on the way, always with the same seeds."""
@@ -78,6 +82,14 @@ class FinetuneSettings:
     """What is refused if it looks untrained: the autoencoder and its latents, and the transformer."""
 
 
+def default_settings(mode: Literal["lora", "full"]) -> FinetuneSettings:
+    """Return what a fine-tuning in this mode does where nothing else is asked for."""
+    settings = FinetuneSettings(mode=mode)
+    return replace(
+        settings, optimizer=replace(settings.optimizer, learning_rate=LEARNING_RATES[mode])
+    )
+
+
 @dataclass(frozen=True)
 class Event:
     """Something to show: a line, or the progress of a stage."""
@@ -99,9 +111,17 @@ def run_folder(output: Path) -> Path:
 
 
 def finetune(
-    model: Auralith, recordings: Recordings, output: Path, settings: FinetuneSettings, data: str
+    model: Auralith,
+    recordings: Recordings,
+    output: Path,
+    settings: FinetuneSettings,
+    data: str,
+    notes: Sequence[str] = (),
 ) -> Iterator[Event]:
     """Fine-tune `model` (float32 weights) and write the new folder `output`; `data` names the dataset.
+
+    `notes` are said at the start and kept in the run's folder: what became of the training section of the model's
+    config (`auralith.training.published`).
 
     Raises:
         InvalidRequest: the recordings can't be trained on, or the run's folder holds a run with other settings.
@@ -113,6 +133,11 @@ def finetune(
     folder = run_folder(output)
     folder.mkdir(parents=True, exist_ok=True)
     check_conditions(model.config, recordings)
+    for note in notes:
+        yield Event("check", note)
+    if notes:
+        with whole_file(folder / NOTES_NAME) as file:
+            file.write("".join(f"{note}\n" for note in notes).encode())
     check_fits(model.config, memory_settings(settings), model.device)
     encoder = LatentEncoder.of(model)
     processes = start_processes(settings.loop.device, settings.loop.chosen_precision)

@@ -6,8 +6,8 @@
 Each recipe is a TOML file that states what differs from the published settings, which are the defaults.
 """
 
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -32,6 +32,7 @@ from auralith.files import whole_file, whole_folder
 from auralith.models.autoencoder import Oobleck
 from auralith.models.discriminator import Discriminator, DiscriminatorConfig
 from auralith.pipeline import Auralith
+from auralith.settings import load_settings
 from auralith.training.autoencoder import (
     AUTOENCODER,
     AutoencoderOptimization,
@@ -44,6 +45,7 @@ from auralith.training.export import CARD_NAME, Card, dataset_name
 from auralith.training.finetune import Event, FinetuneSettings, finetune
 from auralith.training.loop import LoopSettings, Run, train
 from auralith.training.optimizers import OptimizerSettings
+from auralith.training.published import follow_training
 from auralith.training.weights import new_transformer, seeded
 
 
@@ -160,8 +162,26 @@ def train_autoencoder(recipe: AutoencoderRecipe, folder: Path) -> Iterator[Event
             file.write(card.to_markdown(AUTOENCODER).encode())
 
 
-def train_transformer(recipe: TransformerRecipe, folder: Path) -> Iterator[Event]:
-    """Encode the dataset, train from random weights and write `folder/model`.
+def transformer_recipe(
+    path: Path, overrides: Sequence[str] = ()
+) -> tuple[TransformerRecipe, tuple[str, ...]]:
+    """Return a recipe's settings and what became of the training section of the config it names.
+
+    What neither the recipe nor an override states is taken from that section.
+    """
+    recipe = load_settings(TransformerRecipe, path, overrides)
+    if not recipe.config:
+        return recipe, ()
+    base = TransformerRecipe()
+    followed = follow_training(base.training, read_json(Path(recipe.config)).get("training"))
+    base = replace(base, training=followed.settings)
+    return load_settings(TransformerRecipe, path, overrides, base), followed.lines
+
+
+def train_transformer(
+    recipe: TransformerRecipe, folder: Path, notes: Sequence[str] = ()
+) -> Iterator[Event]:
+    """Encode the dataset, train from random weights and write `folder/model`; `notes` as in `finetune`.
 
     Raises:
         InvalidRequest: the recordings or the settings can't be used.
@@ -173,16 +193,18 @@ def train_transformer(recipe: TransformerRecipe, folder: Path) -> Iterator[Event
     )
     model = new_model(recipe)
     folder.mkdir(parents=True, exist_ok=True)
-    yield from finetune(model, recordings, folder / "model", settings, dataset_name(data.path))
+    name = dataset_name(data.path)
+    yield from finetune(model, recordings, folder / "model", settings, name, notes)
 
 
 def new_model(recipe: TransformerRecipe) -> Auralith:
     """A model with a trained autoencoder and text encoder, and a transformer of random weights."""
     if not recipe.autoencoder:
         raise InvalidRequest("autoencoder is empty; name the checkpoint of a trained one")
-    config = ModelConfig()
+    config, training = ModelConfig(), None
     if recipe.config:
-        config = config_from_json(read_json(Path(recipe.config)), recipe.config)
+        data = read_json(Path(recipe.config))
+        config, training = config_from_json(data, recipe.config), data.get("training")
     opened = _opened(recipe.autoencoder)
     if opened.config != config.autoencoder:
         raise InvalidRequest(f"{recipe.autoencoder} is not the autoencoder that the config names")
@@ -199,6 +221,7 @@ def new_model(recipe: TransformerRecipe) -> Auralith:
         tokenizer=tokenizer,
         hashing=opened.hashing,
         source=opened.source,
+        training=training,
     )
     return Auralith(checkpoint, "random weights", cpu, torch.float32)
 

@@ -20,24 +20,57 @@ NORMAL = NormalDist()
 
 @dataclass(frozen=True)
 class TimestepSettings:
-    """uniform: t itself. logit_normal: logit(t) is normal (Esser et al. 2024). log_snr: log(α²/σ²) is normal."""
+    """Distribution of the timesteps of training.
 
-    kind: Literal["uniform", "logit_normal", "log_snr"] = "uniform"
+    uniform: t itself. logit_normal: logit(t) is normal (Esser et al. 2024). log_snr: log(α²/σ²) is normal.
+    truncated_logit_normal: 1 - t is a logit-normal number above `cut`, moved to start at 0, as Stable Audio Open Small
+    was trained (`trunc_logit_normal` in its config).
+    """
+
+    kind: Literal["uniform", "logit_normal", "truncated_logit_normal", "log_snr"] = "uniform"
     mean: float = 0.0
     std: float = 1.0
+    cut: float = 0.075
+    """Where truncated_logit_normal is cut off."""
+    margin: float = 0.0
+    """Least distance of t from 0 and from 1, before a shift."""
 
     def __post_init__(self) -> None:
         if self.std <= 0:
             raise InvalidRequest(f"timesteps.std is {self.std}; it must be above 0")
+        if not 0 < self.cut < 1 or not 0 <= self.margin < 0.5:
+            raise InvalidRequest(
+                f"timesteps.cut is {self.cut}, margin {self.margin}; "
+                "choose 0 < cut < 1 and 0 <= margin < 0.5"
+            )
 
     def at(self, u: float, objective: Objective) -> float:
-        """The t at the quantile u, 0 < u < 1; from little noise to much for every kind."""
-        if self.kind == "uniform":
-            return u
-        if self.kind == "logit_normal":
-            return 1 / (1 + math.exp(-self.mean - self.std * NORMAL.inv_cdf(u)))
-        log_snr = self.mean - self.std * NORMAL.inv_cdf(u)
-        return objective.t_from_sigma(math.exp(-log_snr / 2))
+        """Return the t at the quantile u, 0 < u < 1; from little noise to much for every kind."""
+        return min(max(self._at(u, objective), self.margin), 1 - self.margin)
+
+    def _at(self, u: float, objective: Objective) -> float:
+        normal = self.mean + self.std * NORMAL.inv_cdf(u)
+        match self.kind:
+            case "uniform":
+                return u
+            case "logit_normal":
+                return _sigmoid(normal)
+            case "truncated_logit_normal":
+                return 1 - self._truncated(1 - u)
+            case "log_snr":
+                log_snr = self.mean - self.std * NORMAL.inv_cdf(u)
+                return objective.t_from_sigma(math.exp(-log_snr / 2))
+
+    def _truncated(self, u: float) -> float:
+        """Return the quantile u of a logit-normal number x > cut, as (x - cut) / (1 - cut)."""
+        normal = NormalDist(self.mean, self.std)
+        lowest = normal.cdf(math.log(self.cut / (1 - self.cut)))
+        number = _sigmoid(normal.inv_cdf(lowest + (1 - lowest) * u))
+        return (number - self.cut) / (1 - self.cut)
+
+
+def _sigmoid(x: float) -> float:
+    return 1 / (1 + math.exp(-x))
 
 
 def even_uniform(index: int, seed: int) -> float:
