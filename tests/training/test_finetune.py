@@ -115,6 +115,15 @@ def test_all_weights_of_a_published_layout(dataset: Path, tmp_path: Path) -> Non
         "--checkpoint-activations --set dit.window_frames=16"
     )
     assert run(command.split()) == 0
+    # what the config says of training was followed or named, and is still there
+    notes = (tmp_path / "full_run" / "model_training.txt").read_text().splitlines()
+    assert "model_config.json: training.scheduler warmup = 0.99" in notes
+    assert any(line.startswith("model_config.json: training.demo: ") for line in notes)
+    sections = [
+        json.loads((path / "model_config.json").read_text())["training"]
+        for path in (out, GOLDEN / "sao_tiny")
+    ]
+    assert sections[0] == sections[1]
     request = GenerationRequest("zap", seconds_total=0.4, steps=2, seed=1)
     single, folder, original = (
         load(path, device="cpu", dtype="float32").generate(request).waveform
