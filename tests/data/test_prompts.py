@@ -50,6 +50,24 @@ def test_half_of_the_prompts_of_structured_tracks_have_prefixes():
     assert not any(": " in prompt for prompt in prompts(FOUND_SOUND, PLAIN))
 
 
+def test_tags_are_shuffled_and_prose_is_not():
+    """Every order of a list is as likely as any other; a description keeps its commas where they are."""
+    tags = Counter(prompts({"tags": "rain, tin roof,storm"}, PLAIN))
+    orders = _arrangements(["rain", "tin roof", "storm"])
+    assert set(tags) == {", ".join(order) for order in orders if len(order) == 3}
+    assert min(tags.values()) > 2000 / 6 * 0.75
+    prose = {"description": "rain, then wind", "title": "b, a"}
+    assert set(prompts(prose, PLAIN)) == {
+        "rain, then wind",
+        "b, a",
+        "rain, then wind, b, a",
+        "b, a, rain, then wind",
+    }
+    structured = prompts({"genres": "rock, folk", "artist": "A, B"}, PLAIN)
+    assert {"genres: rock, folk", "genres: folk, rock"} <= set(structured)
+    assert not any("B, A" in prompt for prompt in structured)
+
+
 def test_case_varies():
     made = Counter(prompts({"Title": "Night walk in A"}, PromptOptions()))
     assert set(made) == {"Night walk in A", "night walk in a", "NIGHT WALK IN A", "Night Walk In A"}

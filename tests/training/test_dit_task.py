@@ -216,3 +216,14 @@ def test_padding_counts_in_some_steps() -> None:
     assert all(int(mask.sum()) == 8 * 10 for mask in masks if not mask.all())
     part = [bool(made.batch(step, Share(1, 2))["mask"].all()) for step in range(30)]
     assert part == counted
+
+
+def test_a_datasets_own_split_is_used() -> None:
+    made = task([24] * 20, batch_size=4)
+    made.source.record = lambda index: replace(  # pyright: ignore[reportAttributeAccessIssue]
+        Items([24] * 20).record(index),
+        metadata={"split": ("train", "validation", "test")[min(index % 5, 2)]},
+    )
+    trained, held_out = made._split()
+    assert len(held_out) == 2 and {i % 5 for i in held_out} == {1}
+    assert trained == [0, 5, 10, 15]

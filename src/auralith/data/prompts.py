@@ -1,6 +1,6 @@
 """What a recording is called in training: its own prompt, or one made from its metadata (paper, section 3.2).
 
-A made prompt joins a random subset of the fields in a random order, in varied case, so that at generation any of them
+A made prompt joins a random subset of the fields in a random order, lists such as tags shuffled, in varied case, so that at generation any of them
 may be named and none has to be. Tracks with structured metadata get "field: value" prefixes half of the time.
 """
 
@@ -18,6 +18,7 @@ STRUCTURED_FIELDS = (
     *("moods", "bpm", "key", "year"),
 )
 PROSE_FIELDS = ("description", "title", "tags")
+LIST_FIELDS = ("tags", "genres", "instruments", "moods")
 
 _CASES: tuple[Callable[[str], str], ...] = (str, str.lower, str.upper, string.capwords)
 
@@ -30,6 +31,8 @@ class PromptOptions:
     """Metadata that may be spoken of. Everything else (licenses, hashes, links) never gets into a prompt."""
     structured_fields: tuple[str, ...] = STRUCTURED_FIELDS
     """A recording that has one of these is a track with structured metadata."""
+    list_fields: tuple[str, ...] = LIST_FIELDS
+    """Values separated by commas, put into a random order each time."""
     prefix_probability: float = 0.5
     """How often such a track's prompt says "field: value"."""
     vary_case: bool = True
@@ -74,9 +77,18 @@ def prompt_from_metadata(
     structured = any(name in options.structured_fields for name in fields)
     prefixed = structured and rng.random() < options.prefix_probability
     chosen = rng.permutation(list(fields))[: rng.integers(1, len(fields), endpoint=True)]
-    parts = [f"{name}: {fields[name]}" if prefixed else fields[name] for name in chosen.tolist()]
+    texts = {name: _shuffled(name, fields[name], options, rng) for name in chosen.tolist()}
+    parts = [f"{name}: {text}" if prefixed else text for name, text in texts.items()]
     case = _CASES[rng.integers(len(_CASES))] if options.vary_case else str
     return case(", ".join(parts))
+
+
+def _shuffled(name: str, text: str, options: PromptOptions, rng: np.random.Generator) -> str:
+    """Return the values of a list field in a random order; other fields as they are."""
+    values = [value for part in text.split(",") if (value := part.strip())]
+    if name not in options.list_fields or len(values) < 2:
+        return text
+    return ", ".join(rng.permutation(np.array(values, dtype=object)).tolist())
 
 
 def usable_fields(metadata: Mapping[str, str], options: PromptOptions) -> dict[str, str]:

@@ -31,6 +31,7 @@ from auralith.models.autoencoder import Oobleck
 from auralith.models.discriminator import Discriminator
 from auralith.sound.levels import peak_db
 from auralith.training.batches import positions
+from auralith.training.epochs import ChunkSampling, Epochs
 from auralith.training.loop import Batch, Share
 from auralith.training.losses import (
     adversarial_loss,
@@ -40,6 +41,7 @@ from auralith.training.losses import (
     stft_loss,
 )
 from auralith.training.optimizers import OptimizerSettings
+from auralith.training.splits import SPLIT_COLUMN, roles_of, split_up
 from auralith.training.streams import item_rng
 
 AUTOENCODER, DISCRIMINATOR = "autoencoder", "discriminator"
@@ -56,6 +58,9 @@ class AutoencoderSettings:
     """Crops of a step, over all processes and parts."""
     crop_samples: int = 65_536
     crops: AudioOptions = AudioOptions(flip_probability=0.5)
+    sampling: ChunkSampling = ChunkSampling()
+    split_column: str = SPLIT_COLUMN
+    """Field that says which recordings are trained on and which validate; "" ignores it."""
     freeze_encoder: bool = False
     warmup_steps: int = 0
     """Steps before the autoencoder hears the discriminator."""
@@ -134,7 +139,7 @@ def trained_oobleck(config: OobleckConfig, state: Mapping[str, Tensor]) -> Ooble
 
 
 class AutoencoderTask:
-    """Random crops of recordings, every recording as likely as any other."""
+    """Random crops of recordings, by default every recording as likely as any other."""
 
     name = "autoencoder"
 
@@ -164,14 +169,19 @@ class AutoencoderTask:
         self.trained, self.held_out = self._split(
             range(len(recordings)) if usable is None else usable
         )
+        self.epochs = Epochs(recordings, self.trained, settings.sampling, seed)
 
     def turn(self, step: int) -> str:
         trained = step >= self.settings.warmup_steps or self.settings.warmup_mode == "adversarial"
         return DISCRIMINATOR if step % 2 and trained else AUTOENCODER
 
     def batch(self, step: int, share: Share) -> Batch:
-        rngs = [item_rng(self.seed, step, p) for p in positions(share, self.settings.batch_size)]
-        return self._items([self._audible_crop(rng) for rng in rngs], rngs)
+        size = self.settings.batch_size
+        places = positions(share, size)
+        rngs = [item_rng(self.seed, step, place) for place in places]
+        due = [self.epochs.recording(step * size + place) for place in places]
+        crops = [self._audible_crop(index, rng) for index, rng in zip(due, rngs, strict=True)]
+        return self._items(crops, rngs)
 
     def losses(
         self, batch: Batch, step: int, networks: Mapping[str, nn.Module]
@@ -235,13 +245,19 @@ class AutoencoderTask:
             "audio_seconds": torch.tensor(seconds),
         }
 
-    def _audible_crop(self, rng: np.random.Generator) -> Float[Tensor, "channel sample"]:
-        """A crop of a recording drawn at random, and of another where that one is silent or can't be read."""
+    def _audible_crop(
+        self, index: int | None, rng: np.random.Generator
+    ) -> Float[Tensor, "channel sample"]:
+        """Return a crop of the recording that is due, or of one drawn at random where none is, where that one is silent
+        or where it can't be read.
+        """
         for _ in range(REPLACEMENTS):
-            index = self.trained[int(rng.integers(len(self.trained)))]
+            if index is None:
+                index = self.trained[int(rng.integers(len(self.trained)))]
             crop = self._crop(index, self.settings.crops, rng)
             if crop is not None:
                 return crop
+            index = None
         reasons = [f" ({reason})" for reason in self.unreadable.values()]
         raise InvalidRequest(
             f"{REPLACEMENTS} recordings in a row are silent or unreadable{''.join(reasons[-1:])}; "
@@ -272,13 +288,15 @@ class AutoencoderTask:
         return items
 
     def _split(self, usable: Sequence[int]) -> tuple[list[int], list[int]]:
-        """Recordings that are trained on, and at most a tenth that are held out for validation."""
-        held_out = min(self.settings.validation_items, len(usable) // 10)
+        """Recordings that are trained on and that are held out for validation, in a random order."""
         order = np.random.default_rng([self.seed, VALIDATION_STREAM]).permutation(len(usable))
         chosen = [usable[int(place)] for place in order]
-        if len(chosen) <= held_out:
+        metadata = (self.recordings[index].metadata for index in chosen)
+        roles = roles_of(metadata, self.settings.split_column)
+        trained, held_out = split_up(chosen, roles, self.settings.validation_items)
+        if not trained:
             raise InvalidRequest("there are no recordings to train on; name a dataset with some")
-        return chosen[held_out:], chosen[:held_out]
+        return trained, held_out
 
 
 @contextmanager

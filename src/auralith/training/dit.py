@@ -26,6 +26,7 @@ from auralith.models.dit import DiT
 from auralith.training.batches import positions
 from auralith.training.loop import Batch, Share
 from auralith.training.optimizers import OptimizerSettings
+from auralith.training.splits import SPLIT_COLUMN, roles_of, split_up
 from auralith.training.streams import item_rng
 from auralith.training.timesteps import TimestepSettings, even_uniform
 
@@ -74,6 +75,8 @@ class DiTSettings:
     whole_seconds: bool = True
     """Round seconds_start down and seconds_total up, as the published model was trained."""
     validation_items: int = 32
+    split_column: str = SPLIT_COLUMN
+    """Field that says which recordings are trained on and which validate; "" ignores it."""
 
     def __post_init__(self) -> None:
         if self.batch_size < 1 or self.validation_items < 0:
@@ -299,11 +302,13 @@ class DiTTask:
         return buckets
 
     def _split(self) -> tuple[list[int], list[int]]:
-        """Items that are trained on, and at most a tenth that are held out for validation."""
-        count = len(self.source)
-        held_out = min(self.settings.validation_items, count // 10)
-        order = np.random.default_rng([self.seed, EPOCH_STREAM]).permutation(count).tolist()
-        trained = sorted(order[held_out:])
+        """Items that are trained on, and those that are held out for validation."""
+        rng = np.random.default_rng([self.seed, EPOCH_STREAM])
+        order = rng.permutation(len(self.source)).tolist()
+        metadata = (self.source.record(index).metadata for index in order)
+        roles = roles_of(metadata, self.settings.split_column)
+        trained, held_out = split_up(order, roles, self.settings.validation_items)
+        trained = sorted(trained)
         if not self.settings.batch_frames and len(trained) < self.settings.batch_size:
             raise InvalidRequest(
                 f"{len(trained)} recordings are fewer than one batch of {self.settings.batch_size}; "
@@ -311,7 +316,7 @@ class DiTTask:
             )
         if not trained:
             raise InvalidRequest("there are no latents to train on; encode a dataset first")
-        return trained, order[:held_out]
+        return trained, held_out
 
     @property
     def _validation_batches(self) -> Iterator[Batch]:

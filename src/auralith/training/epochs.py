@@ -1,0 +1,82 @@
+"""How often each recording is due in an epoch of the autoencoder's training (arXiv 2407.14358, section 3.1).
+
+The published set took 5 s chunks: at most three of a Freesound recording, further ones of a high-fidelity set (all of
+FMA, and Freesound recordings that are stereo, at 48 kHz and full of high frequencies), so that these come twice. Which
+recording is due is a function of the seed and the item's number in the run.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from auralith.data.recordings import Recordings
+from auralith.errors import InvalidRequest
+
+CHUNK_STREAM = 2**43
+TRUE_WORDS = ("true", "1", "yes")
+
+
+@dataclass(frozen=True)
+class ChunkSampling:
+    """How many chunks of a recording an epoch has; the published training sets 3 and a weight of 2."""
+
+    chunks_per_recording: int = 0
+    """Most chunks of a recording in an epoch. 0: no epochs, each crop is of any recording alike."""
+    chunk_seconds: float = 5.0
+    """Length of a chunk: a shorter recording has one."""
+    high_fidelity_weight: int = 1
+    """How many times as often a recording comes whose field `high_fidelity` is true."""
+    unlimited_sources: tuple[str, ...] = ("fma",)
+    """Recordings with one of these as their `source` have all their chunks in an epoch, once."""
+
+    def __post_init__(self) -> None:
+        if (
+            self.chunks_per_recording < 0
+            or self.chunk_seconds <= 0
+            or self.high_fidelity_weight < 1
+        ):
+            raise InvalidRequest(
+                "chunks_per_recording must be at least 0, chunk_seconds above 0, "
+                f"high_fidelity_weight at least 1; correct {self}"
+            )
+
+
+class Epochs:
+    """Whose turn it is: every recording its number of times an epoch, in an order drawn anew for each."""
+
+    def __init__(
+        self, recordings: Recordings, trained: Sequence[int], sampling: ChunkSampling, seed: int
+    ) -> None:
+        """Raises InvalidRequest where the length of a recording is needed and can't be read."""
+        self.trained, self.seed = trained, seed
+        counts: list[int] = []
+        if sampling.chunks_per_recording:
+            counts = [chunks(recordings, index, sampling) for index in trained]
+        self.ends = np.cumsum(counts, dtype=np.int64)
+
+    def recording(self, count: int) -> int | None:
+        """Return the recording of the count-th item of the run; None where there are no epochs."""
+        if not len(self.ends):
+            return None
+        epoch, place = divmod(count, int(self.ends[-1]))
+        chunk = self._order(epoch)[place]
+        return self.trained[int(np.searchsorted(self.ends, chunk, side="right"))]
+
+    @lru_cache(maxsize=2)  # noqa: B019  an epoch's order is used by all its steps; a task lives as long as its run
+    def _order(self, epoch: int) -> np.ndarray:
+        rng = np.random.default_rng([self.seed, CHUNK_STREAM, epoch])
+        return rng.permutation(int(self.ends[-1]))
+
+
+def chunks(recordings: Recordings, index: int, sampling: ChunkSampling) -> int:
+    """Return how many chunks of a recording an epoch has."""
+    fields = {
+        name.lower(): text.strip().lower() for name, text in recordings[index].metadata.items()
+    }
+    whole = max(1, int(recordings.seconds(index) // sampling.chunk_seconds))
+    if fields.get("source") in sampling.unlimited_sources:
+        return whole
+    weight = sampling.high_fidelity_weight if fields.get("high_fidelity") in TRUE_WORDS else 1
+    return weight * min(whole, sampling.chunks_per_recording)
