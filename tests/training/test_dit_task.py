@@ -207,6 +207,24 @@ def test_a_models_shift_moves_the_times_of_training_and_one_shots_stay_at_one() 
     assert torch.equal(torch.stack(parts, dim=1).flatten(), shifted)
 
 
+def test_the_masked_loss_is_the_mean_over_the_frames_that_count() -> None:
+    """As published: over the frames of the whole batch, not of each item, however the batch is shared."""
+    made = task([5, 10, 24, 60] * 5, mask_padding=True)
+    whole = made.batch(1, Share(0, 1))
+    network = made.networks["dit"]
+    names = ("text", "text_mask", "numbers", "keep")
+    with torch.no_grad():
+        noisy = made.objective.add_noise(whole["latents"], whole["noise"], whole["t"])
+        target = made.objective.target(whole["latents"], whole["noise"], whole["t"])
+        squared = (network(noisy, whole["t"], *(whole[n] for n in names)) - target).square()
+        mask = whole["mask"][:, None].expand_as(squared)
+        expected = squared[mask].mean()
+        parts = [made.batch(1, Share(part, 2)) for part in range(2)]
+        losses = [made.losses(batch, 1, made.networks)["v"] for batch in (whole, *parts)]
+    torch.testing.assert_close(losses[0], expected)
+    torch.testing.assert_close((losses[1] + losses[2]) / 2, expected)
+
+
 def test_padding_counts_in_some_steps() -> None:
     """Of a step of any share alike, so that the mean over shares stays the mean over the batch."""
     made = task([10] * 20, mask_padding=True, mask_padding_dropout=0.5)

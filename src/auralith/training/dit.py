@@ -156,17 +156,31 @@ class DiTTask:
         kept = [rng.random() >= self.settings.condition_dropout for rng in rngs]
         quantiles = [even_uniform(step * len(windows) + place, self.seed) for place in places]
         frames = batch["latents"].shape[-1]
-        times = [self._time(u, frames, rng) for u, rng in zip(quantiles, rngs, strict=True)]
+        times = self._times(quantiles, frames, rngs)
         if self._counts_padding(step):
             batch["mask"] = torch.ones_like(batch["mask"])
-        return batch | {"t": torch.tensor(times), "keep": torch.tensor(kept)}
+            batch["counted"] = torch.tensor(float(frames))
+        elif self.settings.mask_padding:
+            batch["counted"] = self._counted(windows[: len(places) * share.count])
+        return batch | {"t": times, "keep": torch.tensor(kept)}
 
-    def _time(self, quantile: float, num_frames: int, rng: np.random.Generator) -> float:
-        """Return an item's timestep: drawn, shifted as the model's config asks for, now and then 1."""
-        if rng.random() < self.settings.one_shot_probability:
-            return 1.0
-        t = self.settings.timesteps.at(quantile, self.objective)
-        return t if self.shift is None else shift_times(t, self.shift, num_frames)
+    def _times(
+        self, quantiles: Sequence[float], num_frames: int, rngs: Sequence[np.random.Generator]
+    ) -> Float[Tensor, " batch"]:
+        """Return the items' timesteps: drawn, shifted as the model's config asks for, now and then 1."""
+        drawn = [self.settings.timesteps.at(u, self.objective) for u in quantiles]
+        times = torch.tensor(drawn, dtype=torch.float64)
+        if self.shift is not None:
+            times = shift_times(times, self.shift, num_frames)
+        shots = [rng.random() < self.settings.one_shot_probability for rng in rngs]
+        return times.masked_fill(torch.tensor(shots), 1.0).float()
+
+    def _counted(self, windows: Sequence[Window]) -> Float[Tensor, ""]:
+        """Return the mean number of frames that hold sound."""
+        ends = [min(w.stop, self.source.record(w.index).num_frames) for w in windows]
+        return torch.tensor(
+            float(np.mean([e - w.start for e, w in zip(ends, windows, strict=True)]))
+        )
 
     def _counts_padding(self, step: int) -> bool:
         share = self.settings.mask_padding_dropout
@@ -216,9 +230,8 @@ class DiTTask:
         squared = (network(noisy, t, *inputs).float() - target).square().mean(dim=1)
         if not self.settings.mask_padding:
             return squared.mean()
-        # normalized per item, so that the mean over shares stays the mean over the batch
-        mask = batch["mask"].float()
-        return ((squared * mask).sum(1) / mask.sum(1).clamp(min=1)).mean()
+        # over the frames that count in the whole batch, so that the mean over shares is the published one
+        return ((squared * batch["mask"]).sum(1) / batch["counted"]).mean()
 
     def _items(self, windows: Sequence[Window], rngs: Sequence[np.random.Generator]) -> Batch:
         posterior = rngs if self.settings.sample_latents else [None] * len(rngs)
@@ -240,6 +253,7 @@ class DiTTask:
             "text_mask": text.mask,
             "numbers": torch.tensor([self._numbers(w) for w in windows]),
             "mask": frames < torch.tensor(lengths)[:, None],
+            "counted": self._counted(windows),
             "audio_seconds": torch.tensor(
                 latents.shape[0] * latents.shape[2] / self.audio.frame_rate
             ),

@@ -133,14 +133,13 @@ def finetune(
     folder = run_folder(output)
     folder.mkdir(parents=True, exist_ok=True)
     check_conditions(model.config, recordings)
-    for note in notes:
-        yield Event("check", note)
-    if notes:
-        with whole_file(folder / NOTES_NAME) as file:
-            file.write("".join(f"{note}\n" for note in notes).encode())
+    yield from (Event("check", note) for note in notes)
     check_fits(model.config, memory_settings(settings), model.device)
     encoder = LatentEncoder.of(model)
     processes = start_processes(settings.loop.device, settings.loop.chosen_precision)
+    if notes and processes.is_main_process:
+        with whole_file(folder / NOTES_NAME) as file:
+            file.write("".join(f"{note}\n" for note in notes).encode())
     if settings.checks != "none" and processes.is_main_process:
         yield Event("check", check_reconstruction(encoder, recordings))
     with processes.main_process_first():  # the others find all shards there
