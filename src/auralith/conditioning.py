@@ -41,6 +41,28 @@ class Conditioning:
     global_embed: Float[Tensor, "batch global_dim"]
 
 
+@dataclass(frozen=True)
+class MaskedInput:
+    """What a model trained for inpainting is shown of a sound: which frames are kept (1), and their latents."""
+
+    mask: Float[Tensor, "batch 1 frame"]
+    latents: Float[Tensor, "batch channel frame"]
+    """Zero where `mask` is."""
+
+    @staticmethod
+    def of(
+        latents: Float[Tensor, "batch channel frame"], mask: Float[Tensor, "batch 1 frame"]
+    ) -> "MaskedInput":
+        return MaskedInput(mask, latents * mask)
+
+    def channels(
+        self, input_ids: Sequence[str], copies: int = 1
+    ) -> Float[Tensor, "row extra frame"]:
+        """Return the inputs side by side in the order of a model's `input_ids`, the whole batch `copies` times."""
+        inputs = {"inpaint_mask": self.mask, "inpaint_masked_input": self.latents}
+        return torch.cat([inputs[name] for name in input_ids], dim=1).repeat(copies, 1, 1)
+
+
 Numbers = Mapping[str, Sequence[float] | Float[Tensor, " batch"]]
 """A value per item for each number condition, in its own unit."""
 

@@ -52,6 +52,8 @@ class OobleckConfig:
     decoder_width: int = 128
     decoder_multiples: tuple[int, ...] = (1, 2, 4, 8, 16)
     final_tanh: bool = False
+    soft_clip: bool = False
+    """Whether a tanh bounds the decoder's output; after that of `final_tanh` where both are on."""
 
     @property
     def samples_per_frame(self) -> int:
@@ -93,13 +95,17 @@ class DiTConfig:
     depth: int = 24
     num_heads: int = 24
     context_dim: int = 768
+    """0: no cross-attention."""
     global_dim: int = 1_536
+    """0: the timestep alone is global."""
     project_context: bool = False
     project_global: bool = True
     qk_norm: Literal["none", "ln"] = "none"
     global_conditioning: Literal["prepend", "adaln"] = "prepend"
     max_positions: int = 0
     """Learned absolute positions are added to the sequence when this is above zero."""
+    extra_channels: int = 0
+    """Input channels beside the noisy latents, such as those of an inpainting mask."""
 
     @property
     def context_width(self) -> int:
@@ -179,6 +185,9 @@ class DistributionShift:
         return self.base_shift + (self.max_shift - self.base_shift) * share
 
 
+INPAINT_INPUTS = ("inpaint_mask", "inpaint_masked_input")
+"""Inputs of a model trained for inpainting, as channels beside the latents: 1 where kept, and the latents kept there."""
+
 Condition = TextCondition | NumberCondition
 SECONDS_IDS = ("seconds_start", "seconds_total")
 """Number conditions whose values are those of the sound itself; all others are given by their id."""
@@ -225,6 +234,10 @@ class ModelConfig:
     global_ids: tuple[str, ...] = ("seconds_start", "seconds_total")
     distribution_shift: DistributionShift | None = None
     """Shifts the timesteps of training and of the sampler rk4."""
+    input_ids: tuple[str, ...] = ()
+    """Which of `INPAINT_INPUTS` are input channels, in their order; none of a model not trained for inpainting."""
+    default_keys: tuple[tuple[str, str], ...] = ()
+    """(condition, other condition): the one to read in a program's metadata where the first is missing."""
     sampling: SamplingDefaults = field(default_factory=SamplingDefaults)
 
     @property
@@ -233,8 +246,13 @@ class ModelConfig:
         return self.window_samples // self.audio.samples_per_frame
 
     @property
+    def is_conditional(self) -> bool:
+        """Whether the model takes a prompt; one that doesn't has no conditions at all."""
+        return bool(self.conditions)
+
+    @property
     def text(self) -> TextCondition:
-        """The text condition; a model has exactly one."""
+        """The text condition; a conditional model has exactly one."""
         return next(c for c in self.conditions if isinstance(c, TextCondition))
 
     @property
@@ -246,6 +264,12 @@ class ModelConfig:
     def given_numbers(self) -> tuple[NumberCondition, ...]:
         """The number conditions that a request or a recording gives by their id, in their order."""
         return tuple(c for c in self.numbers if c.id not in SECONDS_IDS)
+
+    @property
+    def extra_channels(self) -> int:
+        """Input channels that `input_ids` take beside the latents."""
+        widths = {"inpaint_mask": 1, "inpaint_masked_input": self.audio.latent_channels}
+        return sum(widths[name] for name in self.input_ids)
 
     def checked_conditions(self, values: Mapping[str, object]) -> dict[str, float]:
         """Return the values of `given_numbers` by id.

@@ -28,7 +28,7 @@ from auralith.checkpoints import (
     open_checkpoint,
     with_adapters,
 )
-from auralith.conditioning import Conditioner
+from auralith.conditioning import Conditioner, MaskedInput
 from auralith.config import ModelConfig
 from auralith.content_credentials import ContentSigner
 from auralith.diffusion import OBJECTIVES, Guidance, Predictor, Projection
@@ -111,6 +111,8 @@ class Steering:
     """Puts something around the network, for every call that the sampler makes."""
     passes: int = 1
     """How often every stretch of steps is walked; see `auralith.samplers.repaint`."""
+    shown: MaskedInput | None = None
+    """What a model trained for inpainting sees of a sound; None: nothing. Other models have no such input."""
 
 
 UNSTEERED = Steering()
@@ -393,7 +395,7 @@ class Auralith:
         self._require_memory(len(group), num_frames)
         steps = repainted_steps(
             self.sampler(first),
-            steering.constrain(self._predictor(group, num_frames)),
+            steering.constrain(self._predictor(group, num_frames, steering.shown)),
             self.schedule(first),
             self._streams(group, num_frames),
             steering.init_latents,
@@ -410,7 +412,9 @@ class Auralith:
                     "try --dtype float32, another sampler or a lower guidance scale"
                 )
 
-    def _predictor(self, group: list[GenerationRequest], num_frames: int) -> Predictor:
+    def _predictor(
+        self, group: list[GenerationRequest], num_frames: int, shown: MaskedInput | None
+    ) -> Predictor:
         """The guided network for a group. What stays the same over the steps is computed here, once."""
         first = group[0]
         projection = Projection(
@@ -430,7 +434,12 @@ class Auralith:
                 global_embed = torch.cat((global_embed, negative.global_embed))
             else:
                 global_embed = torch.cat((global_embed, self.conditioner.null(numbers)))
-        prepared = self.dit.prepare(context.to(self.dtype), global_embed.to(self.dtype), num_frames)
+        extra = None
+        if shown is not None:
+            extra = shown.channels(self.config.input_ids, global_embed.shape[0] // len(group))
+        prepared = self.dit.prepare(
+            context.to(self.dtype), global_embed.to(self.dtype), num_frames, extra
+        )
         conditioned = prepared.first_rows(len(group))
 
         def network(z: Tensor, t: Tensor, prepared: Prepared = conditioned) -> Tensor:
@@ -448,7 +457,8 @@ class Auralith:
             | item.conditions
             for item in group
         ]
-        return {name: [item[name] for item in values] for name in self.conditioner.number_ids}
+        ids = self.conditioner.number_ids
+        return {name: [float(item[name]) for item in values] for name in ids}
 
     def _streams(self, group: list[GenerationRequest], num_frames: int) -> NoiseStream:
         channels = self.config.audio.latent_channels

@@ -1,7 +1,7 @@
 """`model_config.json` ↔ `ModelConfig`. Absent keys mean what they mean to the reference, not what 1.0 happens to use.
 
 Only what the networks here implement is accepted; everything else is refused by the name of its key, because a config
-that is half understood gives noise without an error. Two extensions are ours: an autoencoder of type "spectral", and a
+that is half understood gives noise without an error. `irrelevant` lists the keys that change nothing. Two extensions are ours: an autoencoder of type "spectral", and a
 top-level object "auralith" with the model's sampling defaults.
 """
 
@@ -11,10 +11,13 @@ from typing import Any
 
 from torch.nn import ModuleDict
 
+from auralith.checkpoints.autoencoder_json import read_autoencoder
+from auralith.checkpoints.irrelevant import IRRELEVANT
 from auralith.checkpoints.sections import Section, read_fields
 from auralith.config import (
     DISTILLED_SAMPLING,
     FLOW_SAMPLING,
+    INPAINT_INPUTS,
     AudioFormat,
     AutoencoderConfig,
     Condition,
@@ -23,7 +26,6 @@ from auralith.config import (
     ModelConfig,
     NumberCondition,
     ObjectiveName,
-    OobleckConfig,
     SamplingDefaults,
     SpectralConfig,
     TextCondition,
@@ -39,6 +41,12 @@ OBJECTIVES: dict[str, ObjectiveName] = {
     "rf_denoiser": "rf_denoiser",
 }
 GLOBAL_CONDITIONING = {"prepend": "prepend", "adaLN": "adaln"}
+MODEL_TYPES = {
+    "diffusion_cond": "model",
+    "diffusion_cond_inpaint": "inpainting",
+    "diffusion_uncond": "unconditional",
+    "autoencoder": "autoencoder",
+}
 QK_NORMS = {"none": "none", "ln": "ln"}
 
 
@@ -68,11 +76,17 @@ def sampling_for(objective: ObjectiveName) -> SamplingDefaults:
 def spec_from_json(data: Json, path: str | Path = "model_config.json") -> Spec:
     """A config of model_type "diffusion_cond" or "autoencoder". Raises CheckpointError naming `path` and the key."""
     root = Section(data, str(path))
-    kind = root.choice("model_type", {"diffusion_cond": "model", "autoencoder": "autoencoder"})
-    if kind == "autoencoder":
-        audio, autoencoder = _autoencoder(root, root.section("model"))
-        return Spec(audio, autoencoder)
-    return Spec.of(_model(root))
+    root.ignore(*IRRELEVANT["model_config"])
+    kind = root.choice("model_type", MODEL_TYPES)
+    if kind == "unconditional":
+        spec = Spec.of(_unconditional(root))
+    elif kind == "autoencoder":
+        spec = Spec(*read_autoencoder(root, root.section("model")))
+        root.ignore("sample_size")  # the length of the crops that it was trained on
+    else:
+        spec = Spec.of(_model(root))
+    root.finish()
+    return spec
 
 
 def config_from_json(data: Json, path: str | Path = "model_config.json") -> ModelConfig:
@@ -83,21 +97,57 @@ def config_from_json(data: Json, path: str | Path = "model_config.json") -> Mode
     return spec.model
 
 
-def _model(root: Section) -> ModelConfig:
-    model = root.section("model")
+def _pretransform(root: Section, model: Section) -> tuple[AudioFormat, AutoencoderConfig, float]:
+    """The autoencoder of a whole model, and what its latents are divided by."""
     pretransform = model.section("pretransform")
     pretransform.require("type", "autoencoder")
+    pretransform.require("enable_grad", False, False)
+    pretransform.ignore(*IRRELEVANT["pretransform"])
     scale = pretransform.number("scale", 1.0)
     if not scale > 0:
         raise pretransform.error("scale", f"must be above 0, not {scale}")
-    audio, autoencoder = _autoencoder(root, pretransform.section("config"))
+    audio, autoencoder = read_autoencoder(root, pretransform.section("config"))
+    pretransform.finish()
+    return audio, autoencoder, scale
+
+
+def _unconditional(root: Section) -> ModelConfig:
+    """A model of type "diffusion_uncond": its transformer knows the timestep and nothing else."""
+    model = root.section("model")
+    audio, autoencoder, scale = _pretransform(root, model)
+    model.require("type", "dit")
+    section = model.section("config")
+    objective = section.choice("diffusion_objective", OBJECTIVES, "v")
+    dit = _dit(section, conditional=False)
+    model.finish()
+    if dit.latent_channels != audio.latent_channels:
+        raise section.error("in_channels", f"must be the autoencoder's {audio.latent_channels}")
+    _check_heads(dit, section, "")
+    return ModelConfig(
+        audio=audio,
+        window_samples=root.integer("sample_size"),
+        autoencoder=autoencoder,
+        latent_scale=scale,
+        dit=dit,
+        objective=objective,
+        conditions=(),
+        condition_dim=0,
+        context_ids=(),
+        global_ids=(),
+        sampling=sampling_for(objective),
+    )
+
+
+def _model(root: Section) -> ModelConfig:
+    model = root.section("model")
+    audio, autoencoder, scale = _pretransform(root, model)
     model.require("io_channels", audio.latent_channels)
     conditioning, diffusion = model.section("conditioning"), model.section("diffusion")
     diffusion.require("type", "dit")
-    for key in ("input_concat_ids", "prepend_cond_ids"):
-        diffusion.require(key, [], [])
+    diffusion.require("prepend_cond_ids", [], [])
     objective = diffusion.choice("diffusion_objective", OBJECTIVES, "v")
     extension = root.section("auralith", optional=True)
+    conditioning.require("pre_encoded_keys", [], [])
     config = ModelConfig(
         audio=audio,
         window_samples=root.integer("sample_size"),
@@ -110,14 +160,16 @@ def _model(root: Section) -> ModelConfig:
         context_ids=diffusion.strings("cross_attention_cond_ids"),
         global_ids=diffusion.strings("global_cond_ids"),
         distribution_shift=_shift(diffusion),
+        input_ids=diffusion.strings("input_concat_ids", ()),
+        default_keys=conditioning.names("default_keys"),
         sampling=read_fields(extension.section("sampling"), SamplingDefaults)
         if "sampling" in extension
         else sampling_for(objective),
     )
-    conditioning.ignore("default_keys", "configs")
-    for section in (conditioning, diffusion):
+    for section in (model, conditioning, diffusion, extension):
         section.finish()
     _check_model(config, diffusion)
+    _check_inputs(config, root, diffusion)
     return config
 
 
@@ -154,8 +206,7 @@ def _check_model(config: ModelConfig, diffusion: Section) -> None:
     for key, (found, needed) in widths.items():
         if found != needed:
             raise diffusion.error(f"config.{key}", f"is {found}, but the other parts need {needed}")
-    if dit.head_dim % 2 or dit.head_dim < 32:
-        raise diffusion.error("config.num_heads", "must give heads of an even width of at least 32")
+    _check_heads(dit, diffusion, "config.")
     if not dit.project_global and dit.global_dim != dit.embed_dim:
         raise diffusion.error("config.project_global_cond", "must be true for these widths")
     kv_heads, rest = divmod(dit.context_width, dit.head_dim)
@@ -163,38 +214,92 @@ def _check_model(config: ModelConfig, diffusion: Section) -> None:
         raise diffusion.error("config.cond_token_dim", f"must divide into heads of {dit.head_dim}")
 
 
-def _dit(section: Section) -> DiTConfig:
+def _check_heads(dit: DiTConfig, section: Section, where: str) -> None:
+    if dit.embed_dim % dit.num_heads or dit.head_dim % 2 or dit.head_dim < 32:
+        raise section.error(f"{where}num_heads", "must give heads of an even width of at least 32")
+
+
+def _check_inputs(config: ModelConfig, root: Section, diffusion: Section) -> None:
+    """Raise CheckpointError where the input channels are not those of the model type."""
+    ids, found = config.input_ids, config.dit.extra_channels
+    if not set(ids) <= set(INPAINT_INPUTS) or len(set(ids)) != len(ids):
+        raise diffusion.error(
+            "input_concat_ids", f"is {list(ids)!r:.80}; supported: {', '.join(INPAINT_INPUTS)}"
+        )
+    kind = "diffusion_cond_inpaint" if ids else "diffusion_cond"
+    if root.value("model_type") != kind:
+        raise root.error("model_type", f"must be {kind!r} with input_concat_ids {list(ids)}")
+    if found != config.extra_channels:
+        raise diffusion.error(
+            "config.input_concat_dim", f"is {found}, but its inputs need {config.extra_channels}"
+        )
+
+
+def _dit(section: Section, *, conditional: bool = True) -> DiTConfig:
     attention = section.section("attn_kwargs", optional=True)
     qk_norm = attention.choice("qk_norm", QK_NORMS, "none")
+    for key in ("differential", "feat_scale"):
+        attention.require(key, False, False)
     attention.finish()
+    _plain_parts(section)
     positions = 0
     if section.flag("use_abs_pos_emb", False):
         positions = section.integer("abs_pos_emb_max_length", 10_000)
     config = DiTConfig(
-        latent_channels=section.integer("io_channels"),
+        latent_channels=section.integer("io_channels" if conditional else "in_channels"),
         embed_dim=section.integer("embed_dim"),
         depth=section.integer("depth", maximum=LARGEST_DEPTH),
         num_heads=section.integer("num_heads"),
-        context_dim=section.integer("cond_token_dim"),
-        global_dim=section.integer("global_cond_dim"),
+        context_dim=section.integer("cond_token_dim") if conditional else 0,
+        global_dim=section.integer("global_cond_dim") if conditional else 0,
         project_context=section.flag("project_cond_tokens", True),
         project_global=section.flag("project_global_cond", True),
         qk_norm=qk_norm,
         global_conditioning=section.choice("global_cond_type", GLOBAL_CONDITIONING, "prepend"),
         max_positions=positions,
+        extra_channels=section.integer("input_concat_dim", 0, minimum=0) if conditional else 0,
     )
+    if not conditional:
+        for key in ("cond_token_dim", "global_cond_dim", "input_concat_dim"):
+            section.require(key, 0, 0)
     section.require("transformer_type", "continuous_transformer", "continuous_transformer")
     section.require("timestep_cond_type", "global", "global")
     section.require("rotary_pos_emb", True, True)
-    for key in ("patch_size", "input_concat_dim", "prepend_cond_dim", "num_memory_tokens"):
-        section.require(key, int(key == "patch_size"), int(key == "patch_size"))
-    for key in ("causal", "conformer", "use_sinusoidal_emb"):
+    section.require("patch_size", 1, 1)
+    section.require("final_cross_attn_ix", -1, -1)
+    for key in ("prepend_cond_dim", "num_memory_tokens"):
+        section.require(key, 0, 0)
+    switches = (
+        "causal",
+        "conformer",
+        "use_sinusoidal_emb",
+        "remove_norms",
+        "add_rope",
+        "layer_scale",
+    )
+    for key in switches:
         section.require(key, False, False)
-    for key in ("ff_kwargs", "norm_kwargs"):
-        section.require(key, {}, {})
-    section.ignore("zero_init_branch_outputs", "abs_pos_emb_max_length")
+    section.ignore(*IRRELEVANT["transformer"])
     section.finish()
     return config
+
+
+def _plain_parts(section: Section) -> None:
+    """Refuse feed-forward layers and norms other than the published ones."""
+    feed_forward, norm = (
+        section.section(key, optional=True) for key in ("ff_kwargs", "norm_kwargs")
+    )
+    feed_forward.require("mult", 4, 4)
+    feed_forward.require("glu", True, True)
+    for key in ("no_bias", "use_conv"):
+        feed_forward.require(key, False, False)
+    feed_forward.ignore(*IRRELEVANT["feed_forward"])
+    norm.require("eps", 1e-5, 1e-5)
+    for key in ("bias", "fix_scale"):
+        norm.require(key, False, False)
+    norm.ignore(*IRRELEVANT["norm"])
+    for part in (feed_forward, norm):
+        part.finish()
 
 
 def _condition(entry: Section) -> Condition:
@@ -226,71 +331,6 @@ def _condition(entry: Section) -> Condition:
     return condition
 
 
-def _autoencoder(root: Section, section: Section) -> tuple[AudioFormat, AutoencoderConfig]:
-    sample_rate, channels = root.integer("sample_rate"), root.integer("audio_channels", 2)
-    if section.value("type", None) == "spectral":
-        inner = section.section("config")
-        config = read_fields(inner, SpectralConfig)
-        section.finish()
-        _check_spectral(inner, config)
-        if config.sample_rate != sample_rate:
-            raise root.error("sample_rate", f"must be the autoencoder's {config.sample_rate}")
-    else:
-        config = _oobleck(section)
-    if config.channels != channels:
-        raise root.error("audio_channels", f"must be the autoencoder's {config.channels}")
-    return AudioFormat(
-        sample_rate, channels, config.latent_channels, config.samples_per_frame
-    ), config
-
-
-def _check_spectral(section: Section, config: SpectralConfig) -> None:
-    positions, rest = divmod(config.bands, config.band_patch * config.band_merge)
-    if rest or config.latent_channels % positions:
-        raise section.error("bands", "must divide into patches, and these into latent_channels")
-    section.require("channels", 2, config.channels)
-    if not config.linear_bins < config.bands < config.window_size // 2:
-        raise section.error("bands", "must be above linear_bins and below half of window_size")
-    if not config.hop <= config.window_size:
-        raise section.error("hop", "must not be above window_size")
-
-
-def _oobleck(section: Section) -> OobleckConfig:
-    sides = []
-    for side in ("encoder", "decoder"):
-        outer = section.section(side)
-        outer.require("type", "oobleck")
-        inner = outer.section("config")
-        inner.require("use_snake", True, False)
-        inner.require("antialias_activation", False, False)
-        sides.append(inner)
-    section.section("bottleneck").require("type", "vae")
-    encoder, decoder = sides
-    config = OobleckConfig(
-        channels=section.integer("io_channels"),
-        latent_channels=section.integer("latent_dim"),
-        strides=encoder.integers("strides", (2, 4, 8, 8)),
-        encoder_width=encoder.integer("channels", 128),
-        encoder_multiples=encoder.integers("c_mults", (1, 2, 4, 8)),
-        decoder_width=decoder.integer("channels", 128),
-        decoder_multiples=decoder.integers("c_mults", (1, 2, 4, 8)),
-        final_tanh=decoder.flag("final_tanh", True),
-    )
-    section.require("downsampling_ratio", config.samples_per_frame)
-    encoder.require("in_channels", config.channels, 2)
-    decoder.require("out_channels", config.channels, 2)
-    encoder.require("latent_dim", 2 * config.latent_channels, 32)
-    decoder.require("latent_dim", config.latent_channels, 32)
-    decoder.require("strides", list(config.strides), [2, 4, 8, 8])
-    decoder.require("use_nearest_upsample", False, False)
-    all_multiples = (config.encoder_multiples, config.decoder_multiples)
-    for inner, multiples in zip(sides, all_multiples, strict=True):
-        if len(multiples) != len(config.strides) or any(n % 2 for n in config.strides):
-            raise inner.error("strides", "must be even numbers, one for each of c_mults")
-        inner.finish()
-    return config
-
-
 def spec_to_json(spec: Spec) -> Json:
     """The published form of a config; `spec_from_json` reads it back unchanged."""
     audio, autoencoder = spec.audio, _autoencoder_json(spec.autoencoder)
@@ -301,11 +341,22 @@ def spec_to_json(spec: Spec) -> Json:
     pretransform: Json = {"type": "autoencoder", "iterate_batch": True, "config": autoencoder}
     if config.latent_scale != 1.0:
         pretransform["scale"] = config.latent_scale
-    conditioning = {
+    if not config.is_conditional:
+        dit = _dit_json(config.dit) | {"diffusion_objective": config.objective}
+        model = {"type": "dit", "config": dit, "pretransform": pretransform}
+        return {
+            "model_type": "diffusion_uncond",
+            "sample_size": config.window_samples,
+            **head,
+            "model": model,
+        }
+    conditioning: Json = {
         "configs": [_condition_json(condition) for condition in config.conditions],
         "cond_dim": config.condition_dim,
     }
-    diffusion = {
+    if config.default_keys:
+        conditioning["default_keys"] = dict(config.default_keys)
+    diffusion: Json = {
         "cross_attention_cond_ids": list(config.context_ids),
         "global_cond_ids": list(config.global_ids),
         "type": "dit",
@@ -314,7 +365,11 @@ def spec_to_json(spec: Spec) -> Json:
     }
     if config.distribution_shift is not None:
         diffusion["distribution_shift_options"] = _shift_json(config.distribution_shift)
-    data: Json = {"model_type": "diffusion_cond", "sample_size": config.window_samples, **head}
+    kind = "diffusion_cond"
+    if config.input_ids:
+        kind = "diffusion_cond_inpaint"
+        diffusion["input_concat_ids"] = list(config.input_ids)
+    data: Json = {"model_type": kind, "sample_size": config.window_samples, **head}
     data["model"] = {
         "pretransform": pretransform,
         "conditioning": conditioning,
@@ -362,7 +417,11 @@ def _autoencoder_json(config: AutoencoderConfig) -> Json:
     }
     return {
         "encoder": {"type": "oobleck", "config": encoder},
-        "decoder": {"type": "oobleck", "config": decoder},
+        "decoder": {
+            "type": "oobleck",
+            "config": decoder,
+            **({"soft_clip": True} if config.soft_clip else {}),
+        },
         "bottleneck": {"type": "vae"},
         "latent_dim": config.latent_channels,
         "downsampling_ratio": config.samples_per_frame,
@@ -397,6 +456,10 @@ def _dit_json(config: DiTConfig) -> Json:
     }
     if config.global_conditioning == "adaln":
         data["global_cond_type"] = "adaLN"
+    if not config.context_dim:
+        data["in_channels"] = data.pop("io_channels")
+    if config.extra_channels:
+        data["input_concat_dim"] = config.extra_channels
     if config.max_positions:
         data |= {"use_abs_pos_emb": True, "abs_pos_emb_max_length": config.max_positions}
     return data

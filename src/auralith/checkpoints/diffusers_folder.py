@@ -195,6 +195,8 @@ def require_expressible(spec: Spec) -> ModelConfig:
     config, autoencoder = spec.model, spec.autoencoder
     if config is None:
         raise CheckpointError("an autoencoder alone has no diffusers form; use single-file")
+    if not config.is_conditional:
+        raise CheckpointError("an unconditional model has no diffusers form; use single-file")
     numbers = spec.numbers
     ids = (config.text.id, "seconds_start", "seconds_total")
     reasons = {
@@ -204,6 +206,7 @@ def require_expressible(spec: Spec) -> ModelConfig:
         "learned positions": config.dit.max_positions > 0,
         "an unprojected global embedding": not config.dit.project_global,
         "a spectral autoencoder": not isinstance(autoencoder, OobleckConfig),
+        "input channels for inpainting": bool(config.input_ids),
         "a latent scale": config.latent_scale != 1.0,
         "a shift of timesteps": config.distribution_shift is not None,
         "conditioning other than text, seconds_start and seconds_total": (
@@ -216,7 +219,7 @@ def require_expressible(spec: Spec) -> ModelConfig:
     if isinstance(autoencoder, OobleckConfig):
         same = autoencoder.encoder_multiples == autoencoder.decoder_multiples
         reasons["different multiples of encoder and decoder"] = not same
-        reasons["a final tanh"] = autoencoder.final_tanh
+        reasons["a final tanh"] = autoencoder.final_tanh or autoencoder.soft_clip
     for reason, applies in reasons.items():
         if applies:
             raise CheckpointError(f"a model with {reason} has no diffusers form; use single-file")

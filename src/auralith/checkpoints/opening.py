@@ -106,6 +106,11 @@ def open_checkpoint(
     """
     raw = locate(source, with_text_encoder=text_encoder is None, files=files)
     config = raw.model
+    if not config.is_conditional:
+        raise CheckpointError(
+            f"{raw.source} is an unconditional model, which takes no prompt; use generate_diffusion_uncond of "
+            "auralith.compat.stable_audio_tools"
+        )
     folders = locate_text_encoder(raw, text_encoder)
     hashing = _begin_hashing(raw)
     encoder, tokenizer = open_text_encoder(folders, config.condition_dim, device, dtype)

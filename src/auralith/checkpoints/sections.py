@@ -41,12 +41,19 @@ class Section:
         items = self._list(key, MISSING)
         return [Section(item, f"{self.path}.{key}[{i}]") for i, item in enumerate(items)]
 
-    def integer(self, key: str, default: object = MISSING, *, maximum: int = LARGEST_WIDTH) -> int:
-        """A whole number from 1 to `maximum`."""
+    def integer(
+        self,
+        key: str,
+        default: object = MISSING,
+        *,
+        minimum: int = 1,
+        maximum: int = LARGEST_WIDTH,
+    ) -> int:
+        """A whole number from `minimum` to `maximum`."""
         value = self.value(key, default)
-        if type(value) is not int or not 1 <= value <= maximum:
+        if type(value) is not int or not minimum <= value <= maximum:
             raise self.error(
-                key, f"must be a whole number from 1 to {maximum:,}, not {value!r:.80}"
+                key, f"must be a whole number from {minimum} to {maximum:,}, not {value!r:.80}"
             )
         return value
 
@@ -91,11 +98,26 @@ class Section:
             raise self.error(key, f"must be 1 to 16 positive whole numbers, not {items!r:.80}")
         return tuple(items)
 
+    def numbers(self, key: str, default: object = MISSING, *, count: int) -> tuple[float, ...]:
+        """So many finite numbers."""
+        items = self._list(key, default)
+        usable = all(type(item) in (int, float) and abs(item) < 1e15 for item in items)
+        if len(items) != count or not usable:
+            raise self.error(key, f"must be {count} numbers, not {items!r:.80}")
+        return tuple(float(item) for item in items)
+
     def strings(self, key: str, default: object = MISSING) -> tuple[str, ...]:
         items = self._list(key, default)
         if not all(isinstance(item, str) for item in items):
             raise self.error(key, f"must be a list of strings, not {items!r:.80}")
         return tuple(items)
+
+    def names(self, key: str) -> tuple[tuple[str, str], ...]:
+        """The pairs of an object of strings; none where it is absent."""
+        items = self.value(key, {})
+        if not isinstance(items, dict) or not all(isinstance(v, str) for v in items.values()):
+            raise self.error(key, f"must be an object of strings, not {items!r:.80}")
+        return tuple(items.items())
 
     def _list(self, key: str, default: object) -> list[Any]:
         value = self.value(key, default)

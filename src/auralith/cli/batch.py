@@ -91,12 +91,13 @@ def batch(
 
 def _read(prompts: Path, loading: Loading) -> "Table":
     """The table; the model is looked at only where a column may be one of its conditions."""
-    from auralith.checkpoints import inspect_checkpoint
+    from auralith.checkpoints import Files, inspect_checkpoint
     from auralith.pipeline import EMBEDDED
     from auralith.sets import UnknownColumn, read_rows
 
     try:
         return read_rows(prompts)
     except UnknownColumn:
-        spec = inspect_checkpoint(EMBEDDED if loading.model is None else loading.model).spec
+        source = EMBEDDED if loading.model is None else loading.model
+        spec = inspect_checkpoint(source, Files(loading.weights, loading.config)).spec
         return read_rows(prompts, [condition.id for condition in spec.numbers])

@@ -33,7 +33,8 @@ def inpaint(
 ) -> None:
     """Make parts of a sound anew. All samples outside the ranges and their crossfades stay as they are.
 
-    A model that was not trained for inpainting does it too: what is kept leads what is made (RePaint).
+    A model that was not trained for inpainting does it too: what is kept leads what is made (RePaint). One that was
+    sees what is kept; --passes has no effect on it.
     """
     from auralith.edits import Inpainting
 

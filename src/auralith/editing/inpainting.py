@@ -1,6 +1,7 @@
-"""Parts of a sound made anew by a model that was not trained for it (RePaint, arXiv 2201.09865).
+"""Parts of a sound made anew, also by a model that was not trained for it (RePaint, arXiv 2201.09865).
 
-The latents of the rest are held while the free ones are denoised; see `constraints` and `samplers.repaint`. A sound
+The latents of the rest are held while the free ones are denoised; see `constraints` and `samplers.repaint`. A model that
+was trained for inpainting is shown them in its mask channels instead, and each stretch is walked once. A sound
 longer than the model's window is worked on window by window around the ranges. Outside a range and its seams the
 result has the file's own samples, at its own rate and channels.
 """

@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from auralith.conditioning import MaskedInput
 from auralith.editing.constraints import hold
 from auralith.errors import InvalidRequest
 from auralith.pipeline import Auralith, Steering
@@ -72,6 +73,8 @@ class Timeline:
         known = torch.nn.functional.pad(self.latents[..., start:stop], padding)
         held = torch.nn.functional.pad(self.known[start:stop], padding)
         steering = Steering(known * held, hold(known, held), passes)
+        if self.model.config.input_ids:  # trained for inpainting: it is shown what is kept
+            steering = Steering(shown=MaskedInput.of(known, held.to(known)[None, None]))
         made = self.model.denoise([resolved], steering, on_step)
         first, last = keep or window
         whole = torch.where(held, known, made)

@@ -203,7 +203,7 @@ class OobleckDecoder(nn.Module):
         )
         self.snake = Snake(widths[-1])
         self.conv_out = nn.Conv1d(widths[-1], config.channels, 7, padding=3, bias=False)
-        self.final_tanh = config.final_tanh
+        self.num_tanhs = config.final_tanh + config.soft_clip
         self.tail_strides = config.strides[:SLICED_BLOCKS]
 
     def forward(
@@ -229,7 +229,9 @@ class OobleckDecoder(nn.Module):
         for block in self.blocks[-SLICED_BLOCKS:]:
             x = block(x)
         x = convolve(self.conv_out, self.snake(x))
-        return torch.tanh(x) if self.final_tanh else x
+        for _ in range(self.num_tanhs):
+            x = torch.tanh(x)
+        return x
 
 
 class Oobleck(Autoencoder):

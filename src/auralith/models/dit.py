@@ -34,6 +34,8 @@ class Prepared:
     global_embed: Float[Tensor, "batch global_width"]
     memories: tuple[KeyValue, ...]
     rotary: Rotary
+    extra: Float[Tensor, "batch extra frame"] | None = None
+    """Channels beside the latents; None: zeros, where the network has such channels."""
 
     @property
     def num_context_rows(self) -> int:
@@ -42,7 +44,8 @@ class Prepared:
     def first_rows(self, count: int) -> "Prepared":
         """The same for the first rows of the batch alone (the conditioned half under guidance)."""
         memories = tuple(KeyValue(m.key[:count], m.value[:count]) for m in self.memories)
-        return Prepared(self.global_embed[:count], memories, self.rotary)
+        extra = None if self.extra is None else self.extra[:count]
+        return Prepared(self.global_embed[:count], memories, self.rotary, extra)
 
 
 class Norm(nn.Module):
@@ -111,8 +114,11 @@ class Block(nn.Module):
         dim, qk_norm = config.embed_dim, config.qk_norm == "ln"
         self.self_attention_norm = Norm(dim)
         self.self_attention = SelfAttention(dim, config.num_heads, qk_norm)
-        self.cross_attention_norm = Norm(dim)
-        self.cross_attention = CrossAttention(dim, config.context_width, config.num_heads, qk_norm)
+        if config.context_dim:
+            self.cross_attention_norm = Norm(dim)
+            self.cross_attention = CrossAttention(
+                dim, config.context_width, config.num_heads, qk_norm
+            )
         self.feed_forward_norm = Norm(dim)
         self.feed_forward = FeedForward(dim)
         if config.global_conditioning == "adaln":
@@ -163,10 +169,13 @@ class DiT(nn.Module):
         dim = config.embed_dim
         self.timestep_features = FourierFeatures()
         self.timestep_embed = projection(2 * FOURIER_FEATURES, dim, bias=True)
-        self.context_embed = projection(config.context_dim, config.context_width)
-        self.global_embed = projection(config.global_dim, config.global_width)
-        self.conv_in = nn.Conv1d(config.latent_channels, config.latent_channels, 1, bias=False)
-        self.project_in = nn.Linear(config.latent_channels, dim, bias=False)
+        if config.context_dim:
+            self.context_embed = projection(config.context_dim, config.context_width)
+        if config.global_dim:
+            self.global_embed = projection(config.global_dim, config.global_width)
+        channels_in = config.latent_channels + config.extra_channels
+        self.conv_in = nn.Conv1d(channels_in, channels_in, 1, bias=False)
+        self.project_in = nn.Linear(channels_in, dim, bias=False)
         if config.max_positions:
             self.positions = nn.Embedding(config.max_positions, dim)
         if config.global_conditioning == "adaln":
@@ -195,15 +204,20 @@ class DiT(nn.Module):
         context: Float[Tensor, "context_row token context_dim"] | None,
         global_embed: Float[Tensor, "batch global_dim"],
         num_frames: int,
+        extra: Float[Tensor, "batch extra frame"] | None = None,
     ) -> Prepared:
         """What all steps share. `context` may have fewer rows than `global_embed`: the rest are unconditional."""
         positions = num_frames + (self.config.global_conditioning == "prepend")
         memories = ()
         if context is not None:
-            projected = self.context_embed(context)
-            memories = tuple(block.cross_attention.memory(projected) for block in self._blocks())
+            tokens = self.context_embed(context)
+            memories = tuple(block.cross_attention.memory(tokens) for block in self._blocks())
         rotary = rotary_table(positions, self.config.head_dim, global_embed.device)
-        return Prepared(self.global_embed(global_embed), memories, rotary)
+        if self.config.global_dim:
+            projected = self.global_embed(global_embed)
+        else:
+            projected = global_embed.new_zeros(global_embed.shape[0], self.config.embed_dim)
+        return Prepared(projected, memories, rotary, extra)
 
     def step(
         self,
@@ -214,7 +228,8 @@ class DiT(nn.Module):
         """One evaluation at timesteps t in [0, 1] (float32 even when the network is in half precision)."""
         features = self.timestep_features(t).to(latents.dtype)
         condition = prepared.global_embed + self.timestep_embed(features)
-        x = self.project_in((self.conv_in(latents) + latents).transpose(1, 2))
+        inputs = self._with_extra(latents, prepared.extra)
+        x = self.project_in((self.conv_in(inputs) + inputs).transpose(1, 2))
         modulation = None
         if self.config.global_conditioning == "adaln":
             modulation = self.modulation(condition)
@@ -239,8 +254,21 @@ class DiT(nn.Module):
         t: Float[Tensor, " batch"],
         context: Float[Tensor, "batch token context_dim"] | None,
         global_embed: Float[Tensor, "batch global_dim"],
+        extra: Float[Tensor, "batch extra frame"] | None = None,
     ) -> Float[Tensor, "batch channel frame"]:
-        return self.step(latents, t, self.prepare(context, global_embed, latents.shape[-1]))
+        prepared = self.prepare(context, global_embed, latents.shape[-1], extra)
+        return self.step(latents, t, prepared)
+
+    def _with_extra(
+        self, latents: Float[Tensor, "batch channel frame"], extra: Tensor | None
+    ) -> Float[Tensor, "batch input_channel frame"]:
+        """All input channels; those beside the latents are zero where nothing is known."""
+        if not self.config.extra_channels:
+            return latents
+        if extra is None:
+            shape = (latents.shape[0], self.config.extra_channels, latents.shape[-1])
+            extra = latents.new_zeros(shape)
+        return torch.cat((latents, extra.to(latents.dtype)), dim=1)
 
     def _blocks(self) -> list[Block]:
         return [block for block in self.blocks if isinstance(block, Block)]

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from auralith.conditioning import Router, TextStates
+from auralith.conditioning import MaskedInput, Router, TextStates
 from auralith.config import ModelConfig
 from auralith.data.conditions import recording_conditions
 from auralith.data.crops import crop_start, crop_timing
@@ -24,6 +24,7 @@ from auralith.diffusion import OBJECTIVES, Objective, shift_times
 from auralith.errors import InvalidRequest
 from auralith.models.dit import DiT
 from auralith.training.batches import positions
+from auralith.training.inpaint_masks import InpaintMasks
 from auralith.training.loop import Batch, Share
 from auralith.training.optimizers import OptimizerSettings
 from auralith.training.splits import SPLIT_COLUMN, roles_of, split_up
@@ -77,6 +78,8 @@ class DiTSettings:
     validation_items: int = 32
     split_column: str = SPLIT_COLUMN
     """Field that says which recordings are trained on and which validate; "" ignores it."""
+    inpainting: InpaintMasks = InpaintMasks()
+    """What a model trained for inpainting is shown; others see nothing."""
 
     def __post_init__(self) -> None:
         if self.batch_size < 1 or self.validation_items < 0:
@@ -115,11 +118,12 @@ class DiTNetwork(nn.Module):
         text_mask: Bool[Tensor, "batch token"],
         numbers: Float[Tensor, "batch number"],
         keep: Bool[Tensor, " batch"],
+        extra: Float[Tensor, "batch extra frame"] | None = None,
     ) -> Float[Tensor, "batch channel frame"]:
         """The velocity. `numbers` has a column for each number condition of the model, in its order."""
         by_id = dict(zip(self.router.number_ids, numbers.unbind(1), strict=True))
         conditioning = self.router.assemble(TextStates(text, text_mask), by_id, keep)
-        return self.dit(noisy, t, conditioning.context, conditioning.global_embed)
+        return self.dit(noisy, t, conditioning.context, conditioning.global_embed, extra)
 
 
 class DiTTask:
@@ -227,7 +231,10 @@ class DiTTask:
         noisy = self.objective.add_noise(latents, noise, t)
         target = self.objective.target(latents, noise, t)
         inputs = (batch[name] for name in ("text", "text_mask", "numbers", "keep"))
-        squared = (network(noisy, t, *inputs).float() - target).square().mean(dim=1)
+        extra = None
+        if self.config.input_ids:
+            extra = MaskedInput.of(latents, batch["kept"]).channels(self.config.input_ids)
+        squared = (network(noisy, t, *inputs, extra).float() - target).square().mean(dim=1)
         if not self.settings.mask_padding:
             return squared.mean()
         # over the frames that count in the whole batch, so that the mean over shares is the published one
@@ -246,7 +253,12 @@ class DiTTask:
         text = self.texts([w.index for w in windows], rngs)
         frames = torch.arange(latents.shape[-1])
         lengths = [self.source.record(w.index).num_frames - w.start for w in windows]
-        return {
+        kept: Batch = {}
+        if self.config.input_ids:
+            draw = self.settings.inpainting.kept_frames
+            masks = [draw(n, shape[-1], rng) for n, rng in zip(lengths, rngs, strict=True)]
+            kept = {"kept": torch.from_numpy(np.stack(masks))[:, None]}
+        return kept | {
             "latents": latents,
             "noise": torch.from_numpy(noise),
             "text": text.states,

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from auralith.checkpoints.sections import Section
 from auralith.training.dit import DiTSettings
 from auralith.training.finetune import FinetuneSettings
+from auralith.training.inpaint_masks import InpaintMasks
 from auralith.training.optimizers import OptimizerSettings
 from auralith.training.timesteps import TimestepSettings
 
@@ -21,7 +22,6 @@ NOT_USED = {
     "log_loss_info": "validation states the loss at fixed timesteps instead",
     "demo": "use --demo-every and the settings of demo",
     "timestep_sampler_options": "only log_snr has options",
-    "inpainting": "masks are not trained",
     "arc": "adversarial post-training is not part of fine-tuning",
     "clip_grad_norm": "the published training of transformers reads it for arc only; set optimizer.clip_norm",
 }
@@ -99,7 +99,22 @@ class _Reader:
         }
         if "mask_padding" in self.section:
             changes["mask_padding"] = self._noted("mask_padding", self.section.flag("mask_padding"))
+        if "inpainting" in self.section:
+            masks = self._masks(self.section.section("inpainting"), dit.inpainting)
+            changes["inpainting"] = self._noted("inpainting", masks)
         return replace(dit, **changes)
+
+    def _masks(self, section: Section, masks: InpaintMasks) -> InpaintMasks:
+        """The mixture of masks; the reference's shares are of segments, everything and continuations."""
+        kwargs = section.section("mask_kwargs", optional=True)
+        shares = (masks.segments, masks.everything, masks.continuation)
+        read = InpaintMasks(
+            *kwargs.numbers("mask_type_probabilities", shares, count=3),
+            max_segments=kwargs.integer("max_mask_segments", masks.max_segments),
+        )
+        for part in (kwargs, section):
+            part.finish()
+        return read
 
     def _timesteps(self, dit: DiTSettings) -> DiTSettings:
         if "timestep_sampler" not in self.section:

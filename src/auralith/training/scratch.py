@@ -205,6 +205,10 @@ def new_model(recipe: TransformerRecipe) -> Auralith:
     if recipe.config:
         data = read_json(Path(recipe.config))
         config, training = config_from_json(data, recipe.config), data.get("training")
+    if not config.is_conditional:
+        raise InvalidRequest(
+            f"{recipe.config} is of an unconditional model; give one with a prompt"
+        )
     opened = _opened(recipe.autoencoder)
     if opened.config != config.autoencoder:
         raise InvalidRequest(f"{recipe.autoencoder} is not the autoencoder that the config names")

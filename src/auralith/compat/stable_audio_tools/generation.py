@@ -5,6 +5,7 @@ raw: the whole `sample_size` in the model's dtype, neither trimmed nor normalize
 """
 
 from collections.abc import Sequence
+from typing import no_type_check
 
 import torch
 from jaxtyping import Float
@@ -25,6 +26,7 @@ from auralith.compat.stable_audio_tools.run import (
     guided,
     unconditioned,
 )
+from auralith.diffusion import Guidance
 from auralith.errors import InvalidRequest
 
 
@@ -88,13 +90,10 @@ def generate_diffusion_cond(
         callback=callback,
     )
     guidance = guidance_of(cfg_scale, scale_phi, cfg_interval)
-    positive = run.tensors("conditioning", conditioning, conditioning_tensors)
-    negative = None
-    if negative_conditioning is not None or negative_conditioning_tensors is not None:
-        negative = run.tensors(
-            "negative_conditioning", negative_conditioning, negative_conditioning_tensors
-        )
-    return run.result(guided(model, positive, negative, guidance, run.num_frames))
+    positive = (conditioning, conditioning_tensors)
+    return _conditioned(
+        run, guidance, positive, (negative_conditioning, negative_conditioning_tensors)
+    )
 
 
 @torch.no_grad()
@@ -115,9 +114,10 @@ def generate_diffusion_uncond(
     rho: Number = 1.0,
     callback: Callback | None = None,
 ) -> Float[Tensor, "batch channel time"]:
-    """Waveforms without a prompt, by the null condition that the model was trained with for guidance.
+    """Waveforms of an unconditional model; of any other by the null condition that it was trained with for guidance.
 
-    Its timing says that each item is a whole recording of `sample_size`. For the rest see `generate_diffusion_cond`.
+    The timing of the null condition says that each item is a whole recording of `sample_size`. For the rest see
+    `generate_diffusion_cond`.
     """
     run = Run(
         model=model,
@@ -131,9 +131,10 @@ def generate_diffusion_uncond(
         sampling=Sampling(steps, sampler_type, sigma_min, sigma_max, rho),
         callback=callback,
     )
-    return run.result(unconditioned(model, batch_size, sample_size, run.num_frames))
+    return run.result(lambda _: unconditioned(model, batch_size, sample_size, run.num_frames))
 
 
+@torch.no_grad()
 def generate_diffusion_cond_inpaint(
     model: ConditionedDiffusionModel,
     steps: int = 250,
@@ -160,20 +161,59 @@ def generate_diffusion_cond_inpaint(
     scale_phi: Number = 0.0,
     cfg_interval: tuple[Number, Number] = (0, 1),
 ) -> Float[Tensor, "batch channel time"]:
-    """`generate_diffusion_cond`, unless there is something to inpaint.
+    """Waveforms of a model trained for inpainting; without mask and sound it makes everything anew.
+
+    Args:
+        inpaint_audio: (sample rate, waveform), of which is kept what the mask says.
+        inpaint_mask: (1 or batch, sample_size): 1 where the sound is kept, 0 where it is made anew. The reference doesn't
+            repeat one mask over a batch; here it is.
+
+    The other arguments are those of `generate_diffusion_cond`. What is kept is not pasted back, as in the reference.
 
     Raises:
-        InvalidRequest: `inpaint_audio` or `inpaint_mask` is given. They need input channels that no model here has;
-            the reference ignores them without a word on such a model.
+        InvalidRequest: a value is out of range; or `inpaint_audio` or `inpaint_mask` is given to a model without the input
+            channels for it, where the reference ignores them without a word.
     """
-    if inpaint_audio is not None or inpaint_mask is not None:
+    given = inpaint_audio is not None or inpaint_mask is not None
+    if given and not model.input_concat_ids:
         raise InvalidRequest(
             "this checkpoint was not trained for inpaint_audio and inpaint_mask (its input_concat_ids are empty); "
             "inpaint without training instead, with `auralith inpaint`"
         )
-    return generate_diffusion_cond(
-        model, steps, cfg_scale, conditioning, conditioning_tensors, negative_conditioning,
-        negative_conditioning_tensors, batch_size, sample_size, model.sample_rate, seed, device, init_audio,
-        init_noise_level, return_latents, sampler_type=sampler_type, sigma_min=sigma_min, sigma_max=sigma_max,
-        rho=rho, callback=callback, scale_phi=scale_phi, cfg_interval=cfg_interval,
-    )  # fmt: skip
+    run = Run(
+        model=model,
+        batch_size=batch_size,
+        sample_size=sample_size,
+        seed=seed,
+        device=device,
+        init_audio=init_audio,
+        init_noise_level=init_noise_level,
+        return_latents=return_latents,
+        sampling=Sampling(steps, sampler_type, sigma_min, sigma_max, rho),
+        callback=callback,
+        inpaint_audio=inpaint_audio,
+        inpaint_mask=inpaint_mask,
+    )
+    guidance = guidance_of(cfg_scale, scale_phi, cfg_interval)
+    positive = (conditioning, conditioning_tensors)
+    return _conditioned(
+        run, guidance, positive, (negative_conditioning, negative_conditioning_tensors)
+    )
+
+
+Items = tuple[Sequence[Metadata] | None, ConditioningTensors | None]
+"""A conditioning in either form."""
+
+
+@no_type_check  # values come from people: `Run.tensors` checks them
+def _conditioned(
+    run: Run, guidance: Guidance, positive: Items, negative: Items
+) -> Float[Tensor, "batch channel time"]:
+    model = run.model
+    tensors = run.tensors("conditioning", *positive)
+    negatives = None
+    if negative != (None, None):
+        negatives = run.tensors("negative_conditioning", *negative)
+    return run.result(
+        lambda extra: guided(model, tensors, negatives, guidance, run.num_frames, extra)
+    )

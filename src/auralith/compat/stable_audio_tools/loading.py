@@ -13,7 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from auralith.checkpoints.config_json import Spec, config_from_json, spec_to_json
-from auralith.checkpoints.opening import locate, locate_text_encoder, open_checkpoint
+from auralith.checkpoints.opening import (
+    locate,
+    locate_text_encoder,
+    open_checkpoint,
+    open_networks,
+)
 from auralith.checkpoints.reading import read_json, read_tensor_file
 from auralith.checkpoints.single_file import RawCheckpoint
 from auralith.checkpoints.text_encoder import open_text_encoder
@@ -52,6 +57,9 @@ def get_pretrained_model(name: str | Path) -> tuple[StableAudioModel, Json]:
         CheckpointError: the checkpoint is missing, damaged, gated, of another architecture, or not safe to read.
     """
     raw = locate(name, with_text_encoder=True)
+    if raw.spec.model is not None and not raw.spec.model.is_conditional:
+        networks = open_networks(raw, CPU, torch.float32)
+        return _unconditional(raw.spec.model, networks), raw.config_json or spec_to_json(raw.spec)
     checkpoint = open_checkpoint(name, device=CPU, dtype=torch.float32)
     model_config = raw.config_json or spec_to_json(raw.spec)
     model = _assembled(
@@ -98,13 +106,25 @@ def _from_config(
 ) -> StableAudioModel:
     config = config_from_json(model_config, path)
     spec = Spec.of(config)
+    if not config.is_conditional:
+        return _unconditional(config, _random_networks(spec))
     beside = RawCheckpoint("single-file", str(path), spec, {}, (), path.parent)
     folders = locate_text_encoder(beside, text_encoder)
     text = open_text_encoder(folders, config.condition_dim, CPU, torch.float32)
-    with torch.random.fork_rng(devices=[]):  # the initial values leave the global generator alone
-        networks = Networks(spec).eval()
+    networks = _random_networks(spec)
     parts = (networks.autoencoder, networks.dit, networks.numbers)
     return _assembled(model_config, config, parts, text)
+
+
+def _random_networks(spec: Spec) -> Networks:
+    with torch.random.fork_rng(devices=[]):  # the initial values leave the global generator alone
+        return Networks(spec).eval()
+
+
+def _unconditional(config: ModelConfig, networks: Networks) -> StableAudioModel:
+    model = StableAudioModel(config, networks.dit, Pretransform(config, networks.autoencoder), None)
+    use_published_names(model)
+    return model
 
 
 def _assembled(

@@ -148,17 +148,22 @@ class Pretransform(nn.Module):
 class ConditionedDiffusionModel(nn.Module):
     """The whole model. `model` is our `DiT`: its own call differs from the reference's, that of this class doesn't."""
 
+    conditioner: MultiConditioner
+    """Absent from an unconditional model, as in the reference."""
+
     def __init__(
         self,
         config: ModelConfig,
         dit: DiT,
         pretransform: Pretransform,
-        conditioner: MultiConditioner,
+        conditioner: MultiConditioner | None,
     ) -> None:
+        """`conditioner` is None for an unconditional model."""
         super().__init__()
         # first, so that next(model.parameters()) has the model's dtype: the DiT begins with exact frequencies
         self.pretransform = pretransform
-        self.conditioner = conditioner
+        if conditioner is not None:
+            self.conditioner = conditioner
         self.model = dit
         self.config = config
         self.io_channels = config.audio.latent_channels
@@ -168,7 +173,7 @@ class ConditionedDiffusionModel(nn.Module):
         shift = config.distribution_shift
         self.dist_shift = None if shift is None else TimeShift(shift)
         self.cross_attn_cond_ids, self.global_cond_ids = config.context_ids, config.global_ids
-        self.input_concat_ids, self.prepend_cond_ids = (), ()
+        self.input_concat_ids, self.prepend_cond_ids = config.input_ids, ()
 
     @property
     def device(self) -> torch.device:
@@ -182,11 +187,16 @@ class ConditionedDiffusionModel(nn.Module):
         self,
         x: Float[Tensor, "batch channel frame"],
         t: Float[Tensor, " batch"],
-        cond: ConditioningTensors,
+        cond: ConditioningTensors | None = None,
     ) -> Float[Tensor, "batch channel frame"]:
         """The network's output for one condition, without guidance (for training, and for one's own samplers)."""
+        if not self.config.is_conditional:
+            return self.model(x, t, None, x.new_zeros(x.shape[0], 0))
+        if cond is None:
+            raise InvalidRequest("cond is missing; give the conditioner's tensors")
         context, _ = self.cross_attn_cond(cond)
-        return self.model(x, t, context.to(x.dtype), self.global_cond(cond, cond).to(x.dtype))
+        global_embed = self.global_cond(cond, cond).to(x.dtype)
+        return self.model(x, t, context.to(x.dtype), global_embed, self.input_concat_cond(cond))
 
     def get_conditioning_inputs(
         self, conditioning_tensors: ConditioningTensors, negative: bool = False
@@ -197,7 +207,7 @@ class ConditionedDiffusionModel(nn.Module):
             "cross_attn_cond": context,
             "cross_attn_mask": mask,
             "global_cond": self.global_cond(conditioning_tensors, conditioning_tensors),
-            "input_concat_cond": None,
+            "input_concat_cond": self.input_concat_cond(conditioning_tensors),
         }
         if negative:
             return {f"negative_{name}": tensor for name, tensor in inputs.items()}
@@ -234,13 +244,29 @@ class ConditionedDiffusionModel(nn.Module):
         states, mask = (tensor.to(self.device) for tensor in text[text_id])
         return self.conditioner.ours.global_vector(TextStates(states, mask.bool()), embedded)
 
+    def input_concat_cond(
+        self, tensors: ConditioningTensors
+    ) -> Float[Tensor, "batch extra frame"] | None:
+        """The input channels beside the latents; None where the model has none. Raises InvalidRequest if one is missing."""
+        missing = [name for name in self.input_concat_ids if name not in tensors]
+        if missing:
+            raise InvalidRequest(
+                f"the conditioning tensors have no {missing[0]!r}; this model was trained for inpainting: use "
+                "generate_diffusion_cond_inpaint"
+            )
+        if not self.input_concat_ids:
+            return None
+        inputs = [tensors[name][0].to(self.device) for name in self.input_concat_ids]
+        return torch.cat(inputs, dim=1)
+
     def _apply(
         self, fn: Callable[[Tensor], Tensor], recurse: bool = True
     ) -> "ConditionedDiffusionModel":
         """What `to()` and `half()` call: the text encoder comes along, and frequencies stay float32."""
         exact = {n: p.data for n, p in self.named_parameters() if n.endswith(".frequencies")}
         super()._apply(fn, recurse)
-        self.conditioner.ours.text_encoder._apply(fn, recurse)
+        if self.config.is_conditional:
+            self.conditioner.ours.text_encoder._apply(fn, recurse)
         for name, values in exact.items():
             parameter = self.get_parameter(name)
             parameter.data = values.to(parameter.device)

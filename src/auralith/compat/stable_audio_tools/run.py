@@ -22,6 +22,7 @@ from auralith.compat.stable_audio_tools.model import (
 )
 from auralith.compat.stable_audio_tools.sound import prepare_audio
 from auralith.compat.values import check_axes, real_number, whole_number
+from auralith.conditioning import MaskedInput
 from auralith.config import DistributionShift
 from auralith.diffusion import (
     OBJECTIVES,
@@ -41,6 +42,9 @@ Sound = tuple[int, Tensor]
 """(sample rate in Hz, waveform): a waveform is (sample), (channel, sample) or (batch, channel, sample)."""
 Callback = Callable[[dict[str, Any]], Any]
 """Called after every step with x (the state after it), denoised, i (from 0), sigma, sigma_hat and t."""
+
+Network = Callable[[Tensor | None], Predictor]
+"""From the input channels beside the latents, if the model has any, to the guided network."""
 
 log = logging.getLogger(__name__)
 
@@ -97,6 +101,8 @@ class Run:
     return_latents: bool
     sampling: Sampling
     callback: Callback | None
+    inpaint_audio: Sound | None = None
+    inpaint_mask: Tensor | None = None
 
     def __post_init__(self) -> None:
         model = self.model
@@ -126,8 +132,13 @@ class Run:
         tensors: ConditioningTensors | None,
     ) -> ConditioningTensors:
         """Those of the items, unless they are given; checked against the batch and the model."""
+        if not self.model.config.is_conditional:
+            raise InvalidRequest(
+                f"this model is unconditional, so it takes no {name}; use generate_diffusion_uncond"
+            )
         if tensors is None:
-            tensors = self._conditioned(name, items)
+            made = self.model.conditioner(self._items(name, items), self.model.device)
+            return self.tensors(name, None, made)
         width = self.model.config.condition_dim
         for states, mask in self.model.routed(tensors).values():
             fits = states.dim() == 3 and states.shape[::2] == (self.batch_size, width)
@@ -138,13 +149,14 @@ class Run:
                 )
         return tensors
 
-    def result(self, predict: Predictor) -> Float[Tensor, "batch channel time"]:
+    def result(self, network: Network) -> Float[Tensor, "batch channel time"]:
         """Runs the sampler to its end."""
         seed = secrets.randbelow(2**32 - 1) if self.seed == -1 else int(self.seed)
         log.info("seed %d", seed)
         shape = (self.batch_size, self.model.io_channels, self.num_frames)
         noise = ReferenceNoise(seed, shape, self.model.device)
-        init_latents = self._init_latents(noise.generator)
+        init_latents = self._encoded("init_audio", self.init_audio, noise.generator)
+        predict = network(self._extra(noise.generator))
         sampler, schedule = self._sampler()
         latents = noise.initial()
         # the reference does not shift the level that rk4 noises to
@@ -161,7 +173,7 @@ class Run:
         latents = latents.to(self.model.dtype)
         return latents if self.return_latents else self.model.pretransform.decode(latents)
 
-    def _conditioned(self, name: str, items: Sequence[Metadata] | None) -> ConditioningTensors:
+    def _items(self, name: str, items: Sequence[Metadata] | None) -> Sequence[Metadata]:
         if items is None:
             raise InvalidRequest(f"{name} is missing; give it, or {name}_tensors")
         if isinstance(items, Mapping):
@@ -170,7 +182,7 @@ class Run:
             raise InvalidRequest(
                 f"{name} has {len(items)} items, but batch_size is {self.batch_size}; make them equal"
             )
-        return self.model.conditioner(items, self.model.device)
+        return items
 
     def _sampler(self) -> tuple[Sampler, Schedule]:
         objective = OBJECTIVES[self.model.config.objective]
@@ -178,19 +190,45 @@ class Run:
         shift = self.model.config.distribution_shift
         return self.sampling.resolve(objective, first_level, self.num_frames, shift)
 
-    def _init_latents(
-        self, generator: torch.Generator
-    ) -> Float[Tensor, "batch channel frame"] | None:
-        if self.init_audio is None:
+    def _extra(self, generator: torch.Generator) -> Float[Tensor, "batch extra frame"] | None:
+        """The channels that an inpainting model sees beside the latents; None for any other."""
+        ids, device = self.model.input_concat_ids, self.model.device
+        if not ids:
             return None
-        rate, waveform = _sound(self.init_audio)
+        latents = self._encoded("inpaint_audio", self.inpaint_audio, generator)
+        if latents is None:
+            shape = (self.batch_size, self.model.io_channels, self.num_frames)
+            latents = torch.zeros(shape, device=device)
+        mask = latents.new_zeros(self.batch_size, 1, self.num_frames)
+        if self.inpaint_mask is not None:
+            wanted = self._checked_mask(self.inpaint_mask).to(device, torch.float32)
+            mask += torch.nn.functional.interpolate(
+                wanted[:, None], self.num_frames, mode="nearest"
+            )
+        return MaskedInput.of(latents, mask).channels(ids)
+
+    def _checked_mask(self, mask: object) -> Float[Tensor, "row sample"]:
+        if not isinstance(mask, Tensor) or mask.dim() != 2 or len(mask) not in (1, self.batch_size):
+            raise InvalidRequest(
+                f"inpaint_mask must be a tensor of shape (1 or {self.batch_size}, sample_size), 1 where the sound is kept"
+            )
+        if not ((mask >= 0) & (mask <= 1)).all():
+            raise InvalidRequest("inpaint_mask must hold values from 0 (made anew) to 1 (kept)")
+        return mask
+
+    def _encoded(
+        self, name: str, sound: Sound | None, generator: torch.Generator
+    ) -> Float[Tensor, "batch channel frame"] | None:
+        if sound is None:
+            return None
+        rate, waveform = _sound(name, sound)
         model, channels = self.model, self.model.pretransform.io_channels
         prepared = prepare_audio(
             waveform, rate, model.sample_rate, self.sample_size, channels, model.device
         )
         if prepared.shape[0] not in (1, self.batch_size):
             raise InvalidRequest(
-                f"init_audio holds {prepared.shape[0]} waveforms, but batch_size is {self.batch_size}; give one, or "
+                f"{name} holds {prepared.shape[0]} waveforms, but batch_size is {self.batch_size}; give one, or "
                 "one per item"
             )
         latents = model.pretransform.encode(prepared, generator).float()
@@ -203,6 +241,7 @@ def guided(
     negative: ConditioningTensors | None,
     guidance: Guidance,
     num_frames: int,
+    extra: Float[Tensor, "batch extra frame"] | None = None,
 ) -> Predictor:
     """The guided network. The unconditioned half has a context of zeros, or the negative one with its padding zeroed."""
     context, _ = model.cross_attn_cond(positive)
@@ -218,12 +257,15 @@ def guided(
                     "make both with the same conditioner"
                 )
             context = torch.cat((context, states * mask.unsqueeze(-1)))
-    return _predictor(model, context, global_embed, num_rows, guidance, num_frames)
+    return _predictor(model, context, global_embed, num_rows, guidance, num_frames, extra)
 
 
 def unconditioned(
     model: ConditionedDiffusionModel, batch_size: int, sample_size: int, num_frames: int
 ) -> Predictor:
+    if not model.config.is_conditional:
+        nothing = torch.zeros(batch_size, 0, device=model.device)
+        return _predictor(model, None, nothing, batch_size, Guidance(), num_frames)
     seconds = {"seconds_start": 0.0, "seconds_total": sample_size / model.sample_rate}
     numbers = {}
     for name, embedder in model.conditioner.conditioners.items():
@@ -244,11 +286,14 @@ def _predictor(
     num_rows: int,
     guidance: Guidance,
     num_frames: int,
+    extra: Float[Tensor, "batch extra frame"] | None = None,
 ) -> Predictor:
     """The network as samplers see it. The first `num_rows` are the conditioned ones."""
     dit, dtype = model.model, model.dtype
     cast = None if context is None else context.to(dtype)
-    prepared = dit.prepare(cast, global_embed.to(dtype), num_frames)
+    if extra is not None:
+        extra = extra.repeat(global_embed.shape[0] // num_rows, 1, 1)
+    prepared = dit.prepare(cast, global_embed.to(dtype), num_frames, extra)
     conditioned = prepared.first_rows(num_rows)
 
     def network(z: Tensor, t: Tensor, prepared: Prepared = conditioned) -> Tensor:
@@ -297,12 +342,10 @@ def _check_device(device: torch.device | str, model: ConditionedDiffusionModel) 
         )
 
 
-def _sound(sound: object) -> Sound:
+def _sound(name: str, sound: object) -> Sound:
     match sound:
         case (rate, Tensor() as waveform):
-            check_axes("init_audio", waveform)
-            return whole_number("the sample rate of init_audio", rate, None), waveform
+            check_axes(name, waveform)
+            return whole_number(f"the sample rate of {name}", rate, None), waveform
         case _:
-            raise InvalidRequest(
-                f"init_audio is a {type(sound).__name__}; give (sample rate, tensor)"
-            )
+            raise InvalidRequest(f"{name} is a {type(sound).__name__}; give (sample rate, tensor)")
