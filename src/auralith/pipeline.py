@@ -304,7 +304,7 @@ class Auralith:
         latents = self.denoise([request], on_step=on_step)
         left = self.num_samples(request)
         scaled = self._scaled(latents[..., : self.frames_to_decode(left, latents.shape[-1])])
-        pieces = tiling.decode_tiles(self.autoencoder, scaled, chunk_frames)
+        pieces = self.autoencoder.decode_tiles(scaled, chunk_frames)
         while left:
             with torch.inference_mode():  # left before the caller has the piece
                 chunk = next(pieces)[0, :, :left].float().cpu().contiguous()

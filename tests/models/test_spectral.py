@@ -21,7 +21,7 @@ def spectral() -> Spectral:
 def resynthesize(spectral: Spectral, waveform: Tensor, relative_scale: float) -> Tensor:
     """Analysis and synthesis, with certain levels (0) or with levels that scatter as noise does (1)."""
     spectrum = spectral.analyze(waveform)
-    _, _, noise_scale = spectral.noise(spectrum.level.shape[-1], waveform.device)
+    noise_scale = spectral.noise(spectrum.level.shape[-1], waveform.device).scatter
     scale = torch.ones_like(spectrum.level) * noise_scale[:, None] * max(relative_scale, 1e-3)
     return spectral.synthesize(Prediction(spectrum, scale))
 

@@ -63,6 +63,21 @@ class Autoencoder(nn.Module, ABC):
     ) -> Float[Tensor, "batch audio_channel sample"]:
         """As `decode`, of latents that are one turn of a circle: the waveform's end runs into its start."""
 
+    def decode_tiles(
+        self, latents: Float[Tensor, "batch channel frame"], tile: int
+    ) -> Iterator[Float[Tensor, "batch audio_channel sample"]]:
+        """Yield what `decode` returns piece by piece, `tile` frames each, computed with exact context.
+
+        Without a `decoder_halo` all comes in one piece.
+        """
+        halo, rate = self.decoder_halo, self.samples_per_frame
+        if halo is None or latents.shape[-1] <= tile:
+            yield self.decode(latents)
+            return
+        for start, end, kept_start, kept_end in tile_bounds(latents.shape[-1], tile, halo):
+            piece = self.decode(latents[..., start:end])
+            yield piece[..., (kept_start - start) * rate : (kept_end - start) * rate]
+
 
 def wrapped(
     latents: Float[Tensor, "batch channel frame"], reach: int

@@ -81,34 +81,40 @@ def peak_of_bin(level: Float[Tensor, "batch bin time"]) -> Int[Tensor, "batch bi
     return target
 
 
-def peak_phases(
+def peak_advances(
     magnitude: Float[Tensor, "batch bin time"], stft: Stft
 ) -> Float[Tensor, "batch bin time"]:
-    """Phases that let every bin advance with the frequency of its peak, found by parabolic interpolation."""
+    """Return the radians by which every bin advances in one hop: those of its peak, by parabolic interpolation.
+
+    They are float64: thousands of radians accumulate over a long clip, and only the remainder matters.
+    """
     level = (magnitude + 1e-9).log()
     peak = peak_of_bin(level).clamp(1, level.shape[1] - 2)
     low, mid, high = (level.gather(1, peak + shift) for shift in (-1, 0, 1))
     offset = (0.5 * (low - high) / (low - 2 * mid + high).clamp(max=-1e-6)).clamp(-0.5, 0.5)
-    advance = 2 * math.pi * stft.hop / stft.window_size * (peak + offset)
-    # float64: thousands of radians accumulate over a long clip, and only the remainder matters
-    advance = advance.double()
+    advance = (2 * math.pi * stft.hop / stft.window_size * (peak + offset)).double()
     if stft.circular:  # whole turns in all: each frequency moves by at most half a cycle per turn
         turns = advance.sum(-1, keepdim=True) / (2 * math.pi)
         advance = advance - 2 * math.pi * (turns - turns.round()) / advance.shape[-1]
+    return advance
+
+
+def peak_phases(
+    advances: Float[Tensor, "batch bin time"], before: Float[Tensor, "batch bin 1"] | float = 0.0
+) -> Float[Tensor, "batch bin time"]:
+    """Return the phases that accumulate from these advances; `before` is the sum of all earlier ones."""
     # bins of one lobe alternate in sign, because a frame's phase is counted from its first sample
-    alternate = math.pi * torch.arange(level.shape[1], device=level.device)[:, None]
-    return torch.remainder(advance.cumsum(-1), 2 * math.pi).float() + alternate
+    alternate = math.pi * torch.arange(advances.shape[1], device=advances.device)[:, None]
+    return torch.remainder(before + advances.cumsum(-1), 2 * math.pi).float() + alternate
 
 
 def reconstruct(
     magnitude: Float[Tensor, "batch bin time"],
-    noisiness: Float[Tensor, "batch bin time"],
-    noise: Complex[Tensor, "bin time"],
+    phases: Float[Tensor, "batch bin time"],
     stft: Stft,
     iterations: int,
 ) -> Float[Tensor, "batch sample"]:
-    """A waveform with about these STFT magnitudes; bins with noisiness above ½ start from the noise's phases."""
-    phases = torch.where(noisiness > 0.5, noise.angle()[None], peak_phases(magnitude, stft))
+    """Return a waveform with about these STFT magnitudes, refined from these phases."""
     estimate = torch.polar(magnitude, phases)
     previous = torch.zeros_like(estimate)
     for _ in range(iterations):
@@ -117,3 +123,9 @@ def reconstruct(
         previous = consistent
         estimate = magnitude * accelerated / accelerated.abs().clamp(min=1e-12)
     return stft.inverse_transform(estimate)
+
+
+def reach(stft: Stft, iterations: int) -> int:
+    """Return the hops on each side on which a hop of `reconstruct` depends."""
+    overlap = -(-stft.window_size // stft.hop) - 1  # windows that meet a window, on each side
+    return iterations * overlap + -(-stft.window_size // (2 * stft.hop))

@@ -7,6 +7,7 @@ pass ConvNeXt blocks (Liu et al. 2022) at two resolutions and become 16 position
 large scale means noise, small means tone. `auralith.models.phase` turns levels and scales back into a waveform.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -16,8 +17,8 @@ from jaxtyping import Complex, Float
 from torch import Tensor, nn
 
 from auralith.config import SpectralConfig
-from auralith.models.autoencoder import Autoencoder, Posterior, wrapped
-from auralith.models.phase import Stft, reconstruct
+from auralith.models.autoencoder import Autoencoder, Posterior, tile_bounds, wrapped
+from auralith.models.phase import Stft, peak_advances, peak_phases, reach, reconstruct
 
 FLOOR = 1e-10  # power of −100 dB re full scale
 LEVEL_MEAN, LEVEL_SPAN = -7.0, 2.5  # of natural-log magnitudes, to bring them near unit variance
@@ -39,6 +40,32 @@ class Prediction:
 
     spectrum: Spectrum
     scale: Float[Tensor, "batch band time"]
+
+    def hops(self, first: int, last: int) -> "Prediction":
+        """Return the prediction of the hops [first, last)."""
+        level, width, balance, scale = (
+            values[..., first:last]
+            for values in (
+                self.spectrum.level,
+                self.spectrum.width,
+                self.spectrum.balance,
+                self.scale,
+            )
+        )
+        return Prediction(Spectrum(level, width, balance), scale)
+
+
+@dataclass(frozen=True)
+class Noise:
+    """White noise of unit bin power, and per band its median log level and the scatter around it."""
+
+    spectrum: Complex[Tensor, "bin time"]
+    level: Float[Tensor, " band"]
+    scatter: Float[Tensor, " band"]
+
+    def hops(self, first: int, last: int) -> "Noise":
+        """Return the noise of the hops [first, last), with the statistics of the whole."""
+        return Noise(self.spectrum[:, first:last], self.level, self.scatter)
 
 
 @dataclass(frozen=True)
@@ -192,16 +219,54 @@ class Spectral(Autoencoder):
         self, latents: Float[Tensor, "batch channel frame"]
     ) -> Float[Tensor, "batch audio_channel sample"]:
         """As one turn of a circle: the network sees the other end beyond each end, and so does the transform."""
-        reach = self.config.coarse_blocks + self.config.fine_blocks
-        context = reach * self.config.hops_per_frame
-        inside = slice(context, -context)
-        prediction = self.predict(wrapped(latents, reach))
-        around = prediction.spectrum
-        spectrum = Spectrum(
-            around.level[..., inside], around.width[..., inside], around.balance[..., inside]
-        )
+        context = self._network_reach * self.config.hops_per_frame
+        prediction = self.predict(wrapped(latents, self._network_reach))
+        turn = prediction.hops(context, prediction.scale.shape[-1] - context)
         stft = Stft(self.config.window_size, self.config.hop, circular=True)
-        return self.synthesize(Prediction(spectrum, prediction.scale[..., inside]), stft)
+        return self.synthesize(turn, stft)
+
+    def decode_tiles(
+        self, latents: Float[Tensor, "batch channel frame"], tile: int
+    ) -> Iterator[Float[Tensor, "batch audio_channel sample"]]:
+        """Yield what `decode` returns piece by piece, equal up to rounding.
+
+        A tile takes its stretch of the noise of the whole, and its phases go on where those before it have come to.
+        """
+        num_frames, hops, rate = (
+            latents.shape[-1],
+            self.config.hops_per_frame,
+            self.samples_per_frame,
+        )
+        if num_frames <= tile:
+            yield self.decode(latents)
+            return
+        noise = self.noise(num_frames * hops, latents.device)
+        network = self._network_reach
+        context = network + self._synthesis_reach
+        before: Tensor | float = 0.0
+        for start, end, kept_start, kept_end in tile_bounds(num_frames, tile, context):
+            # what lies at the edges of a tile was predicted without its context, but for the true ends
+            first = start + network if start else 0
+            last = end - network if end < num_frames else end
+            predicted = self.predict(latents[..., start:end])
+            known = predicted.hops((first - start) * hops, (last - start) * hops)
+            waveform, advances = self._synthesize(
+                known, noise.hops(first * hops, last * hops), self.stft, before
+            )
+            yield waveform[..., (kept_start - first) * rate : (kept_end - first) * rate]
+            following = kept_end - context + network if kept_end > context else 0
+            before = before + advances[..., : (following - first) * hops].sum(-1, keepdim=True)
+
+    @property
+    def _network_reach(self) -> int:
+        """Frames on each side that the decoder network sees."""
+        return self.config.coarse_blocks + self.config.fine_blocks
+
+    @property
+    def _synthesis_reach(self) -> int:
+        """Frames on each side that the synthesis of a frame depends on; the side signal passes one more transform."""
+        hops = reach(self.stft, self.config.phase_iterations) + 2 * reach(self.stft, 0)
+        return -(-hops // self.config.hops_per_frame)
 
     def predict(self, latents: Float[Tensor, "batch channel frame"]) -> Prediction:
         """The network's part of decoding, up to levels and scales per band, in float32."""
@@ -232,21 +297,34 @@ class Spectral(Autoencoder):
         self, prediction: Prediction, stft: Stft | None = None
     ) -> Float[Tensor, "batch channel sample"]:
         """Waveform from levels: the mid signal by phase reconstruction, the side signal as a filtered copy of it."""
-        spectrum, stft = prediction.spectrum, stft or self.stft
+        stft, level = stft or self.stft, prediction.spectrum.level
+        noise = self.noise(level.shape[-1], level.device, stft.circular)
+        return self._synthesize(prediction, noise, stft, 0.0)[0]
+
+    def _synthesize(
+        self,
+        prediction: Prediction,
+        noise: Noise,
+        stft: Stft,
+        before: Float[Tensor, "batch bin 1"] | float,
+    ) -> tuple[Float[Tensor, "batch channel sample"], Float[Tensor, "batch bin time"]]:
+        """Return the waveform and the phase advances in it; `before` is the sum of the advances before them."""
+        spectrum = prediction.spectrum
         spread = self.bands(spectrum.level.device).spread
-        noise, noise_level, noise_scale = self.noise(
-            spectrum.level.shape[-1], spectrum.level.device, stft.circular
-        )
         # 0 where the level is certain (a tone), 1 where it scatters as white noise does
-        noisiness = ((prediction.scale / noise_scale[:, None] - 0.3) / 0.5).clamp(0, 1)
+        noisiness = ((prediction.scale / noise.scatter[:, None] - 0.3) / 0.5).clamp(0, 1)
         level = spectrum.level + 0.5 * torch.log1p(-spectrum.width.clamp(max=0.999))
         silent = (spectrum.level < 0.5 * torch.tensor(FLOOR).log() + 0.5).float()
         level = level - 20.0 * silent
-        texture = 0.5 * (power(noise) + FLOOR).log() - spread @ noise_level[:, None]
+        texture = 0.5 * (power(noise.spectrum) + FLOOR).log() - spread @ noise.level[:, None]
         magnitude = (spread @ level + (spread @ noisiness) * texture).exp()
-        mid = reconstruct(magnitude, spread @ noisiness, noise, stft, self.config.phase_iterations)
+        advances = peak_advances(magnitude, stft)
+        phases = torch.where(
+            spread @ noisiness > 0.5, noise.spectrum.angle()[None], peak_phases(advances, before)
+        )
+        mid = reconstruct(magnitude, phases, stft, self.config.phase_iterations)
         side = self._side(mid, spectrum, spread, stft)
-        return torch.stack((mid + side, mid - side), dim=1)
+        return torch.stack((mid + side, mid - side), dim=1), advances
 
     def _side(
         self,
@@ -265,24 +343,22 @@ class Spectral(Autoencoder):
         gain = torch.polar(spread @ diffuse, angles.expand(mid.shape)) + spread @ coherent
         return stft.inverse_transform(gain * mid)
 
-    def noise(
-        self, num_hops: int, device: torch.device, circular: bool = False
-    ) -> tuple[Complex[Tensor, "bin time"], Float[Tensor, " band"], Float[Tensor, " band"]]:
-        """White noise of unit bin power, and per band its median log level and the scatter around it."""
+    def noise(self, num_hops: int, device: torch.device, circular: bool = False) -> Noise:
+        """Return the noise of so many hops, from a fixed stream; `circular`: as one turn of a circle."""
         generator = torch.Generator().manual_seed(NOISE_SEED)
         samples = torch.randn(1, max(num_hops, 128) * self.config.hop, generator=generator)
         samples = samples.to(device)
-        noise = self.stft.forward_transform(samples)[0]
-        scale = power(noise)[1:-1].mean().sqrt()
-        noise = noise / scale
-        level = 0.5 * (self.bands(device).pool @ power(noise) + FLOOR).log()
+        spectrum = self.stft.forward_transform(samples)[0]
+        scale = power(spectrum)[1:-1].mean().sqrt()
+        spectrum = spectrum / scale
+        level = 0.5 * (self.bands(device).pool @ power(spectrum) + FLOOR).log()
         median = level.median(dim=1).values
         scatter = (level - median[:, None]).abs().mean(dim=1)
         if circular:
             stft = Stft(self.config.window_size, self.config.hop, circular=True)
             turn = samples[:, : num_hops * self.config.hop]
-            return stft.forward_transform(turn)[0] / scale, median, scatter
-        return noise[:, :num_hops], median, scatter
+            return Noise(stft.forward_transform(turn)[0] / scale, median, scatter)
+        return Noise(spectrum[:, :num_hops], median, scatter)
 
     def bands(self, device: torch.device) -> Bands:
         num_bins = self.config.window_size // 2 + 1

@@ -4,8 +4,6 @@ Every tile brings as many frames of real context per side as the network can see
 afterwards: nothing is cross-faded. The first and last tile end where the signal ends, so that true edges stay edges.
 """
 
-from collections.abc import Iterator
-
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -13,23 +11,10 @@ from torch import Tensor
 from auralith.models.autoencoder import Autoencoder, Posterior, tile_bounds, wrapped
 
 
-def decode_tiles(
-    autoencoder: Autoencoder, latents: Float[Tensor, "batch channel frame"], tile: int
-) -> Iterator[Float[Tensor, "batch audio_channel sample"]]:
-    """Consecutive pieces of the waveform, `tile` frames each; all at once if the autoencoder can't be tiled."""
-    halo, rate = autoencoder.decoder_halo, autoencoder.samples_per_frame
-    if halo is None or latents.shape[-1] <= tile:
-        yield autoencoder.decode(latents)
-        return
-    for start, end, kept_start, kept_end in tile_bounds(latents.shape[-1], tile, halo):
-        piece = autoencoder.decode(latents[..., start:end])
-        yield piece[..., (kept_start - start) * rate : (kept_end - start) * rate]
-
-
 def decode(
     autoencoder: Autoencoder, latents: Float[Tensor, "batch channel frame"], tile: int
 ) -> Float[Tensor, "batch audio_channel sample"]:
-    return torch.cat(tuple(decode_tiles(autoencoder, latents, tile)), dim=-1)
+    return torch.cat(tuple(autoencoder.decode_tiles(latents, tile)), dim=-1)
 
 
 def decode_circular(
