@@ -12,8 +12,9 @@ from safetensors.torch import load_file
 
 from auralith import resources
 from auralith.conditioning import Conditioner, Conditioning
+from auralith.config import SamplingDefaults
 from auralith.errors import InvalidRequest, NonFiniteError, ResourceError
-from auralith.pipeline import FIT_ROOM, Auralith, load
+from auralith.pipeline import Auralith, load
 from auralith.request import GenerationRequest
 from auralith.samplers import Step
 
@@ -123,7 +124,7 @@ def test_fit_computes_fewer_latents_than_full(model: Auralith) -> None:
     for window in ("full", "fit"):
         steps = model.denoising_steps([request(seconds_total=0.1, window=window)])
         sizes[window] = next(steps).x.shape[-1]
-    assert sizes == {"full": 16, "fit": 3 + FIT_ROOM}
+    assert sizes == {"full": 16, "fit": 3 + SamplingDefaults().room_frames}
 
 
 def test_a_start_conditions_and_never_slices(model: Auralith) -> None:

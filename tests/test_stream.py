@@ -23,6 +23,11 @@ def model() -> Auralith:
     return model
 
 
+@pytest.fixture(scope="module")
+def embedded() -> Auralith:
+    return load(device="cpu", dtype="float32")
+
+
 def request(seconds: float, window: str = "fit") -> GenerationRequest:
     settings = {"seconds_total": seconds, "steps": 2, "seed": 5, "window": window}
     return GenerationRequest("rain", **settings)  # pyright: ignore[reportArgumentType]
@@ -64,8 +69,24 @@ def test_a_bad_request_is_refused_at_once(model: Auralith) -> None:
         model.stream(request(30.0))
 
 
-def test_an_autoencoder_that_needs_the_whole_gives_it_in_one_piece() -> None:
-    model = load(device="cpu", dtype="float32")
-    item = replace(request(1.0), steps=4)
-    (piece,) = model.stream(item)
-    assert torch.equal(piece, model.generate(item).waveform)
+@pytest.mark.parametrize("chunk", [3, 16, 60])
+def test_the_embedded_model_streams_in_pieces(embedded: Auralith, chunk: int) -> None:
+    item = replace(request(3.0), steps=4)
+    pieces = list(embedded.stream(item, chunk_frames=chunk))
+    assert len(pieces) == -(-3 * 44_100 // (chunk * FRAME))
+    assert relative_error(torch.cat(pieces, dim=-1), embedded.generate(item).waveform) <= 1e-4
+
+
+@pytest.mark.parametrize(
+    ("fade_in", "fade_out"), [(None, None), (0.0, 0.0), (0.5, 0.7), (9.0, 0.1)]
+)
+@pytest.mark.parametrize("seconds", [1.0, 2_048 * 20 / 44_100 + 0.002])
+def test_pieces_fade_as_the_whole_does(
+    embedded: Auralith, seconds: float, fade_in: float | None, fade_out: float | None
+) -> None:
+    item = replace(request(seconds), steps=4, fade_in=fade_in, fade_out=fade_out)
+    pieces = torch.cat(list(embedded.stream(item, chunk_frames=5)), dim=-1)
+    whole = embedded.generate(item).waveform
+    assert relative_error(pieces, whole) <= 1e-4
+    if fade_in != 0.0:
+        assert whole[:, 0].abs().max() < 1e-3 and whole[:, -1].abs().max() < 1e-3

@@ -206,6 +206,9 @@ class SamplingDefaults:
     sigma_min: float = 0.3
     sigma_max: float = 500.0
     window: Window = "full"
+    room_frames: int = 6
+    """Frames that a fitted window has behind the sound: models are trained on sounds with some silence behind them, and
+    without any a sound ends too early."""
 
 
 FLOW_SAMPLING = SamplingDefaults(steps=50, sampler="euler", sigma_min=0.0, sigma_max=1.0)

@@ -7,7 +7,7 @@ a file or a model (a range beyond the file's end, a loop longer than the window)
 import math
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal, get_args, no_type_check
+from typing import ClassVar, Literal, get_args, no_type_check
 
 from auralith.errors import InvalidRequest
 from auralith.request import check_integer, check_number, check_unicode, plain_number
@@ -45,6 +45,16 @@ class Variation:
     """The noise level itself, as stable-audio-tools takes it; in place of `strength`."""
     kind: Literal["variation"] = "variation"
 
+    @property
+    def is_round_trip(self) -> bool:
+        """Whether the sound only passes the autoencoder."""
+        return not self.strength and self.init_noise_level is None
+
+    @property
+    def cut_ends(self) -> tuple[bool, bool]:
+        """Whether the start and the end of the result are the model's, cut where they are; a file's own ends are not."""
+        return (not self.is_round_trip,) * 2
+
     def __post_init__(self) -> None:
         check_number(self, "strength", "", least=0.0, most=1.0)
         check_number(self, "init_noise_level", "", above=0.0)
@@ -64,6 +74,7 @@ class Inpainting:
     passes: int = 4
     """How often every stretch of steps is walked (RePaint's resampling); 1 walks it once."""
     kind: Literal["inpainting"] = "inpainting"
+    cut_ends: ClassVar[tuple[bool, bool]] = (False, False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "ranges", _checked_ranges(self.ranges))
@@ -86,7 +97,14 @@ class Extension:
     crossfade: float | None = None
     """How much of the file's end (or beginning) turns into the new sound; the decoder's reach if None."""
     passes: int = 4
+    hold_level: bool = True
+    """Whether the new sound is brought to the file's loudness. Sounds that die away, and new prompts, are left alone."""
     kind: Literal["extension"] = "extension"
+
+    @property
+    def cut_ends(self) -> tuple[bool, bool]:
+        """Whether the start and the end of the result are cut: the new one is."""
+        return self.direction == "before", self.direction == "after"
 
     def __post_init__(self) -> None:
         check_number(self, "seconds_total", "s", above=0.0)
@@ -97,6 +115,8 @@ class Extension:
             )
         if self.direction not in get_args(Direction):
             raise InvalidRequest(f"direction is {self.direction!r}; choose after or before")
+        if not isinstance(self.hold_level, bool):
+            raise InvalidRequest(f"hold_level is {self.hold_level!r}; choose true or false")
         object.__setattr__(self, "prompts", _checked_prompts(self.prompts))
         _check_seam(self)
 
@@ -111,6 +131,7 @@ class Loop:
     bars: int | None = None
     beats_per_bar: int = 4
     kind: Literal["loop"] = "loop"
+    cut_ends: ClassVar[tuple[bool, bool]] = (False, False)
 
     def __post_init__(self) -> None:
         check_number(self, "seconds", "s", above=0.0)

@@ -42,15 +42,13 @@ from auralith.request import GenerationRequest, settings_of
 from auralith.resources import choose_device, choose_dtype, dtype_name, require_memory
 from auralith.samplers import Sampler, Schedule, Step, find_sampler
 from auralith.samplers.repaint import repainted_steps
+from auralith.sound.fades import CLICK_FADE_SECONDS, fade_gain, fade_seconds
 from auralith.sound.levels import is_silent, looks_like_white_noise, peak_db, peak_normalize
 from auralith.sound.writing import nearest_subtype, write
 
 Value = TypeVar("Value")
 EMBEDDED = Path(__file__).parent / "embedded"
 TILE_FRAMES = 256
-FIT_ROOM = 6
-"""Frames behind a sound that is made from nothing in a fitted window: models are trained on sounds with some silence
-behind, and without any a sound ends too early."""
 STREAM_FRAMES = 64
 log = logging.getLogger(__name__)
 
@@ -302,15 +300,31 @@ class Auralith:
         chunk_frames: int,
     ) -> Iterator[Float[Tensor, "channel sample"]]:
         latents = self.denoise([request], on_step=on_step)
-        left = self.num_samples(request)
-        scaled = self._scaled(latents[..., : self.frames_to_decode(left, latents.shape[-1])])
-        pieces = self.autoencoder.decode_tiles(scaled, chunk_frames)
-        while left:
-            with torch.inference_mode():  # left before the caller has the piece
-                chunk = next(pieces)[0, :, :left].float().cpu().contiguous()
-            _require_finite(chunk, request)
-            left -= chunk.shape[-1]
-            yield chunk
+        size, rate = self.num_samples(request), self.config.audio.sample_rate
+        scaled = self._scaled(latents[..., : self.frames_to_decode(size, latents.shape[-1])])
+        tiles = self.autoencoder.decode_tiles(scaled, chunk_frames)
+        done, fade_in = 0, 0
+        while done < size:
+            chunks = [self._next_chunk(tiles, request, size - done)]
+            left = size - done - chunks[0].shape[-1]
+            if 0 < left < CLICK_FADE_SECONDS * rate:  # too little for the fade before it
+                chunks.append(self._next_chunk(tiles, request, left))
+                left = 0
+            if not done:
+                fade_in = _fade_samples(request, request.fade_in, chunks[0][:, 0], True, rate)
+            fade_out = _fade_samples(request, request.fade_out, chunks[-1][:, -1], not left, rate)
+            for chunk in chunks:
+                stop = done + chunk.shape[-1]
+                yield chunk * fade_gain(done, stop, size, fade_in, fade_out)
+                done = stop
+
+    def _next_chunk(
+        self, tiles: Iterator[Tensor], request: GenerationRequest, most: int
+    ) -> Float[Tensor, "channel sample"]:
+        with torch.inference_mode():  # left before the caller has the piece
+            chunk = next(tiles)[0, :, :most].float().cpu().contiguous()
+        _require_finite(chunk, request)
+        return chunk
 
     def frames_to_decode(self, num_samples: int, num_frames: int) -> int:
         """Only the frames that the wanted samples depend on."""
@@ -355,11 +369,12 @@ class Auralith:
     ) -> Audio:
         """A result, looked at for what is wrong with it; raises `NonFiniteError`. The rate is the model's if None."""
         _require_finite(waveform, provenance.settings)
+        rate = sample_rate or self.config.audio.sample_rate
+        waveform = _faded(waveform, rate, provenance)
         warnings = [*_health_warnings(waveform)]
         peak = peak_db(waveform)
         if provenance.keeps_level and peak > 0 and subtype != "float":
             warnings.append(f"its peak is {peak:+.1f} dB: a .wav gets float samples, others clip")
-        rate = sample_rate or self.config.audio.sample_rate
         return Audio(waveform.contiguous(), rate, provenance, tuple(warnings), subtype)
 
     def num_samples(self, request: GenerationRequest) -> int:
@@ -391,7 +406,8 @@ class Auralith:
         first = group[0]
         num_frames = self.num_frames(first)
         if steering == UNSTEERED:
-            num_frames = min(num_frames + FIT_ROOM, self.config.window_frames)
+            room = self.config.sampling.room_frames
+            num_frames = min(num_frames + room, self.config.window_frames)
         self._require_memory(len(group), num_frames)
         steps = repainted_steps(
             self.sampler(first),
@@ -470,6 +486,7 @@ class Auralith:
     def _shared(self, request: GenerationRequest) -> tuple[object, ...]:
         """What requests must have in common to be one batch."""
         own = {"prompt", "negative_prompt", "seconds_total", "seconds_start", "seconds_output"}
+        own |= {"fade_in", "fade_out"}
         own.add("conditions")
         if request.noise == "item":
             own.add("seed")
@@ -560,6 +577,31 @@ def _health_warnings(waveform: Float[Tensor, "channel sample"]) -> Iterator[str]
         yield f"the audio is silent (peak {peak_db(waveform):.0f} dB); try another prompt or seed"
     elif looks_like_white_noise(waveform):
         yield "the audio looks like white noise; check the sampler, its sigma range and the steps"
+
+
+def _faded(
+    waveform: Float[Tensor, "channel sample"], sample_rate: int, provenance: Provenance
+) -> Float[Tensor, "channel sample"]:
+    """Return the waveform with the fades of its request; itself where it has none."""
+    size, request = waveform.shape[-1], provenance.settings
+    cut = (True, True) if provenance.edit is None else provenance.edit.cut_ends
+    fade_in = _fade_samples(request, request.fade_in, waveform[:, 0], cut[0], sample_rate)
+    fade_out = _fade_samples(request, request.fade_out, waveform[:, -1], cut[1], sample_rate)
+    if not fade_in and not fade_out:
+        return waveform
+    return waveform * fade_gain(0, size, size, fade_in, fade_out)
+
+
+def _fade_samples(
+    request: GenerationRequest,
+    asked: float | None,
+    outermost: Float[Tensor, " channel"],
+    is_cut: bool,
+    sample_rate: int,
+) -> int:
+    """Return the length of the fade at an end. The reference's samples stay as they are unless a fade is asked for."""
+    by_default = is_cut and request.noise == "item"
+    return round(fade_seconds(asked, outermost, by_default) * sample_rate)
 
 
 def _first(value: Value | None, default: Value) -> Value:

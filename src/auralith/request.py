@@ -48,6 +48,10 @@ class GenerationRequest:
     sigma_max: float | None = None
     seed: int | None = None
     """Names the item's random stream; drawn anew if None."""
+    fade_in: float | None = None
+    """Seconds of fade at the start. If None, 5 ms where the sound is cut there and not at a zero; see `sound.fades`."""
+    fade_out: float | None = None
+    """The same at the end."""
     window: Window | None = None
     """"full": the trained window, then trimmed; "fit": only as many latents as needed."""
     noise: NoiseOrder = "item"
@@ -64,7 +68,8 @@ class GenerationRequest:
             check_unicode(name, getattr(self, name) or "")
         for name in ("seconds_total", "seconds_output"):
             check_number(self, name, "s", above=0.0)
-        check_number(self, "seconds_start", "s", least=0.0)
+        for name in ("seconds_start", "fade_in", "fade_out"):
+            check_number(self, name, "s", least=0.0)
         check_integer(self, "steps", 1, MAX_STEPS)
         check_integer(self, "seed", 0, MAX_SEED)
         check_number(self, "cfg_scale", "", least=0.0, most=100.0)

@@ -82,7 +82,7 @@ def _placed(
     """The request with the sound's length, and the noise level to start from as its sigma_max."""
     seconds = model.config.audio.seconds(waveform.shape[-1])
     resolved = model.resolve(replace(request, seconds_total=seconds))
-    if _is_round_trip(variation):
+    if variation.is_round_trip:
         return resolved
     level = variation.init_noise_level
     if level is None:
@@ -103,7 +103,7 @@ def _latents(
     on_step: OnStep,
 ) -> Sequence[Float[Tensor, "one channel frame"]]:
     """Of each item. One is encoded at a time, so that its latents don't depend on its neighbors."""
-    if _is_round_trip(variation):
+    if variation.is_round_trip:
         return [model.encode(waveform[None]) for waveform in waveforms]
     num_samples = model.num_frames(group[0]) * model.config.audio.samples_per_frame
     encoded = [  # silence fills the window, as in training
@@ -111,10 +111,6 @@ def _latents(
         for waveform in waveforms
     ]
     return model.denoise(group, Steering(torch.cat(encoded)), on_step).split(1)
-
-
-def _is_round_trip(variation: Variation) -> bool:
-    return not variation.strength and variation.init_noise_level is None
 
 
 def _decoded(model: Auralith, latents: Tensor, num_samples: int) -> Float[Tensor, "channel sample"]:

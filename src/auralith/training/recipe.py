@@ -71,6 +71,7 @@ class ModelSettings:
     sampler: str = "dpmpp-2m"
     sigma_min: float = 0.02
     sigma_max: float = 100.0
+    room_frames: int = 16
 
 
 def _optimizer(learning_rate: float, muon: float, warmup_steps: int) -> OptimizerSettings:
@@ -153,6 +154,7 @@ class Recipe:
                 model.sigma_min,
                 model.sigma_max,
                 window="fit",
+                room_frames=model.room_frames,
             ),
         )
 
