@@ -40,7 +40,7 @@ def make_loop(
         replace(
             settings,
             seconds_total=audio.seconds(model.config.window_samples),
-            seconds_output=audio.seconds(num_frames * audio.samples_per_frame),
+            seconds_output=audio.seconds(_seen_frames(model, num_frames) * audio.samples_per_frame),
         )
     )
     steering = Steering(constrain=join_ends(num_frames, _turns(loop)))
@@ -71,6 +71,11 @@ def _require_fit(model: Auralith, num_samples: int) -> None:
             f"the loop is {audio.seconds(num_samples):.3f} s long; this model makes loops from "
             f"{audio.seconds(shortest):.3f} to {audio.seconds(longest):.3f} s: choose other seconds, bars or bpm"
         )
+
+
+def _seen_frames(model: Auralith, num_frames: int) -> int:
+    """Return how many frames the network is shown: the loop and half a turn more, as far as its window reaches."""
+    return min(num_frames + num_frames // 2, model.config.window_frames)
 
 
 def _turns(loop: Loop) -> int:
