@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from auralith.editing.clip import Clip, require_channels
+from auralith.editing.leveling import gains_db, leveled, without_silence
 from auralith.editing.splice import place, splice
 from auralith.editing.timeline import (
     OnStep,
@@ -48,14 +49,16 @@ def extend(
 ) -> Audio:
     """The clip with new sound after (or before) it, at its own rate and channels.
 
-    Its samples are its own but for the seam at its end (or beginning), which turns into the new sound.
+    Silence at the end that is continued is cut off first. Up to there its samples are its own but for the seam, which
+    turns into the new sound.
 
     Raises `InvalidRequest` if the result is no longer than the clip, the clip is shorter than two frames, or the
     overlap fills the window; `AudioError` for a clip with more channels than the model.
     """
     settings = without_seconds(model, request, "an extension has its own length")
-    plan = _Plan(model, clip, extension)
-    timeline = Timeline(model, plan.num_frames, extension.seconds_total, plan.origin)
+    _require_longer(clip, extension)
+    plan = _Plan(model, without_silence(clip, extension.direction), extension)
+    timeline = Timeline(model, plan.limits[1], extension.seconds_total, plan.origin)
     in_mirrored = plan.mirror_frames - plan.lead
     span = (plan.known[0] + in_mirrored, plan.known[1] + in_mirrored)
     timeline.set(plan.known[0], encode_span(model, plan.mirrored, span))
@@ -68,6 +71,13 @@ def extend(
         timeline.fill(window, piece, extension.passes, on_step, keep=new)
     origin = model.provenance(settings, edit=extension, source=clip.source)
     return model.audio(plan.joined(timeline), origin, clip.sample_rate, clip.subtype)
+
+
+def _require_longer(clip: Clip, extension: Extension) -> None:
+    if round(extension.seconds_total * clip.sample_rate) <= clip.num_samples:
+        raise InvalidRequest(
+            f"seconds_total is {extension.seconds_total:g} s; it must be above the sound's own {clip.seconds:.3f} s"
+        )
 
 
 def _prompt_at(second: float, prompt: str, extension: Extension) -> str:
@@ -87,11 +97,6 @@ class _Plan:
         self.is_after = extension.direction == "after"
         self.total_samples = round(extension.seconds_total * clip.sample_rate)
         self.added_samples = self.total_samples - clip.num_samples
-        if self.added_samples <= 0:
-            raise InvalidRequest(
-                f"seconds_total is {extension.seconds_total:g} s; it must be above the sound's own "
-                f"{clip.seconds:.3f} s"
-            )
         waveform = clip.at(self.audio)
         rate = self.audio.samples_per_frame
         file_frames = waveform.shape[-1] // rate
@@ -123,7 +128,7 @@ class _Plan:
         margin = min(margin, file_frames)
         if self.is_after:
             self.known, self.new = (file_frames - kept, file_frames), (file_frames, self.num_frames)
-            self.limits = (self.known[0], self.num_frames)
+            self.limits = (self.known[0], self.num_frames + self.spare)
             self.decoded = (file_frames - margin, self.num_frames)
         else:
             self.known, self.new = (self.lead, self.lead + kept), (0, self.lead)
@@ -196,4 +201,27 @@ class _Plan:
         piece, start = clip.like(timeline.decode(self.decoded), self.audio, first)
         place(made, piece, before + start)
         new = (clip.num_samples, self.total_samples) if self.is_after else (0, before)
+        if self.extension.hold_level:
+            made = self._leveled(made, new)
         return splice(kept, made, [new], self.fade)
+
+    def _leveled(
+        self, made: Float[Tensor, "channel sample"], new: Span
+    ) -> Float[Tensor, "channel sample"]:
+        """Return the new sound at the file's loudness, unless its prompt changes, which may change its level too."""
+        if self.extension.prompts:
+            return made
+        scale = self.clip.sample_rate / self.audio.sample_rate
+        windows = [
+            tuple(
+                min(
+                    max(round((self.origin + edge * self.audio.samples_per_frame) * scale), new[0]),
+                    new[1],
+                )
+                for edge in span
+            )
+            for _, span, _ in self.windows()
+        ]
+        gains = gains_db(self.clip, made, windows, self.extension.direction)
+        seam = new[0] if self.is_after else new[1]
+        return leveled(made, windows, gains, self.clip.sample_rate, seam)
