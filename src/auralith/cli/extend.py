@@ -16,7 +16,10 @@ TIMED = re.compile(r"(\d+(?:\.\d*)?):(.*)", re.DOTALL)
 def extend(
     file: Annotated[Path, typer.Argument(help="The sound to extend.")],
     seconds: Annotated[float, typer.Option(help="Length of the result, the file included.")],
-    prompt: Annotated[str | None, typer.Argument(help="The new sound in words.")] = None,
+    prompt: Annotated[
+        str | None,
+        typer.Argument(help="The new sound in words; the file's own prompt if left out."),
+    ] = None,
     prompts: Annotated[
         list[str] | None,
         typer.Option(
@@ -39,6 +42,12 @@ def extend(
     passes: Annotated[
         int, typer.Option(help="How often each stretch of steps is walked; more fits better.")
     ] = 4,
+    hold_level: Annotated[
+        bool,
+        typer.Option(
+            help="Bring the new sound to the loudness of the file, unless that dies away."
+        ),
+    ] = True,
     *,
     sampling: Sampling,
     loading: Loading,
@@ -46,14 +55,11 @@ def extend(
 ) -> None:
     """Continue a sound to any length, window by window; its own samples stay, but for the crossfade."""
     from auralith.edits import Extension
-    from auralith.errors import InvalidRequest
 
     timed = sorted(_timed(text) for text in prompts or ())
-    if prompt is None and not timed:
-        raise InvalidRequest('nothing to extend with; give a prompt, or --prompt 0:"rain"')
-    first = timed[0][1] if prompt is None else prompt
+    first = timed[0][1] if prompt is None and timed else prompt
     direction = "before" if before else "after"
-    edit = Extension(seconds, direction, tuple(timed), overlap, crossfade, passes)
+    edit = Extension(seconds, direction, tuple(timed), overlap, crossfade, passes, hold_level)
     make_edits(edit, file, first, sampling, loading, writing)
 
 

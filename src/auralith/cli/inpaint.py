@@ -12,13 +12,16 @@ from auralith.cli.options import Loading, Sampling, Writing, grouped
 @grouped
 def inpaint(
     file: Annotated[Path, typer.Argument(help="The sound to repair.")],
-    prompt: Annotated[str, typer.Argument(help="The sound in words.")],
     ranges: Annotated[
         list[str],
         typer.Option(
             "--range", metavar="FROM-TO", help="What to make anew, in seconds; repeatable."
         ),
     ],
+    prompt: Annotated[
+        str | None,
+        typer.Argument(help="The sound in words; the file's own prompt if left out."),
+    ] = None,
     crossfade: Annotated[
         float | None,
         typer.Option(help="Seconds around a range that blend; the decoder's reach if left out."),

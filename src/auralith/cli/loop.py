@@ -1,5 +1,6 @@
 """`auralith loop`: a prompt to a sound whose end runs into its start."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -10,13 +11,17 @@ from auralith.cli.options import Loading, Sampling, Writing, grouped
 
 @grouped
 def loop(
-    prompt: Annotated[str, typer.Argument(help="The sound in words.")],
+    prompt: Annotated[str | None, typer.Argument(help="The sound in words.")] = None,
     seconds: Annotated[float | None, typer.Option(help="Length of the loop.")] = None,
     bpm: Annotated[
         float | None, typer.Option(help="Tempo; with --bars in place of --seconds.")
     ] = None,
     bars: Annotated[int | None, typer.Option(help="Length in bars.")] = None,
     beats_per_bar: Annotated[int, typer.Option(help="Beats in a bar.")] = 4,
+    like: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Take the prompt of this file, made by Auralith."),
+    ] = None,
     *,
     sampling: Sampling,
     loading: Loading,
@@ -26,4 +31,4 @@ def loop(
     from auralith.edits import Loop
 
     edit = Loop(seconds, bpm, bars, beats_per_bar)
-    make_edits(edit, None, prompt, sampling, loading, writing)
+    make_edits(edit, None, prompt, sampling, loading, writing, like)

@@ -20,17 +20,22 @@ if TYPE_CHECKING:
 def make_edits(
     edit: "Edit",
     file: Path | None,
-    prompt: str,
+    prompt: str | None,
     sampling: Sampling,
     loading: Loading,
     writing: Writing,
+    like: Path | None = None,
 ) -> None:
-    """One edit of a file (or none, for a loop), as often as asked for, each time with the next seed."""
+    """Make one edit of a file (or none, for a loop), as often as asked for, each time with the next seed.
+
+    Without a prompt, the one that is inside the file (or inside `like`) is taken.
+    """
     from auralith.cli.progress import generation_progress
     from auralith.editing import apply, read_clip
     from auralith.request import GenerationRequest
     from auralith.sound.reading import read_info
 
+    prompt = prompt if prompt is not None else own_prompt(file or like)
     request = GenerationRequest(prompt, **sampling.given())
     name = prompt if file is None else f"{file.stem} {edit.kind}"
     target = Output(writing.output, writing.format, writing.subtype, name)
@@ -57,6 +62,19 @@ def _longest(edit: "Edit", model: "Auralith") -> float | None:
         case Extension():
             return edit.seconds_total
     return None
+
+
+def own_prompt(file: Path | None) -> str:
+    """Return the prompt that a file was made with; raise `InvalidRequest` if it holds none, or there is no file."""
+    from auralith.errors import InvalidRequest
+    from auralith.provenance import read_provenance
+    from auralith.sound.tags import read_tags
+
+    if file is None:
+        raise InvalidRequest("there is no prompt; describe the sound")
+    if read_tags(file) is None:
+        raise InvalidRequest(f"{file} holds no prompt of its own; describe the sound")
+    return read_provenance(file).settings.prompt
 
 
 def open_model(loading: Loading) -> "Auralith":

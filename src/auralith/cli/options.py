@@ -50,6 +50,15 @@ class Sampling:
     sampler: Annotated[str | None, typer.Option(help="Sampler, such as dpmpp-3m-sde.")] = None
     sigma_min: Annotated[float | None, typer.Option(help="Lowest noise level.")] = None
     sigma_max: Annotated[float | None, typer.Option(help="Highest noise level.")] = None
+    fade_in: Annotated[
+        float | None,
+        typer.Option(
+            help="Seconds of fade at the start; 5 ms if left out, where a cut would click."
+        ),
+    ] = None
+    fade_out: Annotated[
+        float | None, typer.Option(help="Seconds of fade at the end; likewise.")
+    ] = None
     window: Annotated[
         str | None,
         typer.Option(help="full (the trained window, trimmed) or fit (only the length)."),
@@ -82,6 +91,8 @@ class Sampling:
             "sampler": self.sampler,
             "sigma_min": self.sigma_min,
             "sigma_max": self.sigma_max,
+            "fade_in": self.fade_in,
+            "fade_out": self.fade_out,
             "window": self.window,
             "noise": self.noise,
             "seed": self.seed,

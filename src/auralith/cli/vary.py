@@ -12,7 +12,10 @@ from auralith.cli.options import Loading, Sampling, Writing, grouped
 @grouped
 def vary(
     file: Annotated[Path, typer.Argument(help="The sound to vary.")],
-    prompt: Annotated[str, typer.Argument(help="What it should become, in words.")],
+    prompt: Annotated[
+        str | None,
+        typer.Argument(help="What it should become, in words; the file's own prompt if left out."),
+    ] = None,
     strength: Annotated[
         float, typer.Option(help="How much may change, 0 to 1; 0: the autoencoder's round trip.")
     ] = 0.5,
