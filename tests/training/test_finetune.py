@@ -163,6 +163,16 @@ def content(path: Path) -> tuple[dict[str, str], dict[str, tuple[torch.Size, byt
     return metadata, {name: (t.shape, t.numpy().tobytes()) for name, t in tensors.items()}
 
 
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_few_recordings_make_a_small_batch(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], count: int
+) -> None:
+    few, out = write_dataset(tmp_path / "few", count), tmp_path / "out"
+    assert run(f"finetune {few} -o {out} --steps 1 --no-checks".split()) == 0
+    assert f"a batch has {count}, not 4" in capsys.readouterr().err
+    assert (out / "adapter.safetensors").exists()
+
+
 def test_bad_input_is_one_line(
     dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

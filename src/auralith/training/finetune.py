@@ -59,6 +59,10 @@ class DemoSettings:
     seed: int = 1
 
 
+BATCH_SIZE = 4
+"""The default; a smaller data set makes smaller batches, unless another size was asked for."""
+
+
 @dataclass(frozen=True)
 class FinetuneSettings:
     """What `auralith finetune` can be told; the defaults suit a few dozen to a few thousand sounds."""
@@ -67,7 +71,7 @@ class FinetuneSettings:
     adapter: AdapterConfig = AdapterConfig()
     prompt_column: str = "prompt"
     encode: EncodeOptions = EncodeOptions()
-    dit: DiTSettings = DiTSettings(batch_size=4)
+    dit: DiTSettings = DiTSettings(batch_size=BATCH_SIZE)
     optimizer: OptimizerSettings = OptimizerSettings(
         learning_rate=LEARNING_RATES["lora"], schedule="constant", clip_norm=1.0
     )
@@ -151,6 +155,10 @@ def finetune(
     cache = LatentCache.open(folder / "latents", encoder.autoencoder_hash, encoder.text_hash)
     for _, reason in cache.report().bad[:MOST_NAMED]:
         yield Event("encode", f"auralith: warning: {reason}")
+    usable = len(cache.report().usable)
+    if 0 < usable < settings.dit.batch_size == BATCH_SIZE:
+        yield Event("check", f"{usable} recordings: a batch has {usable}, not {BATCH_SIZE}")
+        settings = replace(settings, dit=replace(settings.dit, batch_size=usable))
     cache.report().check(settings.dit.batch_size, equal_prompts=True)
     task, network = build_task(model, cache, settings)
     if settings.checks != "none":
