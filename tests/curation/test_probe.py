@@ -328,13 +328,21 @@ def test_a_header_that_disagrees_is_noted(tmp_path: Path) -> None:
     assert found.columns["header_duration_s"] == pytest.approx(1.0, abs=0.1)
 
 
-def test_an_ogg_without_its_last_page_states_no_length(tmp_path: Path) -> None:
+def test_an_ogg_that_was_never_closed_states_no_length(tmp_path: Path) -> None:
     path = write(tmp_path / "a.ogg", noise(3.0))
-    os.truncate(path, path.stat().st_size * 2 // 3)
+    data = path.read_bytes()
+    path.write_bytes(data[: data.rindex(b"OggS")])
     found = probed(path)
     assert found.verdict == "pass"
     assert found.columns["header_duration_s"] is None
-    assert 1.5 < found.columns["duration_s"] < 2.5
+    assert 1.5 < found.columns["duration_s"] < 3.0
+
+
+@pytest.mark.parametrize("share", [0.4, 0.67, 0.9, 0.99])
+def test_an_ogg_that_breaks_off_is_cut(tmp_path: Path, share: float) -> None:
+    path = write(tmp_path / "a.ogg", noise(3.0))
+    os.truncate(path, int(path.stat().st_size * share))
+    assert (probed(path).verdict, probed(path).reason_code) == ("quarantine", "truncated")
 
 
 @pytest.mark.parametrize("scale", [2.0**15, 1e29])

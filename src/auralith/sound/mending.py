@@ -33,6 +33,8 @@ class Mended:
     """What the header stated as a multiple of what is there, if it states another measure; None: it states none."""
     counted: int | None = None
     """Samples that are there at most, where they were counted."""
+    is_cut: bool = False
+    """Whether the file breaks off, though nobody can tell how much is missing."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ def mended(file: Pieces, name: str) -> Mended:
     if data := _data_chunk(file, head):
         return _mended_data(file, data)
     if head[:4] == b"OggS":
-        return Mended(file, ratio=1.0 if _has_last_page(file) else None)
+        return _mended_ogg(file)
     if head[:4] in (b"\x1aE\xdf\xa3", b"0&\xb2u") or head[4:8] == b"ftyp":
         return Mended(file)  # Matroska, ASF, MP4: their lengths are for their own decoder
     return _mended_mpeg(file, name)
@@ -186,8 +188,14 @@ def _caf_data(file: Pieces) -> _Data | None:
     return None
 
 
-def _has_last_page(file: Pieces) -> bool:
-    """Whether the last Ogg page is marked as the end of its stream (RFC 3533, section 6: flag 4 of byte 5)."""
+def _mended_ogg(file: Pieces) -> Mended:
+    """Return an Ogg file with what its last page tells (RFC 3533, section 6).
+
+    A page that breaks off was cut. A whole one that isn't marked as the end of its stream (flag 4 of byte 5) belongs to a
+    recording that was never closed.
+    """
     tail = file.bytes_at(max(0, file.size - 131_072), 131_072)  # two pages at least
-    page = tail.rfind(b"OggS")
-    return page >= 0 and len(tail) > page + 5 and bool(tail[page + 5] & 4)
+    page = tail[max(0, tail.rfind(b"OggS")) :]
+    if len(page) < 27 or len(page) < 27 + page[26] + sum(page[27 : 27 + page[26]]):
+        return Mended(file, ratio=None, is_cut=True)
+    return Mended(file, ratio=1.0 if page[5] & 4 else None)

@@ -78,6 +78,8 @@ class SoundStream:
     samples_there: int | None
     """Length as far as it can be told without decoding: never more than there is, but for FLAC and what PyAV reads."""
     _blocks: Callable[[int, int], Iterator[Float[np.ndarray, "sample channel"]]]
+    is_cut: bool = False
+    """Whether the file breaks off, though its header states no length."""
 
     def blocks(
         self, start: int = 0, stop: int | None = None, *, allow_cut: bool = False
@@ -114,7 +116,9 @@ class SoundStream:
             yield block
 
     def require_whole(self, num_samples: int | None) -> None:
-        """Raise `AudioError` ("truncated") if a length is more than 0.1 s below the one in the header."""
+        """Raise `AudioError` ("truncated") if the file breaks off, or a length is more than 0.1 s below its header's."""
+        if self.is_cut:
+            raise AudioError(f"{self.name} is cut short: it breaks off; replace it", "truncated")
         header, rate = self.format.header_samples, self.format.sample_rate
         if header is None or num_samples is None:
             return
@@ -188,7 +192,7 @@ def _soundfile_stream(file: soundfile.SoundFile, fixed: Mended, name: str) -> So
         file.subtype,
     )
     known = there if fixed.samples is None else header
-    return SoundStream(name, form, known, _SoundfileBlocks(file, fixed, name))
+    return SoundStream(name, form, known, _SoundfileBlocks(file, fixed, name), fixed.is_cut)
 
 
 class _SoundfileBlocks:
