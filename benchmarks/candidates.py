@@ -27,7 +27,6 @@ from auralith.checkpoints.transform import (
 )
 from auralith.config import DiTConfig, ModelConfig, OobleckConfig
 from auralith.models import tiling
-from auralith.models.attention import rotated_dim
 from auralith.pipeline import TILE_FRAMES
 
 CONTEXT_ROWS = 130
@@ -124,9 +123,9 @@ def diffusers_candidate(transformer: StableAudioDiTModel, vae: AutoencoderOoblec
     def request(context: Tensor, global_embed: Tensor, frames: int) -> Step:
         contexts = torch.cat((torch.zeros_like(context), context))
         global_states = global_embed.repeat(2, 1)[:, None]
-        head_dim = transformer.config["attention_head_dim"]
+        dim = transformer.config["attention_head_dim"] // 2
         rotary = get_1d_rotary_pos_embed(
-            rotated_dim(head_dim), frames + 1, use_real=True, repeat_interleave_real=False
+            dim, frames + 1, use_real=True, repeat_interleave_real=False
         )
 
         def step(x: Tensor, t: Tensor) -> Tensor:

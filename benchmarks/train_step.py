@@ -38,7 +38,6 @@ from torch import Tensor, nn
 from auralith.checkpoints import Spec
 from auralith.checkpoints.transform import Networks, to_diffusers, to_single_file, weights_of
 from auralith.config import DiTConfig, ModelConfig, OobleckConfig
-from auralith.models.attention import rotated_dim
 
 NAMES = ("auralith", "diffusers", "stable-audio-tools")
 PRECISIONS = ("float32", "autocast", "bfloat16")
@@ -149,7 +148,7 @@ def diffusers(networks: Networks, setting: Setting) -> tuple[nn.Module, Forward]
 
     def forward(latents: Tensor, t: Tensor, context: Tensor, global_embed: Tensor) -> Tensor:
         rotary = get_1d_rotary_pos_embed(
-            rotated_dim(config.head_dim),
+            config.rotary_dim,
             latents.shape[-1] + 1,
             use_real=True,
             repeat_interleave_real=False,

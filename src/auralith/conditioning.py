@@ -68,7 +68,10 @@ Numbers = Mapping[str, Sequence[float] | Float[Tensor, " batch"]]
 
 
 class Router:
-    """Routes text states and numbers; enough for training on cached text, which needs no text encoder."""
+    """Routes text states and numbers; enough for training on cached text, which needs no text encoder.
+
+    `numbers` holds the networks of the conditions by id (`models.embedders.condition_networks`).
+    """
 
     def __init__(self, config: ModelConfig, numbers: nn.ModuleDict) -> None:
         self.config, self.numbers = config, numbers
@@ -81,6 +84,7 @@ class Router:
         self, text: TextStates, numbers: Numbers, keep: Bool[Tensor, " batch"] | None = None
     ) -> Conditioning:
         """Route text and numbers; items whose `keep` is false get the null condition (dropout in training)."""
+        text = self.project(text)
         if keep is not None:
             text = TextStates(text.states * keep[:, None, None], text.mask)
         embedded = self._embed(numbers, text.states.device)
@@ -92,6 +96,15 @@ class Router:
         if keep is not None:
             context = context * keep[:, None, None]
         return Conditioning(context, self.global_vector(text, embedded))
+
+    def project(self, text: TextStates) -> TextStates:
+        """Text states in the width of the conditions; padding rows stay zero, as the layer's bias would fill them."""
+        if self.config.text.projected_from is None:
+            return text
+        layer = self.numbers[self.config.text.id]
+        assert isinstance(layer, nn.Linear)
+        states = layer(text.states.to(layer.weight.dtype)).float()
+        return TextStates(states * text.mask.unsqueeze(-1), text.mask)
 
     def _embed(
         self, numbers: Numbers, device: torch.device

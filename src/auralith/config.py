@@ -7,7 +7,7 @@ values (`model_config.json`, diffusers' `config.json`) are translated in `aurali
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from numbers import Real
 from typing import Literal
 
@@ -106,11 +106,35 @@ class DiTConfig:
     """Learned absolute positions are added to the sequence when this is above zero."""
     extra_channels: int = 0
     """Input channels beside the noisy latents, such as those of an inpainting mask."""
+    norm_bias: bool = False
+    """The LayerNorms of the blocks have a trained bias beside their scale."""
+    norm_eps: float = 1e-5
+    timestep_frequencies: int = 128
+    projected_context_dim: int | None = None
+    """Width of the context after its projection; None: `embed_dim` or, without `project_context`, `context_dim`."""
+    context_heads: int | None = None
+    """Key/value heads of the cross-attention; None: as many as fit into the projected context."""
+    rotated_dim: int | None = None
+    """Dimensions of a head that rotary positions turn; None: half of them, at least 32."""
 
     @property
     def context_width(self) -> int:
         """Width of the context after its projection."""
+        if self.projected_context_dim is not None:
+            return self.projected_context_dim
         return self.embed_dim if self.project_context else self.context_dim
+
+    @property
+    def num_context_heads(self) -> int:
+        """Key/value heads of the cross-attention; each is as wide as a head of the queries."""
+        if self.context_heads is not None:
+            return self.context_heads
+        return self.context_width // self.head_dim
+
+    @property
+    def rotary_dim(self) -> int:
+        """Dimensions of a head that rotary positions turn."""
+        return max(self.head_dim // 2, 32) if self.rotated_dim is None else self.rotated_dim
 
     @property
     def global_width(self) -> int:
@@ -128,6 +152,8 @@ class TextCondition:
     id: str = "prompt"
     encoder: str = "t5-base"
     max_tokens: int = 128
+    projected_from: int | None = None
+    """Width of the encoder's states if a linear layer brings them to the width of the conditions; None: no layer."""
 
 
 NumberKind = Literal["number", "int"]
@@ -187,6 +213,24 @@ class DistributionShift:
 
 INPAINT_INPUTS = ("inpaint_mask", "inpaint_masked_input")
 """Inputs of a model trained for inpainting, as channels beside the latents: 1 where kept, and the latents kept there."""
+
+T5_WIDTHS = {
+    "t5-small": 512,
+    "t5-base": 768,
+    "t5-large": 1024,
+    "t5-3b": 1024,
+    "t5-11b": 1024,
+    "google/flan-t5-small": 512,
+    "google/flan-t5-base": 768,
+    "google/flan-t5-large": 1024,
+    "google/flan-t5-3b": 1024,
+    "google/flan-t5-11b": 1024,
+    "google/flan-t5-xl": 2048,
+    "google/flan-t5-xxl": 4096,
+    "google/t5-v1_1-xl": 2048,
+    "google/t5-v1_1-xxl": 4096,
+}
+"""Widths of the text encoders that the reference knows by name."""
 
 Condition = TextCondition | NumberCondition
 SECONDS_IDS = ("seconds_start", "seconds_total")
@@ -286,3 +330,20 @@ class ModelConfig:
                 ids = ", ".join(known) or "none but the prompt and its seconds"
                 raise InvalidRequest(f"unknown condition {name!r:.80}; this model takes {ids}")
         return {name: condition.checked(values.get(name)) for name, condition in known.items()}
+
+    @property
+    def text_width(self) -> int:
+        """Width of the text encoder's states."""
+        return self.text.projected_from or self.condition_dim
+
+    def with_text_of(self, width: int) -> "ModelConfig":
+        """The model for a text encoder of this width, which a config tells only by the name of a published one.
+
+        Text of the conditions' own width is projected only if the config asks for that layer explicitly.
+        """
+        explicit = self.text.projected_from == self.condition_dim
+        projected = width != self.condition_dim or explicit
+        text = replace(self.text, projected_from=width if projected else None)
+        return replace(
+            self, conditions=tuple(text if c.id == text.id else c for c in self.conditions)
+        )

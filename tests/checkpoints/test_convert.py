@@ -203,11 +203,16 @@ def test_fractional_window_is_truncated(diffusers_folder: Path, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("component", "values", "expected"),
     [
-        ("transformer", {"time_proj_dim": 128}, "time_proj_dim"),
-        ("transformer", {"num_key_value_attention_heads": 2}, "num_key_value_attention_heads"),
+        ("transformer", {"time_proj_dim": 128}, "time_proj.weight': 128, expected 64"),
+        ("transformer", {"num_key_value_attention_heads": 2}, "attn2.to_k.weight"),
+        ("transformer", {"num_key_value_attention_heads": 3}, "num_attention_heads"),
+        ("transformer", {"out_channels": 8}, "out_channels"),
+        ("transformer", {"in_channels": 8, "out_channels": 8}, "in_channels"),
+        ("transformer", {"norm_eps": 1e-6}, "norm_eps is not supported"),
         ("transformer", {"num_layers": 3}, "missing .first 'transformer.transformer_blocks.2"),
         ("vae", {"decoder_input_channels": 8}, "channels"),
-        ("projection_model", {"conditioning_dim": 32}, "conditioning_dim"),
+        ("projection_model", {"conditioning_dim": 32}, "cross_attention_input_dim"),
+        ("projection_model", {"text_encoder_dim": 32}, "missing .first 'projection_model.text_p"),
         ("projection_model", {"max_value": 0}, "max_value"),
     ],
 )
@@ -219,15 +224,19 @@ def test_bad_diffusers_configs_are_refused(
         inspect_checkpoint(folder)
 
 
-def test_trained_norm_bias_is_refused(diffusers_folder: Path, tmp_path: Path) -> None:
+def test_trained_norm_biases_travel(diffusers_folder: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(diffusers_folder, tmp_path / "x"))
     path = folder / "transformer/diffusion_pytorch_model.safetensors"
     state = load_file(path)
     state["transformer_blocks.1.norm2.bias"] += 0.01
     save_file(state, path)
-    with pytest.raises(CheckpointError, match=r"layers\.1\.cross_attend_norm\.beta' is not zero"):
-        convert(folder, tmp_path / "y")
-    assert not (tmp_path / "y").exists()
+    convert(folder, tmp_path / "single")
+    config = json.loads((tmp_path / "single/model_config.json").read_bytes())
+    assert config["model"]["diffusion"]["config"]["norm_kwargs"] == {"bias": True}
+    single = load_file(tmp_path / "single/model.safetensors")
+    assert (single["model.model.transformer.layers.1.cross_attend_norm.beta"] == 0.01).all()
+    convert(tmp_path / "single", tmp_path / "back", "diffusers")
+    assert_same_tensors(tmp_path / "back/transformer/diffusion_pytorch_model.safetensors", path)
 
 
 # --- training checkpoints ---

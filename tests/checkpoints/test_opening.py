@@ -21,7 +21,7 @@ from auralith.checkpoints import (
     save_autoencoder,
     save_single_file,
 )
-from auralith.checkpoints.config_json import config_from_json, spec_to_json
+from auralith.checkpoints.config_json import config_from_json, config_to_json, spec_to_json
 from auralith.checkpoints.transform import Networks, published_weights
 from auralith.checkpoints.writing import safetensors_header
 from auralith.config import AudioFormat, DiTConfig, ModelConfig, OobleckConfig, SpectralConfig
@@ -216,7 +216,7 @@ UNFIT: dict[str, tuple[Callable[[State], object], tuple[str, ...]]] = {
     "missing": (lambda s: s.pop(NAME), (NAME, "1 missing")),
     "unexpected": (lambda s: s.update({"model.model.extra": torch.zeros(2)}), ("model.model.extra", "1 unexpected")),
     "misshapen": (lambda s: s.update({NAME: torch.zeros(128, 64)}), (NAME, "128×64, expected 128×128")),
-    "beta": (lambda s: s.update({BETA: torch.full((128,), 0.01)}), (BETA, "not zero")),
+    "misshapen beta": (lambda s: s.update({BETA: torch.full((12,), 0.01)}), (BETA, "12, expected 128")),
     "integers": (lambda s: s.update({NAME: torch.zeros(128, 128, dtype=torch.int8)}), (NAME, "int8")),
 }  # fmt: skip
 
@@ -229,6 +229,40 @@ def test_unfit_tensors_are_named(folder: Path, state: State, kind: str) -> None:
     save_file(changed, folder / "model.safetensors")
     message = refusal(folder)
     assert all(part in message for part in expected)
+
+
+def test_a_norms_bias_that_is_not_zero_counts(folder: Path, state: State) -> None:
+    """The reference computes with the `beta` that it finds, be it a parameter or a buffer."""
+    expected = opened(TINY).dit
+    changed = {**state, BETA: torch.full((128,), 0.01)}
+    save_file(changed, folder / "model.safetensors")
+    found = opened(folder)
+    assert found.config.dit.norm_bias
+    norm = found.dit.blocks[0].feed_forward_norm
+    x = torch.randn(1, 3, 128, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        difference = norm(x) - expected.blocks[0].feed_forward_norm(x)
+    torch.testing.assert_close(difference, torch.full_like(x, 0.01), rtol=0, atol=1e-6)
+
+
+def test_norm_settings(folder: Path) -> None:
+    path = folder / "model_config.json"
+    config = json.loads(path.read_bytes())
+    dit = config["model"]["diffusion"]["config"]
+    dit["norm_kwargs"] = {"bias": True, "eps": 1e-3, "force_fp32": True}
+    path.write_text(json.dumps(config))
+    model = opened(folder)
+    assert model.config.dit.norm_bias and model.config.dit.norm_eps == 1e-3
+    x = torch.randn(1, 3, 128, generator=torch.Generator().manual_seed(0)) / 30
+    norm = model.dit.blocks[0].self_attention_norm
+    with torch.no_grad():
+        expected = torch.nn.functional.layer_norm(x, (128,), norm.scale, norm.bias, eps=1e-3)
+        assert relative_error(norm(x), expected) <= 1e-6
+    assert config_from_json(config_to_json(model.config)).dit == model.config.dit
+    for key, value in (("eps", 0.0), ("fix_scale", True), ("bias", 1), ("rms", True)):
+        dit["norm_kwargs"] = {key: value}
+        path.write_text(json.dumps(config))
+        assert f"norm_kwargs.{key}" in refusal(folder)
 
 
 def test_another_architecture(folder: Path) -> None:

@@ -69,7 +69,7 @@ def test_normalize() -> None:
 
 
 def test_rotated_heads() -> None:
-    table = rotary_table(7, 64, torch.device("cpu"))
+    table = rotary_table(7, 32, torch.device("cpu"))
 
     def flat(function: Callable[..., Heads]) -> Callable[[Tensor], Tensor]:
         # the product stands for a projection, whose output may be taken over

@@ -5,7 +5,7 @@ that is half understood gives noise without an error. `irrelevant` lists the key
 top-level object "auralith" with the model's sampling defaults.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from auralith.config import (
     DISTILLED_SAMPLING,
     FLOW_SAMPLING,
     INPAINT_INPUTS,
+    T5_WIDTHS,
     AudioFormat,
     AutoencoderConfig,
     Condition,
@@ -155,7 +156,10 @@ def _model(root: Section) -> ModelConfig:
         latent_scale=scale,
         dit=_dit(diffusion.section("config")),
         objective=objective,
-        conditions=tuple(_condition(entry) for entry in conditioning.sections("configs")),
+        conditions=tuple(
+            _condition(entry, conditioning.integer("cond_dim"))
+            for entry in conditioning.sections("configs")
+        ),
         condition_dim=conditioning.integer("cond_dim"),
         context_ids=diffusion.strings("cross_attention_cond_ids"),
         global_ids=diffusion.strings("global_cond_ids"),
@@ -209,7 +213,7 @@ def _check_model(config: ModelConfig, diffusion: Section) -> None:
     _check_heads(dit, diffusion, "config.")
     if not dit.project_global and dit.global_dim != dit.embed_dim:
         raise diffusion.error("config.project_global_cond", "must be true for these widths")
-    kv_heads, rest = divmod(dit.context_width, dit.head_dim)
+    kv_heads, rest = divmod(dit.context_width, dit.head_dim)  # as the reference splits them
     if rest or dit.num_heads % kv_heads:
         raise diffusion.error("config.cond_token_dim", f"must divide into heads of {dit.head_dim}")
 
@@ -241,7 +245,8 @@ def _dit(section: Section, *, conditional: bool = True) -> DiTConfig:
     for key in ("differential", "feat_scale"):
         attention.require(key, False, False)
     attention.finish()
-    _plain_parts(section)
+    _plain_feed_forward(section.section("ff_kwargs", optional=True))
+    norm_bias, norm_eps = _norm(section.section("norm_kwargs", optional=True))
     positions = 0
     if section.flag("use_abs_pos_emb", False):
         positions = section.integer("abs_pos_emb_max_length", 10_000)
@@ -258,6 +263,8 @@ def _dit(section: Section, *, conditional: bool = True) -> DiTConfig:
         global_conditioning=section.choice("global_cond_type", GLOBAL_CONDITIONING, "prepend"),
         max_positions=positions,
         extra_channels=section.integer("input_concat_dim", 0, minimum=0) if conditional else 0,
+        norm_bias=norm_bias,
+        norm_eps=norm_eps,
     )
     if not conditional:
         for key in ("cond_token_dim", "global_cond_dim", "input_concat_dim"):
@@ -284,25 +291,29 @@ def _dit(section: Section, *, conditional: bool = True) -> DiTConfig:
     return config
 
 
-def _plain_parts(section: Section) -> None:
-    """Refuse feed-forward layers and norms other than the published ones."""
-    feed_forward, norm = (
-        section.section(key, optional=True) for key in ("ff_kwargs", "norm_kwargs")
-    )
-    feed_forward.require("mult", 4, 4)
-    feed_forward.require("glu", True, True)
+def _plain_feed_forward(section: Section) -> None:
+    """Refuse feed-forward layers other than the published ones."""
+    section.require("mult", 4, 4)
+    section.require("glu", True, True)
     for key in ("no_bias", "use_conv"):
-        feed_forward.require(key, False, False)
-    feed_forward.ignore(*IRRELEVANT["feed_forward"])
-    norm.require("eps", 1e-5, 1e-5)
-    for key in ("bias", "fix_scale"):
-        norm.require(key, False, False)
-    norm.ignore(*IRRELEVANT["norm"])
-    for part in (feed_forward, norm):
-        part.finish()
+        section.require(key, False, False)
+    section.ignore(*IRRELEVANT["feed_forward"])
+    section.finish()
 
 
-def _condition(entry: Section) -> Condition:
+def _norm(section: Section) -> tuple[bool, float]:
+    """Whether the norms have a bias, and their epsilon."""
+    eps = section.number("eps", 1e-5)
+    if not 0 < eps < 1:
+        raise section.error("eps", f"must be between 0 and 1, not {eps}")
+    section.require("fix_scale", False, False)
+    section.ignore(*IRRELEVANT["norm"])
+    bias = section.flag("bias", False)
+    section.finish()
+    return bias, eps
+
+
+def _condition(entry: Section, width: int) -> Condition:
     kind = entry.choice("type", {"t5": "t5", "number": "number", "int": "int"})
     name, section = entry.identifier("id"), entry.section("config", optional=True)
     if hasattr(ModuleDict, name):
@@ -320,13 +331,14 @@ def _condition(entry: Section) -> Condition:
         )  # the reference looks a value up in its table without subtracting it
         condition = NumberCondition(name, 0.0, float(section.integer("max_val", 512)), "int")
     else:
-        section.require("project_out", False, False)
         section.require("enable_grad", False, False)
         encoder, limit = (
             section.text("t5_model_name", "t5-base"),
             section.integer("max_length", 128),
         )
-        condition = TextCondition(name, encoder, limit)
+        known = T5_WIDTHS.get(encoder, width)
+        projected = section.flag("project_out", False) or known != width
+        condition = TextCondition(name, encoder, limit, known if projected else None)
     section.finish()
     return condition
 
@@ -433,6 +445,8 @@ def _condition_json(condition: Condition) -> Json:
     if isinstance(condition, TextCondition):
         kind = "t5"
         config: Json = {"t5_model_name": condition.encoder, "max_length": condition.max_tokens}
+        if condition.projected_from is not None:
+            config["project_out"] = True
     else:
         kind = condition.kind
         config = {"min_val": condition.minimum, "max_val": condition.maximum}
@@ -442,6 +456,7 @@ def _condition_json(condition: Condition) -> Json:
 
 
 def _dit_json(config: DiTConfig) -> Json:
+    _require_expressible(config)
     data: Json = {
         "io_channels": config.latent_channels,
         "embed_dim": config.embed_dim,
@@ -462,4 +477,37 @@ def _dit_json(config: DiTConfig) -> Json:
         data["input_concat_dim"] = config.extra_channels
     if config.max_positions:
         data |= {"use_abs_pos_emb": True, "abs_pos_emb_max_length": config.max_positions}
-    return data
+    norm = {"bias": True} if config.norm_bias else {}
+    if config.norm_eps != 1e-5:
+        norm["eps"] = config.norm_eps
+    return data | ({"norm_kwargs": norm} if norm else {})
+
+
+def _require_expressible(config: DiTConfig) -> None:
+    """Raise a CheckpointError that says why `model_config.json` can't describe a transformer."""
+    plain = replace(
+        config,
+        timestep_frequencies=DiTConfig.timestep_frequencies,
+        projected_context_dim=None,
+        context_heads=None,
+        rotated_dim=None,
+    )
+    reasons = {
+        f"{config.timestep_frequencies} frequencies of the timestep": (
+            config.timestep_frequencies != plain.timestep_frequencies
+        ),
+        f"a context projected to {config.context_width}": (
+            config.context_width != plain.context_width
+        ),
+        f"{config.num_context_heads} key/value heads": (
+            config.num_context_heads != plain.num_context_heads
+        ),
+        f"rotary positions in {config.rotary_dim} dimensions of a head": (
+            config.rotary_dim != plain.rotary_dim
+        ),
+    }
+    for reason, applies in reasons.items():
+        if applies:
+            raise CheckpointError(
+                f"a model with {reason} has no single-file form; keep it in the diffusers layout"
+            )

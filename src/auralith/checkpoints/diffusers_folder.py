@@ -1,14 +1,24 @@
 """The diffusers layout: a folder per component, each with its own config and weights.
 
 It can express Stable Audio Open 1.0 and models of its shape (v objective, prepended global conditioning, one range for
-both timing embedders); `write_diffusers` refuses the rest by naming what does not fit. Absent config keys mean what they
-mean to diffusers, which is 1.0. Diffusers' own autoencoder class ties the encoder's width to twice the latent channels:
+both timing embedders); `write_diffusers` refuses the rest by naming what does not fit. Diffusers' own autoencoder class ties the encoder's width to twice the latent channels:
 folders of other widths are written and read here all the same, but not by it.
 """
 
 from pathlib import Path
 
 from auralith.checkpoints.config_json import Json, Spec
+from auralith.checkpoints.diffusers_config import (
+    ProjectionConfig,
+    projection_json,
+    read_projection,
+    read_scheduler,
+    read_transformer,
+    read_vae,
+    scheduler_json,
+    transformer_json,
+    vae_json,
+)
 from auralith.checkpoints.reading import Weights, read_json
 from auralith.checkpoints.sections import Section
 from auralith.checkpoints.shards import (
@@ -24,8 +34,8 @@ from auralith.checkpoints.text_encoder import (
     tokenizer_limit,
 )
 from auralith.checkpoints.transform import (
+    as_stored,
     check_weights,
-    completed,
     from_diffusers,
     published_weights,
     to_diffusers,
@@ -33,8 +43,7 @@ from auralith.checkpoints.transform import (
 )
 from auralith.checkpoints.writing import write_json, write_safetensors
 from auralith.config import (
-    AudioFormat,
-    DiTConfig,
+    T5_WIDTHS,
     ModelConfig,
     NumberCondition,
     OobleckConfig,
@@ -46,7 +55,7 @@ from auralith.errors import CheckpointError
 INDEX_NAME = "model_index.json"
 VERSION = "0.30.0.dev0"  # the version that the published folder names
 STEM = "diffusion_pytorch_model"
-TIMESTEP_FEATURES = 256
+SCHEDULER = "scheduler/scheduler_config.json"
 COMPONENTS = {
     "projection_model": ["stable_audio", "StableAudioProjectionModel"],
     "scheduler": ["diffusers", "CosineDPMSolverMultistepScheduler"],
@@ -73,6 +82,7 @@ def read_diffusers_folder(folder: Path, source: str, variant: str | None = None)
         )
     index = Section(read_json(folder / INDEX_NAME), f"{folder / INDEX_NAME}")
     index.require("_class_name", "StableAudioPipeline")
+    _check_classes(index)
     spec = Spec.of(_read_config(folder))
     published = published_weights(spec)
     files: tuple[Path, ...] = ()
@@ -83,8 +93,18 @@ def read_diffusers_folder(folder: Path, source: str, variant: str | None = None)
         weights |= with_old_weight_norm(found)
         files += (*component_files(path), folder / component / "config.json")
     check_weights(weights, to_diffusers(published, spec), folder)
-    weights = completed(from_diffusers(weights, spec), spec, folder)
+    weights = from_diffusers(weights, spec)
+    spec = as_stored(spec, weights)
     return RawCheckpoint("diffusers", source, spec, weights, files, folder)
+
+
+def _check_classes(index: Section) -> None:
+    """Raise CheckpointError for a component of another class. Components may be absent, and tokenizers of any class."""
+    for name, expected in COMPONENTS.items():
+        found = index.value(name, expected)
+        absent = found == [None, None]
+        if name != "tokenizer" and not absent and found[1:] != expected[1:]:
+            raise index.error(name, f"is {found!r:.120}; only {expected[1]} is supported")
 
 
 def _section(folder: Path, component: str, name: str = "config.json") -> Section:
@@ -93,101 +113,42 @@ def _section(folder: Path, component: str, name: str = "config.json") -> Section
 
 
 def _read_config(folder: Path) -> ModelConfig:
-    audio, autoencoder = _read_vae(_section(folder, "vae"))
+    audio, autoencoder = read_vae(_section(folder, "vae"))
     transformer = _section(folder, "transformer")
-    projection = _section(folder, "projection_model")
-    width = projection.integer("text_encoder_dim", 768)
-    projection.require("conditioning_dim", width, 768)
-    limits = (projection.number("min_value", 0), projection.number("max_value", 512))
-    if not limits[0] < limits[1]:
-        raise projection.error("max_value", "must be above min_value")
-    dit = _read_dit(transformer, audio, width)
+    dit, frames = read_transformer(transformer)
+    projection = read_projection(_section(folder, "projection_model"))
+    transformer.require("in_channels", audio.latent_channels, 64)
+    transformer.require("cross_attention_input_dim", projection.dim, 768)
+    transformer.require("global_states_input_dim", 2 * projection.dim, 1536)
+    if any(stride % 2 for stride in autoencoder.strides):
+        raise CheckpointError(f"{folder / 'vae'}: downsampling_ratios must be even")
     return ModelConfig(
         audio=audio,
-        window_samples=_window(transformer, audio),
+        window_samples=int(frames * audio.samples_per_frame),
         autoencoder=autoencoder,
         dit=dit,
         conditions=(
-            TextCondition(max_tokens=tokenizer_limit(folder / "tokenizer", 128)),
-            NumberCondition("seconds_start", *limits),
-            NumberCondition("seconds_total", *limits),
+            TextCondition(
+                encoder=_encoder_name(projection.text_dim),
+                max_tokens=tokenizer_limit(folder / "tokenizer", 128),
+                projected_from=projection.projected_from,
+            ),
+            *projection.numbers,
         ),
-        condition_dim=width,
+        condition_dim=projection.dim,
         sampling=_read_sampling(folder),
     )
 
 
-def _window(transformer: Section, audio: AudioFormat) -> int:
-    """Samples of the window; `sample_size` is in frames and a float, in fine-tunes not always a whole one."""
-    frames = transformer.number("sample_size", 1024)
-    if not 1 <= frames <= 1e6:
-        raise transformer.error("sample_size", f"must be from 1 to 1,000,000 frames, not {frames}")
-    return int(frames * audio.samples_per_frame)
+def _encoder_name(width: int) -> str:
+    """The first T5 of that width, as the folder itself names none; published models have the base one."""
+    return next((name for name, dim in T5_WIDTHS.items() if dim == width), TextCondition.encoder)
 
 
 def _read_sampling(folder: Path) -> SamplingDefaults:
-    published = SamplingDefaults()
-    if not (folder / "scheduler" / "scheduler_config.json").is_file():
-        return published
-    scheduler = _section(folder, "scheduler", "scheduler_config.json")
-    scheduler.require("prediction_type", "v_prediction", "v_prediction")
-    return SamplingDefaults(
-        sigma_min=scheduler.number("sigma_min", published.sigma_min),
-        sigma_max=scheduler.number("sigma_max", published.sigma_max),
-    )
-
-
-def _read_vae(section: Section) -> tuple[AudioFormat, OobleckConfig]:
-    published = OobleckConfig()
-    multiples = section.integers("channel_multiples", published.encoder_multiples)
-    config = OobleckConfig(
-        channels=section.integer("audio_channels", 2),
-        latent_channels=section.integer("decoder_input_channels", 64),
-        strides=section.integers("downsampling_ratios", published.strides),
-        encoder_width=section.integer("encoder_hidden_size", 128),
-        encoder_multiples=multiples,
-        decoder_width=section.integer("decoder_channels", 128),
-        decoder_multiples=multiples,
-    )
-    if len(multiples) != len(config.strides) or any(stride % 2 for stride in config.strides):
-        raise section.error(
-            "downsampling_ratios", "must be even, one for each of channel_multiples"
-        )
-    audio = AudioFormat(
-        section.integer("sampling_rate", 44_100),
-        config.channels,
-        config.latent_channels,
-        config.samples_per_frame,
-    )
-    return audio, config
-
-
-def _read_dit(section: Section, audio: AudioFormat, condition_dim: int) -> DiTConfig:
-    heads, head_dim = (
-        section.integer("num_attention_heads", 24),
-        section.integer("attention_head_dim", 64),
-    )
-    latent_channels, embed_dim = section.integer("in_channels", 64), heads * head_dim
-    context_width = section.integer("cross_attention_dim", 768)
-    section.require("out_channels", audio.latent_channels, 64)
-    section.require("in_channels", audio.latent_channels, 64)
-    section.require("time_proj_dim", TIMESTEP_FEATURES, TIMESTEP_FEATURES)
-    section.require("cross_attention_input_dim", condition_dim, 768)
-    section.require("global_states_input_dim", 2 * condition_dim, 1536)
-    if context_width not in (condition_dim, embed_dim) or context_width % head_dim or head_dim < 32:
-        raise section.error("cross_attention_dim", f"must be {condition_dim} or {embed_dim}")
-    section.require("num_key_value_attention_heads", context_width // head_dim, 12)
-    if heads % (context_width // head_dim) or head_dim % 2:
-        raise section.error("num_attention_heads", "must be a multiple of the key/value heads")
-    return DiTConfig(
-        latent_channels=latent_channels,
-        embed_dim=embed_dim,
-        depth=section.integer("num_layers", 24, maximum=512),
-        num_heads=heads,
-        context_dim=condition_dim,
-        global_dim=2 * condition_dim,
-        project_context=context_width != condition_dim,
-    )
+    if not (folder / SCHEDULER).is_file():
+        return SamplingDefaults()
+    return read_scheduler(_section(folder, "scheduler", "scheduler_config.json"))
 
 
 def require_expressible(spec: Spec) -> ModelConfig:
@@ -204,6 +165,12 @@ def require_expressible(spec: Spec) -> ModelConfig:
         "LayerNorm on queries and keys": config.dit.qk_norm != "none",
         "adaLN conditioning": config.dit.global_conditioning != "prepend",
         "learned positions": config.dit.max_positions > 0,
+        f"rotary positions in {config.dit.rotary_dim} of {config.dit.head_dim} dimensions": (
+            2 * config.dit.rotary_dim != config.dit.head_dim
+        ),
+        f"norms with an epsilon of {config.dit.norm_eps}": config.dit.norm_eps != 1e-5,
+        "a text projection between equal widths": config.text.projected_from
+        == config.condition_dim,
         "an unprojected global embedding": not config.dit.project_global,
         "a spectral autoencoder": not isinstance(autoencoder, OobleckConfig),
         "input channels for inpainting": bool(config.input_ids),
@@ -236,6 +203,8 @@ def write_diffusers(folder: Path, raw: RawCheckpoint, text_encoder: TextEncoderF
         write_safetensors(folder / component / f"{STEM}.safetensors", part)
     for name, data in _config_files(config).items():
         write_json(folder / name, data)
+    if raw.layout == "diffusers" and (raw.folder / SCHEDULER).is_file():
+        write_json(folder / SCHEDULER, read_json(raw.folder / SCHEDULER))
     target = TextEncoderFolders(folder / "text_encoder", folder / "tokenizer")
     copy_text_encoder(text_encoder, target, config.text.max_tokens)
 
@@ -244,69 +213,18 @@ def _config_files(config: ModelConfig) -> dict[str, Json]:
     def head(component: str) -> Json:
         return {"_class_name": COMPONENTS[component][1], "_diffusers_version": VERSION}
 
+    autoencoder = config.autoencoder
+    assert isinstance(autoencoder, OobleckConfig)  # as require_expressible has checked
+    number = next(c for c in config.conditions if isinstance(c, NumberCondition))
+    projection = ProjectionConfig(
+        config.text_width, config.condition_dim, number.minimum, number.maximum
+    )
+    frames = config.window_samples / config.audio.samples_per_frame
     index = {"_class_name": "StableAudioPipeline", "_diffusers_version": VERSION} | COMPONENTS
     return {
         INDEX_NAME: index,
-        "transformer/config.json": head("transformer") | _transformer_json(config),
-        "vae/config.json": head("vae") | _vae_json(config),
-        "projection_model/config.json": head("projection_model") | _projection_json(config),
-        "scheduler/scheduler_config.json": head("scheduler") | _scheduler_json(config),
-    }
-
-
-def _transformer_json(config: ModelConfig) -> Json:
-    dit = config.dit
-    return {
-        "attention_head_dim": dit.head_dim,
-        "cross_attention_dim": dit.context_width,
-        "cross_attention_input_dim": dit.context_dim,
-        "global_states_input_dim": dit.global_dim,
-        "in_channels": dit.latent_channels,
-        "num_attention_heads": dit.num_heads,
-        "num_key_value_attention_heads": dit.context_width // dit.head_dim,
-        "num_layers": dit.depth,
-        "out_channels": dit.latent_channels,
-        "sample_size": config.window_samples / config.audio.samples_per_frame,
-        "time_proj_dim": TIMESTEP_FEATURES,
-    }
-
-
-def _vae_json(config: ModelConfig) -> Json:
-    autoencoder = config.autoencoder
-    assert isinstance(autoencoder, OobleckConfig)  # as require_expressible has checked
-    return {
-        "audio_channels": autoencoder.channels,
-        "channel_multiples": list(autoencoder.encoder_multiples),
-        "decoder_channels": autoencoder.decoder_width,
-        "decoder_input_channels": autoencoder.latent_channels,
-        "downsampling_ratios": list(autoencoder.strides),
-        "encoder_hidden_size": autoencoder.encoder_width,
-        "sampling_rate": config.audio.sample_rate,
-    }
-
-
-def _projection_json(config: ModelConfig) -> Json:
-    number = next(c for c in config.conditions if isinstance(c, NumberCondition))
-    return {
-        "conditioning_dim": config.condition_dim,
-        "max_value": number.maximum,
-        "min_value": number.minimum,
-        "text_encoder_dim": config.condition_dim,
-    }
-
-
-def _scheduler_json(config: ModelConfig) -> Json:
-    return {
-        "euler_at_final": False,
-        "final_sigmas_type": "zero",
-        "lower_order_final": True,
-        "num_train_timesteps": 1000,
-        "prediction_type": "v_prediction",
-        "rho": 7.0,
-        "sigma_data": 1.0,
-        "sigma_max": config.sampling.sigma_max,
-        "sigma_min": config.sampling.sigma_min,
-        "sigma_schedule": "exponential",
-        "solver_order": 2,
-        "solver_type": "midpoint",
+        "transformer/config.json": head("transformer") | transformer_json(config.dit, frames),
+        "vae/config.json": head("vae") | vae_json(config.audio, autoencoder),
+        "projection_model/config.json": head("projection_model") | projection_json(projection),
+        SCHEDULER: head("scheduler") | scheduler_json(config.sampling),
     }

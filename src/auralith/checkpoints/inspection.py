@@ -46,7 +46,7 @@ def inspect_checkpoint(source: str | Path, files: Files = FOUND) -> Inspection:
     parameters: dict[str, int] = {}
     for name, tensor in raw.weights.items():
         part = next(part for start, part in PARTS.items() if name.startswith(start))
-        if not is_buffer(name):
+        if not is_buffer(name, raw.spec):
             parameters[part] = parameters.get(part, 0) + tensor.numel
     loaded = to_ours(raw.weights, raw.spec)
     memory = {}

@@ -113,7 +113,7 @@ def open_checkpoint(
         )
     folders = locate_text_encoder(raw, text_encoder)
     hashing = _begin_hashing(raw)
-    encoder, tokenizer = open_text_encoder(folders, config.condition_dim, device, dtype)
+    encoder, tokenizer = open_text_encoder(folders, config.text_width, device, dtype)
     networks = open_networks(raw, device, dtype)
     return Checkpoint(
         config=config,

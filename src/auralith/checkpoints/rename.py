@@ -37,20 +37,20 @@ DIT = (
 
 BLOCK = (
     Row("self_attention_norm.scale", "pre_norm.gamma", "norm1.weight"),
-    Row(None, "pre_norm.beta", "norm1.bias"),
+    Row("self_attention_norm.bias", "pre_norm.beta", "norm1.bias"),
     Row("self_attention.qkv", "self_attn.to_qkv", "attn1.to_qkv"),
     Row("self_attention.out", "self_attn.to_out", "attn1.to_out.0"),
     Row("self_attention.q_norm", "self_attn.q_norm", None),
     Row("self_attention.k_norm", "self_attn.k_norm", None),
     Row("cross_attention_norm.scale", "cross_attend_norm.gamma", "norm2.weight"),
-    Row(None, "cross_attend_norm.beta", "norm2.bias"),
+    Row("cross_attention_norm.bias", "cross_attend_norm.beta", "norm2.bias"),
     Row("cross_attention.q", "cross_attn.to_q", "attn2.to_q"),
     Row("cross_attention.kv", "cross_attn.to_kv", "attn2.to_kv"),
     Row("cross_attention.out", "cross_attn.to_out", "attn2.to_out.0"),
     Row("cross_attention.q_norm", "cross_attn.q_norm", None),
     Row("cross_attention.k_norm", "cross_attn.k_norm", None),
     Row("feed_forward_norm.scale", "ff_norm.gamma", "norm3.weight"),
-    Row(None, "ff_norm.beta", "norm3.bias"),
+    Row("feed_forward_norm.bias", "ff_norm.beta", "norm3.bias"),
     Row("feed_forward.up", "ff.ff.0.proj", "ff.net.0.proj"),
     Row("feed_forward.down", "ff.ff.2", "ff.net.2"),
     Row("modulation", "to_scale_shift_gate", None),
@@ -72,6 +72,7 @@ PROJECTIONS = {
     "seconds_start": "projection_model.start_number_conditioner.time_positional_embedding",
     "seconds_total": "projection_model.end_number_conditioner.time_positional_embedding",
 }
+TEXT_PROJECTION = "projection_model.text_projection"
 
 
 def nest(outer: Row, rows: tuple[Row, ...]) -> tuple[Row, ...]:
@@ -137,6 +138,10 @@ def rows_of(spec: Spec) -> tuple[Row, ...]:
         else:
             names = Row(ours, f"{published}.embedder.embedding", PROJECTIONS.get(number.id))
             rows += nest(names, NUMBER)
+    if spec.model.is_conditional:
+        text = spec.model.text.id
+        published = f"conditioner.conditioners.{text}.proj_out"
+        rows += (Row(f"numbers.{text}", published, TEXT_PROJECTION),)
     inside = DIT
     for index in range(spec.model.dit.depth):
         names = Row(f"blocks.{index}", f"transformer.layers.{index}", f"transformer_blocks.{index}")

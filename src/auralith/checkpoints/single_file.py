@@ -22,6 +22,7 @@ from auralith.checkpoints.reading import (
 from auralith.checkpoints.shards import component_files, read_component_file
 from auralith.checkpoints.text_encoder import save_text_encoder
 from auralith.checkpoints.transform import (
+    as_stored,
     check_weights,
     completed,
     published_weights,
@@ -116,6 +117,7 @@ def read_single_file(path: Path, source: str, config: str | Path | None = None) 
         # an autoencoder beside the config of the model it belongs to
         spec = replace(spec, model=None)
         data = spec_to_json(spec)
+    spec = as_stored(spec, weights)
     check_weights(weights, published_weights(spec), path)
     files = component_files(path)
     files = files if config_path is None else (*files, config_path)
@@ -170,12 +172,15 @@ def _unwrapped(weights: Weights, renames: dict[str, str]) -> Weights:
 
 
 def write_raw(folder: Path, raw: RawCheckpoint) -> None:
-    """Write published tensors as they are, with their config: bit for bit the same values."""
-    weights = raw.weights
+    """Write published tensors as they are, with their config: bit for bit the same values.
+
+    Raises CheckpointError for a model that `model_config.json` can't express.
+    """
+    weights, config = raw.weights, raw.config_json or spec_to_json(raw.spec)
     if raw.spec.model is None:
         weights = {name.removeprefix(AUTOENCODER): tensor for name, tensor in weights.items()}
     write_safetensors(folder / WEIGHTS_NAMES[0], weights)
-    write_json(folder / CONFIG_NAME, raw.config_json or spec_to_json(raw.spec))
+    write_json(folder / CONFIG_NAME, config)
 
 
 def save_single_file(

@@ -60,24 +60,24 @@ def _is_t5(folder: Path) -> bool:
 
 def open_text_encoder(
     folders: TextEncoderFolders,
-    width: int,
+    width: int | None,
     device: torch.device,
     dtype: torch.dtype,
     variant: str | None = None,
 ) -> tuple["transformers.T5EncoderModel", "transformers.PreTrainedTokenizerBase"]:
     """A `transformers.T5EncoderModel` in eval mode and its tokenizer.
 
-    Raises CheckpointError, also if its states are not `width` wide, as the diffusion model needs.
+    Raises CheckpointError, also if its states are not `width` wide, as the diffusion model needs; None takes any.
     """
     model = _open_model(folders.model, width, device, dtype, variant)
     return model.eval(), _open_tokenizer(folders.tokenizer)
 
 
 def _open_model(
-    folder: Path, width: int, device: torch.device, dtype: torch.dtype, variant: str | None
+    folder: Path, width: int | None, device: torch.device, dtype: torch.dtype, variant: str | None
 ) -> "transformers.T5EncoderModel":
     model = _without_memory(folder)
-    if model.config.d_model != width:
+    if width is not None and model.config.d_model != width:
         raise CheckpointError(
             f"the text encoder in {folder} is {model.config.d_model} wide, but the model needs "
             f"{width}; name another one"

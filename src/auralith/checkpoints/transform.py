@@ -2,10 +2,12 @@
 
 The published single-file layout is the hub: every reader ends there, `to_ours` and `to_diffusers` leave from there.
 What a config implies (`published_weights`: names and shapes, on the meta device) drives each function, so the same
-tables validate, load, write and count. Two published buffers carry no information: the zero `beta` of the norms, which
-must be zero, and the rotary `inv_freq`, which is recomputed.
+tables validate, load, write and count. Two published buffers carry no information: the rotary `inv_freq`, which is
+recomputed, and the `beta` of the norms where it is zero. A `beta` that is not zero was trained, and `as_stored` says so.
 """
 
+import re
+from dataclasses import replace
 from functools import partial
 
 import torch
@@ -16,15 +18,16 @@ from auralith.checkpoints.reading import FLOATING, LazyTensor, Weights
 from auralith.checkpoints.rename import FUSED, Prefixes, prefixes, rename
 from auralith.config import OobleckConfig
 from auralith.errors import CheckpointError
-from auralith.models.attention import rotated_dim
 from auralith.models.autoencoder import Autoencoder, Oobleck
 from auralith.models.dit import DiT
-from auralith.models.embedders import embedders
+from auralith.models.embedders import condition_networks
 from auralith.models.spectral import Spectral
 
 INV_FREQ = "model.model.transformer.rotary_pos_emb.inv_freq"
 FREQUENCIES = "model.model.timestep_features.weight"
 NEW = ".parametrizations.weight.original"  # weight norm in newer versions of torch
+# biases of the norms in both layouts; diffusers trains them, the published model has them at zero
+NORM_BIAS = re.compile(r"model\.model\..*\.beta|transformer\.transformer_blocks\.\d+\.norm\d\.bias")
 
 
 class Networks(nn.Module):
@@ -42,7 +45,7 @@ class Networks(nn.Module):
         )
         if model is not None:
             self.dit = DiT(model.dit)
-            self.numbers = embedders(spec.numbers, model.condition_dim)
+            self.numbers = condition_networks(model)
 
 
 def without_memory(spec: Spec) -> Networks:
@@ -60,9 +63,28 @@ def published_weights(spec: Spec) -> Weights:
     return to_single_file(weights_of(without_memory(spec).state_dict()), spec)
 
 
-def is_buffer(name: str) -> bool:
+def is_buffer(name: str, spec: Spec) -> bool:
     """Whether a published tensor is saved without ever being trained."""
-    return name == INV_FREQ or (name.startswith("model.model.") and name.endswith(".beta"))
+    trained = spec.model is not None and spec.model.dit.norm_bias
+    return name == INV_FREQ or (not trained and NORM_BIAS.fullmatch(name) is not None)
+
+
+def as_stored(spec: Spec, published: Weights) -> Spec:
+    """The spec with what only the tensors tell: trained biases of the norms, and the width that text is projected from.
+
+    Of the biases the values are read.
+    """
+    model = spec.model
+    if model is None:
+        return spec
+    if model.is_conditional:
+        layer = published.get(f"conditioner.conditioners.{model.text.id}.proj_out.weight")
+        width = layer.shape[-1] if layer is not None and layer.shape else model.condition_dim
+        model = model.with_text_of(width)
+    biases = (t for name, t in published.items() if NORM_BIAS.fullmatch(name))
+    trained = model.dit.norm_bias or any(bool(t.read().count_nonzero()) for t in biases)
+    dit = replace(model.dit, norm_bias=trained)
+    return Spec.of(replace(model, dit=dit))
 
 
 # --- ours ↔ single file ---
@@ -80,7 +102,7 @@ def to_single_file(ours: Weights, spec: Spec) -> Weights:
             published[target] = tensor.reshaped((*tensor.shape, 1))
         else:
             published[target] = tensor
-    return published | _buffers(published, spec)
+    return _buffers(published, spec) | published
 
 
 def to_ours(published: Weights, spec: Spec) -> Weights:
@@ -88,7 +110,7 @@ def to_ours(published: Weights, spec: Spec) -> Weights:
     table = prefixes(spec, "single_file", "ours")
     ours: Weights = {}
     for name, tensor in published.items():
-        if is_buffer(name) or name.endswith(".weight_v"):
+        if is_buffer(name, spec) or name.endswith(".weight_v"):
             continue
         if name.endswith(".weight_g"):
             name = name.removesuffix("_g")
@@ -139,7 +161,7 @@ def _buffers(published: Weights, spec: Spec) -> Weights:
             beta = f"{name.removesuffix('gamma')}beta"
             buffers[beta] = LazyTensor(gamma.shape, gamma.dtype, zeros)
     if spec.model is not None:
-        dim = rotated_dim(spec.model.dit.head_dim)
+        dim = spec.model.dit.rotary_dim
         read = partial(inverse_frequencies, dim)
         buffers[INV_FREQ] = LazyTensor((dim // 2,), torch.float32, read)
     return buffers
@@ -166,16 +188,17 @@ def to_diffusers(published: Weights, spec: Spec) -> Weights:
 
 
 def from_diffusers(weights: Weights, spec: Spec) -> Weights:
-    """The inverse of `to_diffusers`, for weights that hold every tensor the config implies."""
+    """The inverse of `to_diffusers`, for weights that hold every tensor the config implies; absent biases are zero."""
     table = prefixes(spec, "single_file", "diffusers")
     published: Weights = {}
     for name, expected in published_weights(spec).items():
-        if name == INV_FREQ:
-            published[name] = expected
-        else:
-            parts = [weights[target] for target in _diffusers_names(name, table)]
-            published[name] = parts[0].reshaped(expected.shape) if len(parts) == 1 else _join(parts)
-    return published
+        targets = () if name == INV_FREQ else _diffusers_names(name, table)
+        parts = [weights[target] for target in targets if target in weights]
+        if len(parts) > 1:
+            published[name] = _join(parts)
+        elif parts:
+            published[name] = parts[0].reshaped(expected.shape)
+    return _buffers(published, spec) | published
 
 
 def _diffusers_names(name: str, table: Prefixes) -> tuple[str, ...]:
@@ -226,10 +249,10 @@ def with_old_weight_norm(weights: Weights) -> Weights:
 def check_weights(found: Weights, expected: Weights, where: object) -> None:
     """Raise a CheckpointError that names the first missing, unexpected and misshapen tensor.
 
-    `where` names the file; buffers of `expected` may be missing.
+    `where` names the file; the rotary table and biases of norms may be missing.
     """
     kinds = {
-        "missing": [n for n in expected if n not in found and not is_buffer(n)],
+        "missing": [n for n in expected if n not in found and not _may_be_missing(n)],
         "unexpected": [n for n in found if n not in expected],
         "of another shape": [n for n in found if n in expected and not _fits(n, found, expected)],
     }
@@ -248,6 +271,10 @@ def check_weights(found: Weights, expected: Weights, where: object) -> None:
             raise CheckpointError(f"{where}: tensor {name!r} is {tensor.dtype}, not floating point")
 
 
+def _may_be_missing(name: str) -> bool:
+    return name == INV_FREQ or NORM_BIAS.fullmatch(name) is not None
+
+
 def _fits(name: str, found: Weights, expected: Weights) -> bool:
     return found[name].shape == expected[name].shape
 
@@ -260,12 +287,12 @@ def _described(name: str, found: Weights, expected: Weights) -> str:
 
 
 def completed(published: Weights, spec: Spec, where: object) -> Weights:
-    """Published tensors with absent buffers added. Raises CheckpointError if a `beta` is not zero."""
+    """Published tensors with absent buffers added. Raises CheckpointError if a `beta` that the spec lacks is not zero."""
     for name, tensor in published.items():
-        if is_buffer(name) and name != INV_FREQ and tensor.read().count_nonzero():
+        if is_buffer(name, spec) and name != INV_FREQ and tensor.read().count_nonzero():
             raise CheckpointError(
-                f"{where}: {name!r} is not zero; the architecture has no such bias, so the file "
-                "was fine-tuned by software that trained it and can't be used"
+                f"{where}: {name!r} is not zero, but the config has norms without a bias; "
+                'set "norm_kwargs": {"bias": true} in the config of the diffusion model'
             )
     buffers = _buffers(published, spec)
     stored = published.get(INV_FREQ)

@@ -28,14 +28,8 @@ class KeyValue(NamedTuple):
     value: Float[Tensor, "batch head token head_dim"]
 
 
-def rotated_dim(head_dim: int) -> int:
-    """How many of a head's dimensions are rotated: half of them, at least 32."""
-    return max(head_dim // 2, 32)
-
-
-def rotary_table(num_positions: int, head_dim: int, device: torch.device) -> Rotary:
-    """Angles p · 10000^(−2i/d) for positions from 0, both halves alike (Su et al. 2021, equation 34)."""
-    dim = rotated_dim(head_dim)
+def rotary_table(num_positions: int, dim: int, device: torch.device) -> Rotary:
+    """Angles p · 10000^(−2i/dim) for positions from 0, both halves alike (Su et al. 2021, equation 34)."""
     frequencies = 10_000.0 ** (-torch.arange(0, dim, 2, dtype=torch.float32, device=device) / dim)
     positions = torch.arange(num_positions, dtype=torch.float32, device=device)
     angles = torch.outer(positions, frequencies).repeat(1, 2)
@@ -117,14 +111,15 @@ class SelfAttention(nn.Module):
 
 
 class CrossAttention(nn.Module):
-    """Attention to the context. Its heads have the width of the queries' heads, so a narrower context has fewer heads."""
+    """Attention to the context, whose key/value heads have the width of the queries' heads and may be fewer."""
 
-    def __init__(self, dim: int, context_dim: int, num_heads: int, qk_norm: bool) -> None:
+    def __init__(
+        self, dim: int, context_dim: int, num_heads: int, num_kv_heads: int, qk_norm: bool
+    ) -> None:
         super().__init__()
-        self.num_heads = num_heads
-        self.num_kv_heads = context_dim // (dim // num_heads)
+        self.num_heads, self.num_kv_heads = num_heads, num_kv_heads
         self.q = Linear(dim, dim, bias=False)
-        self.kv = Linear(context_dim, 2 * context_dim, bias=False)
+        self.kv = Linear(context_dim, 2 * num_kv_heads * (dim // num_heads), bias=False)
         self.out = Linear(dim, dim, bias=False)
         self.q_norm = QKNorm(dim // num_heads) if qk_norm else nn.Identity()
         self.k_norm = QKNorm(dim // num_heads) if qk_norm else nn.Identity()

@@ -8,6 +8,7 @@ under guidance) skip cross-attention: without biases, an all-zero context contri
 
 import math
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from jaxtyping import Float
@@ -23,8 +24,6 @@ from auralith.models.attention import (
     rotary_table,
 )
 from auralith.models.gradients import Linear, Recipe, normalize, swiglu
-
-FOURIER_FEATURES = 128
 
 
 @dataclass(frozen=True)
@@ -49,26 +48,28 @@ class Prepared:
 
 
 class Norm(nn.Module):
-    """LayerNorm with a trained scale and no bias."""
+    """LayerNorm with a trained scale and, where the config has one, a trained bias."""
 
-    def __init__(self, dim: int) -> None:
+    def __init__(self, config: DiTConfig) -> None:
         super().__init__()
-        self.scale = nn.Parameter(torch.ones(dim))
+        self.scale = nn.Parameter(torch.ones(config.embed_dim))
+        self.bias = nn.Parameter(torch.zeros(config.embed_dim)) if config.norm_bias else None
+        self.normalize = partial(normalize, eps=config.norm_eps)
 
     def forward(self, x: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch dim"]:
-        return normalize(x, self.scale)
+        return self.normalize(x, self.scale, self.bias)
 
     def recipe(self, x: Float[Tensor, "*batch dim"]) -> Recipe:
         """How the output for `x` is made again in the backward pass."""
-        return Recipe(normalize, (x, self.scale))
+        return Recipe(self.normalize, (x, self.scale, self.bias))
 
 
 class FourierFeatures(nn.Module):
     """[cos 2πtw, sin 2πtw] of the timestep, always in float32: half precision merges neighboring timesteps."""
 
-    def __init__(self) -> None:
+    def __init__(self, num_frequencies: int) -> None:
         super().__init__()
-        self.frequencies = nn.Parameter(torch.randn(FOURIER_FEATURES))
+        self.frequencies = nn.Parameter(torch.randn(num_frequencies))
 
     def forward(self, t: Float[Tensor, " batch"]) -> Float[Tensor, "batch features"]:
         angles = 2 * math.pi * torch.outer(t.float(), self.frequencies.float())
@@ -112,14 +113,14 @@ class Block(nn.Module):
     def __init__(self, config: DiTConfig) -> None:
         super().__init__()
         dim, qk_norm = config.embed_dim, config.qk_norm == "ln"
-        self.self_attention_norm = Norm(dim)
+        self.self_attention_norm = Norm(config)
         self.self_attention = SelfAttention(dim, config.num_heads, qk_norm)
         if config.context_dim:
-            self.cross_attention_norm = Norm(dim)
+            self.cross_attention_norm = Norm(config)
             self.cross_attention = CrossAttention(
-                dim, config.context_width, config.num_heads, qk_norm
+                dim, config.context_width, config.num_heads, config.num_context_heads, qk_norm
             )
-        self.feed_forward_norm = Norm(dim)
+        self.feed_forward_norm = Norm(config)
         self.feed_forward = FeedForward(dim)
         if config.global_conditioning == "adaln":
             self.modulation = nn.Parameter(torch.randn(6 * dim) / dim**0.5)
@@ -167,8 +168,8 @@ class DiT(nn.Module):
         self.config = config
         self.checkpoint_activations = False
         dim = config.embed_dim
-        self.timestep_features = FourierFeatures()
-        self.timestep_embed = projection(2 * FOURIER_FEATURES, dim, bias=True)
+        self.timestep_features = FourierFeatures(config.timestep_frequencies)
+        self.timestep_embed = projection(2 * config.timestep_frequencies, dim, bias=True)
         if config.context_dim:
             self.context_embed = projection(config.context_dim, config.context_width)
         if config.global_dim:
@@ -212,7 +213,7 @@ class DiT(nn.Module):
         if context is not None:
             tokens = self.context_embed(context)
             memories = tuple(block.cross_attention.memory(tokens) for block in self._blocks())
-        rotary = rotary_table(positions, self.config.head_dim, global_embed.device)
+        rotary = rotary_table(positions, self.config.rotary_dim, global_embed.device)
         if self.config.global_dim:
             projected = self.global_embed(global_embed)
         else:

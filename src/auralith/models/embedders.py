@@ -1,13 +1,15 @@
-"""Numbers as vectors: the embedders behind `seconds_total` and other number conditions (arXiv 2407.14358, section 3.2)."""
+"""What stands between a condition's value and its rows of the context, one small network per condition.
+
+A number is embedded (arXiv 2407.14358, section 3.2); the states of a text encoder of another width are projected.
+"""
 
 import math
-from collections.abc import Iterable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from auralith.config import NumberCondition
+from auralith.config import ModelConfig, NumberCondition
 
 
 class NumberEmbedder(nn.Module):
@@ -41,7 +43,12 @@ class IntegerEmbedder(nn.Module):
         return self.table(values.round().long().clamp(0, self.maximum))[:, None]
 
 
-def embedders(conditions: Iterable[NumberCondition], dim: int) -> nn.ModuleDict:
-    """Return new embedders of number conditions by their ids."""
+def condition_networks(config: ModelConfig) -> nn.ModuleDict:
+    """Return new networks of a model's conditions by id: an embedder of every number, a layer for projected text."""
     kinds = {"number": NumberEmbedder, "int": IntegerEmbedder}
-    return nn.ModuleDict({c.id: kinds[c.kind](c, dim) for c in conditions})
+    networks: dict[str, nn.Module] = {
+        c.id: kinds[c.kind](c, config.condition_dim) for c in config.numbers
+    }
+    if config.is_conditional and config.text.projected_from is not None:
+        networks[config.text.id] = nn.Linear(config.text.projected_from, config.condition_dim)
+    return nn.ModuleDict(networks)

@@ -25,7 +25,7 @@ class Recipe(NamedTuple):
     """How a tensor is made again: `make(*sources)`. It is kept nowhere if its only user is a `Linear`."""
 
     make: Callable[..., Tensor]
-    sources: tuple[Tensor, ...]
+    sources: tuple[Tensor | None, ...]
 
 
 class Linear(nn.Linear):
@@ -48,7 +48,7 @@ class _Linear(torch.autograd.Function):
         weight: Tensor,
         bias: Tensor | None,
         make: Callable[..., Tensor] | None,
-        *sources: Tensor,
+        *sources: Tensor | None,
     ) -> Tensor:
         dtype = _working_dtype(x)
         x = x.to(dtype)
@@ -100,10 +100,14 @@ def _weight_gradient(
 
 
 def normalize(
-    x: Float[Tensor, "*batch dim"], scale: Float[Tensor, " dim"]
+    x: Float[Tensor, "*batch dim"],
+    scale: Float[Tensor, " dim"],
+    bias: Float[Tensor, " dim"] | None = None,
+    eps: float = 1e-5,
 ) -> Float[Tensor, "*batch dim"]:
-    """LayerNorm with a scale, in the dtype of `x` even under autocast; sums are in float32 all the same."""
-    return torch.native_layer_norm(x, (x.shape[-1],), scale.to(x.dtype), None, 1e-5)[0]
+    """LayerNorm in the dtype of `x` even under autocast; sums are in float32 all the same."""
+    shift = None if bias is None else bias.to(x.dtype)
+    return torch.native_layer_norm(x, (x.shape[-1],), scale.to(x.dtype), shift, eps)[0]
 
 
 def swiglu(

@@ -310,7 +310,7 @@ def _item_bytes(
     letters = len(recording.prompt) if recording.prompt else sum(map(len, fields))
     tokens = min(letters // 3 + 2, encoder.conditioner.config.text.max_tokens)
     wordings = min(len(recording.prompts) or options.variants, options.variants)
-    return latents + own + 2 * wordings * tokens * encoder.conditioner.config.condition_dim
+    return latents + own + 2 * wordings * tokens * encoder.conditioner.config.text_width
 
 
 def _dealt(sizes: Sequence[int], limit: int) -> Iterator[range]:

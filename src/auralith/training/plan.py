@@ -137,7 +137,7 @@ def count_parameters(config: ModelConfig) -> Parameters:
         hidden=sum(matrices),
         adapted=sum(p.in_features + p.out_features for p in projections),
         widest=max(matrices),
-        encoders=_size(networks.autoencoder) + TEXT_ENCODER_SIZE * config.condition_dim**2,
+        encoders=_size(networks.autoencoder) + TEXT_ENCODER_SIZE * config.text_width**2,
     )
 
 

@@ -214,7 +214,8 @@ def new_model(recipe: TransformerRecipe) -> Auralith:
         raise InvalidRequest(f"{recipe.autoencoder} is not the autoencoder that the config names")
     folders = named_text_encoder(recipe.text_encoder)
     cpu = torch.device("cpu")
-    encoder, tokenizer = open_text_encoder(folders, config.condition_dim, cpu, torch.float32)
+    encoder, tokenizer = open_text_encoder(folders, None, cpu, torch.float32)
+    config = config.with_text_of(encoder.config.d_model)
     dit, numbers = new_transformer(config, recipe.training.loop.seed)
     checkpoint = Checkpoint(
         config=config,

@@ -8,7 +8,7 @@ from torch import nn
 
 from auralith.config import ModelConfig
 from auralith.models.dit import DiT
-from auralith.models.embedders import embedders
+from auralith.models.embedders import condition_networks
 
 
 @contextmanager
@@ -20,9 +20,8 @@ def seeded(seed: int) -> Iterator[None]:
 
 
 def new_transformer(config: ModelConfig, seed: int) -> tuple[DiT, nn.ModuleDict]:
-    """A transformer that starts from the identity, and its embedders of numbers."""
+    """A transformer that starts from the identity, and the networks of its conditions."""
     with seeded(seed):
         dit = DiT(config.dit)
         dit.reset_parameters()
-        numbers = embedders(config.numbers, config.condition_dim)
-    return dit, numbers
+        return dit, condition_networks(config)

@@ -16,11 +16,16 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from auralith.checkpoints import open_autoencoder
+from auralith.checkpoints.diffusers_config import (
+    read_projection,
+    read_transformer,
+    transformer_json,
+)
+from auralith.checkpoints.sections import Section
 from auralith.compat.diffusers.outputs import Config, Output
 from auralith.compat.diffusers.randomness import Generators, normal
 from auralith.config import (
     AudioFormat,
-    DiTConfig,
     ModelConfig,
     NumberCondition,
     OobleckConfig,
@@ -30,8 +35,8 @@ from auralith.diffusion import Latents
 from auralith.errors import InvalidRequest
 from auralith.models import tiling
 from auralith.models.autoencoder import Autoencoder, Oobleck, Posterior
-from auralith.models.dit import FOURIER_FEATURES, DiT
-from auralith.models.embedders import NumberEmbedder
+from auralith.models.dit import DiT
+from auralith.models.embedders import condition_networks
 from auralith.pipeline import TILE_FRAMES
 
 Waveform = Float[Tensor, "batch audio_channel sample"]
@@ -216,20 +221,7 @@ class Transformer(Component):
     def __init__(self, network: DiT, sample_size: float) -> None:
         super().__init__()
         self.network = network
-        dit = network.config
-        self.config = Config(
-            sample_size=sample_size,
-            in_channels=dit.latent_channels,
-            num_layers=dit.depth,
-            attention_head_dim=dit.head_dim,
-            num_attention_heads=dit.num_heads,
-            num_key_value_attention_heads=dit.context_width // dit.head_dim,
-            out_channels=dit.latent_channels,
-            cross_attention_dim=dit.context_width,
-            time_proj_dim=2 * FOURIER_FEATURES,
-            global_states_input_dim=dit.global_dim,
-            cross_attention_input_dim=dit.context_dim,
-        )
+        self.config = Config(transformer_json(network.config, sample_size))
 
     def forward(
         self,
@@ -268,33 +260,21 @@ class StableAudioDiTModel(Transformer):
         global_states_input_dim: int = 1536,
         cross_attention_input_dim: int = 768,
     ) -> None:
-        width = num_attention_heads * attention_head_dim
-        if attention_head_dim < 64 or attention_head_dim % 2:
-            raise InvalidRequest(
-                f"attention_head_dim is {attention_head_dim}; below 64 the two libraries disagree on rotary positions"
-            )
-        if cross_attention_dim != num_key_value_attention_heads * attention_head_dim:
-            raise InvalidRequest(
-                "cross_attention_dim must be num_key_value_attention_heads times attention_head_dim"
-            )
-        if cross_attention_dim not in (cross_attention_input_dim, width):
-            raise InvalidRequest(
-                f"cross_attention_dim is {cross_attention_dim}; use {cross_attention_input_dim} or {width}"
-            )
-        if in_channels != out_channels or time_proj_dim != 2 * FOURIER_FEATURES:
-            raise InvalidRequest(
-                f"out_channels must equal in_channels, and time_proj_dim {2 * FOURIER_FEATURES}"
-            )
-        config = DiTConfig(
-            latent_channels=in_channels,
-            embed_dim=width,
-            depth=num_layers,
-            num_heads=num_attention_heads,
-            context_dim=cross_attention_input_dim,
-            global_dim=global_states_input_dim,
-            project_context=cross_attention_dim != cross_attention_input_dim,
-        )
-        super().__init__(DiT(config), sample_size)
+        settings = {
+            "sample_size": sample_size,
+            "in_channels": in_channels,
+            "num_layers": num_layers,
+            "attention_head_dim": attention_head_dim,
+            "num_attention_heads": num_attention_heads,
+            "num_key_value_attention_heads": num_key_value_attention_heads,
+            "out_channels": out_channels,
+            "cross_attention_dim": cross_attention_dim,
+            "time_proj_dim": time_proj_dim,
+            "global_states_input_dim": global_states_input_dim,
+            "cross_attention_input_dim": cross_attention_input_dim,
+        }
+        dit, _ = read_transformer(Section(settings, "StableAudioDiTModel"))
+        super().__init__(DiT(replace(dit, norm_bias=True)), sample_size)
 
 
 # --- the conditions ---
@@ -315,7 +295,7 @@ class Projection(Component):
         self.numbers, self.model = numbers, model
         limits = [c for c in model.conditions if isinstance(c, NumberCondition)]
         self.config = Config(
-            text_encoder_dim=model.condition_dim,
+            text_encoder_dim=model.text_width,
             conditioning_dim=model.condition_dim,
             min_value=min((c.minimum for c in limits), default=0.0),
             max_value=max((c.maximum for c in limits), default=math.inf),
@@ -327,12 +307,19 @@ class Projection(Component):
         start_seconds: Float[Tensor, " batch"] | None = None,
         end_seconds: Float[Tensor, " batch"] | None = None,
     ) -> ProjectionOutput:
-        """Each given input as rows of the context; text has that width already."""
+        """Each given input as rows of the context."""
         return ProjectionOutput(
-            text_hidden_states,
+            None if text_hidden_states is None else self._projected(text_hidden_states),
             self._embedded("seconds_start", start_seconds),
             self._embedded("seconds_total", end_seconds),
         )
+
+    def _projected(self, states: States) -> States:
+        if self.model.text.projected_from is None:
+            return states
+        layer = self.numbers[self.model.text.id]
+        assert isinstance(layer, nn.Linear)
+        return layer(states.to(layer.weight.dtype))
 
     def _embedded(self, name: str, seconds: Float[Tensor, " batch"] | None) -> States | None:
         if seconds is None:
@@ -343,7 +330,7 @@ class Projection(Component):
 
 
 class StableAudioProjectionModel(Projection):
-    """The published embedders with random weights. Text is not projected: both widths must be equal."""
+    """The published embedders with random weights; text of another width than the conditions is projected."""
 
     def __init__(
         self,
@@ -352,15 +339,17 @@ class StableAudioProjectionModel(Projection):
         min_value: float = 0.0,
         max_value: float = 512.0,
     ) -> None:
-        if text_encoder_dim != conditioning_dim:
-            raise InvalidRequest(
-                f"text_encoder_dim is {text_encoder_dim} and conditioning_dim {conditioning_dim}; "
-                "text is not projected, so they must be equal"
-            )
-        names = ("seconds_start", "seconds_total")
-        ranges = [NumberCondition(name, min_value, max_value) for name in names]
-        numbers = nn.ModuleDict({c.id: NumberEmbedder(c, conditioning_dim) for c in ranges})
+        settings = {
+            "text_encoder_dim": text_encoder_dim,
+            "conditioning_dim": conditioning_dim,
+            "min_value": min_value,
+            "max_value": max_value,
+        }
+        projection = read_projection(Section(settings, "StableAudioProjectionModel"))
+        text = TextCondition(projected_from=projection.projected_from)
         model = replace(
-            ModelConfig(), conditions=(TextCondition(), *ranges), condition_dim=conditioning_dim
+            ModelConfig(),
+            conditions=(text, *projection.numbers),
+            condition_dim=conditioning_dim,
         )
-        super().__init__(numbers, model)
+        super().__init__(condition_networks(model), model)

@@ -70,7 +70,7 @@ def open_components(
     }
     if not given.keys() >= {*TEXT}:
         folders = locate_text_encoder(raw, None, hub=hub)
-        encoder, tokenizer = open_text_encoder(folders, config.condition_dim, CPU, dtype, variant)
+        encoder, tokenizer = open_text_encoder(folders, config.text_width, CPU, dtype, variant)
         tokenizer.model_max_length = config.text.max_tokens
         components |= {"text_encoder": encoder, "tokenizer": tokenizer}
     if isinstance(dtypes, dict):

@@ -251,7 +251,7 @@ class StableAudioPipeline(ComponentSet):
         attention_mask: Mask | None = None,
         negative_attention_mask: Mask | None = None,
     ) -> States:
-        """Text states with padding rows zero; those of negative prompts, where there are any, come first."""
+        """Projected text states with padding rows zero; those of negative prompts, where there are any, come first."""
         text = TextInputs(
             prompt,
             negative_prompt,
@@ -261,10 +261,12 @@ class StableAudioPipeline(ComponentSet):
             negative_attention_mask,
         )
         guided = do_classifier_free_guidance
-        texts = text.encode(self._router, guided=guided, device=torch.device(device))
+        router = self._router
+        texts = text.encode(router, guided=guided, device=torch.device(device))
+        positive = router.project(texts.positive).states
         if texts.negative is None:
-            return texts.positive.states
-        return torch.cat((texts.negative.states, texts.positive.states))
+            return positive
+        return torch.cat((router.project(texts.negative).states, positive))
 
     def encode_duration(
         self,

@@ -105,13 +105,13 @@ def _from_config(
     model_config: Json, path: Path, text_encoder: str | Path | None
 ) -> StableAudioModel:
     config = config_from_json(model_config, path)
-    spec = Spec.of(config)
     if not config.is_conditional:
-        return _unconditional(config, _random_networks(spec))
-    beside = RawCheckpoint("single-file", str(path), spec, {}, (), path.parent)
+        return _unconditional(config, _random_networks(Spec.of(config)))
+    beside = RawCheckpoint("single-file", str(path), Spec.of(config), {}, (), path.parent)
     folders = locate_text_encoder(beside, text_encoder)
-    text = open_text_encoder(folders, config.condition_dim, CPU, torch.float32)
-    networks = _random_networks(spec)
+    text = open_text_encoder(folders, None, CPU, torch.float32)
+    config = config.with_text_of(text[0].config.d_model)
+    networks = _random_networks(Spec.of(config))
     parts = (networks.autoencoder, networks.dit, networks.numbers)
     return _assembled(model_config, config, parts, text)
 

@@ -66,9 +66,10 @@ class MultiConditioner(nn.Module):
                 raise InvalidRequest(f"{text_id} is {shown(prompt)}, not text; describe the sound")
             check_unicode(text_id, prompt)
         with torch.no_grad():
-            text = self.ours.encode_text(prompts)
+            text = self.ours.project(self.ours.encode_text(prompts))
         tensors = {text_id: (text.states.to(device), text.mask.to(device))}
-        for name, embedder in self.conditioners.items():
+        for name in self.ours.number_ids:
+            embedder = self.conditioners[name]
             values = [_number(name, value) for value in self._values(batch_metadata, name)]
             states = embedder(torch.tensor(values, device=self.ours.text_encoder.device)).float()
             mask = torch.ones(states.shape[:2], dtype=torch.bool)
@@ -81,7 +82,7 @@ class MultiConditioner(nn.Module):
         for index, item in enumerate(batch):
             key = name if name in item else self.default_keys.get(name, name)
             if key not in item:
-                ids = ", ".join([self.ours.config.text.id, *self.conditioners])
+                ids = ", ".join([self.ours.config.text.id, *self.ours.number_ids])
                 raise InvalidRequest(
                     f"item {index} of the conditioning has no {key!r}; this model needs {ids}"
                 )

@@ -268,11 +268,12 @@ def unconditioned(
         return _predictor(model, None, nothing, batch_size, Guidance(), num_frames)
     seconds = {"seconds_start": 0.0, "seconds_total": sample_size / model.sample_rate}
     numbers = {}
-    for name, embedder in model.conditioner.conditioners.items():
+    for name in model.conditioner.ours.number_ids:
         if name not in seconds:
             raise InvalidRequest(
                 f"this model can't generate without conditioning: it needs {name!r}; use generate_diffusion_cond"
             )
+        embedder = model.conditioner.conditioners[name]
         states = embedder(torch.full((batch_size,), seconds[name], device=model.device))
         numbers[name] = (states.float(),)
     global_embed = model.global_cond(numbers, None)
