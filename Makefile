@@ -56,7 +56,7 @@ fix: $(DEV)
 bench: $(DEV)  ## against diffusers, with the same random weights
 	$(BIN)/python benchmarks/generate.py
 
-peer-tests: $(DEV)  ## diffusers' own tests against our pipeline; PEER names a checkout of its repository
+peer-tests: $(DEV)  ## diffusers' own tests against our pipeline and autoencoder; PEER names a checkout of its repository
 	$(BIN)/python scripts/peer_tests.py $(PEER)
 
 docs: $(DEV)  ## rewrite docs/cli.md from --help

@@ -1,21 +1,24 @@
-"""Run diffusers' own tests of its Stable Audio pipeline against ours.
+"""Run diffusers' own tests of its Stable Audio pipeline and of its autoencoder against ours.
 
     git clone --depth 1 https://github.com/huggingface/diffusers
     python scripts/peer_tests.py diffusers
 
 The tests are imported from the checkout, only with our classes in place of those they import, and with components that
 differ in size: the peer's have attention heads of 4, for which the two libraries disagree on rotary positions, and
-fetch a tokenizer. Exit code 1 if one of them fails.
+fetch a tokenizer. What is skipped or left out is printed with its reason. Exit code 1 if one of them fails.
 """
 
 import importlib
 import logging
 import sys
 import unittest
+from importlib.machinery import ModuleSpec
 from pathlib import Path
-from typing import Any
+from types import ModuleType, SimpleNamespace
+from typing import Any, cast
 from unittest.mock import MagicMock
 
+import pytest
 import torch
 import typer
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
@@ -23,6 +26,7 @@ from transformers import PreTrainedTokenizerFast, T5Config, T5EncoderModel
 
 import auralith.compat.diffusers as ours
 
+AUTOENCODER = "tests/models/autoencoders/test_models_autoencoder_oobleck.py"
 MODULE = "tests.pipelines.stable_audio.test_stable_audio"
 # helpers of image models that the common tests import, and the libraries that these want
 IMAGE_HELPERS = (
@@ -125,6 +129,42 @@ def peer_tests(checkout: Path) -> type[unittest.TestCase]:
     return PeerTests
 
 
+class Autoencoders:
+    """pytest's hooks: our class in place of theirs, and a verdict for every test."""
+
+    def __init__(self) -> None:
+        self.verdicts: dict[str, str] = {}
+
+    def pytest_collection_modifyitems(self, items: list[Any]) -> None:
+        for item in items:
+            item.module.AutoencoderOobleck = ours.AutoencoderOobleck
+
+    def pytest_runtest_logreport(self, report: Any) -> None:
+        name = report.nodeid.rpartition("::")[2]
+        if report.failed:
+            self.verdicts[name] = "FAILED"
+        elif report.skipped:
+            self.verdicts[name] = f"skipped: {report.longrepr[2].removeprefix('Skipped: ')}"
+        elif report.when == "call":
+            self.verdicts.setdefault(name, "passed")
+
+
+def autoencoder_tests(checkout: Path) -> bool:
+    """Run the tests of the autoencoder class; return whether none failed."""
+    # used by slow tests of the published weights only, which are skipped
+    cases = SimpleNamespace(expand=lambda cases: lambda function: function)
+    stand_ins = {"datasets": MagicMock(), "parameterized": SimpleNamespace(parameterized=cases)}
+    for name, module in stand_ins.items():
+        module.__spec__ = ModuleSpec(name, None)
+        sys.modules[name] = cast("ModuleType", module)
+    hooks = Autoencoders()
+    options = ["-q", "-p", "no:cacheprovider", "-W", "ignore", f"--rootdir={checkout}"]
+    code = pytest.main([str(checkout / AUTOENCODER), *options], plugins=[hooks])
+    for name, verdict in hooks.verdicts.items():
+        print(f"{name:56}{verdict}")
+    return code == 0
+
+
 def main(checkout: Path) -> None:
     tests = peer_tests(checkout)
     names = unittest.defaultTestLoader.getTestCaseNames(tests)
@@ -136,7 +176,8 @@ def main(checkout: Path) -> None:
     verdicts |= {_name(test): "FAILED" for test, _ in result.failures + result.errors}
     for name in names:
         print(f"{name:56}{verdicts[name]}")
-    raise typer.Exit(0 if result.wasSuccessful() else 1)
+    passed = autoencoder_tests(checkout)
+    raise typer.Exit(0 if result.wasSuccessful() and passed else 1)
 
 
 def _name(test: unittest.TestCase) -> str:

@@ -392,7 +392,8 @@ def test_a_broken_network_is_named(pipeline: StableAudioPipeline) -> None:
 
 def test_save_and_load(pipeline: StableAudioPipeline, saved: Path) -> None:
     again = StableAudioPipeline.from_pretrained(saved)
-    assert torch.equal(sound_of(again), sound_of(pipeline))
+    # weight norm is folded once at loading, not by torch's kernel at each call: equal up to rounding
+    assert relative_error(sound_of(again), sound_of(pipeline)) <= 1e-5
     index = json.loads((saved / "model_index.json").read_bytes())
     assert index["_class_name"] == "StableAudioPipeline"
     assert sorted(again.components) == sorted(name for name in index if not name.startswith("_"))

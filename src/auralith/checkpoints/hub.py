@@ -138,6 +138,12 @@ def _listed(repository: str, options: HubOptions) -> list[str]:
         return [p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()]
 
 
+def fetch_component(repository: str, subfolder: str, stem: str, options: HubOptions) -> Path:
+    """Local copy of the repository with one component of it: its config and weights. Raises CheckpointError."""
+    start = f"{subfolder}/" if subfolder else ""
+    return _fetch_folder(repository, (f"{start}config.json", f"{start}{stem}*"), options)
+
+
 def fetch_text_encoder(repository: str, options: HubOptions = DEFAULTS) -> Path:
     """Local folder with a T5 encoder and its tokenizer, such as `t5-base`. Raises CheckpointError."""
     patterns = ("config.json", "model.safetensors", *TOKENIZER_FILES, *TEXT_ENCODER_PATTERNS)

@@ -105,14 +105,14 @@ def to_single_file(ours: Weights, spec: Spec) -> Weights:
     return _buffers(published, spec) | published
 
 
-def to_ours(published: Weights, spec: Spec) -> Weights:
-    """Complete published tensors under our names: weight norm folded, buffers dropped."""
+def to_ours(published: Weights, spec: Spec, *, folded: bool = True) -> Weights:
+    """Complete published tensors under our names: weight norm folded or kept, buffers dropped."""
     table = prefixes(spec, "single_file", "ours")
     ours: Weights = {}
     for name, tensor in published.items():
-        if is_buffer(name, spec) or name.endswith(".weight_v"):
+        if is_buffer(name, spec) or (folded and name.endswith(".weight_v")):
             continue
-        if name.endswith(".weight_g"):
+        if folded and name.endswith(".weight_g"):
             name = name.removesuffix("_g")
             tensor = _fold(tensor, published[f"{name}_v"])
         elif name == FREQUENCIES:
@@ -242,6 +242,14 @@ def with_old_weight_norm(weights: Weights) -> Weights:
     """Names of torch's new weight norm under those of the old one."""
     return {
         name.replace(f"{NEW}0", ".weight_g").replace(f"{NEW}1", ".weight_v"): tensor
+        for name, tensor in weights.items()
+    }
+
+
+def with_new_weight_norm(weights: Weights) -> Weights:
+    """The inverse of `with_old_weight_norm`."""
+    return {
+        name.replace(".weight_g", f"{NEW}0").replace(".weight_v", f"{NEW}1"): tensor
         for name, tensor in weights.items()
     }
 

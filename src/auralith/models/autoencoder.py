@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn.utils.parametrizations import weight_norm
 
 from auralith.config import OobleckConfig
 
@@ -275,6 +276,13 @@ class Oobleck(Autoencoder):
         halo = decoder_halo(self.config.strides)
         context = halo * self.samples_per_frame
         return self.decode(wrapped(latents, halo))[..., context:-context]
+
+
+def weight_normed(network: nn.Module) -> None:
+    """Split the weight of every convolution into length and direction, as it is trained (Salimans and Kingma 2016)."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv1d | nn.ConvTranspose1d):
+            weight_norm(module)
 
 
 def tile_bounds(num_frames: int, tile: int, halo: int) -> Iterator[tuple[int, int, int, int]]:

@@ -19,7 +19,6 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.utils.parametrizations import weight_norm
 from torch.nn.utils.parametrize import is_parametrized, remove_parametrizations
 
 from auralith.codec_metrics import codec_metrics
@@ -27,7 +26,7 @@ from auralith.config import OobleckConfig
 from auralith.data.crops import AudioOptions, read_crop
 from auralith.data.recordings import Recordings
 from auralith.errors import AudioError, InvalidRequest
-from auralith.models.autoencoder import Oobleck
+from auralith.models.autoencoder import Oobleck, weight_normed
 from auralith.models.discriminator import Discriminator
 from auralith.sound.levels import peak_db
 from auralith.training.batches import positions
@@ -113,9 +112,7 @@ class AutoencoderNetwork(nn.Module):
         self.autoencoder = autoencoder
         if freeze_encoder:
             autoencoder.encoder.requires_grad_(False)
-        for module in autoencoder.decoder.modules() if freeze_encoder else autoencoder.modules():
-            if isinstance(module, nn.Conv1d | nn.ConvTranspose1d):
-                weight_norm(module)
+        weight_normed(autoencoder.decoder if freeze_encoder else autoencoder)
 
     def forward(
         self,

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeVar, no_type_check
 import torch
 
 from auralith.compat.diffusers import files
-from auralith.compat.diffusers.components import Component, Projection, Transformer, Vae
+from auralith.compat.diffusers.component import Component
+from auralith.compat.diffusers.components import Projection, Transformer, Vae
 from auralith.compat.diffusers.files import UNSET, Dtypes, HubOptions, Unset
 from auralith.compat.diffusers.scheduler import CosineDPMSolverMultistepScheduler
 from auralith.config import ModelConfig, TextCondition

@@ -6,67 +6,46 @@ random weights. A cast leaves Fourier frequencies in float32, because rounding t
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
-from auralith.checkpoints import open_autoencoder
+from auralith.checkpoints.config_json import Spec
 from auralith.checkpoints.diffusers_config import (
+    ProjectionConfig,
+    projection_json,
     read_projection,
     read_transformer,
+    read_vae,
     transformer_json,
+    vae_json,
 )
 from auralith.checkpoints.sections import Section
-from auralith.compat.diffusers.outputs import Config, Output
+from auralith.checkpoints.transform import Networks
+from auralith.compat.diffusers.component import Component
+from auralith.compat.diffusers.outputs import Output
 from auralith.compat.diffusers.randomness import Generators, normal
 from auralith.config import (
     AudioFormat,
     ModelConfig,
-    NumberCondition,
-    OobleckConfig,
     TextCondition,
 )
 from auralith.diffusion import Latents
 from auralith.errors import InvalidRequest
 from auralith.models import tiling
-from auralith.models.autoencoder import Autoencoder, Oobleck, Posterior
+from auralith.models.attention import Rotary
+from auralith.models.autoencoder import Autoencoder, Oobleck, Posterior, weight_normed
 from auralith.models.dit import DiT
 from auralith.models.embedders import condition_networks
 from auralith.pipeline import TILE_FRAMES
 
 Waveform = Float[Tensor, "batch audio_channel sample"]
 States = Float[Tensor, "batch token dim"]
-
-
-class Component(nn.Module):
-    """A network with its `config`."""
-
-    config: Config
-
-    @property
-    def device(self) -> torch.device:
-        return next(self.parameters()).device
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """What the network computes in."""
-        return next(p.dtype for name, p in self.named_parameters() if not _is_exact(name))
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Component":
-        exact = [(p, p.data) for name, p in self.named_parameters() if _is_exact(name)]
-        super()._apply(fn, recurse)
-        for parameter, values in exact:
-            parameter.data = values.to(parameter.device)
-        return self
-
-
-def _is_exact(name: str) -> bool:
-    return name.endswith(".frequencies")
 
 
 # --- the autoencoder ---
@@ -78,6 +57,21 @@ class LatentDistribution(Output):
 
     mean: Latents
     std: Latents
+
+    @property
+    def var(self) -> Latents:
+        return self.std.square()
+
+    @property
+    def logvar(self) -> Latents:
+        return self.var.log()
+
+    def kl(self, other: "LatentDistribution | None" = None) -> Float[Tensor, ""]:
+        """The divergence from unit normals, or from `other`, twice: summed over channels, then averaged."""
+        if other is None:
+            return (self.mean.square() + self.var - self.logvar - 1.0).sum(1).mean()
+        squared = (self.mean - other.mean).square() / other.var
+        return (squared + self.var / other.var + self.logvar - other.logvar - 1).sum(1).mean()
 
     def sample(self, generator: Generators = None) -> Latents:
         noise = normal(generator, self.mean.shape, self.mean.device)
@@ -106,35 +100,37 @@ class DecoderOutput(Output):
 class Vae(Component):
     """Waveform ↔ latents, in tiles that equal the whole; slicing takes one item at a time."""
 
+    component = "vae"
+    _class_name = "AutoencoderOobleck"
+
     def __init__(self, network: Autoencoder, audio: AudioFormat, latent_scale: float = 1.0) -> None:
-        super().__init__()
+        if isinstance(network, Oobleck):
+            settings = vae_json(audio, network.config)
+        else:
+            settings = {
+                "audio_channels": audio.channels,
+                "decoder_input_channels": audio.latent_channels,
+                "sampling_rate": audio.sample_rate,
+            }
+        super().__init__(settings)
         self.network, self.audio, self.latent_scale = network, audio, latent_scale
         self.sampling_rate, self.hop_length = audio.sample_rate, audio.samples_per_frame
-        self.use_slicing = False
-        self.config = Config(
-            audio_channels=audio.channels,
-            decoder_input_channels=audio.latent_channels,
-            sampling_rate=audio.sample_rate,
-        )
-        if isinstance(network, Oobleck):
-            self.config = Config(self.config | _oobleck_settings(network.config))
+        self.use_slicing = self.use_tiling = False
+
+    @property
+    def spec(self) -> Spec | None:
+        network = self.network
+        return Spec(self.audio, network.config) if isinstance(network, Oobleck) else None
 
     @classmethod
-    def from_pretrained(
-        cls,
-        source: str | Path,
-        subfolder: str | None = None,
-        *,
-        dtype: torch.dtype = torch.float32,
-    ) -> "Vae":
-        """The autoencoder of a model, or of a file that holds one alone; `subfolder` is not needed to find it."""
-        opened = open_autoencoder(source, device=torch.device("cpu"), dtype=dtype)
-        return Vae(opened.autoencoder, opened.audio)
+    def of_networks(cls, networks: Networks, spec: Spec) -> "Vae":
+        return Vae(networks.autoencoder, spec.audio)
 
     def encode(self, x: Waveform, return_dict: bool = True) -> Any:
         """An `EncoderOutput`, or a tuple: the distribution of the latents of whole frames."""
         items = x.to(self.device, self.dtype).split(1 if self.use_slicing else max(1, len(x)))
-        found = [tiling.encode(self.network, item, TILE_FRAMES) for item in items]
+        with parametrize.cached():
+            found = [tiling.encode(self.network, item, TILE_FRAMES) for item in items]
         mean, std = (torch.cat([getattr(p, name) for p in found]) for name in ("mean", "std"))
         distribution = LatentDistribution(mean / self.latent_scale, std / self.latent_scale)
         return EncoderOutput(distribution) if return_dict else (distribution,)
@@ -143,7 +139,8 @@ class Vae(Component):
         """A `DecoderOutput`, or a tuple: the waveform. Decoding draws nothing, whatever the `generator`."""
         scaled = z.to(self.device, self.dtype) * self.latent_scale
         items = scaled.split(1 if self.use_slicing else max(1, len(z)))
-        sample = torch.cat([tiling.decode(self.network, item, TILE_FRAMES) for item in items])
+        with parametrize.cached():
+            sample = torch.cat([tiling.decode(self.network, item, TILE_FRAMES) for item in items])
         return DecoderOutput(sample) if return_dict else (sample,)
 
     def forward(
@@ -165,23 +162,19 @@ class Vae(Component):
         self.use_slicing = False
 
     def enable_tiling(self) -> None:
-        """Nothing to switch: tiles are always used, and exact, for encoding as well (defect B7)."""
+        """Note the wish: tiles are always used, and exact, for encoding as well (defect B7)."""
+        self.use_tiling = True
 
     def disable_tiling(self) -> None:
-        """Nothing to switch: tiles give what the whole gives."""
-
-
-def _oobleck_settings(config: OobleckConfig) -> dict[str, Any]:
-    return {
-        "encoder_hidden_size": config.encoder_width,
-        "downsampling_ratios": list(config.strides),
-        "channel_multiples": list(config.encoder_multiples),
-        "decoder_channels": config.decoder_width,
-    }
+        """Note the wish: tiles give what the whole gives."""
+        self.use_tiling = False
 
 
 class AutoencoderOobleck(Vae):
-    """The published autoencoder with random weights. The encoder's width is free of the latents' (defect B9)."""
+    """The published autoencoder with random weights, weight-normed as in diffusers.
+
+    The encoder's width is free of the latents' (defect B9).
+    """
 
     def __init__(
         self,
@@ -193,18 +186,18 @@ class AutoencoderOobleck(Vae):
         audio_channels: int = 2,
         sampling_rate: int = 44_100,
     ) -> None:
-        hop = math.prod(downsampling_ratios)
-        config = OobleckConfig(
-            channels=audio_channels,
-            latent_channels=decoder_input_channels,
-            strides=tuple(downsampling_ratios),
-            encoder_width=encoder_hidden_size,
-            encoder_multiples=tuple(channel_multiples),
-            decoder_width=decoder_channels,
-            decoder_multiples=tuple(channel_multiples),
-        )
-        audio = AudioFormat(sampling_rate, audio_channels, decoder_input_channels, hop)
+        settings = {
+            "encoder_hidden_size": encoder_hidden_size,
+            "downsampling_ratios": list(downsampling_ratios),
+            "channel_multiples": list(channel_multiples),
+            "decoder_channels": decoder_channels,
+            "decoder_input_channels": decoder_input_channels,
+            "audio_channels": audio_channels,
+            "sampling_rate": sampling_rate,
+        }
+        audio, config = read_vae(Section(settings, "AutoencoderOobleck"))
         super().__init__(Oobleck(config), audio)
+        weight_normed(self.network)
 
 
 # --- the transformer ---
@@ -218,10 +211,33 @@ class TransformerOutput(Output):
 class Transformer(Component):
     """The diffusion transformer; `sample_size` is its trained window in latent frames."""
 
-    def __init__(self, network: DiT, sample_size: float) -> None:
-        super().__init__()
+    component = "transformer"
+    _class_name = "StableAudioDiTModel"
+    _supports_gradient_checkpointing = True
+
+    def __init__(self, network: DiT, sample_size: int | float) -> None:
+        super().__init__(transformer_json(network.config, float(sample_size)))
         self.network = network
-        self.config = Config(transformer_json(network.config, sample_size))
+
+    @property
+    def spec(self) -> Spec:
+        return Spec.of(replace(ModelConfig(), dit=self.network.config))
+
+    @classmethod
+    def of_networks(cls, networks: Networks, spec: Spec) -> "Transformer":
+        assert spec.model is not None  # as reading the transformer has checked
+        return Transformer(networks.dit, spec.model.window_samples / spec.audio.samples_per_frame)
+
+    @property
+    def is_gradient_checkpointing(self) -> bool:
+        return self.network.checkpoint_activations
+
+    def enable_gradient_checkpointing(self) -> None:
+        """Keep only the input of every block while gradients are on, and compute it twice."""
+        self.network.checkpoint_activations = True
+
+    def disable_gradient_checkpointing(self) -> None:
+        self.network.checkpoint_activations = False
 
     def forward(
         self,
@@ -229,26 +245,42 @@ class Transformer(Component):
         timestep: Float[Tensor, "..."],
         encoder_hidden_states: States,
         global_hidden_states: Float[Tensor, "batch 1 global_dim"],
-        rotary_embedding: object = None,
+        rotary_embedding: tuple[Tensor, Tensor] | None = None,
         return_dict: bool = True,
+        attention_mask: None = None,
+        encoder_attention_mask: None = None,
     ) -> Any:
         """A `TransformerOutput`, or a tuple: the velocity at one timestep for all, or one per item.
 
-        The rotary table is made here, in float32, so `rotary_embedding` has no effect.
+        `rotary_embedding` is cosine and sine of the angles per position (global vector first), as diffusers'
+        `get_1d_rotary_pos_embed` makes them; without it, as there, positions are not told apart. Raises InvalidRequest
+        for masks, which models of this family do not use.
         """
+        if attention_mask is not None or encoder_attention_mask is not None:
+            raise InvalidRequest("attention masks are not supported; zero the rows instead")
         latents = hidden_states.to(self.dtype)
         t = timestep.float().to(self.device).expand(len(latents))
         context, global_embed = encoder_hidden_states, global_hidden_states[:, 0]
-        v = self.network(latents, t, context.to(self.dtype), global_embed.to(self.dtype))
+        prepared = self.network.prepare(
+            context.to(self.dtype), global_embed.to(self.dtype), latents.shape[-1]
+        )
+        table = prepared.rotary
+        if rotary_embedding is None:
+            rotary = Rotary(torch.ones_like(table.cos), torch.zeros_like(table.sin))
+        else:
+            rotary = Rotary(*(part.to(table.cos) for part in rotary_embedding))
+        v = self.network.step(latents, t, replace(prepared, rotary=rotary))
         return TransformerOutput(v) if return_dict else (v,)
 
 
 class StableAudioDiTModel(Transformer):
-    """The published transformer with random weights."""
+    """The published transformer with random weights. As in diffusers, norms have trained biases, and the frequencies
+    of the timestep are not trained.
+    """
 
     def __init__(
         self,
-        sample_size: float = 1024.0,
+        sample_size: int | float = 1024.0,
         in_channels: int = 64,
         num_layers: int = 24,
         attention_head_dim: int = 64,
@@ -275,6 +307,7 @@ class StableAudioDiTModel(Transformer):
         }
         dit, _ = read_transformer(Section(settings, "StableAudioDiTModel"))
         super().__init__(DiT(replace(dit, norm_bias=True)), sample_size)
+        self.network.timestep_features.requires_grad_(False)
 
 
 # --- the conditions ---
@@ -283,23 +316,35 @@ class StableAudioDiTModel(Transformer):
 @dataclass
 class ProjectionOutput(Output):
     text_hidden_states: States | None = None
-    seconds_start_hidden_states: States | None = None
-    seconds_end_hidden_states: States | None = None
+    seconds_start_hidden_states: Float[Tensor, "batch 1 dim"] | None = None
+    seconds_end_hidden_states: Float[Tensor, "batch 1 dim"] | None = None
 
 
 class Projection(Component):
     """The embedders of the seconds. `model` says which conditions there are and where each is routed."""
 
+    component, prefix = "projection_model", "numbers."
+    _class_name = "StableAudioProjectionModel"
+
     def __init__(self, numbers: nn.ModuleDict, model: ModelConfig) -> None:
-        super().__init__()
-        self.numbers, self.model = numbers, model
-        limits = [c for c in model.conditions if isinstance(c, NumberCondition)]
-        self.config = Config(
-            text_encoder_dim=model.text_width,
-            conditioning_dim=model.condition_dim,
-            min_value=min((c.minimum for c in limits), default=0.0),
-            max_value=max((c.maximum for c in limits), default=math.inf),
+        limits = model.numbers
+        settings = ProjectionConfig(
+            model.text_width,
+            model.condition_dim,
+            min((c.minimum for c in limits), default=0.0),
+            max((c.maximum for c in limits), default=math.inf),
         )
+        super().__init__(projection_json(settings))
+        self.numbers, self.model = numbers, model
+
+    @property
+    def spec(self) -> Spec:
+        return Spec.of(self.model)
+
+    @classmethod
+    def of_networks(cls, networks: Networks, spec: Spec) -> "Projection":
+        assert spec.model is not None  # as reading the embedders has checked
+        return Projection(networks.numbers, spec.model)
 
     def forward(
         self,
@@ -314,7 +359,7 @@ class Projection(Component):
             self._embedded("seconds_total", end_seconds),
         )
 
-    def _projected(self, states: States) -> States:
+    def _projected(self, states: States) -> Float[Tensor, "batch token projected"]:
         if self.model.text.projected_from is None:
             return states
         layer = self.numbers[self.model.text.id]
@@ -336,8 +381,8 @@ class StableAudioProjectionModel(Projection):
         self,
         text_encoder_dim: int = 768,
         conditioning_dim: int = 768,
-        min_value: float = 0.0,
-        max_value: float = 512.0,
+        min_value: int | float = 0.0,
+        max_value: int | float = 512.0,
     ) -> None:
         settings = {
             "text_encoder_dim": text_encoder_dim,

@@ -22,7 +22,7 @@ from auralith.checkpoints.text_encoder import (
     open_text_encoder,
     save_text_encoder,
 )
-from auralith.checkpoints.transform import to_single_file
+from auralith.checkpoints.transform import to_single_file, with_old_weight_norm
 from auralith.compat.diffusers.components import Projection, Transformer, Vae
 from auralith.compat.diffusers.scheduler import FILE_NAME, CosineDPMSolverMultistepScheduler
 from auralith.config import ModelConfig
@@ -115,7 +115,7 @@ def save(
 ) -> None:
     """Write everything beside `folder`, then move it in, file by file. Raises CheckpointError."""
     spec = Spec.of(config)
-    weights = to_single_file(_on_cpu(states), spec)
+    weights = to_single_file(with_old_weight_norm(_on_cpu(states)), spec)
     raw = RawCheckpoint("single-file", str(folder), spec, weights, (), folder)
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".auralith-") as name:
