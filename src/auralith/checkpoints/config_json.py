@@ -5,13 +5,14 @@ that is half understood gives noise without an error. `irrelevant` lists the key
 top-level object "auralith" with the model's sampling defaults.
 """
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from torch.nn import ModuleDict
 
 from auralith.checkpoints.autoencoder_json import read_autoencoder
+from auralith.checkpoints.expressible import require_single_file
 from auralith.checkpoints.irrelevant import IRRELEVANT
 from auralith.checkpoints.sections import Section, read_fields
 from auralith.config import (
@@ -456,7 +457,7 @@ def _condition_json(condition: Condition) -> Json:
 
 
 def _dit_json(config: DiTConfig) -> Json:
-    _require_expressible(config)
+    require_single_file(config)
     data: Json = {
         "io_channels": config.latent_channels,
         "embed_dim": config.embed_dim,
@@ -477,37 +478,7 @@ def _dit_json(config: DiTConfig) -> Json:
         data["input_concat_dim"] = config.extra_channels
     if config.max_positions:
         data |= {"use_abs_pos_emb": True, "abs_pos_emb_max_length": config.max_positions}
-    norm = {"bias": True} if config.norm_bias else {}
+    norm: Json = {"bias": True} if config.norm_bias else {}
     if config.norm_eps != 1e-5:
         norm["eps"] = config.norm_eps
     return data | ({"norm_kwargs": norm} if norm else {})
-
-
-def _require_expressible(config: DiTConfig) -> None:
-    """Raise a CheckpointError that says why `model_config.json` can't describe a transformer."""
-    plain = replace(
-        config,
-        timestep_frequencies=DiTConfig.timestep_frequencies,
-        projected_context_dim=None,
-        context_heads=None,
-        rotated_dim=None,
-    )
-    reasons = {
-        f"{config.timestep_frequencies} frequencies of the timestep": (
-            config.timestep_frequencies != plain.timestep_frequencies
-        ),
-        f"a context projected to {config.context_width}": (
-            config.context_width != plain.context_width
-        ),
-        f"{config.num_context_heads} key/value heads": (
-            config.num_context_heads != plain.num_context_heads
-        ),
-        f"rotary positions in {config.rotary_dim} dimensions of a head": (
-            config.rotary_dim != plain.rotary_dim
-        ),
-    }
-    for reason, applies in reasons.items():
-        if applies:
-            raise CheckpointError(
-                f"a model with {reason} has no single-file form; keep it in the diffusers layout"
-            )
