@@ -314,6 +314,42 @@ def test_bad_text_encoders(folder: Path, file: str, content: bytes, expected: st
         open_checkpoint(folder, device=CPU, dtype=torch.float32, text_encoder=folder / "t5")
 
 
+@pytest.mark.parametrize("name", ["/etc", "../t5", "~/t5", "http://127.0.0.1:9/t5", "file:///etc"])
+def test_a_config_names_no_text_encoder_outside_the_hub(folder: Path, name: str) -> None:
+    shutil.rmtree(folder / "t5")
+    path = folder / "model_config.json"
+    config = json.loads(path.read_text())
+    for entry in config["model"]["conditioning"]["configs"]:
+        if entry["type"] == "t5":
+            entry["config"]["t5_model_name"] = name
+    path.write_text(json.dumps(config))
+    with pytest.raises(CheckpointError, match="not a model of the Hub"):
+        opened(folder)
+
+
+@pytest.mark.parametrize(
+    ("stated", "expected"),
+    [
+        ("T5TokenizerFast", "T5Tokenizer"),
+        (None, "T5Tokenizer"),
+        ("PreTrainedTokenizerFast", "TokenizersBackend"),
+        ("LlamaTokenizer", "TokenizersBackend"),
+        (["Evil", "Evil"], "TokenizersBackend"),
+    ],
+)
+def test_tokenizers_are_of_two_classes(folder: Path, stated: object, expected: str) -> None:
+    path = folder / "t5" / "tokenizer_config.json"
+    settings = json.loads(path.read_text()) | {"tokenizer_class": stated}
+    settings |= {
+        "auto_map": {"AutoTokenizer": ["evil.Evil", "evil.Evil"]},
+        "vocab_file": "/etc/passwd",
+    }
+    path.write_text(json.dumps(settings))
+    tokenizer = opened(folder).tokenizer
+    assert type(tokenizer).__name__ == expected and tokenizer.name_or_path == str(folder / "t5")
+    assert not any(map(tokenizer.init_kwargs.get, ("auto_map", "vocab_file")))
+
+
 # --- exports ---
 
 OWN = ModelConfig(

@@ -42,7 +42,7 @@ from auralith.checkpoints.text_encoder import (
 )
 from auralith.checkpoints.transform import Networks, to_ours, without_memory
 from auralith.config import AudioFormat, AutoencoderConfig, ModelConfig
-from auralith.errors import CheckpointError
+from auralith.errors import CheckpointError, shown
 from auralith.models.autoencoder import Autoencoder
 from auralith.models.dit import DiT
 
@@ -200,6 +200,11 @@ def locate_text_encoder(
         if beside is not None:
             return beside
         wanted = raw.model.text.encoder
+        if not is_repository(wanted):
+            raise CheckpointError(
+                f"the config of {raw.source} names the text encoder {shown(wanted)}, which is not a model of the "
+                "Hub; a config may not open other places: name a folder with --text-encoder"
+            )
     return named_text_encoder(wanted, hub=hub)
 
 

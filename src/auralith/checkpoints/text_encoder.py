@@ -1,7 +1,8 @@
 """The T5 text encoder and its tokenizer: found beside a checkpoint, opened strictly, copied and saved.
 
 They are no part of the published weights file. A folder in the form of the transformers library holds both; in the
-diffusers layout they lie in two. transformers is imported here and only when needed.
+diffusers layout they lie in two. transformers is imported here and only when needed. It opens them by classes that are
+named here, never by those that a folder names (`auto_map`), and sees only the files and settings that are listed here.
 """
 
 import shutil
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from auralith.checkpoints.config_json import Json
 from auralith.checkpoints.reading import LazyTensor, read_json
 from auralith.checkpoints.shards import find_component, read_component
 from auralith.checkpoints.transform import check_weights, weights_of
@@ -22,9 +24,10 @@ from auralith.files import whole_file
 if TYPE_CHECKING:
     import transformers
 
+TOKENIZER_SETTINGS = "tokenizer_config.json"
 TOKENIZER_FILES = (
     "tokenizer.json",
-    "tokenizer_config.json",
+    TOKENIZER_SETTINGS,
     "special_tokens_map.json",
     "added_tokens.json",
     "spiece.model",
@@ -32,6 +35,14 @@ TOKENIZER_FILES = (
 # What transformers raises on a config.json that is no T5's
 CONFIG_ERRORS = (ValueError, TypeError, LookupError, AttributeError, RuntimeError, ArithmeticError)
 TOKENIZER_ERRORS = (OSError, ValueError, TypeError, LookupError, ImportError)
+T5_TOKENIZERS = ("T5Tokenizer", "T5TokenizerFast")
+_NOT_SETTINGS = frozenset(
+    "auto_map tokenizer_file vocab_file merges_file gguf_file tokenizer_object init_inputs"
+    " trust_remote_code".split()
+)
+"""Keys of a tokenizer's settings that name code or other files."""
+_NOT_CONFIG = ("auto_map", "quantization_config", "trust_remote_code")
+"""Keys of a config that name code; those of implementations name kernels, which the Hub may hold."""
 SHARED, TIED = "shared.weight", "encoder.embed_tokens.weight"
 
 
@@ -103,20 +114,54 @@ def _without_memory(folder: Path) -> "transformers.T5EncoderModel":
     path = folder / "config.json"
     config_errors = (StrictDataclassError, *CONFIG_ERRORS)
     try:
-        config = T5Config.from_dict(read_json(path))
+        config = T5Config.from_dict(without_code(read_json(path)))
         with torch.device("meta"):
             return T5EncoderModel(config)
     except config_errors as error:
         raise CheckpointError(f"{path} is no T5 config: {_first_line(error)}") from None
 
 
-def _open_tokenizer(folder: Path) -> "transformers.PreTrainedTokenizerBase":
-    from transformers import AutoTokenizer
+def without_code(data: Json) -> Json:
+    """Return a config of transformers without the keys by which it would fetch or run what others wrote."""
+    return {
+        name: value
+        for name, value in data.items()
+        if name not in _NOT_CONFIG and "_implementation" not in name
+    }
 
-    try:
-        return AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
-    except TOKENIZER_ERRORS as error:
-        raise CheckpointError(f"{folder} holds no usable tokenizer: {_first_line(error)}") from None
+
+def _open_tokenizer(folder: Path) -> "transformers.PreTrainedTokenizerBase":
+    """Return the tokenizer in a folder, opened from copies of `TOKENIZER_FILES`: transformers sees nothing else there."""
+    from transformers import PreTrainedTokenizerFast, T5TokenizerFast
+
+    opener = T5TokenizerFast if _is_t5_tokenizer(folder) else PreTrainedTokenizerFast
+    with tempfile.TemporaryDirectory(prefix="auralith-") as name:
+        copy = Path(name)
+        _copy_tokenizer(folder, copy)
+        write_json(copy / TOKENIZER_SETTINGS, _tokenizer_settings(folder))
+        try:
+            tokenizer = opener.from_pretrained(copy, local_files_only=True)
+        except TOKENIZER_ERRORS as error:
+            raise CheckpointError(
+                f"{folder} holds no usable tokenizer: {_first_line(error)}"
+            ) from None
+    tokenizer.name_or_path = str(folder)
+    return tokenizer
+
+
+def _is_t5_tokenizer(folder: Path) -> bool:
+    """Return whether a tokenizer is T5's own class, by its settings or by what lies beside it."""
+    path = folder / TOKENIZER_SETTINGS
+    stated = read_json(path).get("tokenizer_class") if path.is_file() else None
+    if stated is None:
+        return _is_t5(folder) or not (folder / "tokenizer.json").is_file()
+    return stated in T5_TOKENIZERS
+
+
+def _tokenizer_settings(folder: Path) -> Json:
+    path = folder / TOKENIZER_SETTINGS
+    stated = read_json(path) if path.is_file() else {}
+    return {name: value for name, value in stated.items() if name not in _NOT_SETTINGS}
 
 
 def _first_line(error: Exception) -> str:
@@ -155,7 +200,7 @@ def copy_text_encoder(
     write_json(target.model / "config.json", read_json(source.model / "config.json"))
     _copy_tokenizer(source.tokenizer, target.tokenizer)
     if max_tokens is not None:
-        settings = target.tokenizer / "tokenizer_config.json"
+        settings = target.tokenizer / TOKENIZER_SETTINGS
         existing = read_json(settings) if settings.is_file() else {}
         write_json(settings, existing | {"model_max_length": max_tokens})
 
@@ -170,6 +215,6 @@ def _copy_tokenizer(source: Path, target: Path) -> None:
 
 def tokenizer_limit(folder: Path, default: int) -> int:
     """The tokenizer's `model_max_length`, if it states a sensible one."""
-    path = folder / "tokenizer_config.json"
+    path = folder / TOKENIZER_SETTINGS
     limit = read_json(path).get("model_max_length") if path.is_file() else None
     return limit if type(limit) is int and 0 < limit < 100_000 else default

@@ -16,10 +16,10 @@ from typing import Literal
 
 import numpy as np
 import torch
-from transformers import PreTrainedTokenizerFast, T5EncoderModel
 
 from auralith.checkpoints.reading import read_tensor_file
 from auralith.checkpoints.single_file import save_single_file
+from auralith.checkpoints.text_encoder import TextEncoderFolders, open_text_encoder
 from auralith.checkpoints.transform import weights_of
 from auralith.checkpoints.writing import write_safetensors
 from auralith.conditioning import Conditioner, TextStates
@@ -274,8 +274,10 @@ def build_dit(recipe: Recipe, folder: Path) -> tuple[DiTNetwork, Conditioner]:
     """A fresh transformer and its embedders, and the conditioner with the trained text encoder."""
     config = recipe.config
     text = _finished(folder, "t5", "text")
-    encoder = T5EncoderModel.from_pretrained(text).eval().requires_grad_(False)
-    tokenizer = PreTrainedTokenizerFast.from_pretrained(text)
+    encoder, tokenizer = open_text_encoder(
+        TextEncoderFolders(text, text), config.condition_dim, torch.device("cpu"), torch.float32
+    )
+    encoder.requires_grad_(False)
     dit, numbers = new_transformer(config, recipe.dit_loop.seed)
     return DiTNetwork(config, dit, numbers), Conditioner(config, numbers, encoder, tokenizer)
 

@@ -12,6 +12,8 @@ import torch
 from jaxtyping import Float
 from torch import nn
 
+from auralith.checkpoints.reading import read_json
+from auralith.checkpoints.text_encoder import without_code
 from auralith.curation.tagging.classes import NUM_LABELS
 from auralith.curation.tagging.frontend import HOP, SAMPLE_RATE
 from auralith.curation.tagging.tagger import TaggerFacts
@@ -113,11 +115,16 @@ class AstTagger:
 def _load_ast(
     folder: str, device: torch.device
 ) -> tuple["ASTForAudioClassification", "ASTFeatureExtractor"]:
-    from transformers import ASTFeatureExtractor, ASTForAudioClassification
+    from transformers import ASTConfig, ASTFeatureExtractor, ASTForAudioClassification
 
+    if Path(
+        folder, "adapter_config.json"
+    ).exists():  # transformers would follow it to another model
+        raise CheckpointError(f"{folder} holds an adapter; name the folder of an AST itself")
     try:
+        config = ASTConfig.from_dict(without_code(read_json(Path(folder, "config.json"))))
         network = ASTForAudioClassification.from_pretrained(
-            folder, use_safetensors=True, local_files_only=True
+            folder, config=config, use_safetensors=True, local_files_only=True
         )
         extractor = ASTFeatureExtractor.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError, RuntimeError) as error:
