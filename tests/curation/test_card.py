@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from auralith.curation.card import escaped, front_matter, size_category, write_card
+from auralith.curation.card import front_matter, size_category, write_card
 from auralith.curation.funnel import funnels
 from auralith.curation.license_terms import SAMPLING_PLUS
 from auralith.curation.manifest import write_manifest
@@ -15,6 +15,7 @@ from auralith.curation.publishing import PublishSettings
 from auralith.curation.settings import CurationSettings
 from auralith.curation.store import Store
 from auralith.errors import InvalidRequest
+from auralith.escaping import markdown
 from tests.curation.test_manifest import curation, say
 
 NASTY = "---\n\"quoted\" 'single': [x] {y} # & *a !b | > % @ `\n<script>alert(1)</script> é \u2028\x85 🎧"
@@ -79,7 +80,7 @@ def test_no_text_leaves_its_place(made: tuple[Store, CurationSettings]) -> None:
 def test_its_numbers_are_those_of_the_tables(made: tuple[Store, CurationSettings]) -> None:
     text = text_of(made)
     assert "3 recordings, 1.0 h; version 1.0.0. Of 1 the length is unknown" in text
-    assert f"| freesound, {escaped('CC0-1.0')} | 1 | 1.0 |" in text
+    assert f"| freesound, {markdown('CC0-1.0')} | 1 | 1.0 |" in text
     assert "| freesound, all | 3 | 1.0 |" in text and "| all, all | 3 | 1.0 |" in text
     assert "| ingest | 4 | 0 | 0 | 0 | 4 | 1.5 |" in text
     assert "| license | 4 | 1 | 0 | 0 | 3 | 1.0 |" in text
@@ -138,7 +139,11 @@ def test_sizes_are_named_as_the_hub_does(recordings: int, category: str) -> None
     [
         ("# no heading", "\\# no heading"),
         ("1. no list", "1\\. no list"),
-        ("12) no list", "12) no list"),
+        ("12) no list", "12\\) no list"),
+        ("$x$ <!-- -->", "\\$x\\$ &lt;\\!-- --&gt;"),
+        ("see https://a.example|b", "see `https://a.example`\\|b"),
+        ("``x`` me@a.example", "\\`\\`x\\`\\` `me@a.example`"),
+        ("a\x1b]0;owned\x07\u202eb", r"a\\x1b\]0;owned\\x07\\u202eb"),
         ("- no list\n\n---", "\\- no list ---"),
         ("<b>&amp;", "&lt;b&gt;&amp;amp;"),
         ("[a](javascript:x) | `b`", "\\[a\\](javascript:x) \\| \\`b\\`"),
@@ -146,4 +151,4 @@ def test_sizes_are_named_as_the_hub_does(recordings: int, category: str) -> None
     ],
 )
 def test_texts_are_what_they_say(text: str, line: str) -> None:
-    assert escaped(text) == line
+    assert markdown(text) == line

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from auralith.cli.lines import cell, warn
+
 if TYPE_CHECKING:
     from auralith.checkpoints import Adapter
 
@@ -125,7 +127,7 @@ def merge(
     for warning in merge_adapters(
         _source(base), [parse_adapter(text) for text in adapters], output
     ):
-        print("auralith: warning:", warning, file=sys.stderr)
+        warn(warning)
     print(output)
 
 
@@ -172,7 +174,7 @@ def _adapters(place: Path) -> Iterator["Adapter"]:
             try:
                 yield read_adapter(path)
             except CheckpointError as error:
-                print("auralith: warning:", error, file=sys.stderr)
+                warn(error)
 
 
 def _facts(one: "Adapter") -> dict[str, Any]:
@@ -198,4 +200,4 @@ def _range(values: Sequence[int | float]) -> str:
 
 
 def _print_row(row: dict[str, Any]) -> None:
-    print("  ".join(f"{row[name]!s:{form}}" for name, form in COLUMNS.items()).rstrip())
+    print("  ".join(f"{cell(row[name]):{form}}" for name, form in COLUMNS.items()).rstrip())

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from auralith.cli.lines import warn
 from auralith.cli.making import open_model
 from auralith.cli.options import Encoding, Loading, Sampling, grouped
 from auralith.cli.output import DEFAULT_FORMAT
@@ -76,11 +77,11 @@ def batch(
 
         for event in make_set(model, table, output, settings, on_step):
             if isinstance(event, Problem):
-                print(f"auralith: warning: {event}", file=sys.stderr)
+                warn(event)
                 missing += not event.is_made
                 continue
             for warning in event.entry.warnings:
-                print(f"auralith: warning: {event.entry.file}: {warning}", file=sys.stderr)
+                warn(f"{event.entry.file}: {warning}")
             made, there = made + (not event.was_there), there + event.was_there
             show("sounds", event.done, event.total, event.entry.file)
     print(f"made {made}, already there {there}, rows left out {missing}", file=sys.stderr)

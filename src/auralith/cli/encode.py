@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from auralith.cli.lines import warn
 from auralith.cli.options import ConfigOption, WeightsOption
 from auralith.cli.progress import stage_progress
 
@@ -113,8 +114,8 @@ def _show(steps: Iterator["EncodeProgress"], folder: Path) -> None:
 def _warn(bad: int, report: Path) -> None:
     """Name files that can't be used, the first ones where there are many."""
     for one in json.loads(report.read_text(encoding="utf-8"))["bad"][:_MOST_NAMED]:
-        print(f"auralith: warning: {one['reason']}", file=sys.stderr)
-    print(f"auralith: warning: {bad} files can't be used; {report} names them", file=sys.stderr)
+        warn(one["reason"])
+    warn(f"{bad} files can't be used; {report} names them")
 
 
 def _verify(encoder: "LatentEncoder", recordings: "Recordings", folder: Path) -> None:

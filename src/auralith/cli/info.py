@@ -1,10 +1,12 @@
 """`auralith info`: what a sound file is, and what its tags say about how it was made."""
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+from auralith.cli.lines import cell
+from auralith.escaping import json_line
 
 
 def info(
@@ -29,7 +31,7 @@ def info(
         facts["note"] = "; ".join(found.notes)
     tags = read_tags(file)
     if as_json:
-        print(json.dumps({**facts, "tags": tags}, ensure_ascii=False))
+        print(json_line({**facts, "tags": tags}))
         return
     _print_table(facts)
     if tags is None:
@@ -52,4 +54,4 @@ def _flat(tags: dict[str, Any]) -> dict[str, Any]:
 
 def _print_table(rows: dict[str, Any]) -> None:
     for name, value in rows.items():
-        print(f"{name:<16} {'-' if value is None else value}")
+        print(f"{cell(name):<16} {cell(value)}")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from auralith.cli.lines import cell
 from auralith.cli.options import ConfigOption, WeightsOption
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def inspect(
 
 
 def _print(found: "Inspection") -> None:
-    print(f"source      {found.source}")
+    print(f"source      {cell(found.source)}")
     print(f"layout      {found.layout}")
     print(
         f"file        {found.file_bytes / 1e6:,.1f} MB, {found.num_tensors} tensors, "
@@ -53,10 +54,10 @@ def _print_config(config: dict[str, Any], depth: int) -> None:
     for name, value in config.items():
         indent = "  " * depth
         if isinstance(value, dict):
-            print(f"{indent}{name}")
+            print(f"{indent}{cell(name)}")
             _print_config(value, depth + 1)
         elif name == "conditions":
             print(f"{indent}{name}")
             _print_config({condition.pop("id"): condition for condition in value}, depth + 1)
         else:
-            print(f"{indent}{name:<{26 - 2 * depth}} {value}")
+            print(f"{indent}{cell(name):<{26 - 2 * depth}} {cell(value)}")

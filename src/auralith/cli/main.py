@@ -26,11 +26,12 @@ from auralith.cli.generate import generate
 from auralith.cli.info import info
 from auralith.cli.inpaint import inpaint
 from auralith.cli.inspect import inspect
+from auralith.cli.lines import LineFormatter
 from auralith.cli.loop import loop
 from auralith.cli.plan import plan
 from auralith.cli.train import train
 from auralith.cli.vary import vary
-from auralith.errors import AuralithError, printable
+from auralith.errors import AuralithError, one_line
 
 app = typer.Typer(
     help="Generate sound from a prompt, and look after the models that do it.",
@@ -94,14 +95,14 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _fail(message: str) -> int:
-    print("auralith: error:", printable(" ".join(message.split())), file=sys.stderr)
+    print("auralith: error:", one_line(message), file=sys.stderr)
     return 2
 
 
 def _log_to_stderr() -> None:
     """Warnings of the library, one line each."""
     handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("auralith: warning: %(message)s"))
+    handler.setFormatter(LineFormatter())
     logging.getLogger("auralith").handlers = [handler]
     # transformers imports torchao where it is installed, which complains about GPUs that nobody asked for
     for name in ("torchao", "torch.utils._pytree"):

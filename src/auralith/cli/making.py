@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from auralith.cli.adapter import parse_adapter
+from auralith.cli.lines import warn
 from auralith.cli.options import Loading, Sampling, Writing
 from auralith.cli.output import Output
 
@@ -112,7 +113,7 @@ def save_all(
     pictures, paths = [], []
     for sound, path in sounds:
         for warning in sound.warnings:
-            print(f"auralith: warning: {path}: {warning}", file=sys.stderr)
+            warn(f"{path}: {warning}")
         sound.save(path, writing.subtype, signer)
         paths.append(path)
         if writing.png:

@@ -1,13 +1,13 @@
 """Progress on stderr: the bar of a generation, and the stages of long work (a line every so often without a terminal)."""
 
 import os
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -19,6 +19,9 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.text import Text
+
+from auralith.cli.lines import note
+from auralith.errors import one_line
 
 if TYPE_CHECKING:
     from auralith.samplers import Step
@@ -81,6 +84,7 @@ def stage_progress() -> Iterator[ShowStage]:
             if stage not in tasks:
                 tasks[stage] = bar.add_task("", total=total, stage=stage)
                 shown[stage] = time.monotonic()
+            text = escape(one_line(text))  # of rich's markup
             bar.update(tasks[stage], completed=done, total=total, description=text)
             now = time.monotonic()
             if not console.is_terminal and (now - shown[stage] > LINE_SECONDS or done == total):
@@ -112,7 +116,7 @@ def show_events(events: Iterable["Event"]) -> None:
             elif event.total:
                 show(event.stage, event.done, event.total, event.text)
             else:
-                print(event.text, file=sys.stderr)
+                note(event.text)
 
 
 def print_once(result: object) -> None:

@@ -4,9 +4,6 @@ Its front matter is YAML whose values are JSON, which every YAML parser reads. T
 are escaped, so that none of them can end the front matter, open a tag, or break a table.
 """
 
-import html
-import json
-import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -21,6 +18,7 @@ from auralith.curation.settings import CurationSettings
 from auralith.curation.store import Key, Store
 from auralith.curation.tagging.calibration import COLUMNS as TAG_COLUMNS
 from auralith.curation.tagging.calibration import calibrate
+from auralith.escaping import json_line, markdown
 from auralith.extras import require
 from auralith.files import whole_file
 
@@ -36,10 +34,8 @@ _HUB_LICENSES = ("CC0-1.0", "CC-BY-2.0", "CC-BY-2.5", "CC-BY-3.0", "CC-BY-4.0")
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (10**6, "100K<n<1M"))
 _LARGEST = "1M<n<10M"
 _TAGS_SHOWN = 6
-_MARKDOWN = re.compile(r"([\\`*_{}\[\]|~!])|^(?=[#+=-])|(?<=^\d)(?=[.)])")
-"""What means something anywhere, and what does at the beginning of a line."""
-_UNPRINTABLE = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
-"""JSON lets them stand, YAML does not."""
+MOST_DESCRIBED = 10_000
+"""Characters of the description."""
 _LIMITS = (
     "Licenses are what uploaders state; nobody has checked that they hold the rights.",
     "Commercial music is found only if it is in a list or an index that was searched.",
@@ -73,7 +69,7 @@ def card(store: Store, settings: CurationSettings, counted: Funnels) -> str:
     manifest = read_manifest(store.folder, ["source", "tags", "license_spdx", "high_fidelity"])
     parts = [
         front_matter(options, counted),
-        f"# {escaped(options.name)}\n\n{_introduction(options, counted)}",
+        f"# {markdown(options.name)}\n\n{_introduction(options, counted)}",
         _section("Recordings", _contents(counted, manifest)),
         _section("What was left out, and where", _funnel(counted)),
         _section("Steps and settings", _steps(store, settings)),
@@ -96,24 +92,14 @@ def front_matter(options: PublishSettings, counted: Funnels) -> str:
     values["size_categories"] = [size_category(counted.all.accepted.recordings)]
     values["task_categories"] = ["text-to-audio"]
     values["tags"] = ["audio", "sound-effects", "music", "croissant"]
-    return "\n".join(["---", *(f"{key}: {yaml(value)}" for key, value in values.items()), "---"])
+    return "\n".join(
+        ["---", *(f"{key}: {json_line(value)}" for key, value in values.items()), "---"]
+    )
 
 
 def size_category(recordings: int) -> str:
     """As the hub names sizes."""
     return next((name for limit, name in _SIZES if recordings < limit), _LARGEST)
-
-
-def yaml(value: object) -> str:
-    """A value in one line of YAML: its JSON, without characters that only JSON allows."""
-    text = json.dumps(value, ensure_ascii=False)
-    return _UNPRINTABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
-
-
-def escaped(text: str) -> str:
-    """A text as one line of Markdown that looks like what it says, whatever it says."""
-    line = " ".join(text.split())
-    return _MARKDOWN.sub(r"\\\g<0>", html.escape(line, quote=False))
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -133,7 +119,7 @@ def _introduction(options: PublishSettings, counted: Funnels) -> str:
     )
     if accepted.unknown_lengths:
         facts += f" Of {accepted.unknown_lengths:,} the length is unknown; they count as 0 h."
-    return "\n\n".join(filter(None, [escaped(options.description), facts]))
+    return "\n\n".join(filter(None, [markdown(options.description, MOST_DESCRIBED), facts]))
 
 
 def _contents(counted: Funnels, manifest: "pa.Table") -> str:
@@ -161,7 +147,7 @@ def _contents(counted: Funnels, manifest: "pa.Table") -> str:
 
 def _share(source: str, license: str, tally: Tally) -> list[str]:
     return [
-        f"{escaped(source)}, {escaped(license)}",
+        f"{markdown(source)}, {markdown(license)}",
         f"{tally.recordings:,}",
         f"{tally.hours:,.1f}",
     ]
@@ -171,15 +157,15 @@ def _common_tags(source: str, manifest: "pa.Table") -> str:
     lists = manifest["tags"].filter(compute.equal(manifest["source"], source))
     counts = compute.value_counts(compute.list_flatten(lists)).to_pylist()
     counts.sort(key=lambda count: (-count["counts"], count["values"] or ""))
-    names = [escaped(count["values"]) for count in counts[:_TAGS_SHOWN] if count["values"]]
-    return f"Most common tags, {escaped(source)}: {', '.join(names) or 'none'}."
+    names = [markdown(count["values"]) for count in counts[:_TAGS_SHOWN] if count["values"]]
+    return f"Most common tags, {markdown(source)}: {', '.join(names) or 'none'}."
 
 
 def _funnel(counted: Funnels) -> str:
     header = ("step", "in", *WAYS_OUT, "out", "hours out")
     reasons = [line for stage in counted.all.stages for line in _reason_lines(stage)]
     rejected = [
-        f"- rows of metadata without a recording, {escaped(source)}: {escaped(reason)} {count:,}"
+        f"- rows of metadata without a recording, {markdown(source)}: {markdown(reason)} {count:,}"
         for source, by_reason in counted.rejected.items()
         for reason, count in by_reason.items()
     ]
@@ -195,7 +181,7 @@ def _stage_row(stage: StageCount) -> list[str]:
 
 def _reason_lines(stage: StageCount) -> list[str]:
     return [
-        f"- {stage.stage}, {way}: {escaped(reason)} {tally.recordings:,} ({tally.hours:,.1f} h)"
+        f"- {stage.stage}, {way}: {markdown(reason)} {tally.recordings:,} ({tally.hours:,.1f} h)"
         for way in WAYS_OUT
         for reason, tally in stage.left[way].items()
     ]
@@ -219,8 +205,8 @@ def _duplicates(settings: CurationSettings) -> str:
 
 
 def _key(key: Key) -> str:
-    version, hash = escaped(key.provider_version), key.params_hash[:12]
-    return f"{escaped(key.provider)}, version {version}, settings {hash}"
+    version, hash = markdown(key.provider_version), key.params_hash[:12]
+    return f"{markdown(key.provider)}, version {version}, settings {hash}"
 
 
 def _tagging(settings: CurationSettings) -> str:
@@ -250,7 +236,7 @@ def _preferences(store: Store, settings: CurationSettings) -> str:
     honored = "Preferences are honored." if settings.preference.honor else "They are not honored."
     header = ("preference, verdict", "recordings")
     cells = [
-        (f"{escaped(str(preference))}, {verdict}", f"{count:,}")
+        (f"{markdown(str(preference))}, {verdict}", f"{count:,}")
         for (preference, verdict), count in sorted(counts.items(), key=str)
     ]
     return f"{use} {honored}" + (f"\n\n{table(header, cells)}" if cells else "")
@@ -265,7 +251,7 @@ def _withdrawals(folder: Path) -> str:
     reasons = Counter(one.reason for one in withdrawals(folder))
     if not reasons:
         return ""
-    rows = [(escaped(reason), f"{count:,}") for reason, count in sorted(reasons.items())]
+    rows = [(markdown(reason), f"{count:,}") for reason, count in sorted(reasons.items())]
     return "Taken out on request:\n\n" + table(("reason", "recordings"), rows)
 
 
@@ -291,7 +277,7 @@ def _agreement(found: Sequence[Agreement]) -> str:
 
 
 def _removal(options: PublishSettings) -> str:
-    contact = escaped(options.contact) or "no address is stated; set `contact` before publishing"
+    contact = markdown(options.contact) or "no address is stated; set `contact` before publishing"
     return (
         "Every recording is credited on the attribution page that comes with this data set, with title, author,"
         f" source and license.\n\nTo have a recording taken out, write to: {contact}"

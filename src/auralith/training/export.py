@@ -12,6 +12,7 @@ import torch
 from auralith import __version__
 from auralith.checkpoints import Checkpoint, convert, save_single_file
 from auralith.errors import InvalidRequest
+from auralith.escaping import markdown, shell_command
 from auralith.extras import require
 from auralith.files import whole_file, whole_folder
 
@@ -29,6 +30,7 @@ class Card:
     base: str
     """Name and hash of the model that was trained on, or how training began."""
     data: str
+    """In Markdown, as `dataset_name` gives it."""
     num_recordings: int
     hours: float
     licenses: Mapping[str, int] = field(default_factory=dict)
@@ -40,15 +42,14 @@ class Card:
     """Those of the example, beyond its seconds."""
 
     def to_markdown(self, model: str) -> str:
-        conditions = "".join(
-            f" --condition {name}={value:g}" for name, value in self.conditions.items()
-        )
-        licenses = [f"- {name}: {count}" for name, count in sorted(self.licenses.items())]
+        """Return the card; names, titles and prompts stand in it as what they say, whatever they hold."""
+        licenses = [f"- {markdown(name)}: {n}" for name, n in sorted(self.licenses.items())]
+        settings = [f"- {markdown(n)}: {markdown(str(v))}" for n, v in self.settings.items()]
         return "\n".join(
             [
-                f"# {self.title}",
+                f"# {markdown(self.title)}",
                 "",
-                f"Made by Auralith {__version__} from {self.base}.",
+                f"Made by Auralith {__version__} from {markdown(self.base)}.",
                 "",
                 "## Data",
                 f"{self.data}: {self.num_recordings} recordings, {self.hours:.2f} h.",
@@ -56,19 +57,28 @@ class Card:
                 *(licenses or ["The dataset names no licenses; the weights may carry its terms."]),
                 "",
                 "## Settings",
-                *(f"- {name}: {value}" for name, value in self.settings.items()),
+                *settings,
                 "",
                 "## Metrics",
-                *(f"- {name}: {value:.5g}" for name, value in self.metrics.items()),
+                *(f"- {markdown(name)}: {value:.5g}" for name, value in self.metrics.items()),
                 "",
                 "## Use",
                 "```sh",
-                f'auralith generate "{self.example or "your prompt"}" --model {model}{conditions}',
+                self._command(model),
                 "```",
                 "The license of the base model's weights applies to these weights too.",
                 "",
             ]
         )
+
+    def _command(self, model: str) -> str:
+        prompt = " ".join(self.example.split()) or "your prompt"
+        options = ["--model", model]
+        for name, value in self.conditions.items():
+            options += ["--condition", f"{name}={value:g}"]
+        if prompt.startswith("-"):  # or it would be taken for an option
+            return shell_command(["auralith", "generate", *options, "--", prompt])
+        return shell_command(["auralith", "generate", prompt, *options])
 
 
 def export_model(
@@ -110,13 +120,13 @@ def export_model(
 
 
 def dataset_name(dataset: Path) -> str:
-    """Return how a card names a dataset; a curation's manifest with its SHA-256, by which anyone can tell which it was.
+    """Return how a card names a dataset, in Markdown; a curation's manifest with its SHA-256, by which anyone can tell which it was.
 
     Raises:
         InvalidRequest: it is a Parquet file that can't be read.
     """
     if dataset.suffix.lower() != ".parquet" or not dataset.is_file():
-        return dataset.name
+        return markdown(dataset.name)
     parquet = require("pyarrow.parquet", "train")
     try:
         names = set(parquet.read_schema(dataset).names)
@@ -124,12 +134,9 @@ def dataset_name(dataset: Path) -> str:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
     except (OSError, ValueError) as error:
         raise InvalidRequest(f"{dataset} can't be read ({error}); correct it") from error
+    named = markdown(dataset.name)
     is_manifest = names >= _OF_MANIFESTS
-    return (
-        f"{dataset.name}, manifest of a curation, SHA-256 `{digest}`"
-        if is_manifest
-        else dataset.name
-    )
+    return f"{named}, manifest of a curation, SHA-256 `{digest}`" if is_manifest else named
 
 
 def count_licenses(licenses: Sequence[str | None]) -> dict[str, int]:

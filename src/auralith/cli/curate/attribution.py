@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from auralith.cli.lines import cell
+
 _SHOWN = 20
 Folder = Annotated[Path, typer.Argument(help="Folder of the curation.")]
 
@@ -43,7 +45,7 @@ def verify(folder: Folder) -> None:
 
     differences = verify_attribution(folder)
     for difference in differences[:_SHOWN]:
-        print(difference)
+        print(cell(difference))
     if differences:
         rest = len(differences) - _SHOWN
         more = f", {rest:,} more not shown" if rest > 0 else ""

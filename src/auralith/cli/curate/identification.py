@@ -1,12 +1,13 @@
 """`auralith curate index` and `identify`: known recordings, and where they play in the curation's."""
 
 import json
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
 import typer
+
+from auralith.cli.lines import warn
 
 Fingerprint = TypeVar("Fingerprint")
 _Fpcalc = Annotated[str, typer.Option(help="Chromaprint's program, where it is needed.")]
@@ -77,7 +78,7 @@ def _known(
             try:
                 found = read(path)
             except AudioError as error:
-                print(f"auralith: warning: {error}", file=sys.stderr)
+                warn(error)
             else:
                 yield f"{prefix}{path.relative_to(root).with_suffix('').as_posix()}", found
             show("index", done, len(paths), "")

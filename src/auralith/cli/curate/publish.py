@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from auralith.cli.lines import cell
+
 if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
@@ -90,7 +92,7 @@ def print_funnel(counted: "Funnels") -> None:
     console = Console(width=None if Console().is_terminal else 140)
     for source, reasons in counted.rejected.items():
         said = ", ".join(f"{reason} {count:,}" for reason, count in reasons.items())
-        print(f"rows of metadata without a recording, {source}: {said}")
+        print(f"rows of metadata without a recording, {cell(source)}: {cell(said)}")
     console.print(_steps_table(counted))
     console.print(_licenses_table(counted))
 
@@ -130,7 +132,7 @@ def _licenses_table(counted: "Funnels") -> "Table":
 
 
 def _plain(text: str) -> "Text":
-    """What isn't to be read as markup."""
+    """Return lines that are neither markup nor anything that a terminal acts on."""
     from rich.text import Text
 
-    return Text(text)
+    return Text("\n".join(map(cell, text.split("\n"))))

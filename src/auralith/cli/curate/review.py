@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from auralith.cli.lines import cell, warn
+
 if TYPE_CHECKING:
     from auralith.curation.review import ItemView
 
@@ -112,7 +114,7 @@ def list_(
             "state": case.state,
             "rec_id": case.item.rec_id,
         }
-        print(json.dumps(facts) if as_json else "  ".join(map(printable, facts.values())))
+        print(json.dumps(facts) if as_json else "  ".join(map(cell, facts.values())))
 
 
 @review.command()
@@ -135,7 +137,7 @@ def withdraw(
     wanted = Wanted(tuple(ids or ()), tuple(author or ()), tuple(url or ()))
     new = withdraw_from(folder, wanted, reason, reviewer)
     for id in new:
-        print(printable(id))
+        print(cell(id))
     said = f"{len(new)} withdrawn" if new else "all of them were withdrawn before"
     print(
         f"{said}; auralith curate run RECIPE writes manifest, page and card anew", file=sys.stderr
@@ -199,7 +201,7 @@ def import_(
 
     report = import_decisions(folder, file, dict(map(_named, reviewer or ())))
     for line in report.rejected:
-        print("auralith: warning:", printable(line), file=sys.stderr)
+        warn(line)
     print(
         f"{report.appended} decisions added, {report.already} known, {report.blank} rows without one,"
         f" {len(report.rejected)} not usable"
@@ -255,15 +257,7 @@ def _lines(value: Any, indent: str = "") -> Iterable[str]:
         if one is None or one == [] or one == "":
             continue
         if isinstance(one, dict | list):
-            yield f"{indent}{printable(name)}"
+            yield f"{indent}{cell(name)}"
             yield from _lines(one, indent + "  ")
         else:
-            yield f"{indent}{printable(name)}: {printable(one)}"
-
-
-def printable(value: object) -> str:
-    """The text with every sign that doesn't print (escape sequences, line ends, marks of direction) written out."""
-    text = "-" if value is None else str(value)
-    return "".join(
-        sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text
-    )
+            yield f"{indent}{cell(name)}: {cell(one)}"
