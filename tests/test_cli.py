@@ -1,6 +1,7 @@
 """The command line: what it writes, prints and refuses, on the tiny reference checkpoint."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,9 @@ from conftest import GOLDEN
 import auralith
 from auralith.cli.main import run
 from auralith.cli.output import Output, slug
-from auralith.provenance import read_provenance
+from auralith.errors import InvalidRequest
+from auralith.provenance import Provenance, read_provenance
+from auralith.request import GenerationRequest
 from auralith.sound.writing import write
 
 MODEL = str(GOLDEN / "sao_tiny")
@@ -175,6 +178,14 @@ def test_a_place_is_checked_before_the_model_is_loaded(
         ({"model_hash": 3}, "'model_hash' must be str"),
         ({"extra": 3}, "unknown setting 'extra'"),
         ({"model": "no-such-model"}, "give it with --model"),
+        ({"model": "../of/another"}, "give it with --model"),
+        ({"model": "https://a.example/model"}, "give it with --model"),
+        ({"model": "somebody/else"}, "allow that with --yes"),
+        ({"batch_size": 10**9}, "batch_size is 1000000000, more than 1,024"),
+        ({"model": "embedded", "device": "meta"}, "device 'meta' is unknown"),
+        ({"model": "embedded", "device": "x" * 10**5}, "is unknown"),
+        ({"model": "embedded", "dtype": "\x1b[2J"}, "dtype '\\x1b[2J' is unknown"),
+        ({"edit": {"kind": "extension", "seconds_total": 1e9}}, "an extension to 1e+09 s"),
     ],
 )
 def test_tags_that_were_tampered_with_are_refused(
@@ -185,6 +196,45 @@ def test_tags_that_were_tampered_with_are_refused(
     tags = read_provenance("a.wav").to_tags() | change
     write("b.wav", torch.zeros(2, 9), 44_100, tags=tags)
     assert message in refused(capsys, "generate", "--from", "b.wav")
+
+
+@pytest.mark.parametrize(
+    "name", ["fifo", "folder", "/dev/zero", "..", "", "x" * 300, "a\0b", "\ud800"]
+)
+def test_tags_open_no_more_than_regular_files(
+    capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    assert run(["generate", "a drum", *QUICK, "-o", "a.wav"]) == 0
+    capsys.readouterr()
+    os.mkfifo("fifo")
+    Path("folder").mkdir()
+    edited = {"edit": {"kind": "variation"}, "source": {"name": name, "file_hash": "0" * 64}}
+    adapted = {"adapters": [{"name": name, "file_hash": "0" * 64, "strength": 1.0}]}
+    for change in (edited, adapted):
+        tags = read_provenance("a.wav").to_tags() | {"model": "embedded"} | change
+        write("b.wav", torch.zeros(2, 9), 44_100, tags=tags)
+        assert "neither here nor beside it" in refused(capsys, "generate", "--from", "b.wav")
+
+
+def test_a_model_of_the_hub_is_fetched_with_consent(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded: list[object] = []
+
+    def load(model: str, **_: object) -> None:
+        loaded.append(model)
+        raise InvalidRequest("enough")
+
+    monkeypatch.setattr("auralith.pipeline.load", load)
+    made = GenerationRequest("a drum", seconds_total=0.3, steps=2, seed=1)
+    origin = Provenance("test", "somebody/else", "0" * 64, "cpu", "float32", 0, 1, made)
+    write("a.wav", torch.zeros(2, 9), 44_100, tags=origin.to_tags())
+    assert "allow that with --yes" in refused(capsys, "generate", "--from", "a.wav")
+    assert not loaded
+    assert run(["generate", "--from", "a.wav", "--yes"]) == 2
+    assert "loading somebody/else from the Hub" in capsys.readouterr().err
+    assert run(["generate", "--from", "a.wav", "--model", MODEL]) == 2
+    assert loaded == ["somebody/else", MODEL]
 
 
 def test_a_file_without_tags_cannot_be_made_again(capsys: pytest.CaptureFixture[str]) -> None:

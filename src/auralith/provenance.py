@@ -4,13 +4,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from auralith.edits import Edit, Loop, SourceFile
-from auralith.errors import AudioError, InvalidRequest
+from auralith.edits import Edit, Extension, Loop, SourceFile
+from auralith.errors import AudioError, InvalidRequest, shown
 from auralith.request import GenerationRequest
 from auralith.settings import build_settings
 from auralith.sound.tags import read_tags
 
 EMBEDDED_NAME = "embedded"
+MOST_BATCHED = 1_024
+"""Sounds of a batch that are made again for the sake of one."""
+LONGEST_EXTENSION_SECONDS = 3 * 3_600.0
+"""The same of an extension's length: tags come from anyone."""
 
 
 @dataclass(frozen=True)
@@ -65,4 +69,19 @@ def read_provenance(path: str | Path) -> Provenance:
         raise AudioError(f"the tags of {path} can't be used: {error}") from error
     if not 0 <= provenance.batch_index < provenance.batch_size:
         raise AudioError(f"the tags of {path} can't be used: batch_index is not below batch_size")
+    _require_moderate(provenance, path)
     return provenance
+
+
+def _require_moderate(provenance: Provenance, path: str | Path) -> None:
+    """Raise `AudioError` where making the sound again would take more than anybody could have meant."""
+    if provenance.batch_size > MOST_BATCHED:
+        raise AudioError(
+            f"the tags of {path} can't be used: batch_size is {shown(provenance.batch_size)}, more than {MOST_BATCHED:,}"
+        )
+    edit = provenance.edit
+    if isinstance(edit, Extension) and edit.seconds_total > LONGEST_EXTENSION_SECONDS:
+        raise AudioError(
+            f"the tags of {path} can't be used: an extension to {edit.seconds_total:g} s, more than "
+            f"{LONGEST_EXTENSION_SECONDS:g} s"
+        )

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import torch
 
-from auralith.errors import InvalidRequest, ResourceError
+from auralith.errors import InvalidRequest, ResourceError, shown
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+DEVICES = ("cpu", "cuda", "mps")
 GIB = 2**30
 CPU_INFO = Path("/proc/cpuinfo")
 log = logging.getLogger(__name__)
@@ -26,10 +27,10 @@ def choose_device(name: str) -> torch.device:
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
         device = torch.device(name)
-    except RuntimeError as error:
-        raise InvalidRequest(
-            f"device {name!r} is unknown; use auto, cpu, cuda, cuda:1 or mps"
-        ) from error
+    except (RuntimeError, ValueError, OverflowError):
+        device = None
+    if device is None or device.type not in DEVICES:  # such as "meta", which holds no values
+        raise InvalidRequest(f"device {shown(name)} is unknown; use auto, cpu, cuda, cuda:1 or mps")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise ResourceError(f"device {name!r} is not there; use auto or cpu")
     if device.type == "mps" and not torch.backends.mps.is_available():
@@ -46,7 +47,7 @@ def choose_dtype(name: str, device: torch.device) -> torch.dtype:
     if name == "auto":
         return torch.bfloat16 if _has_bfloat16(device) else torch.float32
     if name not in DTYPES:
-        raise InvalidRequest(f"dtype {name!r} is unknown; use auto, {', '.join(DTYPES)}")
+        raise InvalidRequest(f"dtype {shown(name)} is unknown; use auto, {', '.join(DTYPES)}")
     if DTYPES[name] is torch.float16 and device.type != "cuda":
         raise InvalidRequest(
             f"dtype float16 is slow or noisy on {device.type}; use float32 or bfloat16"

@@ -39,6 +39,10 @@ def generate(
         Path | None,
         typer.Option("--from", metavar="FILE", help="Make the sound of a file again; see info."),
     ] = None,
+    yes: Annotated[
+        bool,
+        typer.Option("--yes", help="Fetch the model that the tags of --from name without asking."),
+    ] = False,
     *,
     sampling: Sampling,
     loading: Loading,
@@ -54,7 +58,7 @@ def generate(
     given = sampling.given() | {name: value for name, value in changes.items() if value is not None}
     origin, clip = None, None
     if source is not None:
-        origin = read_origin(source, loading)
+        origin = read_origin(source, loading, yes)
         loading = loading_of(origin, loading, source)
         clip = find_clip(origin, source)
     request = _request(origin, given)

@@ -1,9 +1,19 @@
-"""What `--from FILE` reads from a file's tags, and finds again: the request, the model, adapters, the edited file."""
+"""What `--from FILE` reads from a file's tags, and finds again: the request, the model, adapters, the edited file.
 
+Anyone can write tags. A model that they name is fetched only with consent, even if the cache holds it, since the Hub is
+asked for a newer one. Adapters and edited files are opened only here or beside the sound, as regular files whose hash is
+the one in the tags, and are named on stderr.
+"""
+
+import os
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import typer
+
+from auralith.cli.lines import cell, note
 from auralith.cli.options import Loading
 
 if TYPE_CHECKING:
@@ -11,17 +21,38 @@ if TYPE_CHECKING:
     from auralith.provenance import AdapterUse, Provenance
 
 
-def read_origin(source: Path, loading: Loading) -> "Provenance":
-    """The tags of a file; raises `AudioError` if it has none, or its model has to be named."""
-    from auralith.errors import AudioError
+def read_origin(source: Path, loading: Loading, is_allowed: bool) -> "Provenance":
+    """Return the tags of a file. A model of the Hub that they alone name needs to be allowed, or agreed to at a terminal.
+
+    Raises:
+        AudioError: the file has no tags, or its model has to be named or allowed.
+    """
+    from auralith.checkpoints.hub import is_repository
+    from auralith.errors import AudioError, shown
     from auralith.provenance import EMBEDDED_NAME, read_provenance
 
     origin = read_provenance(source)
-    if loading.model is None and origin.model != EMBEDDED_NAME and "/" not in origin.model:
+    if loading.model is not None or origin.model == EMBEDDED_NAME:
+        return origin
+    if "/" not in origin.model or not is_repository(origin.model):
         raise AudioError(
-            f"{source} was made with a model in the folder or file {origin.model}; give it with --model"
+            f"{source} was made with a model in the folder or file {shown(origin.model)}; give it with --model"
         )
+    if not (is_allowed or _agrees(source, origin.model)):
+        raise AudioError(
+            f"the tags of {source} name the model {shown(origin.model)}, which would be fetched from the Hub; "
+            "allow that with --yes, or name a model with --model"
+        )
+    note(f"loading {origin.model} from the Hub, which the tags of {source} name")
     return origin
+
+
+def _agrees(source: Path, model: str) -> bool:
+    """Ask whoever sits at a terminal; elsewhere nobody agrees."""
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return False
+    question = f"The tags of {cell(source)} name the model {cell(model)}. Fetch it from the Hub?"
+    return typer.confirm(question, err=True)
 
 
 def loading_of(origin: "Provenance", loading: Loading, source: Path) -> Loading:
@@ -48,6 +79,7 @@ def _find_adapter(used: "AdapterUse", source: Path) -> Path:
 
     for path in _places(used.name, source):
         if read_adapter(path).file_hash == used.file_hash:
+            note(f"using {path}, the adapter that the tags of {source} name")
             return path
     raise AudioError(
         f"{source} was made with the adapter {used.name} ({used.file_hash[:12]}), which is neither here nor "
@@ -72,6 +104,7 @@ def find_clip(origin: "Provenance", source: Path) -> "Clip | None":
         )
     for path in _places(used.name, source):
         if file_hash(path) == used.file_hash:
+            note(f"using {path}, the sound that the tags of {source} name")
             return read_clip(path)
     raise AudioError(
         f"{source} was made from {used.name} ({used.file_hash[:12]}), which is neither here nor beside it, "
@@ -80,9 +113,10 @@ def find_clip(origin: "Provenance", source: Path) -> "Clip | None":
 
 
 def _places(name: str, source: Path) -> list[Path]:
-    """Where a file of this name is, here or beside the sound. Tags come from anyone: only its last part counts."""
-    places = (folder / Path(name).name for folder in (Path(), source.parent))
-    return [path for path in places if path.exists()]
+    """Where a regular file of this name is, here or beside the sound; only the last part of the name counts."""
+    places = dict.fromkeys(folder / Path(name).name for folder in (Path(), source.parent))
+    # unlike Path.is_file, false for names that no file can have
+    return [path for path in places if os.path.isfile(path)]
 
 
 def differences(origin: "Provenance", made: "Provenance") -> list[str]:
