@@ -1,7 +1,6 @@
 """`auralith adapter`: list and inspect adapters, import those of other programs, merge them into a model."""
 
 import json
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -104,7 +103,7 @@ def import_adapter(
 
     one = checkpoints.read_adapter(file)
     for note in one.notes:
-        print("auralith: warning:", note, file=sys.stderr)
+        warn(note)
     checkpoints.import_adapter(one, _source(model), output)
     print(output)
 
@@ -149,16 +148,16 @@ def _source(model: str | None) -> str | Path:
 
 def _print_report(report: dict[str, Any]) -> None:
     for name in ("file", "program", "kind", "rank", "alpha"):
-        print(f"{name:<12} {report[name]}")
+        print(f"{name:<12} {cell(report[name])}")
     touched, adaptable = report["touched"], report["adaptable"]
     print(f"{'modules':<12} {sum(touched.values())} of {sum(adaptable.values())}")
     for part, count in adaptable.items():
         print(f"  {part:<18} {touched[part]} of {count}")
     for name in ("unmatched", "misshapen"):
         for line in report[name]:
-            print(f"{name:<12} {line:.200}")
+            print(f"{name:<12} {cell(line):.200}")
     for note in report["notes"]:
-        print(f"{'note':<12} {note}")
+        print(f"{'note':<12} {cell(note)}")
 
 
 def _adapters(place: Path) -> Iterator["Adapter"]:
