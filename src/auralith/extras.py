@@ -1,7 +1,13 @@
 """Optional libraries: imported where they are used, and missed with one line that says how to get them."""
 
-from importlib import import_module
+import json
+from contextlib import suppress
+from functools import cache
+from importlib import import_module, metadata
+from pathlib import Path
 from types import ModuleType
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from auralith.errors import MissingExtra
 
@@ -17,4 +23,27 @@ def require(module: str, extra: str) -> ModuleType:
     except ModuleNotFoundError as error:
         if (error.name or "").split(".")[0] != module.split(".")[0]:
             raise
-        raise MissingExtra(f"this needs {module}; pip install 'auralith[{extra}]'") from error
+        raise MissingExtra(f"this needs {module}; {how_to_install(extra)}") from error
+
+
+def how_to_install(extra: str) -> str:
+    """Return the command that installs an extra, for the way in which this package was installed.
+
+    A package from an index is asked for by its name, one from a clone by the clone's folder.
+    """
+    clone = _clone()
+    if clone is None:
+        return f"pip install 'auralith[{extra}]'"
+    return f"pip install '.[{extra}]'" + ("" if clone == Path.cwd() else f" in {clone}")
+
+
+@cache
+def _clone() -> Path | None:
+    """The folder this package was installed from; None if an index had it (PEP 610 tells them apart)."""
+    folders = [Path(__file__).parents[2]]
+    with suppress(metadata.PackageNotFoundError):
+        installed = metadata.distribution("auralith").read_text("direct_url.json")
+        url = urlsplit(json.loads(installed)["url"]) if installed else None
+        if url is not None and url.scheme == "file":
+            folders.append(Path(url2pathname(url.path)))
+    return next((folder for folder in folders if (folder / "pyproject.toml").is_file()), None)

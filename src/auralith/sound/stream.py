@@ -15,7 +15,7 @@ import soundfile
 from jaxtyping import Float
 
 from auralith.errors import AudioError, MissingExtra
-from auralith.extras import require
+from auralith.extras import how_to_install, require
 from auralith.sound.mending import Mended, mended
 from auralith.sound.pyav import AvFile
 from auralith.sound.sources import AV_SUFFIXES, Pieces, Source, opened
@@ -245,7 +245,7 @@ def _opened_by_av(raw: Pieces, name: str) -> Iterator[SoundStream]:
         if Path(name).suffix.lower() in AV_SUFFIXES:
             raise AudioError(f"{name} can't be read: {missing}", "missing_decoder") from missing
         raise AudioError(
-            f"{name} is not a readable sound file, or one that needs pip install 'auralith[av]'; "
+            f"{name} is not a readable sound file, or one that needs PyAV ({how_to_install('av')}); "
             "leave it out or replace it",
             "missing_decoder",
         ) from missing
