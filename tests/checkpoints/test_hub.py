@@ -285,11 +285,26 @@ def test_offline_the_cache_is_listed(
     assert inspect_checkpoint(NAME).layout == "single-file"
 
 
-@pytest.mark.parametrize("name", ["a/b/c", "../x/y", "./model", "C:\\models", "", "a b"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "a/b/c",
+        "../x/y",
+        "./model",
+        "C:\\models",
+        "",
+        "a b",
+        "bare",
+        "foo/bar.ckpt",
+        "a/b.JSON",
+        "here/modle",
+    ],
+)
 def test_paths_are_never_sent_to_the_hub(
     hub: Callable[..., FakeHub], name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "here").mkdir()
     fake = hub(error=AssertionError("asked the Hub"))
     assert refusal(name)
     assert fake.asked == []

@@ -17,6 +17,7 @@ from auralith.checkpoints.choosing import (
     CONFIG_NAME,
     FOUND,
     INDEX_SUFFIX,
+    WEIGHTS_SUFFIXES,
     Files,
     choose_weights,
     config_names,
@@ -27,6 +28,10 @@ from auralith.checkpoints.text_encoder import TOKENIZER_FILES
 from auralith.errors import CheckpointError
 
 REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
+FILE_SUFFIXES = {
+    *(*WEIGHTS_SUFFIXES, ".safetensor", ".pth", ".th", ".gguf", ".onnx", ".msgpack", ".h5", ".npz"),
+    *(".json", ".jsonl", ".toml", ".yaml", ".yml", ".txt", ".csv", ".zip", ".tar", ".gz", ".wav"),
+}
 TEXT_ENCODER_PATTERNS = ("t5/*", "text_encoder/*", "tokenizer/*")
 MAX_CONFIGS = 20
 DIFFUSERS_WEIGHTS = "transformer/diffusion_pytorch_model.safetensors"
@@ -57,9 +62,20 @@ class HubOptions:
 DEFAULTS = HubOptions()
 
 
-def is_repository(name: str) -> bool:
-    """Whether a string has the form `owner/name` or `name`."""
-    return REPOSITORY.fullmatch(name) is not None and ".." not in name
+def is_repository(name: str, *, owned: bool = True) -> bool:
+    """Return whether a string can only be meant as `owner/name` on the Hub, or with `owned=False` as a bare `name` too.
+
+    What looks like a path is none, and nobody else gets to know of it: a suffix of files that hold weights or settings,
+    or a folder that is there before the slash.
+    """
+    owner, slash, _ = name.partition("/")
+    return (
+        REPOSITORY.fullmatch(name) is not None
+        and ".." not in name
+        and Path(name).suffix.lower() not in FILE_SUFFIXES
+        and (bool(slash) or not owned)
+        and not (slash and Path(owner).is_dir())
+    )
 
 
 def fetch_checkpoint(

@@ -16,8 +16,6 @@ from torch import Tensor, nn
 from auralith.checkpoints.choosing import (
     CONFIG_NAME,
     FOUND,
-    INDEX_SUFFIX,
-    WEIGHTS_SUFFIXES,
     Files,
     choose_weights,
 )
@@ -166,8 +164,10 @@ def locate(
     if path.is_file():
         return read_single_file(path, str(source), files.config)
     if not path.is_dir():
-        if path.name.endswith((*WEIGHTS_SUFFIXES, INDEX_SUFFIX)) or not is_repository(str(source)):
-            raise CheckpointError(f"there is no file or folder {source}; check the path")
+        if isinstance(source, Path) or not is_repository(source):
+            raise CheckpointError(
+                f"there is no file or folder {source}; check the path, or name a model on the Hub as owner/name"
+            )
         path = fetch_checkpoint(
             str(source),
             with_text_encoder=with_text_encoder,
@@ -212,7 +212,7 @@ def named_text_encoder(wanted: str | Path, *, hub: HubOptions = DEFAULTS) -> Tex
     """A text encoder by its folder or its name on the Hub. Raises CheckpointError."""
     folder = Path(wanted).expanduser()
     if not folder.is_dir():
-        if not is_repository(str(wanted)):
+        if isinstance(wanted, Path) or not is_repository(wanted, owned=False):
             raise CheckpointError(f"there is no folder {wanted}; name a T5 folder or a Hub model")
         # a revision is the model's, not that of the text encoder's own repository
         folder = fetch_text_encoder(str(wanted), replace(hub, revision=None))

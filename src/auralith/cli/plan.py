@@ -1,6 +1,7 @@
 """`auralith plan`: the memory of a fine-tuning before it starts, and what would make it fit."""
 
 import json
+import sys
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,6 +11,10 @@ import typer
 if TYPE_CHECKING:
     from auralith.config import ModelConfig
     from auralith.training.plan import Budget, MemorySettings
+
+
+PUBLISHED = "stabilityai/stable-audio-open-1.0"
+"""The model whose settings are the package's defaults, so that its memory can be counted without it."""
 
 
 class OptimizerName(Enum):
@@ -104,12 +109,21 @@ def plan(
 def _config(model: str | None) -> "ModelConfig":
     from auralith.checkpoints import config_from_json
     from auralith.checkpoints.opening import locate
+    from auralith.config import ModelConfig
+    from auralith.errors import CheckpointError
     from auralith.pipeline import EMBEDDED
 
     if model is not None and Path(model).suffix == ".json":
         return config_from_json(json.loads(Path(model).read_text()), model)
-    raw = locate(EMBEDDED if model is None else model)
-    return raw.model
+    try:
+        return locate(EMBEDDED if model is None else model).model
+    except CheckpointError as error:
+        if model != PUBLISHED:
+            raise
+        print(
+            f"auralith: warning: {error}; this counts with its published settings", file=sys.stderr
+        )
+        return ModelConfig()
 
 
 def _print_json(
