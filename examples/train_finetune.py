@@ -12,7 +12,7 @@ from pathlib import Path
 import auralith
 from auralith.data.recordings import open_recordings
 from auralith.training.finetune import FinetuneSettings, finetune
-from auralith.training.loop import LoopSettings
+from auralith.training.task import LoopSettings
 
 OUTPUT = Path("finetuned_model")
 

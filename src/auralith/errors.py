@@ -39,6 +39,17 @@ class NonFiniteError(AuralithError, ArithmeticError):
     """NaN or infinity appeared; the message names the step."""
 
 
+class Interrupted(KeyboardInterrupt):
+    """A signal ended the work: Ctrl-C, or SIGTERM and SIGHUP where they are taken care of.
+
+    The text says what was kept, if anything was; `signal_number` decides the exit code (128 more).
+    """
+
+    def __init__(self, signal_number: int, message: str = "") -> None:
+        super().__init__(message)
+        self.signal_number = signal_number
+
+
 class MissingExtra(AuralithError, ImportError):
     """An optional library is not installed; the message says which extra brings it."""
 

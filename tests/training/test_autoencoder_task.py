@@ -26,7 +26,8 @@ from auralith.training.autoencoder import (
     trained_oobleck,
 )
 from auralith.training.batches import positions
-from auralith.training.loop import LoopSettings, Run, Share, train
+from auralith.training.loop import Run, train
+from auralith.training.task import LoopSettings, Share
 
 CONFIG = OobleckConfig(
     latent_channels=16,

@@ -24,8 +24,8 @@ from auralith.errors import InvalidRequest
 from auralith.models.dit import DiT
 from auralith.models.embedders import NumberEmbedder
 from auralith.training.dit import DiTNetwork, DiTSettings, DiTTask
-from auralith.training.loop import Share
 from auralith.training.optimizers import OptimizerSettings
+from auralith.training.task import Share
 from auralith.training.timesteps import TimestepSettings, even_uniform
 
 SPECTRAL = SpectralConfig()

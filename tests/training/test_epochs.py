@@ -19,9 +19,10 @@ from auralith.settings import load_settings
 from auralith.sound.reading import SoundInfo
 from auralith.training.autoencoder import AutoencoderTask
 from auralith.training.epochs import ChunkSampling, Epochs
-from auralith.training.loop import LoopSettings, Run, Share, train
+from auralith.training.loop import Run, train
 from auralith.training.scratch import AutoencoderRecipe
 from auralith.training.splits import roles_of, split_up
+from auralith.training.task import LoopSettings, Share
 
 PAPER = ChunkSampling(chunks_per_recording=3, high_fidelity_weight=2)
 RATE = 44_100

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from auralith.errors import CheckpointError, InvalidRequest, NonFiniteError
-from auralith.training.loop import DETOUR, Batch, LoopSettings, Run, Share, train
+from auralith.training.loop import DETOUR, Run, train
 from auralith.training.optimizers import OptimizerSettings
 from auralith.training.state import load_state, save_state
 from auralith.training.streams import item_rng
+from auralith.training.task import Batch, LoopSettings, Share
 
 BATCH = 16
 

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from auralith.errors import InvalidRequest
-from auralith.training.loop import LoopSettings, Run
+from auralith.training.loop import Run
+from auralith.training.task import LoopSettings
 from tests.training.test_loop import Regression
 
 ROOT = Path(__file__).parents[2]

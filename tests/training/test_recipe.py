@@ -16,9 +16,9 @@ from auralith.request import GenerationRequest
 from auralith.training import recipe as stages
 from auralith.training.dit import DiTSettings
 from auralith.training.encoder import weights_hash
-from auralith.training.loop import LoopSettings
 from auralith.training.recipe import CorpusSettings, ModelSettings, Recipe
 from auralith.training.spectral import SpectralSettings
+from auralith.training.task import LoopSettings
 from auralith.training.text import TextSettings
 
 LOOP = LoopSettings(steps=2, save_every=1, device="cpu")

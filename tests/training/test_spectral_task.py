@@ -5,9 +5,9 @@ import torch
 
 from auralith.config import SpectralConfig
 from auralith.models.spectral import Spectral
-from auralith.training.loop import Share
 from auralith.training.optimizers import OptimizerSettings
 from auralith.training.spectral import SpectralSettings, SpectralTask
+from auralith.training.task import Share
 
 
 @pytest.fixture

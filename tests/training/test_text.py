@@ -5,8 +5,8 @@ import torch
 from transformers import PreTrainedTokenizerFast
 
 from auralith.data.synth import numeric_value
-from auralith.training.loop import Share
 from auralith.training.optimizers import OptimizerSettings
+from auralith.training.task import Share
 from auralith.training.text import (
     TextNetwork,
     TextSettings,

@@ -10,9 +10,10 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from auralith.training.loop import LoopSettings, Run, train
+from auralith.training.loop import Run, train
 from auralith.training.optimizers import OptimizerSettings
 from auralith.training.processes import leave_processes
+from auralith.training.task import LoopSettings
 from tests.training.test_loop import Regression
 
 

@@ -1,18 +1,22 @@
 """The `auralith` command: its verbs, and how errors become text and exit codes.
 
 0 done; 2 the input or the machine is at fault, one line on stderr says how; 3 a set was made without some of its rows,
-which stderr names; 130 interrupted. Anything else that goes wrong is a defect and shows its traceback. Verbs import
+which stderr names; 130 interrupted, 143 terminated, 129 hung up: what can be gone on with is said. Anything else that goes wrong is a defect and shows its traceback. Verbs import
 heavy libraries when they run, so `--help` answers at once.
 """
 
 import logging
 import os
+import shlex
+import shutil
+import signal
 import sys
 from collections.abc import Sequence
 from io import TextIOWrapper
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 import auralith
 from auralith.cli.adapter import adapter
@@ -31,9 +35,25 @@ from auralith.cli.loop import loop
 from auralith.cli.plan import plan
 from auralith.cli.train import train
 from auralith.cli.vary import vary
-from auralith.errors import AuralithError, one_line
+from auralith.errors import AuralithError, Interrupted, one_line
+from auralith.signals import TERMINATION, handled, interrupt
+
+RESUMED = ("finetune", "train", "encode", "batch", "curate")
+"""Verbs that go on where they were stopped when they are run again."""
+
+
+class _Verbs(TyperGroup):
+    """The verbs; an interruption leaves them with its exit code, and with how to go on."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:  # typer would forget which signal it was
+            raise typer.Exit(_interrupted(error, ctx.obj)) from error
+
 
 app = typer.Typer(
+    cls=_Verbs,
     help="Generate sound from a prompt, and look after the models that do it.",
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -75,7 +95,9 @@ def run(arguments: Sequence[str]) -> int:
     """Run one command and return its exit code."""
     _log_to_stderr()
     try:
-        code = app(list(arguments) or ["--help"], prog_name="auralith", standalone_mode=False)
+        with handled(TERMINATION, interrupt):
+            options = {"prog_name": "auralith", "standalone_mode": False, "obj": arguments}
+            code = app(list(arguments) or ["--help"], **options)
     except (AuralithError, typer.TyperException) as error:
         return _fail(
             str(error.format_message() if isinstance(error, typer.TyperException) else error)
@@ -89,9 +111,35 @@ def run(arguments: Sequence[str]) -> int:
         return 1
     except OSError as error:
         return _fail(f"{error.filename or 'the system'}: {error.strerror or error}")
-    except KeyboardInterrupt:
-        return 130
+    except KeyboardInterrupt as error:
+        return _interrupted(error, arguments)
     return code if isinstance(code, int) else 0
+
+
+def _interrupted(error: KeyboardInterrupt, arguments: Sequence[str]) -> int:
+    if arguments and arguments[0] in RESUMED:
+        what = str(error) or "interrupted"
+        print(f"auralith: {what}; to go on, type", file=sys.stderr)
+        print(_command(arguments), file=sys.stderr)
+    number = error.signal_number if isinstance(error, Interrupted) else signal.SIGINT
+    return 128 + number
+
+
+def _command(arguments: Sequence[str]) -> str:
+    """Return the command line that started this process, as a shell takes it."""
+    processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    if processes > 1:
+        program = ["torchrun", "--nproc-per-node", str(processes), "-m", "auralith"]
+    elif sys.orig_argv[1:3] == ["-m", "auralith"]:
+        program = [*sys.orig_argv[:3]]
+    else:
+        program = ["auralith" if _is_on_path(sys.argv[0]) else sys.argv[0]]
+    return shlex.join([*program, *(a for a in arguments if a != "--no-resume")])
+
+
+def _is_on_path(script: str) -> bool:
+    found = shutil.which("auralith")
+    return found is not None and os.path.realpath(found) == os.path.realpath(script)
 
 
 def _fail(message: str) -> int:

@@ -26,7 +26,7 @@ from auralith.errors import one_line
 if TYPE_CHECKING:
     from auralith.samplers import Step
     from auralith.training.finetune import Event
-    from auralith.training.loop import Progress as TrainingProgress
+    from auralith.training.task import Progress as TrainingProgress
 
 
 class _StepRate(ProgressColumn):
@@ -65,33 +65,71 @@ ShowStage = Callable[[str, int, int, str], None]
 """(stage, done, total, text); a new stage gets a bar of its own."""
 
 
+class _Shown:
+    """What is shown of a stage: its bar, the time of its last line, and since when how much was done."""
+
+    def __init__(self, task: TaskID, done: int, now: float) -> None:
+        self.task, self.line_at = task, now
+        self._first, self._began = done, now
+        self.has_estimate = False
+
+    def left(self, done: int, total: int, now: float) -> str:
+        """Return the time left at the pace so far; empty before there is one. What an earlier run did counts for none."""
+        if done <= self._first or done >= total:
+            return ""
+        seconds = (total - done) * (now - self._began) / (done - self._first)
+        return f"{duration(seconds)} left"
+
+    def line_due(self, is_estimate: bool, is_last: bool, now: float) -> bool:
+        """Return whether it is time for a line: every so often, at the first estimate, and at the end."""
+        due = (
+            is_last or now - self.line_at > LINE_SECONDS or (is_estimate and not self.has_estimate)
+        )
+        self.has_estimate |= is_estimate
+        return due
+
+
 @contextmanager
 def stage_progress() -> Iterator[ShowStage]:
-    """Gives the function to call as work goes on."""
+    """Give the function to call as work goes on."""
     console = Console(stderr=True)
     columns = (
         TextColumn("{task.fields[stage]}"),
         BarColumn(),
         MofNCompleteColumn(),
-        TimeRemainingColumn(),
+        TextColumn("{task.fields[left]}"),
         TextColumn("{task.description}"),
     )
-    tasks: dict[str, TaskID] = {}
-    shown: dict[str, float] = {}
+    stages: dict[str, _Shown] = {}
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
 
         def show(stage: str, done: int, total: int, text: str) -> None:
-            if stage not in tasks:
-                tasks[stage] = bar.add_task("", total=total, stage=stage)
-                shown[stage] = time.monotonic()
             text = escape(one_line(text))  # of rich's markup
-            bar.update(tasks[stage], completed=done, total=total, description=text)
             now = time.monotonic()
-            if not console.is_terminal and (now - shown[stage] > LINE_SECONDS or done == total):
-                console.print(f"{stage} {done}/{total}  {text}", highlight=False)
-                shown[stage] = now
+            if stage not in stages:
+                task = bar.add_task("", total=total, stage=stage, left="")
+                stages[stage] = _Shown(task, done, now)
+            shown = stages[stage]
+            left = shown.left(done, total, now)
+            bar.update(shown.task, completed=done, total=total, description=text, left=left)
+            if not console.is_terminal and shown.line_due(bool(left), done == total, now):
+                parts = (f"{stage} {done}/{total}", left, text)
+                console.print("  ".join(filter(None, parts)), highlight=False)
+                shown.line_at = now
 
         yield show
+
+
+def duration(seconds: float) -> str:
+    """Return a time span in the units that people use: "40 s", "12 min", "3 h 05 min", "2 d 4 h"."""
+    minutes, hours = round(seconds / 60), round(seconds / 3_600)
+    if seconds < 99.5:
+        return f"{seconds:.0f} s"
+    if minutes < 100:
+        return f"{minutes} min"
+    if hours < 48:
+        return f"{minutes // 60} h {minutes % 60:02} min"
+    return f"{hours // 24} d {hours % 24} h"
 
 
 def training_line(progress: "TrainingProgress") -> str:

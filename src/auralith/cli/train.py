@@ -13,8 +13,8 @@ import typer
 from auralith.cli.progress import print_once, show_events, stage_progress, training_line
 
 if TYPE_CHECKING:
-    from auralith.training.loop import Progress
     from auralith.training.recipe import Recipe
+    from auralith.training.task import Progress
 
 
 class Stage(Enum):
@@ -84,7 +84,6 @@ def _train_embedded(
     from auralith.training.recipe import Recipe, encode_corpus, export
 
     settings = load_settings(Recipe, path, overrides)
-    folder.mkdir(parents=True, exist_ok=True)
     with stage_progress() as show:
         for name in [s for s in Stage if s is not Stage.all] if stage is Stage.all else [stage]:
             if name is Stage.encode:

@@ -31,7 +31,6 @@ from auralith.models.discriminator import Discriminator
 from auralith.sound.levels import peak_db
 from auralith.training.batches import positions
 from auralith.training.epochs import ChunkSampling, Epochs
-from auralith.training.loop import Batch, Share
 from auralith.training.losses import (
     adversarial_loss,
     feature_matching_loss,
@@ -42,6 +41,7 @@ from auralith.training.losses import (
 from auralith.training.optimizers import OptimizerSettings
 from auralith.training.splits import SPLIT_COLUMN, roles_of, split_up
 from auralith.training.streams import item_rng
+from auralith.training.task import Batch, Share
 
 AUTOENCODER, DISCRIMINATOR = "autoencoder", "discriminator"
 VALIDATION_STREAM = 2**40

@@ -1,7 +1,7 @@
 """Which items of a step's batch a share holds."""
 
 from auralith.errors import InvalidRequest
-from auralith.training.loop import Share
+from auralith.training.task import Share
 
 
 def positions(share: Share, batch_size: int) -> range:

@@ -25,10 +25,10 @@ from auralith.errors import InvalidRequest
 from auralith.models.dit import DiT
 from auralith.training.batches import positions
 from auralith.training.inpaint_masks import InpaintMasks
-from auralith.training.loop import Batch, Share
 from auralith.training.optimizers import OptimizerSettings
 from auralith.training.splits import SPLIT_COLUMN, roles_of, split_up
 from auralith.training.streams import item_rng
+from auralith.training.task import Batch, Share
 from auralith.training.timesteps import TimestepSettings, even_uniform
 
 VALIDATION_TIMES = (0.1, 0.3, 0.5, 0.7, 0.9)

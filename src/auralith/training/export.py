@@ -14,7 +14,7 @@ from auralith.checkpoints import Checkpoint, convert, save_single_file
 from auralith.errors import InvalidRequest
 from auralith.escaping import markdown, shell_command
 from auralith.extras import require
-from auralith.files import whole_file, whole_folder
+from auralith.files import whole_file
 
 Layout = Literal["single-file", "diffusers", "both"]
 CARD_NAME = "MODEL_CARD.md"
@@ -82,41 +82,44 @@ class Card:
 
 
 def export_model(
-    target: Path,
+    folder: Path,
     checkpoint: Checkpoint,
     card: Card,
     layout: Layout,
     dtype: torch.dtype,
+    name: str,
     beside: Sequence[Path] = (),
 ) -> None:
-    """Write the networks of `checkpoint` as they are now into the new folder `target`, whole or not at all.
+    """Write the networks of `checkpoint` as they are now into `folder`, which is new and empty.
 
-    The files `beside` are copied into it. With both layouts the diffusers one lies in `target/diffusers`. Raises CheckpointError where the model can't be
-    expressed in the layout.
+    The files `beside` are copied into it. With both layouts the diffusers one lies in `folder/diffusers`. The card calls
+    the model `name`.
+
+    Raises:
+        CheckpointError: the model can't be expressed in the layout.
     """
-    with whole_folder(target) as folder:
-        single = folder / "single" if layout == "diffusers" else folder
-        single.mkdir(exist_ok=True)
-        save_single_file(
-            single,
-            checkpoint.config,
-            dit=checkpoint.dit.state_dict(),
-            numbers=checkpoint.numbers.state_dict(),
-            autoencoder=checkpoint.autoencoder.state_dict(),
-            text_encoder=checkpoint.text_encoder,
-            tokenizer=checkpoint.tokenizer,
-            dtype=dtype,
-            training=checkpoint.training,
-        )
-        if layout == "both":
-            convert(single, folder / "diffusers", "diffusers")
-        elif layout == "diffusers":
-            convert(single, folder / "converted", "diffusers")
-            _move_up(folder, folder / "converted", single)
-        for path in beside:
-            shutil.copyfile(path, folder / path.name)
-        with whole_file(folder / CARD_NAME) as file:
-            file.write(card.to_markdown(target.name).encode())
+    single = folder / "single" if layout == "diffusers" else folder
+    single.mkdir(exist_ok=True)
+    save_single_file(
+        single,
+        checkpoint.config,
+        dit=checkpoint.dit.state_dict(),
+        numbers=checkpoint.numbers.state_dict(),
+        autoencoder=checkpoint.autoencoder.state_dict(),
+        text_encoder=checkpoint.text_encoder,
+        tokenizer=checkpoint.tokenizer,
+        dtype=dtype,
+        training=checkpoint.training,
+    )
+    if layout == "both":
+        convert(single, folder / "diffusers", "diffusers")
+    elif layout == "diffusers":
+        convert(single, folder / "converted", "diffusers")
+        _move_up(folder, folder / "converted", single)
+    for path in beside:
+        shutil.copyfile(path, folder / path.name)
+    with whole_file(folder / CARD_NAME) as file:
+        file.write(card.to_markdown(name).encode())
 
 
 def dataset_name(dataset: Path) -> str:

@@ -8,10 +8,11 @@
 Every stage resumes where it stopped. `finetune` is a generator of events; who drives it shows them.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -33,10 +34,15 @@ from auralith.training.dit import DiTNetwork, DiTSettings, DiTTask, TextSource
 from auralith.training.encode import EncodeOptions, encode_dataset
 from auralith.training.encoder import LatentEncoder
 from auralith.training.export import Card, Layout, count_licenses, export_model
-from auralith.training.loop import LoopSettings, Progress, Run, train
+from auralith.training.finished import check_target, exported, nothing_left_if_refused
+from auralith.training.loop import Run, train
 from auralith.training.optimizers import OptimizerSettings
 from auralith.training.plan import MemorySettings, check_fits
 from auralith.training.processes import start_processes
+from auralith.training.task import LoopSettings, Progress
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
 
 LEARNING_RATES = {"lora": 3e-4, "full": 5e-5}
 """By mode: few weights take larger steps; all weights take those of the published training."""
@@ -128,22 +134,48 @@ def finetune(
     config (`auralith.training.published`).
 
     Raises:
-        InvalidRequest: the recordings can't be trained on, or the run's folder holds a run with other settings.
+        InvalidRequest: the recordings can't be trained on, the run's folder holds a run with other settings, or `output`
+            holds anything but what that run exported after fewer steps.
         ResourceError: memory or disk space is short; the message names what would help.
         NonFiniteError: the loss did not stay finite.
     """
-    if output.exists() and any(output.iterdir()):
-        raise InvalidRequest(f"{output} exists already; name another output")
     folder = run_folder(output)
-    folder.mkdir(parents=True, exist_ok=True)
+    check_target(output, folder, settings.loop.steps)
     check_conditions(model.config, recordings)
     yield from (Event("check", note) for note in notes)
     check_fits(model.config, memory_settings(settings), model.device)
-    encoder = LatentEncoder.of(model)
+    if len(recordings) < settings.dit.batch_size != BATCH_SIZE:
+        raise InvalidRequest(
+            f"{len(recordings)} recordings are fewer than a batch of {settings.dit.batch_size}; add "
+            "recordings or make the batch smaller"
+        )
     processes = start_processes(settings.loop.device, settings.loop.chosen_precision)
+    with nothing_left_if_refused(folder) if processes.is_main_process else nullcontext():
+        run, cache, network, settings = yield from _prepared(
+            model, recordings, folder, settings, processes
+        )
     if notes and processes.is_main_process:
         with whole_file(folder / NOTES_NAME) as file:
             file.write("".join(f"{note}\n" for note in notes).encode())
+    for progress in train(run):
+        yield Event("train", progress.event, progress.step, progress.steps, progress)
+        if settings.demo.every and progress.step % settings.demo.every == 0:
+            with run.averaged():
+                _write_demos(run, model, cache, folder / "demos", progress.step, settings.demo)
+    yield Event("export", "writing the model")
+    card = _card(model, cache, settings, run.journal.metrics(), data)
+    _export(model, run, network, output, settings, card)
+
+
+def _prepared(
+    model: Auralith,
+    recordings: Recordings,
+    folder: Path,
+    settings: FinetuneSettings,
+    processes: "Accelerator",
+) -> Generator[Event, None, tuple[Run, LatentCache, DiTNetwork, FinetuneSettings]]:
+    """Check, encode what is missing, check again, and return the run with its data, network and settings."""
+    encoder = LatentEncoder.of(model)
     if settings.checks != "none" and processes.is_main_process:
         yield Event("check", check_reconstruction(encoder, recordings))
     with processes.main_process_first():  # the others find all shards there
@@ -172,18 +204,7 @@ def finetune(
         "dit": asdict(settings.dit),
         "adapter": asdict(settings.adapter) if settings.mode == "lora" else {},
     }
-    run = Run(task, settings.loop, folder, identity)
-    metrics: dict[str, float] = {}
-    for progress in train(run):
-        metrics |= {f"validation {name}": value for name, value in progress.validation.items()}
-        metrics |= {f"loss {name}": value for name, value in progress.losses.items()}
-        yield Event("train", progress.event, progress.step, progress.steps, progress)
-        if settings.demo.every and progress.step % settings.demo.every == 0:
-            with run.averaged():
-                _write_demos(run, model, cache, folder / "demos", progress.step, settings.demo)
-    yield Event("export", "writing the model")
-    card = _card(model, cache, settings, metrics, data)
-    _export(model, run, network, output, settings, card)
+    return Run(task, settings.loop, folder, identity), cache, network, settings
 
 
 def memory_settings(settings: FinetuneSettings) -> MemorySettings:
@@ -290,7 +311,8 @@ def _export(
     dtype = getattr(torch, settings.export_dtype)
     if adapter is None:
         network.load_state_dict(state, strict=True)
-        export_model(output, model.checkpoint, card, settings.layout, dtype)
+        with exported(output, run.folder, run.step) as folder:
+            export_model(folder, model.checkpoint, card, settings.layout, dtype, output.name)
         return
     metadata = AdapterMetadata(
         settings.adapter,
@@ -302,7 +324,8 @@ def _export(
     trained = {name.removeprefix("dit."): value for name, value in state.items()}
     write_adapter(adapter, adapter_state(trained), metadata)
     merged = model.with_adapters([(adapter, 1.0)]).checkpoint
-    export_model(output, merged, card, settings.layout, dtype, beside=[adapter])
+    with exported(output, run.folder, run.step) as folder:
+        export_model(folder, merged, card, settings.layout, dtype, output.name, [adapter])
 
 
 def _license(metadata: Mapping[str, str]) -> str | None:

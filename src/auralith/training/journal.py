@@ -4,10 +4,13 @@ import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from auralith.errors import MissingExtra
 from auralith.extras import require
 from auralith.files import whole_file
+
+Entry = dict[str, float | int | None]
 
 
 class Journal:
@@ -27,7 +30,7 @@ class Journal:
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(entry) + "\n")
 
-    def read(self) -> list[dict[str, float | int | None]]:
+    def read(self) -> list[Entry]:
         """All entries; a last line that a kill cut short is left out."""
         if not self.path.exists():
             return []
@@ -39,27 +42,62 @@ class Journal:
                 continue
         return entries
 
+    def metrics(self) -> dict[str, float]:
+        """Return the last losses and validation figures, as a model card names them ("loss v", "validation v")."""
+        last: dict[str, float] = {}
+        for entry in self.read():
+            for name, value in entry.items():
+                if value is not None and name.startswith(("loss/", "validation/")):
+                    last[name.replace("/", " ", 1)] = value
+        return last
+
     def draw(self) -> bool:
-        """Draw the curves; false where matplotlib is not installed, which the log does not need."""
+        """Draw the curves, a chart each and one for all learning rates.
+
+        Returns:
+            False where matplotlib is not installed, which the log does not need.
+        """
         try:
             figures = require("matplotlib.figure", "train")
         except MissingExtra:
             return False
         entries = self.read()
-        names = sorted({name for entry in entries for name in entry} - {"step"})
-        names = [name for name in names if "/" in name]
-        if not names:
+        charts = _charts(entries)
+        if not charts:
             return False
-        rows = -(-len(names) // 3)
-        figure = figures.Figure(figsize=(12, 2.6 * rows), layout="constrained")
-        for place, name in enumerate(names, 1):
-            axes = figure.add_subplot(rows, 3, place)
-            points = [(e["step"], e[name]) for e in entries if e.get(name) is not None]
-            steps, values = zip(*points, strict=True) if points else ((), ())
-            axes.plot(steps, values, linewidth=0.8, marker="." if len(steps) < 30 else None)
-            axes.set_title(name, fontsize=9)
-            axes.set_xlabel("step", fontsize=8)
-            axes.tick_params(labelsize=7)
+        columns = min(3, len(charts))
+        rows = -(-len(charts) // columns)
+        figure = figures.Figure(figsize=(5 * columns, 3.4 * rows), layout="constrained")
+        for place, (title, names) in enumerate(charts.items(), 1):
+            axes = figure.add_subplot(rows, columns, place)
+            for name in names:
+                _plot(axes, entries, name, label=name.partition("/")[2])
+            axes.set_title(title)
+            axes.set_xlabel("step")
+            axes.xaxis.set_major_formatter("{x:,.0f}")
+            axes.xaxis.get_major_locator().set_params(integer=True, nbins=6)
+            axes.grid(alpha=0.3)
+            if len(names) > 1:
+                axes.legend()
         with whole_file(self.picture) as file:
-            figure.savefig(file, format="png", dpi=80)
+            figure.savefig(file, format="png", dpi=100)
         return True
+
+
+RATE = "learning_rate/"
+
+
+def _charts(entries: list[Entry]) -> dict[str, list[str]]:
+    """Return the names of values by the title of the chart they are drawn in."""
+    names = sorted({name for entry in entries for name in entry if "/" in name})
+    charts = {name.replace("/", ": "): [name] for name in names if not name.startswith(RATE)}
+    rates = [name for name in names if name.startswith(RATE)]
+    return charts | ({"learning rate": rates} if rates else {})
+
+
+def _plot(axes: Any, entries: list[Entry], name: str, label: str) -> None:
+    points = [(entry["step"], entry[name]) for entry in entries if entry.get(name) is not None]
+    steps, values = zip(*points, strict=True) if points else ((), ())
+    axes.plot(steps, values, linewidth=1, marker="." if len(steps) < 30 else None, label=label)
+    if points:  # where the curve ends, which a line alone does not show
+        axes.plot(*points[-1], "o", markersize=4, color=axes.lines[-1].get_color())

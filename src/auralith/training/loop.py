@@ -5,17 +5,19 @@ A `Task` says what is trained: networks, the batch of a step, its losses. Batche
 killed and resumed gives the same weights, bit for bit, as one that was not. The first network of a task is its
 product: it is averaged, validated and exported.
 
-A loss that is not finite takes the run back to its last saved state, from where it goes on with other batches.
+A loss that is not finite takes the run back to its last saved state, from where it goes on with other batches. A signal
+to stop is acted on after the step, when the state is saved.
 """
 
+import logging
 import math
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -30,130 +32,27 @@ from torch.optim import Optimizer
 
 from auralith.errors import InvalidRequest, NonFiniteError
 from auralith.files import exclusive
-from auralith.resources import choose_device
+from auralith.signals import noted_signals
 from auralith.training.average import Average
 from auralith.training.journal import Journal
-from auralith.training.optimizers import (
-    OptimizerSettings,
-    build_optimizers,
-    set_rates,
-    trained_names,
-)
+from auralith.training.optimizers import build_optimizers, set_rates, trained_names
 from auralith.training.processes import (
-    AnyPrecision,
     Precision,
     autocast,
-    choose_precision,
     mean_over_processes,
+    said_by_any,
     said_by_first,
     spread,
     start_processes,
 )
 from auralith.training.state import States, claim_folder, load_state
+from auralith.training.task import Batch, LoopSettings, Progress, Share, Task
 
-Batch = dict[str, Tensor]
+log = logging.getLogger(__name__)
 DETOUR = 2**32
 MOST_DETOURS = 3
 # whole tensors, frozen ones left out, kept by the first process
 OPTIONS = StateDictOptions(full_state_dict=True, cpu_offload=True, ignore_frozen_params=True)
-
-
-@dataclass(frozen=True)
-class Share:
-    """A process's part of the global batch: positions index, index + count, index + 2·count, …"""
-
-    index: int
-    count: int
-
-
-@dataclass(frozen=True)
-class LoopSettings:
-    """How a run goes, whatever it trains."""
-
-    steps: int = 1_000
-    accumulate: int = 1
-    """Parts in which a process takes its share of the batch, one after another."""
-    precision: AnyPrecision = "auto"
-    """auto: bfloat16 where the device computes with it, else float32."""
-    device: str = "auto"
-    shard: bool = False
-    """Spread weights, gradients and optimizers over the processes (FSDP2) instead of copying them (DDP)."""
-    ema: Literal["device", "cpu", "off"] = "device"
-    ema_decay: float = 0.9999
-    seed: int = 0
-    save_every: int = 200
-    validate_every: int = 0
-    """0: at the end only."""
-    log_every: int = 10
-    keep_last: int = 2
-    trackers: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        for name in ("steps", "accumulate", "save_every", "log_every", "keep_last"):
-            if getattr(self, name) < 1:
-                raise InvalidRequest(f"{name} is {getattr(self, name)}; it must be at least 1")
-        if not 0 <= self.ema_decay < 1:
-            raise InvalidRequest(f"ema_decay is {self.ema_decay}; it must be from 0 to below 1")
-
-    @property
-    def chosen_precision(self) -> Precision:
-        """The number format on the device of these settings. Raise InvalidRequest if the device can't have it."""
-        return choose_precision(self.precision, choose_device(self.device))
-
-    @property
-    def identity(self) -> dict[str, Any]:
-        """What can't change when a run is resumed; how long and how often, and on what, can."""
-        same = {n: getattr(self, n) for n in ("ema", "ema_decay", "seed")}
-        return {"precision": self.chosen_precision} | same
-
-
-@runtime_checkable
-class Task(Protocol):
-    """What is trained."""
-
-    name: str
-
-    @property
-    def networks(self) -> Mapping[str, nn.Module]:
-        """What is trained, each with optimizers of its own; the first is the product."""
-        ...
-
-    @property
-    def optimization(self) -> Mapping[str, OptimizerSettings]:
-        """How each network is moved."""
-        ...
-
-    def turn(self, step: int) -> str:
-        """Name of the network that this step trains."""
-        ...
-
-    def batch(self, step: int, share: Share) -> Batch:
-        """This share of a step's batch, on the CPU; runs in a thread. `audio_seconds` is read for the display."""
-        ...
-
-    def losses(
-        self, batch: Batch, step: int, networks: Mapping[str, nn.Module]
-    ) -> dict[str, Tensor]:
-        """Weighted losses, float32 means over the batch, whose sum is minimized."""
-        ...
-
-    def validate(self, networks: Mapping[str, nn.Module]) -> dict[str, float]:
-        """Fixed items under fixed noise; the first value decides which state is the best. Empty: none."""
-        ...
-
-
-@dataclass(frozen=True)
-class Progress:
-    step: int
-    steps: int
-    losses: dict[str, float]
-    learning_rate: float
-    seconds: float
-    audio_seconds: float = 0.0
-    """Of this step, over all processes."""
-    validation: dict[str, float] = field(default_factory=dict)
-    event: str = ""
-    """Something that a user should see, such as the way back after a loss that was not finite."""
 
 
 class Run:
@@ -221,9 +120,8 @@ class Run:
         turn = self.task.turn(self.step)
         networks = self.plain | {turn: self.networks[turn]}
         settings, optimizers = self.task.optimization[turn], self.optimizers[turn]
-        updates = self.updates[turn]
-        factor = settings.rate(updates, self.settings.steps // len(self.networks))
-        set_rates(optimizers, settings, factor)
+        updates, rates = self.updates[turn], self.rates()
+        set_rates(optimizers, settings, self._factor(turn))
         values, audio_seconds = self._backward(networks, turn)
         parameters = [p for p in networks[turn].parameters() if p.requires_grad]
         norm = float(
@@ -245,10 +143,25 @@ class Run:
             self.step,
             self.settings.steps,
             values,
-            settings.learning_rate * factor,
+            rates,
             time.perf_counter() - started,
             audio_seconds,
         )
+
+    def rates(self) -> dict[str, float]:
+        """Return the learning rates of the coming step by network, Muon's beside AdamW's where it moves a part."""
+        rates: dict[str, float] = {}
+        for name, optimizers in self.optimizers.items():
+            settings, factor = self.task.optimization[name], self._factor(name)
+            rates[name] = settings.learning_rate * factor
+            if len(optimizers) > 1:
+                rates[f"{name}, muon"] = settings.muon_learning_rate * factor
+        return rates
+
+    def _factor(self, name: str) -> float:
+        """Return what a network's learning rates are multiplied by in the coming step."""
+        steps = self.settings.steps // len(self.networks)
+        return self.task.optimization[name].rate(self.updates[name], steps)
 
     def validate(self) -> dict[str, float]:
         """The task's figures with the averaged weights."""
@@ -312,7 +225,22 @@ class Run:
         self.step, self.detours = state["step"], state["detours"]
         self.updates = state["updates"]
         self._coming.clear()
+        self._check_length(state.get("steps"))
         return True
+
+    def _check_length(self, steps: int | None) -> None:
+        """Refuse fewer steps than were made; say it where a schedule that ends with the run is stretched or cut."""
+        if self.step > self.settings.steps:
+            raise InvalidRequest(
+                f"{self.folder} is at step {self.step} already; ask for at least as many as that, "
+                f"not {self.settings.steps}"
+            )
+        ends = any(o.schedule == "cosine" for o in self.task.optimization.values())
+        if ends and steps is not None and steps != self.settings.steps:
+            log.warning(
+                "the cosine schedule now ends at step %s, not %s; from step %s the learning rate is that of the new one",
+                *(self.settings.steps, steps, self.step),
+            )
 
     def close(self) -> None:
         self._reader.shutdown(cancel_futures=True)
@@ -374,11 +302,12 @@ class Run:
         if self.accelerator.is_main_process:
             self.journal.rewind(self.step)
         event = f"{what}; back to step {self.step}, on with other batches"
-        return Progress(self.step, self.settings.steps, {name: value}, 0.0, 0.0, event=event)
+        return Progress(self.step, self.settings.steps, {name: value}, {}, 0.0, event=event)
 
     def _state(self) -> dict[str, Any]:
         state: dict[str, Any] = {
             "step": self.step,
+            "steps": self.settings.steps,
             "detours": self.detours,
             "updates": self.updates,
             "networks": {
@@ -410,12 +339,18 @@ class Run:
 def train(run: Run) -> Iterator[Progress]:
     """Advance to the last step, from the last saved state where there is one, and save on the way.
 
+    A step is saved after its progress was yielded, so what the caller does with it is never skipped by a resumed run.
+
     Raises:
-        InvalidRequest: another run works in the folder.
+        InvalidRequest: another run works in the folder, or it is beyond the last step.
+        Interrupted: Ctrl-C, SIGTERM or SIGHUP; the state of the last step is saved.
     """
     # of the processes of a run the first one writes
     with exclusive(run.folder) if run.accelerator.is_main_process else nullcontext():
-        yield from _train(run)
+        try:
+            yield from _train(run)
+        finally:
+            run.close()
 
 
 def _train(run: Run) -> Iterator[Progress]:
@@ -424,22 +359,27 @@ def _train(run: Run) -> Iterator[Progress]:
             run.journal.rewind(run.step)
     else:
         run.save()
+    saved_at = time.monotonic()
     settings = run.settings
-    try:
+    with noted_signals() as stop:
         while run.step < settings.steps:
             progress = run.advance()
             last = run.step == settings.steps
-            if last or _due(run.step, settings.validate_every):
-                progress = Progress(
-                    **{**vars(progress), "validation": run.validate() if not progress.event else {}}
-                )
-            if not progress.event and (last or _due(run.step, settings.save_every)):
-                run.save(next(iter(progress.validation.values()), None))
+            if not progress.event and (last or _due(run.step, settings.validate_every)):
+                progress = replace(progress, validation=run.validate())
             if last or progress.event or _due(run.step, settings.log_every):
                 _log(run, progress)
             yield progress
-    finally:
-        run.close()
+            late = 0 < settings.save_minutes * 60 <= time.monotonic() - saved_at
+            stopped, late = said_by_any(run.accelerator, stop.signal is not None, late)
+            due = last or stopped or late or _due(run.step, settings.save_every)
+            if due and not progress.event:
+                run.save(next(iter(progress.validation.values()), None))
+                saved_at = time.monotonic()
+            if stopped:
+                raise stop.interruption(
+                    f"stopped after step {run.step} of {settings.steps}; its state is saved"
+                )
 
 
 def _due(step: int, every: int) -> bool:
@@ -449,7 +389,8 @@ def _due(step: int, every: int) -> bool:
 def _log(run: Run, progress: Progress) -> None:
     values = {f"loss/{name}": value for name, value in progress.losses.items()}
     values |= {f"validation/{name}": value for name, value in progress.validation.items()}
-    values |= {"run/learning_rate": progress.learning_rate, "run/seconds": progress.seconds}
+    values |= {f"learning_rate/{name}": rate for name, rate in progress.learning_rates.items()}
+    values |= {"run/seconds": progress.seconds}
     if run.accelerator.is_main_process:
         run.journal.write(progress.step, values)
     if run.settings.trackers:

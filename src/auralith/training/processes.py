@@ -88,6 +88,14 @@ def mean_over_processes(accelerator: "Accelerator", values: Tensor) -> Tensor:
     return reduced
 
 
+def said_by_any(accelerator: "Accelerator", *flags: bool) -> list[bool]:
+    """Return for each flag whether it is set in any of the processes, the same in all of them."""
+    if accelerator.num_processes == 1:
+        return list(flags)
+    values = torch.tensor(flags, dtype=torch.float32, device=accelerator.device)
+    return [value > 0 for value in mean_over_processes(accelerator, values).tolist()]
+
+
 def leave_processes() -> None:
     """Leave the group that the processes of a run are in; call it when nothing refers to the run any more.
 

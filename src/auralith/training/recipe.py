@@ -41,10 +41,11 @@ from auralith.resources import choose_dtype
 from auralith.training.dit import DiTNetwork, DiTSettings, DiTTask, TextSource
 from auralith.training.encode import EncodeOptions, EncodeProgress, encode_dataset
 from auralith.training.encoder import LatentEncoder, weights_hash
-from auralith.training.loop import LoopSettings, Progress, Run, train
+from auralith.training.loop import Run, train
 from auralith.training.optimizers import OptimizerSettings
 from auralith.training.spectral import SpectralSettings, SpectralTask
 from auralith.training.state import States
+from auralith.training.task import LoopSettings, Progress
 from auralith.training.text import TextNetwork, TextSettings, TextTask, build_tokenizer
 from auralith.training.timesteps import TimestepSettings
 from auralith.training.weights import new_transformer, seeded

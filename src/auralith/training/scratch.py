@@ -28,7 +28,7 @@ from auralith.config import AudioFormat, ModelConfig, OobleckConfig
 from auralith.data.recordings import open_recordings
 from auralith.data.report import scan
 from auralith.errors import InvalidRequest
-from auralith.files import whole_file, whole_folder
+from auralith.files import make_folder, whole_file
 from auralith.models.autoencoder import Oobleck
 from auralith.models.discriminator import Discriminator, DiscriminatorConfig
 from auralith.pipeline import Auralith
@@ -43,9 +43,11 @@ from auralith.training.autoencoder import (
 from auralith.training.dit import DiTSettings
 from auralith.training.export import CARD_NAME, Card, dataset_name
 from auralith.training.finetune import Event, FinetuneSettings, finetune
-from auralith.training.loop import LoopSettings, Run, train
+from auralith.training.finished import check_target, exported
+from auralith.training.loop import Run, train
 from auralith.training.optimizers import OptimizerSettings
 from auralith.training.published import follow_training
+from auralith.training.task import LoopSettings
 from auralith.training.weights import new_transformer, seeded
 
 
@@ -103,10 +105,12 @@ def train_autoencoder(recipe: AutoencoderRecipe, folder: Path) -> Iterator[Event
     recordings = open_recordings(
         data.path, path_column=data.path_column, prompt_column=data.prompt_column or None
     )
+    runs = folder / "autoencoder_run"
+    check_target(folder / AUTOENCODER, runs, recipe.loop.steps)
     report = scan(recordings, recipe.training.crops, None)
-    folder.mkdir(parents=True, exist_ok=True)
-    report.write(folder / "report.json")
     report.check(recipe.training.batch_size)
+    make_folder(folder)
+    report.write(folder / "report.json")
     yield Event("check", f"{len(report.usable)} recordings, {report.seconds / 3_600:.2f} h")
     config = recipe.network
     with seeded(recipe.loop.seed):
@@ -130,10 +134,8 @@ def train_autoencoder(recipe: AutoencoderRecipe, folder: Path) -> Iterator[Event
         "training": asdict(recipe.training),
         "start": recipe.start,
     }
-    run = Run(task, recipe.loop, folder / "autoencoder_run", identity)
-    metrics: dict[str, float] = {}
+    run = Run(task, recipe.loop, runs, identity)
     for progress in train(run):
-        metrics |= {f"validation {name}": value for name, value in progress.validation.items()}
         yield Event("train", progress.event, progress.step, progress.steps, progress)
     for path, reason in task.unreadable.items():
         yield Event("train", f"{path} was left out: {reason}")
@@ -153,10 +155,10 @@ def train_autoencoder(recipe: AutoencoderRecipe, folder: Path) -> Iterator[Event
         num_recordings=len(report.usable),
         hours=report.seconds / 3_600,
         settings={"steps": recipe.loop.steps, "batch size": recipe.training.batch_size},
-        metrics=metrics,
+        metrics=run.journal.metrics(),
     )
     trained = trained_oobleck(config, state)
-    with whole_folder(folder / AUTOENCODER) as target:
+    with exported(folder / AUTOENCODER, runs, run.step) as target:
         save_autoencoder(target, Spec(audio, config), trained.state_dict())
         with whole_file(target / CARD_NAME) as file:
             file.write(card.to_markdown(AUTOENCODER).encode())
@@ -192,7 +194,6 @@ def train_transformer(
         data.path, path_column=data.path_column, prompt_column=data.prompt_column or None
     )
     model = new_model(recipe)
-    folder.mkdir(parents=True, exist_ok=True)
     name = dataset_name(data.path)
     yield from finetune(model, recordings, folder / "model", settings, name, notes)
 

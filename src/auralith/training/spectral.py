@@ -18,9 +18,9 @@ from auralith.data.synth import SAMPLE_RATE, draw_sound, render
 from auralith.errors import InvalidRequest
 from auralith.models.spectral import Prediction, Spectral, Spectrum
 from auralith.training.batches import positions
-from auralith.training.loop import Batch, Share
 from auralith.training.optimizers import OptimizerSettings
 from auralith.training.streams import item_rng
+from auralith.training.task import Batch, Share
 
 VALIDATION_STREAM = 2**40
 

@@ -1,0 +1,118 @@
+"""What the training loop is told and what it tells: a task, how long and how exactly it runs, and its progress."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol, runtime_checkable
+
+from torch import Tensor, nn
+
+from auralith.errors import InvalidRequest
+from auralith.resources import choose_device
+from auralith.training.optimizers import OptimizerSettings
+from auralith.training.processes import AnyPrecision, Precision, choose_precision
+
+Batch = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Share:
+    """A process's part of the global batch: positions index, index + count, index + 2·count, …"""
+
+    index: int
+    count: int
+
+
+@dataclass(frozen=True)
+class LoopSettings:
+    """How a run goes, whatever it trains."""
+
+    steps: int = 1_000
+    accumulate: int = 1
+    """Parts in which a process takes its share of the batch, one after another."""
+    precision: AnyPrecision = "auto"
+    """auto: bfloat16 where the device computes with it, else float32."""
+    device: str = "auto"
+    shard: bool = False
+    """Spread weights, gradients and optimizers over the processes (FSDP2) instead of copying them (DDP)."""
+    ema: Literal["device", "cpu", "off"] = "device"
+    ema_decay: float = 0.9999
+    seed: int = 0
+    save_every: int = 200
+    save_minutes: float = 10.0
+    """Save also when so much time has passed since the last state; 0: never."""
+    validate_every: int = 0
+    """0: at the end only."""
+    log_every: int = 10
+    keep_last: int = 2
+    trackers: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "accumulate", "save_every", "log_every", "keep_last"):
+            if getattr(self, name) < 1:
+                raise InvalidRequest(f"{name} is {getattr(self, name)}; it must be at least 1")
+        if not 0 <= self.save_minutes < math.inf:
+            raise InvalidRequest(f"save_minutes is {self.save_minutes}; it must be at least 0")
+        if not 0 <= self.ema_decay < 1:
+            raise InvalidRequest(f"ema_decay is {self.ema_decay}; it must be from 0 to below 1")
+
+    @property
+    def chosen_precision(self) -> Precision:
+        """The number format on the device of these settings. Raise InvalidRequest if the device can't have it."""
+        return choose_precision(self.precision, choose_device(self.device))
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What can't change when a run is resumed; how long and how often, and on what, can."""
+        same = {n: getattr(self, n) for n in ("ema", "ema_decay", "seed")}
+        return {"precision": self.chosen_precision} | same
+
+
+@runtime_checkable
+class Task(Protocol):
+    """What is trained."""
+
+    name: str
+
+    @property
+    def networks(self) -> Mapping[str, nn.Module]:
+        """What is trained, each with optimizers of its own; the first is the product."""
+        ...
+
+    @property
+    def optimization(self) -> Mapping[str, OptimizerSettings]:
+        """How each network is moved."""
+        ...
+
+    def turn(self, step: int) -> str:
+        """Name of the network that this step trains."""
+        ...
+
+    def batch(self, step: int, share: Share) -> Batch:
+        """This share of a step's batch, on the CPU; runs in a thread. `audio_seconds` is read for the display."""
+        ...
+
+    def losses(
+        self, batch: Batch, step: int, networks: Mapping[str, nn.Module]
+    ) -> dict[str, Tensor]:
+        """Weighted losses, float32 means over the batch, whose sum is minimized."""
+        ...
+
+    def validate(self, networks: Mapping[str, nn.Module]) -> dict[str, float]:
+        """Fixed items under fixed noise; the first value decides which state is the best. Empty: none."""
+        ...
+
+
+@dataclass(frozen=True)
+class Progress:
+    step: int
+    steps: int
+    losses: dict[str, float]
+    learning_rates: dict[str, float]
+    """Of this step, by what they move: the network, or with Muon beside AdamW both."""
+    seconds: float
+    audio_seconds: float = 0.0
+    """Of this step, over all processes."""
+    validation: dict[str, float] = field(default_factory=dict)
+    event: str = ""
+    """Something that a user should see, such as the way back after a loss that was not finite."""
