@@ -36,7 +36,8 @@ def commands() -> list[list[str]]:
         "evil.bin",
         "no_t5",
     ]
-    found = [["info", "tags.wav"], ["info", "http:/127.0.0.1:9/x.m4a"]]
+    odd = str(next(Path("http:").rglob("x.m4a")))
+    found = [["info", "tags.wav"], ["info", odd]]
     for number, model in enumerate(models):
         new = f"out/{number}"
         found += [
@@ -57,7 +58,7 @@ def commands() -> list[list[str]]:
         *found,
         ["generate", "--from", "tags.wav", "-o", "out/again.wav"],
         ["generate", "--from", "edited.wav", "-o", "out/again.wav"],
-        ["vary", "http:/127.0.0.1:9/x.m4a", "rain", "--model", "single"],
+        ["vary", odd, "rain", "--model", "single"],
         ["batch", "prompts.csv", "-o", "out/set", "--model", "single", *quick],
         ["encode", *table, "-o", "out/latents"],
         ["encode", ".", "-o", "out/folder", "--model", "single"],

@@ -59,7 +59,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, marker: Path, port: socket.
     os.mkdir(place / "out")
     _plant_models(place, marker)
     _plant_adapters(place, marker)
-    _plant_data(place, marker, f"http://127.0.0.1:{port.getsockname()[1]}/x.m4a")
+    _plant_data(place, marker, f"127.0.0.1:{port.getsockname()[1]}")
     return place
 
 
@@ -125,14 +125,14 @@ def _plant_adapters(place: Path, marker: Path) -> None:
     torch.save({"x": Evil(marker, "adapter_model.bin")}, place / "peft" / "adapter_model.bin")
 
 
-def _plant_data(place: Path, marker: Path, url: str) -> None:
+def _plant_data(place: Path, marker: Path, host: str) -> None:
     touch = f"$(touch {marker}) `touch {marker}` __import__('os').system('touch {marker}')"
     for i in range(60):
         soundfile.write(place / f"{i}.wav", torch.rand(4_000, 2).numpy() / 8, 44_100)
-    (place / "http:" / "127.0.0.1:9").mkdir(parents=True)
-    (place / "http:" / "127.0.0.1:9" / "x.m4a").write_text("not audio")
+    (place / "http:" / host).mkdir(parents=True)
+    (place / "http:" / host / "x.m4a").write_text("not audio")
     good = [f"{i}.wav,{touch}" for i in range(60)]
-    odd = [f"{url},x", "http:/127.0.0.1:9/x.m4a,x", "concat:0.wav,x"]
+    odd = [f"http://{host}/x.m4a,x", f"http:/{host}/x.m4a,x", "concat:0.wav,x"]
     (place / "good.csv").write_text("\n".join(["path,prompt", *good]) + "\n")
     (place / "table.csv").write_text("\n".join(["path,prompt", *good, *odd]) + "\n")
     (place / "prompts.csv").write_text(f"prompt\n{touch}\n")
@@ -141,7 +141,7 @@ def _plant_data(place: Path, marker: Path, url: str) -> None:
     made = GenerationRequest(touch, seconds_total=0.1, steps=1, seed=1)
     origin = Provenance("x", "evil/model", "0" * 64, "cpu", "float32", 0, 1, made)
     write(place / "tags.wav", torch.zeros(2, 9), 44_100, tags=origin.to_tags())
-    source = {"name": f"../{url}", "file_hash": "0" * 64}
+    source = {"name": f"../http://{host}/x.m4a", "file_hash": "0" * 64}
     edited = {"model": "embedded", "edit": {"kind": "variation"}, "source": source}
     write(place / "edited.wav", torch.zeros(2, 9), 44_100, tags=origin.to_tags() | edited)
 
