@@ -26,7 +26,7 @@ READ_BY_THE_REFERENCE: dict[str, dict[str, Any]] = {
     "encoder": {"in_channels": 1, "out_channels": 1, "pretransform": {"type": "patched"}},
     "c_mults": {"use_snake": False, "antialias_activation": True, "use_nearest_upsample": True},
     "cond_dim": {"pre_encoded_keys": ["prompt"], "default_keys": {"prompt": "text"}},
-    "t5_model_name": {"enable_grad": True, "project_out": True, "padding_mode": "learned"},
+    "t5_model_name": {"enable_grad": True, "padding_mode": "learned"},
     "cross_attention_cond_ids": {
         "prepend_cond_ids": ["prompt"],
         "input_concat_ids": ["prompt"],
@@ -164,3 +164,18 @@ def test_an_inpainting_model_and_its_inputs_agree() -> None:
         target |= change
         with pytest.raises(CheckpointError, match=key):
             spec_from_json(data)
+
+
+def test_text_is_projected_where_the_reference_projects_it() -> None:
+    """Where the widths differ, or where the config asks for it."""
+    for name, asked, expected in (
+        ("sao_tiny", False, 768),
+        ("sao_tiny", True, 768),
+        ("sao1_model_config", False, None),
+        ("sao1_model_config", True, 768),
+    ):
+        changed = deepcopy(CONFIGS[name])
+        text = changed["model"]["conditioning"]["configs"][0]["config"]
+        text["project_out"] = asked
+        model = spec_from_json(changed).model
+        assert model is not None and model.text.projected_from == expected

@@ -212,6 +212,18 @@ def test_what_does_not_fit_is_named(kind: Kind) -> None:
         mine.load_state_dict({n: t for n, t in state.items() if "conv" not in n and "1" not in n})
 
 
+def test_more_channels_in_than_out() -> None:
+    """Whatever the pipeline can't do with them, the network by itself takes channels beside the latents."""
+    kind = KINDS["transformer"]
+    mine, other = pair(Kind(kind.name, {**kind.settings, "out_channels": 2}, kind.call))
+    found, expected = transformed(mine), transformed(other)
+    assert found.shape == expected.shape == (4, 2, 9)
+    assert relative_error(found, expected) <= 1e-5
+    assert dict(mine.config) == {k: v for k, v in other.config.items() if not k.startswith("_")}
+    with pytest.raises(CheckpointError, match="out_channels"):
+        our_class(kind)(**{**kind.settings, "out_channels": 4})
+
+
 def test_gradient_checkpointing() -> None:
     mine, _ = pair(KINDS["transformer"])
     transformed(mine).sum().backward()

@@ -61,8 +61,10 @@ def read_transformer(section: Section) -> tuple[DiTConfig, float]:
         section.integer("num_attention_heads", PUBLISHED.num_heads),
         section.integer("attention_head_dim", PUBLISHED.head_dim),
     )
-    channels, embed_dim = section.integer("in_channels", 64), heads * head_dim
-    section.require("out_channels", channels, 64)
+    channels, embed_dim = section.integer("out_channels", 64), heads * head_dim
+    extra_channels = section.integer("in_channels", 64) - channels
+    if extra_channels < 0:
+        raise section.error("out_channels", "must not be above in_channels")
     features = section.integer("time_proj_dim", 2 * PUBLISHED.timestep_frequencies)
     if head_dim % 4 or features % 2:
         key = "attention_head_dim" if head_dim % 4 else "time_proj_dim"
@@ -84,6 +86,7 @@ def read_transformer(section: Section) -> tuple[DiTConfig, float]:
         projected_context_dim=None if width in (context_dim, embed_dim) else width,
         context_heads=None if context_heads * head_dim == width else context_heads,
         rotated_dim=head_dim // 2 if head_dim < 64 else None,
+        extra_channels=extra_channels,
     )
     frames = section.number("sample_size", 1024)
     if not 1 <= frames <= 1e6:
@@ -98,7 +101,7 @@ def transformer_json(dit: DiTConfig, frames: float) -> Json:
         "cross_attention_dim": dit.context_width,
         "cross_attention_input_dim": dit.context_dim,
         "global_states_input_dim": dit.global_dim,
-        "in_channels": dit.latent_channels,
+        "in_channels": dit.latent_channels + dit.extra_channels,
         "num_attention_heads": dit.num_heads,
         "num_key_value_attention_heads": dit.num_context_heads,
         "num_layers": dit.depth,

@@ -117,7 +117,8 @@ def _read_config(folder: Path) -> ModelConfig:
     transformer = _section(folder, "transformer")
     dit, frames = read_transformer(transformer)
     projection = read_projection(_section(folder, "projection_model"))
-    transformer.require("in_channels", audio.latent_channels, 64)
+    for key in ("in_channels", "out_channels"):
+        transformer.require(key, audio.latent_channels, 64)
     transformer.require("cross_attention_input_dim", projection.dim, 768)
     transformer.require("global_states_input_dim", 2 * projection.dim, 1536)
     if any(stride % 2 for stride in autoencoder.strides):

@@ -241,7 +241,7 @@ class Transformer(Component):
 
     def forward(
         self,
-        hidden_states: Latents,
+        hidden_states: Float[Tensor, "batch in_channel frame"],
         timestep: Float[Tensor, "..."],
         encoder_hidden_states: States,
         global_hidden_states: Float[Tensor, "batch 1 global_dim"],
@@ -258,11 +258,14 @@ class Transformer(Component):
         """
         if attention_mask is not None or encoder_attention_mask is not None:
             raise InvalidRequest("attention masks are not supported; zero the rows instead")
-        latents = hidden_states.to(self.dtype)
+        dit = self.network.config
+        latents, extra = hidden_states.to(self.dtype).split(
+            (dit.latent_channels, dit.extra_channels), dim=1
+        )
         t = timestep.float().to(self.device).expand(len(latents))
         context, global_embed = encoder_hidden_states, global_hidden_states[:, 0]
         prepared = self.network.prepare(
-            context.to(self.dtype), global_embed.to(self.dtype), latents.shape[-1]
+            context.to(self.dtype), global_embed.to(self.dtype), latents.shape[-1], extra
         )
         table = prepared.rotary
         if rotary_embedding is None:
