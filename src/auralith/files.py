@@ -110,7 +110,11 @@ def exclusive(folder: str | Path) -> Iterator[None]:
 def _take(lock: sqlite3.Connection, folder: Path) -> None:
     try:
         lock.execute("BEGIN EXCLUSIVE")
-    except sqlite3.OperationalError as error:
+    except sqlite3.DatabaseError as error:
+        if not isinstance(error, sqlite3.OperationalError):
+            raise InvalidRequest(
+                f"{folder / '.lock'} is damaged, or of another program; remove it if nothing works on {folder}"
+            ) from error
         if error.sqlite_errorcode == sqlite3.SQLITE_BUSY:
             raise InvalidRequest(
                 f"another process works on {folder}; wait for it, or use another folder"

@@ -16,6 +16,8 @@ from auralith.tables.cells import has_surrogates
 
 NoiseOrder = Literal["item", "reference"]
 MAX_STEPS = 10_000
+MOST_CHARACTERS = 100_000
+"""Of a prompt: a model reads some hundred tokens of it, the tokenizer all."""
 
 
 @no_type_check  # values come from people and from JSON: the checks below are for any type
@@ -66,6 +68,10 @@ class GenerationRequest:
             raise InvalidRequest("negative_prompt is not text; give a string or leave it out")
         for name in ("prompt", "negative_prompt"):
             check_unicode(name, getattr(self, name) or "")
+            if len(getattr(self, name) or "") > MOST_CHARACTERS:
+                raise InvalidRequest(
+                    f"{name} is {len(getattr(self, name)):,} characters long; at most {MOST_CHARACTERS:,} are read"
+                )
         for name in ("seconds_total", "seconds_output"):
             check_number(self, name, "s", above=0.0)
         for name in ("seconds_start", "fade_in", "fade_out"):

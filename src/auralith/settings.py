@@ -7,14 +7,14 @@ the expected one.
 """
 
 import difflib
-import tomllib
 import types
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, Field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
-from auralith.errors import InvalidRequest
+from auralith.errors import InvalidRequest, shown
+from auralith.foreign import parse_toml
 
 Settings = TypeVar("Settings")
 
@@ -43,12 +43,12 @@ def build_settings(schema: type[Settings], table: Mapping[str, Any]) -> Settings
 def read_toml(path: str | Path) -> dict[str, Any]:
     """A TOML file as it is; raises InvalidRequest where it is missing or not TOML."""
     try:
-        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        return parse_toml(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise InvalidRequest(
             f"{path} can't be read ({error.strerror}); give a TOML file"
         ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise InvalidRequest(f"{path} is not TOML: {error}") from error
 
 
@@ -66,8 +66,8 @@ def _set(table: dict[str, Any], override: str) -> None:
 
 def _value(text: str) -> Any:
     try:
-        parsed = tomllib.loads(f"value = {text}")
-    except tomllib.TOMLDecodeError:
+        parsed = parse_toml(f"value = {text}")
+    except ValueError:
         return text
     return parsed["value"]
 
@@ -123,7 +123,9 @@ def _convert(annotation: Any, value: Any, where: str, default: Any = None) -> An
     if origin is Literal and value in arguments:
         return value
     if annotation is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+        if abs(value) < 2**1000:
+            return float(value)
+        raise _mismatch(annotation, value, where)
     if annotation is Path and isinstance(value, str):
         return Path(value)
     if isinstance(annotation, type) and type(value) is annotation:
@@ -166,4 +168,4 @@ def _mismatch(annotation: Any, value: Any, where: str) -> InvalidRequest:
         expected = annotation.__name__
     else:
         expected = str(annotation).replace("typing.", "")
-    return InvalidRequest(f"'{where}' must be {expected}, not {value!r}")
+    return InvalidRequest(f"'{where}' must be {expected}, not {shown(value)}")

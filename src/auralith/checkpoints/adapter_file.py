@@ -35,6 +35,7 @@ from auralith.checkpoints.reading import (
 )
 from auralith.errors import CheckpointError, InvalidRequest
 from auralith.files import whole_file
+from auralith.foreign import parse_json
 from auralith.settings import build_settings
 
 FORMAT_VERSION = 1
@@ -275,8 +276,8 @@ def _size(shape: tuple[int, ...] | None, axis: int) -> int:
 def _metadata(path: Path) -> AdapterMetadata:
     text = (header_of(path) or {})[KEY]
     try:
-        data = json.loads(text)
-    except (ValueError, RecursionError):
+        data = parse_json(text)
+    except ValueError:
         raise CheckpointError(f"{path} is damaged: {KEY} is not JSON; get the file again") from None
     if not isinstance(data, dict) or data.get("format_version") != FORMAT_VERSION:
         raise CheckpointError(

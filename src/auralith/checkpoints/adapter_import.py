@@ -6,7 +6,6 @@ A file is recognized by the endings of its tensors' names, and its settings are 
 that is left out gives another sound without an error.
 """
 
-import json
 import math
 import re
 from collections.abc import Iterable, Mapping
@@ -25,6 +24,7 @@ from auralith.checkpoints.reading import (
     read_tensor_file,
 )
 from auralith.errors import CheckpointError
+from auralith.foreign import SHAPE_ERRORS, parse_json
 
 PEFT_CONFIG = "adapter_config.json"
 PEFT_WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
@@ -275,7 +275,7 @@ def _settings(
         if program == "LoRAW":
             return _loraw_settings(path)
         return Settings(alpha=float(header[KOHYA_ALPHA]) if KOHYA_ALPHA in header else None), None
-    except (KeyError, TypeError, ValueError) as error:
+    except SHAPE_ERRORS as error:
         raise CheckpointError(f"{path}: unusable LoRA config: {error!s:.120}") from error
 
 
@@ -323,8 +323,8 @@ def _loraw_settings(path: Path) -> tuple[Settings, Path | None]:
 
 def _object(text: str, path: Path) -> dict[str, Any]:
     try:
-        data = json.loads(text)
-    except (ValueError, RecursionError):
+        data = parse_json(text)
+    except ValueError:
         data = None
     if not isinstance(data, dict):
         raise CheckpointError(

@@ -37,6 +37,8 @@ from auralith.errors import CheckpointError
 Json = dict[str, Any]
 
 LARGEST_DEPTH = 512
+MOST_TOKENS = 8_192
+"""Of a prompt. Published models take 64 to 512; the attention of T5 grows with the square."""
 OBJECTIVES: dict[str, ObjectiveName] = {
     "v": "v",
     "rectified_flow": "rectified_flow",
@@ -335,7 +337,7 @@ def _condition(entry: Section, width: int) -> Condition:
         section.require("enable_grad", False, False)
         encoder, limit = (
             section.text("t5_model_name", "t5-base"),
-            section.integer("max_length", 128),
+            section.integer("max_length", 128, maximum=MOST_TOKENS),
         )
         known = T5_WIDTHS.get(encoder, width)
         projected = section.flag("project_out", False) or known != width

@@ -8,12 +8,10 @@ parameters share one path. Whatever is wrong with a file becomes one `Checkpoint
 """
 
 import hashlib
-import json
 import math
 import mmap
 import os
 import pickle
-import struct
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -23,7 +21,8 @@ from typing import Any, BinaryIO
 import torch
 from torch import Tensor
 
-from auralith.errors import CheckpointError
+from auralith.errors import CheckpointError, shown
+from auralith.foreign import PICKLE_ERRORS, parse_json
 
 DTYPES = {
     "F64": torch.float64,
@@ -42,20 +41,6 @@ ALIGNMENT = 64
 FLOATING = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 MAX_HEADER_BYTES = 100_000_000
 PICKLE_SUFFIXES = (".ckpt", ".pt", ".pth", ".bin")
-# What the restricted unpickler and the zip reader raise on damaged or foreign bytes
-UNPICKLING_ERRORS = (
-    pickle.UnpicklingError,
-    RuntimeError,
-    EOFError,
-    LookupError,
-    ValueError,
-    TypeError,
-    AttributeError,
-    AssertionError,
-    OverflowError,
-    OSError,
-    struct.error,
-)
 
 
 @dataclass(frozen=True)
@@ -131,10 +116,12 @@ def read_tensor_file(path: Path) -> TensorFile:
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object from a file."""
     try:
-        data = json.loads(path.read_bytes())
+        if path.stat().st_size > MAX_HEADER_BYTES:
+            raise CheckpointError(f"{path} is larger than {MAX_HEADER_BYTES:,} bytes; get it again")
+        data = parse_json(path.read_bytes())
     except OSError as error:
         raise CheckpointError(f"{path} can't be read: {error.strerror or error}") from None
-    except (ValueError, RecursionError):
+    except ValueError:
         raise CheckpointError(f"{path} is not valid JSON; get the file again") from None
     if not isinstance(data, dict):
         raise CheckpointError(f"{path} must hold a JSON object, not a {type(data).__name__}")
@@ -178,8 +165,8 @@ def _header(path: Path, file: BinaryIO, size: int) -> bytes:
 def _entries(path: Path, mapping: mmap.mmap, header: bytes) -> Weights:
     damaged = CheckpointError(f"{path} is damaged: its header is not readable; get the file again")
     try:
-        entries = json.loads(header)
-    except (ValueError, RecursionError):
+        entries = parse_json(header)
+    except ValueError:
         raise damaged from None
     start, size, end = 8 + len(header), len(mapping), 8 + len(header)
     weights: Weights = {}
@@ -262,14 +249,26 @@ def read_pickle(path: Path) -> TensorFile:
             f"{path} is refused: beside tensors it holds objects that could run code when read; "
             "use a .safetensors file"
         ) from None
-    except UNPICKLING_ERRORS:
+    except PICKLE_ERRORS:
         raise CheckpointError(f"{path} is not a readable torch file; get the file again") from None
     state = data.get("state_dict", data) if isinstance(data, dict) else None
     if not isinstance(state, dict):
         raise CheckpointError(f"{path} holds no state_dict; use a checkpoint of a model")
     weights = {str(k): LazyTensor.of(v) for k, v in state.items() if isinstance(v, Tensor)}
+    for name, tensor in state.items():
+        if isinstance(tensor, Tensor) and not _has_values(tensor):
+            raise CheckpointError(
+                f"{path} holds no values for {shown(name)}, or not one for each place; get the file again"
+            )
     config, adapter = (
         value if isinstance(value, dict) else None
         for value in (data.get("model_config"), data.get("lora_config"))
     )
     return TensorFile(weights, config, adapter)
+
+
+def _has_values(tensor: Tensor) -> bool:
+    """Return whether a tensor of a file is dense, and its values lie in the file: on no "meta" device, none repeated."""
+    if tensor.layout is not torch.strided or tensor.device.type != "cpu" or tensor.is_quantized:
+        return False
+    return tensor.numel() * tensor.element_size() <= tensor.untyped_storage().nbytes()

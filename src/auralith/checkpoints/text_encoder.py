@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from auralith.checkpoints.config_json import Json
+from auralith.checkpoints.config_json import MOST_TOKENS, Json
 from auralith.checkpoints.reading import LazyTensor, read_json
 from auralith.checkpoints.shards import find_component, read_component
 from auralith.checkpoints.transform import check_weights, weights_of
 from auralith.checkpoints.writing import write_json, write_safetensors
-from auralith.errors import CheckpointError
+from auralith.errors import CheckpointError, shown
 from auralith.files import whole_file
+from auralith.foreign import RustErrors
 
 if TYPE_CHECKING:
     import transformers
@@ -34,7 +35,16 @@ TOKENIZER_FILES = (
 )
 # What transformers raises on a config.json that is no T5's
 CONFIG_ERRORS = (ValueError, TypeError, LookupError, AttributeError, RuntimeError, ArithmeticError)
-TOKENIZER_ERRORS = (OSError, ValueError, TypeError, LookupError, ImportError)
+TOKENIZER_ERRORS = (
+    *(OSError, ValueError, TypeError, LookupError, ImportError),
+    *(AttributeError, RuntimeError, ArithmeticError, AssertionError, MemoryError),
+)
+LARGEST_T5 = {
+    **dict.fromkeys(("num_layers", "num_heads", "relative_attention_num_buckets"), 512),
+    **dict.fromkeys(("d_model", "d_kv", "d_ff", "relative_attention_max_distance"), 1 << 17),
+    "vocab_size": 1 << 24,
+}
+"""The largest published one, T5-11B, has 24 layers of 128 heads, widths to 65,536, and 32,128 tokens."""
 T5_TOKENIZERS = ("T5Tokenizer", "T5TokenizerFast")
 _NOT_SETTINGS = frozenset(
     "auto_map tokenizer_file vocab_file merges_file gguf_file tokenizer_object init_inputs"
@@ -112,13 +122,25 @@ def _without_memory(folder: Path) -> "transformers.T5EncoderModel":
     from transformers import T5Config, T5EncoderModel
 
     path = folder / "config.json"
+    data = read_json(path)
+    _check_sizes(data, path)
     config_errors = (StrictDataclassError, *CONFIG_ERRORS)
     try:
-        config = T5Config.from_dict(without_code(read_json(path)))
+        config = T5Config.from_dict(without_code(data))
         with torch.device("meta"):
             return T5EncoderModel(config)
     except config_errors as error:
         raise CheckpointError(f"{path} is no T5 config: {_first_line(error)}") from None
+
+
+def _check_sizes(data: Json, path: Path) -> None:
+    """Raise CheckpointError for sizes beyond those of any T5: its layers are built one by one, before weights are seen."""
+    for name, limit in LARGEST_T5.items():
+        value = data.get(name)
+        if value is not None and (type(value) is not int or not 0 < value <= limit):
+            raise CheckpointError(
+                f"{path} is no T5 config: {name} is {shown(value)}, not a whole number from 1 to {limit:,}"
+            )
 
 
 def without_code(data: Json) -> Json:
@@ -134,17 +156,19 @@ def _open_tokenizer(folder: Path) -> "transformers.PreTrainedTokenizerBase":
     """Return the tokenizer in a folder, opened from copies of `TOKENIZER_FILES`: transformers sees nothing else there."""
     from transformers import PreTrainedTokenizerFast, T5TokenizerFast
 
+    def refused(reason: str) -> CheckpointError:
+        return CheckpointError(f"{folder} holds no usable tokenizer: {reason:.200}")
+
     opener = T5TokenizerFast if _is_t5_tokenizer(folder) else PreTrainedTokenizerFast
     with tempfile.TemporaryDirectory(prefix="auralith-") as name:
         copy = Path(name)
         _copy_tokenizer(folder, copy)
         write_json(copy / TOKENIZER_SETTINGS, _tokenizer_settings(folder))
         try:
-            tokenizer = opener.from_pretrained(copy, local_files_only=True)
+            with RustErrors(refused):
+                tokenizer = opener.from_pretrained(copy, local_files_only=True)
         except TOKENIZER_ERRORS as error:
-            raise CheckpointError(
-                f"{folder} holds no usable tokenizer: {_first_line(error)}"
-            ) from None
+            raise refused(_first_line(error)) from None
     tokenizer.name_or_path = str(folder)
     return tokenizer
 
@@ -217,4 +241,4 @@ def tokenizer_limit(folder: Path, default: int) -> int:
     """The tokenizer's `model_max_length`, if it states a sensible one."""
     path = folder / TOKENIZER_SETTINGS
     limit = read_json(path).get("model_max_length") if path.is_file() else None
-    return limit if type(limit) is int and 0 < limit < 100_000 else default
+    return limit if type(limit) is int and 0 < limit <= MOST_TOKENS else default

@@ -49,9 +49,17 @@ class Networks(nn.Module):
 
 
 def without_memory(spec: Spec) -> Networks:
-    """The networks on the meta device: names and shapes, to be filled from a file."""
-    with torch.device("meta"):
-        return Networks(spec)
+    """The networks on the meta device: names and shapes, to be filled from a file.
+
+    Raises:
+        CheckpointError: they would be larger than any tensor can be.
+    """
+    try:
+        with torch.device("meta"):
+            return Networks(spec)
+    except (RuntimeError, OverflowError, ValueError, MemoryError) as error:
+        first = str(error).partition("\n")[0]
+        raise CheckpointError(f"the config's networks can't be built: {first:.200}") from error
 
 
 def weights_of(state: dict[str, Tensor]) -> Weights:

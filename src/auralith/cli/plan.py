@@ -109,12 +109,13 @@ def plan(
 def _config(model: str | None) -> "ModelConfig":
     from auralith.checkpoints import config_from_json
     from auralith.checkpoints.opening import locate
+    from auralith.checkpoints.reading import read_json
     from auralith.config import ModelConfig
     from auralith.errors import CheckpointError
     from auralith.pipeline import EMBEDDED
 
     if model is not None and Path(model).suffix == ".json":
-        return config_from_json(json.loads(Path(model).read_text()), model)
+        return config_from_json(read_json(Path(model)), model)
     try:
         return locate(EMBEDDED if model is None else model).model
     except CheckpointError as error:

@@ -11,6 +11,7 @@ from auralith.curation.sources import Source
 from auralith.curation.store import Store
 from auralith.errors import InvalidRequest
 from auralith.files import make_folder, whole_file
+from auralith.foreign import SHAPE_ERRORS, parse_json
 
 ROOTS = "roots.json"
 """Where steps that were done one by one have found sounds, for the manifest."""
@@ -107,11 +108,11 @@ def remember_root(folder: Path, names: Iterable[str], root: Path) -> None:
 def remembered_roots(folder: Path) -> dict[str, list[str]]:
     """The folders of each source's sounds, from the curation's folder; raises `InvalidRequest` if they are damaged."""
     try:
-        found = json.loads((folder / ROOTS).read_bytes())
+        found = parse_json((folder / ROOTS).read_bytes())
         return {str(name): [str(one) for one in roots] for name, roots in found.items()}
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError, AttributeError, TypeError) as error:
+    except (OSError, *SHAPE_ERRORS) as error:
         raise InvalidRequest(f"{folder / ROOTS} is damaged; remove it and give --recipe") from error
 
 

@@ -28,6 +28,7 @@ from auralith.config import AudioFormat
 from auralith.data.report import DatasetReport
 from auralith.errors import CheckpointError
 from auralith.files import whole_file
+from auralith.foreign import SHAPE_ERRORS, parse_json
 
 FORMAT = 1
 HEADER_NAME = "cache.json"
@@ -93,7 +94,7 @@ class CacheHeader:
         """Raises `CheckpointError` if the folder holds no cache, a damaged or a newer one."""
         path = folder / HEADER_NAME
         try:
-            values = json.loads(path.read_text(encoding="utf-8"))
+            values = parse_json(path.read_bytes())
             version = values.pop("format")
             if version != FORMAT:
                 raise CheckpointError(f"{folder} has format {version}, this version reads {FORMAT}")
@@ -101,12 +102,15 @@ class CacheHeader:
             for name in ("silence_mean", "silence_std"):
                 values[name] = tuple(values[name])
             values["bad"] = tuple((path, reason) for path, reason in values["bad"])
-            return cls(**values)
+            header = cls(**values)
+            if not 0 <= header.num_shards <= max(header.total, 1):
+                raise ValueError("more shards than recordings")
+            return header
         except FileNotFoundError as error:
             raise CheckpointError(
                 f"{folder} holds no latents; make them with 'auralith encode DATASET -o {folder}'"
             ) from error
-        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        except (OSError, *SHAPE_ERRORS) as error:
             raise CheckpointError(f"{path} is damaged; encode into a new folder") from error
 
 
@@ -163,6 +167,9 @@ def _packed(record: LatentRecord, places: Mapping[str, int]) -> bytes:
     return json.dumps({**own, "prompts": record.prompts, "texts": texts}).encode()
 
 
+_RECORD_FIELDS = {"id", "path", "metadata", "prompts", "texts"}
+
+
 def _ends(lengths: Sequence[int]) -> Tensor:
     return torch.tensor(lengths, dtype=torch.int64).cumsum(0)
 
@@ -172,19 +179,38 @@ class Shard:
 
     def __init__(self, folder: Path, index: int, header: CacheHeader) -> None:
         """Raises `CheckpointError` if it is missing, damaged, or belongs to another cache."""
-        path = shard_path(folder, index)
+        self.path = path = shard_path(folder, index)
         try:
             self.file = safe_open(path, "pt")
-            metadata = json.loads(self.file.metadata()[METADATA_KEY])
+            metadata = parse_json(self.file.metadata()[METADATA_KEY])
             names = ("record_ends", "frame_ends", "text_ends", "num_frames", "seconds")
             index_of = {name: self.file.get_tensor(name).numpy() for name in names}
             self.failures: Failures = tuple((p, r) for p, r in metadata["failures"])
-        except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
+            self._check(index_of)
+        except (SafetensorError, OSError, *SHAPE_ERRORS) as error:
             raise CheckpointError(f"{path} is damaged; delete it and encode again") from error
         if metadata.get("key") != header.shard_key:
             raise CheckpointError(f"{path} is of another cache; delete it and encode again")
         self.record_ends, self.frame_ends, self.text_ends = (index_of[n] for n in names[:3])
         self.num_frames, self.seconds = index_of["num_frames"], index_of["seconds"]
+
+    def _check(self, index_of: Mapping[str, np.ndarray]) -> None:
+        """Raise ValueError if the index doesn't fit the stored tensors."""
+        held = set(self.file.keys())
+        for ends, stored in (
+            ("record_ends", ("records",)),
+            ("frame_ends", ("mean", "std")),
+            ("text_ends", ("text",)),
+        ):
+            places = index_of[ends]
+            last = int(places[-1]) if len(places) else 0
+            lengths = [self.file.get_slice(n).get_shape()[0] for n in stored if n in held]
+            if (np.diff(places, prepend=0) < 0).any() or any(last > length for length in lengths):
+                raise ValueError(f"{ends} reach beyond what is stored")
+            if last and len(lengths) < len(stored):
+                raise ValueError(f"{ends} are of tensors that are not there")
+        if len({len(index_of[n]) for n in index_of if n != "text_ends"}) > 1:
+            raise ValueError("the index has columns of several lengths")
 
     def __len__(self) -> int:
         return len(self.num_frames)
@@ -192,7 +218,13 @@ class Shard:
     def fields(self, place: int) -> dict[str, Any]:
         """The stored JSON of an item."""
         start, stop = _span(self.record_ends, place)
-        return json.loads(self.file.get_slice("records")[start:stop].numpy().tobytes())
+        try:
+            fields = parse_json(self.file.get_slice("records")[start:stop].numpy().tobytes())
+            if fields.keys() >= _RECORD_FIELDS:
+                return fields
+        except (SafetensorError, *SHAPE_ERRORS):
+            pass
+        raise CheckpointError(f"{self.path} is damaged; delete it and encode again")
 
     def frames(
         self, name: str, place: int, start: int, stop: int

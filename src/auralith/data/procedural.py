@@ -12,6 +12,7 @@ from torch import Tensor
 from auralith.data.entries import Recording
 from auralith.data.recordings import Recordings
 from auralith.data.synth import SAMPLE_RATE, Sound, clip, draw_sound
+from auralith.foreign import parse_json
 from auralith.sound.reading import SoundInfo
 
 FIELD = "sound"
@@ -44,5 +45,5 @@ class ProceduralRecordings(Recordings):
 
 def sound_of(metadata: Mapping[str, str]) -> Sound:
     """The sound that a procedural recording says it is."""
-    fields = json.loads(metadata[FIELD])
+    fields = parse_json(metadata[FIELD])
     return Sound(**{**fields, "descriptors": tuple(fields["descriptors"])})

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from auralith.errors import InvalidRequest, ResourceError
+from auralith.foreign import SHAPE_ERRORS, parse_json
 from auralith.provenance import Provenance
 from auralith.settings import build_settings
 
@@ -88,9 +89,9 @@ def _line(entry: Entry) -> bytes:
 
 def _parsed(line: bytes, place: str) -> Entry:
     try:
-        values = json.loads(line)
+        values = parse_json(line)
         return build_settings(Entry, {name: values[name] for name in _FIELDS})
-    except (ValueError, TypeError, KeyError) as error:  # also InvalidRequest: a field is wrong
+    except SHAPE_ERRORS as error:  # also InvalidRequest: a field is wrong
         raise InvalidRequest(
             f"{place} is not an entry of a set; correct it or choose another folder"
         ) from error

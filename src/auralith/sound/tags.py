@@ -6,11 +6,11 @@ when they convert a file: to DESCRIPTION in Vorbis comments, to TXXX or to a COM
 a long comment of a WAV file, so that one chunk is written here.
 """
 
-import json
 import struct
 from collections.abc import Iterator
 from typing import Any
 
+from auralith.foreign import parse_json
 from auralith.sound.mpeg import after_id3
 from auralith.sound.sources import Pieces, Source, opened
 
@@ -33,8 +33,8 @@ def read_tags(source: Source | str) -> dict[str, Any] | None:
 
 def _object(comment: bytes) -> dict[str, Any] | None:
     try:
-        tags = json.loads(comment.rstrip(b"\0").decode("utf-8", errors="replace"))
-    except (ValueError, RecursionError):
+        tags = parse_json(comment.rstrip(b"\0").decode("utf-8", errors="replace"))
+    except ValueError:
         return None
     return tags if isinstance(tags, dict) else None
 

@@ -10,7 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from auralith.errors import InvalidRequest
+from auralith.errors import InvalidRequest, shown
 from auralith.extras import require
 from auralith.tables.cells import named_file
 from auralith.tables.names import NAMES, plain
@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 
 _MOST_ROWS = 8_192
 _BATCH_BYTES = 64 << 20
+LONGEST_CELL = 131_072
+"""Characters of a text, or of all in a list or struct; the limit that Python's reader of CSV has."""
+_LARGEST_COLUMN = 1 << 30
+_LARGEST_RATIO = 200
+"""A column of a row group is not unpacked beyond this size if it grows by more than this factor."""
 _INDEX = "__index_level_"
 """How pandas calls an index without a name."""
 
@@ -63,14 +68,16 @@ def parquet_rows(path: Path, required: Sequence[str]) -> Iterator[Row]:
     """
     arrow, parquet = require("pyarrow", "train"), require("pyarrow.parquet", "train")
     try:
-        with parquet.ParquetFile(path) as file:
-            require_distinct(path, file.schema_arrow.names)
-            require_columns(path, file.schema_arrow.names, required)
-            yield from _rows(path, file)
+        with parquet.ParquetFile(path) as plain_file:
+            schema, texts = plain_file.schema_arrow, _texts(plain_file)
+        require_distinct(path, schema.names)
+        require_columns(path, schema.names, required)
+        with parquet.ParquetFile(path, read_dictionary=texts) as file:
+            yield from _rows(path, file, schema)
     except OSError as error:
         reason = error.strerror or str(error)[:200]
         raise InvalidRequest(f"{path} can't be read ({reason}); name a Parquet file") from error
-    except (arrow.ArrowException, ValueError) as error:
+    except (arrow.ArrowException, ValueError, OverflowError, MemoryError) as error:
         if isinstance(error, InvalidRequest):
             raise
         raise InvalidRequest(
@@ -78,8 +85,7 @@ def parquet_rows(path: Path, required: Sequence[str]) -> Iterator[Row]:
         ) from error
 
 
-def _rows(path: Path, file: "ParquetFile") -> Iterator[Row]:
-    schema = file.schema_arrow
+def _rows(path: Path, file: "ParquetFile", schema: "pa.Schema") -> Iterator[Row]:
     sounds = {name: _leaf(schema.field(name)) for name in schema.names if _is_sound(schema, name)}
     plain_columns = [n for n in schema.names if n not in sounds and not n.startswith(_INDEX)]
     names = [f"{name}.path" for name, leaf in sounds.items() if leaf != name]
@@ -87,6 +93,7 @@ def _rows(path: Path, file: "ParquetFile") -> Iterator[Row]:
     for group in range(file.num_row_groups):
         facts = file.metadata.row_group(group)
         start = 0
+        _require_moderate(path, facts)
         for batch in _batches(file, group, facts, [*plain_columns, *names]):
             columns = [_cells(batch.column(name)) for name in plain_columns]
             paths = {name: _paths(batch, name) for name in sounds}
@@ -97,7 +104,7 @@ def _rows(path: Path, file: "ParquetFile") -> Iterator[Row]:
                 for name, leaf in sounds.items():
                     cells[name] = SoundCell(path, leaf, group, start + row, paths[name][row])
                 number += 1
-                yield Row(path.name, number, cells, unit="row")
+                yield _row(path.name, number, cells)
             start += batch.num_rows
 
 
@@ -109,9 +116,75 @@ def _batches(
         return
     width = max(1, facts.total_byte_size // facts.num_rows) if columns else 1
     size = max(1, min(_MOST_ROWS, _BATCH_BYTES // width))
-    yield from file.iter_batches(
+    for batch in file.iter_batches(
         batch_size=size, row_groups=[group], columns=list(columns), use_threads=False
-    )
+    ):
+        yield from _small(batch)
+
+
+def _small(batch: "pa.RecordBatch") -> Iterator["pa.RecordBatch"]:
+    """A batch in parts that stay small when its dictionaries are written out."""
+    if batch.num_rows < 2 or sum(map(_written_out, batch.columns)) <= _BATCH_BYTES:
+        yield batch
+        return
+    half = batch.num_rows // 2
+    yield from _small(batch.slice(0, half))
+    yield from _small(batch.slice(half))
+
+
+def _written_out(array: "pa.Array") -> int:
+    """Bytes of an array's texts where each stands for itself, not as a number in a dictionary."""
+    types, compute = require("pyarrow.types", "train"), require("pyarrow.compute", "train")
+    kind = array.type
+    if types.is_dictionary(kind) and not types.is_nested(kind.value_type):
+        if not (types.is_string(kind.value_type) or _is_bytes(kind.value_type)):
+            return 0
+        lengths = compute.binary_length(array.dictionary)
+        return compute.sum(lengths.take(array.indices)).as_py() or 0
+    if types.is_map(kind):
+        return _written_out(array.keys) + _written_out(array.items)
+    if types.is_struct(kind) or types.is_list(kind) or types.is_large_list(kind):
+        return sum(
+            map(_written_out, array.flatten() if types.is_struct(kind) else [array.flatten()])
+        )
+    return 0
+
+
+def _texts(file: "ParquetFile") -> list[str]:
+    """The leaves that hold texts: they are read as dictionaries, since a few bytes may repeat a text a million times."""
+    leaves = (file.schema.column(place) for place in range(len(file.schema)))
+    return [leaf.path for leaf in leaves if leaf.physical_type == "BYTE_ARRAY"]
+
+
+def _require_moderate(path: Path, facts: Any) -> None:
+    """Raise `InvalidRequest` where a column of a row group would be unpacked to far more than it is."""
+    for place in range(facts.num_columns):
+        column = facts.column(place)
+        size, packed = column.total_uncompressed_size, max(1, column.total_compressed_size)
+        if size > _LARGEST_COLUMN and size > _LARGEST_RATIO * packed:
+            raise InvalidRequest(
+                f"{path} can't be read: {packed:,} bytes of {shown(column.path_in_schema)} unpack to {size:,}; "
+                "write it in smaller row groups"
+            )
+
+
+def _row(name: str, number: int, cells: dict[str, Any]) -> Row:
+    for column, value in cells.items():
+        if (length := _length(value)) > LONGEST_CELL:
+            reason = (
+                f"has {length:,} characters in {shown(column)}; at most {LONGEST_CELL:,} are read"
+            )
+            return Row(name, number, {"error": reason}, "row_unreadable", reason, "row")
+    return Row(name, number, cells, unit="row")
+
+
+def _length(value: Any) -> int:
+    """Characters of a text, or of all that a list or struct holds; other values count as one."""
+    if isinstance(value, str):
+        return len(value)
+    if isinstance(value, dict):
+        return sum(map(_length, value.values()))
+    return sum(map(_length, value)) if isinstance(value, list) else 1
 
 
 def _is_sound(schema: "pa.Schema", name: str) -> bool:
@@ -172,6 +245,7 @@ def _group_column(table: Path, _modified: int, column: str, group: int) -> Any:
     arrow, parquet = require("pyarrow", "train"), require("pyarrow.parquet", "train")
     try:
         with parquet.ParquetFile(table) as file:
+            _require_moderate(table, file.metadata.row_group(group))
             found = file.read_row_group(group, columns=[column], use_threads=False).column(0)
     except (arrow.ArrowException, OSError) as error:
         raise InvalidRequest(f"{table} can't be read (row group {group}); replace it") from error

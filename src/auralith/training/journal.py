@@ -9,6 +9,7 @@ from typing import Any
 from auralith.errors import MissingExtra
 from auralith.extras import require
 from auralith.files import whole_file
+from auralith.foreign import parse_json
 
 Entry = dict[str, float | int | None]
 
@@ -31,15 +32,17 @@ class Journal:
             file.write(json.dumps(entry) + "\n")
 
     def read(self) -> list[Entry]:
-        """All entries; a last line that a kill cut short is left out."""
+        """All entries; a line that a kill cut short, or that is damaged otherwise, is left out."""
         if not self.path.exists():
             return []
         entries = []
-        for line in self.path.read_text(encoding="utf-8").splitlines():
+        for line in self.path.read_bytes().split(b"\n"):
             try:
-                entries.append(json.loads(line))
-            except json.JSONDecodeError:
+                entry = parse_json(line)
+            except ValueError:
                 continue
+            if _is_entry(entry):
+                entries.append(entry)
         return entries
 
     def metrics(self) -> dict[str, float]:
@@ -101,3 +104,10 @@ def _plot(axes: Any, entries: list[Entry], name: str, label: str) -> None:
     axes.plot(steps, values, linewidth=1, marker="." if len(steps) < 30 else None, label=label)
     if points:  # where the curve ends, which a line alone does not show
         axes.plot(*points[-1], "o", markersize=4, color=axes.lines[-1].get_color())
+
+
+def _is_entry(entry: object) -> bool:
+    """Return whether a line holds numbers by name, its step among them."""
+    if not isinstance(entry, dict) or type(entry.get("step", "")) not in (int, type(None)):
+        return False
+    return all(type(value) in (int, float, type(None)) for value in entry.values())

@@ -13,8 +13,9 @@ from typing import Any
 
 import torch
 
-from auralith.errors import CheckpointError, InvalidRequest, ResourceError
+from auralith.errors import CheckpointError, InvalidRequest, ResourceError, shown
 from auralith.files import check_writable, whole_file
+from auralith.foreign import PICKLE_ERRORS, SHAPE_ERRORS, parse_json
 from auralith.resources import GIB
 
 STATE = re.compile(r"state-(\d{8})\.pt")
@@ -40,8 +41,7 @@ class States:
         path = self.folder / "best.json"
         if not path.exists():
             return None
-        data = json.loads(path.read_text(encoding="utf-8"))
-        return data["step"], data["loss"]
+        return _best(path)
 
     def write(self, step: int, state: Mapping[str, Any], loss: float | None) -> None:
         """Write a state and forget what need not be kept; `loss` is its validation loss if there is one."""
@@ -82,10 +82,12 @@ def claim_folder(folder: Path, identity: Mapping[str, Any]) -> None:
     path = folder / "run.json"
     given = json.loads(json.dumps(_flat(identity), default=str))
     if path.exists():
-        kept = json.loads(path.read_text(encoding="utf-8"))
+        kept = _identity(path)
         different = sorted(k for k in kept.keys() | given.keys() if kept.get(k) != given.get(k))
         if different:
-            changes = ", ".join(f"{k} ({kept.get(k)} → {given.get(k)})" for k in different[:4])
+            changes = ", ".join(
+                f"{k} ({shown(kept.get(k))} → {shown(given.get(k))})" for k in different[:4]
+            )
             raise InvalidRequest(
                 f"{folder} holds a run with other settings: {changes}"
                 f"{' and more' if len(different) > 4 else ''}; restore them or name another folder"
@@ -93,6 +95,30 @@ def claim_folder(folder: Path, identity: Mapping[str, Any]) -> None:
         return
     folder.mkdir(parents=True, exist_ok=True)
     write_json(path, given)
+
+
+def _identity(path: Path) -> dict[str, Any]:
+    try:
+        kept = parse_json(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise _damaged(path) from error
+    if not isinstance(kept, dict):
+        raise _damaged(path)
+    return kept
+
+
+def _best(path: Path) -> tuple[int, float]:
+    try:
+        data = parse_json(path.read_bytes())
+        return int(data["step"]), float(data["loss"])
+    except (OSError, *SHAPE_ERRORS) as error:
+        raise CheckpointError(
+            f"{path} is damaged; remove it to have the best state chosen anew"
+        ) from error
+
+
+def _damaged(path: Path) -> CheckpointError:
+    return CheckpointError(f"{path} is damaged; restore it or name another folder")
 
 
 def write_json(path: Path, data: object) -> None:
@@ -113,8 +139,11 @@ def load_state(path: Path) -> dict[str, Any]:
         CheckpointError: the file is damaged or holds something other than tensors and plain values.
     """
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        if not isinstance(state, dict):
+            raise TypeError(f"a {type(state).__name__}")
+        return state
+    except PICKLE_ERRORS as error:
         raise CheckpointError(
             f"{path}: not a training state ({type(error).__name__}); delete it to start over"
         ) from error

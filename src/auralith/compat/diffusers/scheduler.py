@@ -6,7 +6,6 @@ Sigmas, noise seeds and the bounds of the Brownian path are those of diffusers: 
 numbers. Sigmas that lie outside the bounds by a rounding are clamped, without its warnings (defect B6).
 """
 
-import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from auralith.checkpoints.reading import read_json
 from auralith.checkpoints.writing import write_json
 from auralith.compat.diffusers.outputs import Config, Output
 from auralith.compat.diffusers.randomness import Generators, path_noise
@@ -114,7 +114,7 @@ class CosineDPMSolverMultistepScheduler:
         path = Path(folder, subfolder or "", FILE_NAME)
         if not path.is_file():
             raise InvalidRequest(f"there is no {path}; name the folder that holds {FILE_NAME}")
-        return cls.from_config(json.loads(path.read_bytes()))
+        return cls.from_config(read_json(path))
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write `scheduler_config.json` into the folder."""

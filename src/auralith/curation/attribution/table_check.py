@@ -1,7 +1,6 @@
 """The attribution's CSV files and JSON lines beside the manifest: every missing, extra and altered row is found."""
 
 import csv
-import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any, TextIO
 from auralith.curation.attribution.catalog import Catalog
 from auralith.curation.attribution.tables import LIST, Table, tables
 from auralith.errors import ResourceError
+from auralith.foreign import parse_json
 
 
 def table_differences(catalog: Catalog, folder: Path) -> Iterator[str]:
@@ -70,7 +70,7 @@ def _rows(file: TextIO, table: Table) -> Iterator[Mapping[str, Any]]:
         yield from csv.DictReader(file, strict=True)
         return
     for line in file:
-        row = json.loads(line)
+        row = parse_json(line)
         if not isinstance(row, dict):
             raise ValueError("a line is not a JSON object")
         yield row

@@ -5,7 +5,6 @@ Of the status codes one is public, 2006 for a match. Which of the others say tha
 by `no_match_codes`; what isn't told is "indeterminate".
 """
 
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +20,7 @@ from auralith.curation.identification.interface import (
 )
 from auralith.curation.identification.programs import Ended, find_program, run_program
 from auralith.errors import AudioError, InvalidRequest
+from auralith.foreign import parse_json
 from auralith.sound.mono import read_seconds
 
 PROVIDER = "audible-magic"
@@ -79,8 +79,8 @@ class AudibleMagicIdentifier:
             return answer(self.info, asset, "error", _why_ended(ended))
         raw = ended.output.decode("utf-8", "replace")
         try:
-            said = json.loads(ended.output)
-        except (ValueError, RecursionError):
+            said = parse_json(ended.output)
+        except ValueError:
             return answer(self.info, asset, "error", "bad_json", raw=raw)
         return self._read(asset, said, raw)
 

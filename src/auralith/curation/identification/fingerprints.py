@@ -21,6 +21,7 @@ from jaxtyping import Int, UInt32
 from auralith.curation.identification.alignment import changes
 from auralith.errors import InvalidRequest
 from auralith.files import whole_folder
+from auralith.foreign import SHAPE_ERRORS, parse_json
 
 VERSION = 1
 _KEY_BITS = 12
@@ -81,12 +82,12 @@ class FingerprintIndex:
         """Raises `InvalidRequest` for what holds no fingerprints, or those of another version."""
         try:
             text = (folder / "header.json").read_bytes()
-            header = json.loads(text)
+            header = parse_json(text)
             version, rows = header["version"], header["references"]
             names = tuple(str(name) for name, _ in rows)
             starts = np.cumsum([0, *(int(count) for _, count in rows)])
             header["items_sha256"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, *SHAPE_ERRORS) as error:
             raise InvalidRequest(
                 f"{folder} holds no fingerprints; make them with auralith curate index"
                 " --provider chromaprint"

@@ -7,7 +7,6 @@ status 3 after decoding all of a WAV file. Fingerprints of others are never deco
 """
 
 import base64
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from jaxtyping import UInt32
 
 from auralith.curation.identification.programs import Ended, find_program, run_program
 from auralith.errors import AudioError, ResourceError
+from auralith.foreign import parse_json
 from auralith.sound.mono import Mono, open_mono
 from auralith.sound.resampling import resampled
 
@@ -128,7 +128,7 @@ def _fingerprint(ended: Ended, path: Path) -> Any:
     if ended.code not in (0, 3):
         raise _failed(path)
     try:
-        return json.loads(ended.output)["fingerprint"]
+        return parse_json(ended.output)["fingerprint"]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise _failed(path) from error
 

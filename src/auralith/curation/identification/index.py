@@ -22,6 +22,7 @@ from jaxtyping import Int, Integer
 from auralith.curation.identification.landmark import HASH_BITS, PARAMETERS, Landmarks
 from auralith.errors import InvalidRequest
 from auralith.files import whole_folder
+from auralith.foreign import SHAPE_ERRORS, parse_json
 
 VERSION = 1
 NUM_HASHES = 1 << HASH_BITS
@@ -180,10 +181,10 @@ class LandmarkIndex:
         """Raises `InvalidRequest` for what is no index, or one of another version or other parameters."""
         try:
             text = (folder / "header.json").read_bytes()
-            header = json.loads(text)
+            header = parse_json(text)
             version, parameters = header["version"], header["parameters"]
             references = tuple(Reference(str(name), int(n)) for name, n in header["references"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, *SHAPE_ERRORS) as error:
             raise InvalidRequest(
                 f"{folder} is no landmark index; make one with auralith curate index"
             ) from error

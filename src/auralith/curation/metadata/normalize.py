@@ -5,6 +5,8 @@
     strip       file suffix and track number, then guests, then bracketed qualifiers: moved aside, not lost
     words       & is and, a leading "the" goes, punctuation becomes space
 
+Only the first 1,000 characters count, blanks in a row as one: several patterns take quadratic time.
+
 Every step keeps what it would otherwise empty, so "(Live)" and "feat." remain titles. Scripts other than Latin stay as
 they are; `latin` gives a second key for those who wrote the same name in Latin letters.
 """
@@ -18,6 +20,8 @@ from functools import lru_cache
 from auralith.curation.metadata.transliteration import latin
 from auralith.extras import require
 
+LONGEST = 1_000
+"""Characters of a title or a name that are compared."""
 _SUFFIX = re.compile(r"\s*\.(mp3|wav|flac|ogg|aiff?|m4a|wma|opus)\s*$")
 _TRACK_NUMBER = re.compile(
     r"^\s*(?:0\d{1,2}(?:\s*[-._)]\s*|\s+)|\d{1,3}(?:[.)]\s+|_(?!\d)|\s+-\s+))(?=\S)"
@@ -69,7 +73,7 @@ class Normalized:
 @lru_cache(maxsize=1 << 16)
 def normalize(raw: str) -> Normalized:
     """The key of a title or a name; never raises, whatever the text."""
-    return _normalize_repaired(repair(raw))
+    return _normalize_repaired(repair(_beginning(raw)))
 
 
 @lru_cache(maxsize=1 << 16)
@@ -77,7 +81,12 @@ def normalize_latin(raw: str) -> Normalized:
     """The second key, of the text in Latin letters; the first key again where it is in Latin letters anyway."""
     if raw.isascii():
         return normalize(raw)
-    return _normalize_repaired(latin(repair(raw)))
+    return _normalize_repaired(latin(repair(_beginning(raw))))
+
+
+def _beginning(text: str) -> str:
+    """What counts of a text."""
+    return " ".join(text[: 1 << 20].split())[:LONGEST].rstrip()
 
 
 def repair(raw: str) -> str:
@@ -87,7 +96,7 @@ def repair(raw: str) -> str:
 
 
 def _normalize_repaired(text: str) -> Normalized:
-    folded = fold(text).strip()
+    folded = _beginning(fold(text))
     text, file_flags = _strip_file_marks(folded)
     text, guests = _strip_guests(text)
     text, qualifiers = _strip_qualifiers(text)

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 from auralith.errors import ResourceError
 from auralith.files import whole_file
+from auralith.foreign import SHAPE_ERRORS, parse_json
 
 HEAD_NAME = "review.head.json"
 SCHEMA = """
@@ -193,11 +194,11 @@ def read_head(folder: Path) -> Head | None:
         return None
     try:
         return parse_head(path.read_bytes())
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, *SHAPE_ERRORS) as error:
         raise ResourceError(f"{path} can't be read ({error}); restore a backup") from error
 
 
 def parse_head(text: bytes) -> Head:
     """Return the head that a JSON text holds; raise ValueError, KeyError or TypeError if it holds none."""
-    found = json.loads(text)
+    found = parse_json(text)
     return Head(int(found["entries"]), str(found["hash"]))

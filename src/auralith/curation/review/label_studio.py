@@ -12,6 +12,7 @@ from auralith.curation.review.exchanged import Exported, Handed
 from auralith.curation.review.queue import Entry
 from auralith.curation.review.rules import CHOICES, CODES, Decision
 from auralith.errors import InvalidRequest
+from auralith.foreign import parse_json
 
 _TEXTS = ("title", "author", "album", "tier", "ref_title", "ref_artist", "ref_album")
 
@@ -84,8 +85,8 @@ def read(text: str, reviewers: Mapping[str, str]) -> list[Handed]:
         InvalidRequest: it is no list of tasks.
     """
     try:
-        tasks = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        tasks = parse_json(text)
+    except ValueError as error:
         raise InvalidRequest(
             f"the file is not JSON ({error}); export the project as JSON"
         ) from error

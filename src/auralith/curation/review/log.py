@@ -21,6 +21,7 @@ from typing import Any
 from auralith.curation.review import chain
 from auralith.curation.review.rules import Decision, reviewer_key
 from auralith.errors import InvalidRequest, ResourceError
+from auralith.foreign import parse_json
 
 log = logging.getLogger(__name__)
 FILE_NAME = "review.sqlite"
@@ -284,7 +285,7 @@ def newest_item_id(connection: sqlite3.Connection, rec_id: str, stage: str) -> s
 def read_payload(connection: sqlite3.Connection, item_id: str) -> dict[str, Any]:
     """What was known of an item when it was opened: the recording and the evidence."""
     row = connection.execute("SELECT payload FROM items WHERE item_id = ?", [item_id]).fetchone()
-    return json.loads(row[0])
+    return parse_json(row[0])
 
 
 def read_decisions(connection: sqlite3.Connection, item_id: str | None = None) -> list[Decision]:

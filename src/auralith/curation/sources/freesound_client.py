@@ -16,6 +16,7 @@ from auralith.curation.sources.rate_limit import Clock, RateLimit, SystemClock
 from auralith.errors import InvalidRequest, ResourceError
 from auralith.extras import require
 from auralith.files import make_folder, whole_file
+from auralith.foreign import SHAPE_ERRORS, parse_json
 
 BASE_URL = "https://freesound.org/apiv2"
 LIMITS = {
@@ -153,9 +154,9 @@ class _Cached:
         self.etag: str | None = None
         self.body: Any = None
         try:
-            kept = json.loads(gzip.decompress(self._file.read_bytes()))
+            kept = parse_json(gzip.decompress(self._file.read_bytes()))
             self.etag, self.body = kept["etag"], kept["body"]
-        except (OSError, EOFError, ValueError, KeyError, TypeError):
+        except (OSError, EOFError, *SHAPE_ERRORS):
             pass  # none yet, or damaged: ask without it
 
     def keep(self, etag: str | None, body: Any) -> None:

@@ -13,6 +13,7 @@ from typing import Protocol, runtime_checkable
 
 from auralith.errors import ResourceError
 from auralith.files import whole_file
+from auralith.foreign import SHAPE_ERRORS, parse_json
 
 MARGIN_S = 1.0
 """Added to each window: a request arrives a little later than it was sent."""
@@ -102,7 +103,7 @@ def _read(state: Path | None, now: float) -> list[float]:
     if state is None or not state.is_file():
         return []
     try:
-        times = json.loads(state.read_text())
+        times = parse_json(state.read_text())
         return [float(time) for time in times if float(time) <= now]
-    except (ValueError, TypeError):
+    except SHAPE_ERRORS:
         return []

@@ -8,7 +8,6 @@ import hashlib
 import json
 import pickle
 import re
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from torch import Tensor
 from auralith.curation.tagging.panns import Cnn14DecisionLevelMax, fixed_tensors
 from auralith.errors import CheckpointError, InvalidRequest, ResourceError
 from auralith.files import whole_file
+from auralith.foreign import PICKLE_ERRORS, SHAPE_ERRORS, parse_json
 
 FILE_NAME = "Cnn14_DecisionLevelMax_mAP=0.385.pth"
 WHERE = "https://zenodo.org/records/3987831"
@@ -28,7 +28,6 @@ KNOWN_SHA256: frozenset[str] = frozenset()
 PIN_NAME = "tagger_weights.json"
 """In a curation's folder: the hash of the unpublished file that was trusted at its first use."""
 FIXED_TOLERANCE = 1e-4
-_UNREADABLE = (RuntimeError, EOFError, ValueError, KeyError, OSError, zipfile.BadZipFile)
 
 
 def existing_weights(path: Path | None) -> Path:
@@ -96,8 +95,8 @@ def _read_pin(pin: Path) -> str | None:
     if not pin.is_file():
         return None
     try:
-        trusted = json.loads(pin.read_bytes())["panns"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        trusted = parse_json(pin.read_bytes())["panns"]
+    except (OSError, *SHAPE_ERRORS) as error:
         raise ResourceError(f"{pin} can't be read ({error}); remove it to pin again") from error
     if not re.fullmatch(r"[0-9a-f]{64}", str(trusted)):
         raise ResourceError(f"{pin} holds no SHA-256; remove it to pin again")
@@ -129,7 +128,7 @@ def _read(path: Path) -> Mapping[str, Tensor]:
             f"{path} is refused: beside tensors it holds objects that could run code when read, or"
             f" it is no checkpoint; get {FILE_NAME} from {WHERE}"
         ) from None
-    except _UNREADABLE:
+    except PICKLE_ERRORS:
         raise CheckpointError(f"{path} is not a readable torch file; get it again") from None
     state = data.get("model") if isinstance(data, dict) else None
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
