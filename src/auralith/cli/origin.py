@@ -75,15 +75,17 @@ def loading_of(origin: "Provenance", loading: Loading, source: Path) -> Loading:
 def _find_adapter(used: "AdapterUse", source: Path) -> Path:
     """The same file, here or beside the sound."""
     from auralith.checkpoints import read_adapter
-    from auralith.errors import AudioError
+    from auralith.errors import AudioError, one_line
+    from auralith.escaping import shell_command
 
     for path in _places(used.name, source):
         if read_adapter(path).file_hash == used.file_hash:
             note(f"using {path}, the adapter that the tags of {source} name")
             return path
+    option = shell_command(["--adapter", f"{used.name}:{used.strength:g}"])
     raise AudioError(
-        f"{source} was made with the adapter {used.name} ({used.file_hash[:12]}), which is neither here nor "
-        f"beside it; give it with --adapter {used.name}:{used.strength:g}"
+        f"{source} was made with the adapter {one_line(used.name, 80)} ({one_line(used.file_hash[:12])}), which is "
+        f"neither here nor beside it; give it with {option}"
     )
 
 
@@ -93,7 +95,7 @@ def find_clip(origin: "Provenance", source: Path) -> "Clip | None":
     Raises `AudioError` if it isn't found.
     """
     from auralith.editing import Loop, file_hash, read_clip
-    from auralith.errors import AudioError
+    from auralith.errors import AudioError, one_line
 
     if origin.edit is None or isinstance(origin.edit, Loop):
         return None
@@ -107,7 +109,7 @@ def find_clip(origin: "Provenance", source: Path) -> "Clip | None":
             note(f"using {path}, the sound that the tags of {source} name")
             return read_clip(path)
     raise AudioError(
-        f"{source} was made from {used.name} ({used.file_hash[:12]}), which is neither here nor beside it, "
+        f"{source} was made from {one_line(used.name, 80)} ({used.file_hash[:12]}), which is neither here nor beside it, "
         "or has changed; put that file there"
     )
 

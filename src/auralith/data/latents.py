@@ -27,6 +27,7 @@ from torch import Tensor
 from auralith.config import AudioFormat
 from auralith.data.report import DatasetReport
 from auralith.errors import CheckpointError
+from auralith.escaping import shell_command
 from auralith.files import whole_file
 from auralith.foreign import SHAPE_ERRORS, parse_json
 
@@ -107,8 +108,9 @@ class CacheHeader:
                 raise ValueError("more shards than recordings")
             return header
         except FileNotFoundError as error:
+            command = shell_command(["auralith", "encode", "DATASET", "-o", str(folder)])
             raise CheckpointError(
-                f"{folder} holds no latents; make them with 'auralith encode DATASET -o {folder}'"
+                f"{folder} holds no latents; make them with: {command}"
             ) from error
         except (OSError, *SHAPE_ERRORS) as error:
             raise CheckpointError(f"{path} is damaged; encode into a new folder") from error
