@@ -166,12 +166,6 @@ def require_expressible(spec: Spec) -> ModelConfig:
         "LayerNorm on queries and keys": config.dit.qk_norm != "none",
         "adaLN conditioning": config.dit.global_conditioning != "prepend",
         "learned positions": config.dit.max_positions > 0,
-        f"rotary positions in {config.dit.rotary_dim} of {config.dit.head_dim} dimensions": (
-            2 * config.dit.rotary_dim != config.dit.head_dim
-        ),
-        f"norms with an epsilon of {config.dit.norm_eps}": config.dit.norm_eps != 1e-5,
-        "a text projection between equal widths": config.text.projected_from
-        == config.condition_dim,
         "an unprojected global embedding": not config.dit.project_global,
         "a spectral autoencoder": not isinstance(autoencoder, OobleckConfig),
         "input channels for inpainting": bool(config.input_ids),
@@ -183,6 +177,12 @@ def require_expressible(spec: Spec) -> ModelConfig:
         "different ranges of the timing embedders": (
             len({(number.minimum, number.maximum) for number in numbers}) != 1
         ),
+        f"rotary positions in {config.dit.rotary_dim} of {config.dit.head_dim} dimensions": (
+            2 * config.dit.rotary_dim != config.dit.head_dim
+        ),
+        f"norms with an epsilon of {config.dit.norm_eps}": config.dit.norm_eps != 1e-5,
+        "a text projection between equal widths": config.text.projected_from
+        == config.condition_dim,
     }
     if isinstance(autoencoder, OobleckConfig):
         same = autoencoder.encoder_multiples == autoencoder.decoder_multiples
