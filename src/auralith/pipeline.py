@@ -10,7 +10,6 @@ import logging
 import secrets
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -30,73 +29,24 @@ from auralith.checkpoints import (
 )
 from auralith.conditioning import Conditioner, MaskedInput
 from auralith.config import ModelConfig
-from auralith.content_credentials import ContentSigner
 from auralith.diffusion import OBJECTIVES, Guidance, Predictor, Projection
 from auralith.edits import Edit, SourceFile
 from auralith.errors import InvalidRequest, NonFiniteError
+from auralith.guided import guided
 from auralith.models import tiling
-from auralith.models.dit import Prepared
 from auralith.noise import ItemStreams, NoiseStream, ReferenceNoise
 from auralith.provenance import EMBEDDED_NAME, AdapterUse, Provenance
 from auralith.request import GenerationRequest, settings_of
 from auralith.resources import choose_device, choose_dtype, dtype_name, require_memory
+from auralith.result import Audio, faded_chunks, finished
 from auralith.samplers import Sampler, Schedule, Step, find_sampler
 from auralith.samplers.repaint import repainted_steps
-from auralith.sound.fades import CLICK_FADE_SECONDS, fade_gain, fade_seconds
-from auralith.sound.levels import is_silent, looks_like_white_noise, peak_db, peak_normalize
-from auralith.sound.writing import nearest_subtype, write
 
 Value = TypeVar("Value")
 EMBEDDED = Path(__file__).parent / "embedded"
 TILE_FRAMES = 256
 STREAM_FRAMES = 64
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Audio:
-    """A generated sound, and all that is needed to make it again."""
-
-    waveform: Float[Tensor, "channel sample"]
-    """As the model gave it: not normalized, possibly beyond ±1."""
-    sample_rate: int
-    provenance: Provenance
-    warnings: tuple[str, ...] = ()
-    subtype: str | None = None
-    """The sample format that keeps the samples it has from a file; None: there are none."""
-
-    @property
-    def request(self) -> GenerationRequest:
-        """The request with every default filled in, the seed included."""
-        return self.provenance.settings
-
-    def save(
-        self, path: str | Path, subtype: str | None = None, signer: ContentSigner | None = None
-    ) -> None:
-        """Write a sound file, its format by its suffix, with the provenance in its tags, and in a signed manifest.
-
-        The peak is brought to full scale, as on the model card; silence stays silent, and what was made from another
-        sound keeps its level. Without a `subtype` it is 16 bit, or what keeps samples that come from a file or are
-        beyond full scale. Without a `signer` there is no manifest.
-        """
-        wanted = "float" if self._exceeds_full_scale else self.subtype
-        if subtype is None and wanted is not None:
-            subtype = nearest_subtype(path, wanted)
-        tags = self.provenance.to_tags()
-        finish = None
-        if signer is not None:
-            finish = partial(signer.sign, path=path, provenance=self.provenance)
-        write(path, self.leveled(), self.sample_rate, subtype=subtype, tags=tags, finish=finish)
-
-    def leveled(self) -> Float[Tensor, "channel sample"]:
-        """The waveform as it is saved."""
-        if self.provenance.keeps_level:
-            return self.waveform
-        return peak_normalize(self.waveform)
-
-    @property
-    def _exceeds_full_scale(self) -> bool:
-        return self.provenance.keeps_level and peak_db(self.waveform) > 0
 
 
 @dataclass(frozen=True)
@@ -300,31 +250,21 @@ class Auralith:
         chunk_frames: int,
     ) -> Iterator[Float[Tensor, "channel sample"]]:
         latents = self.denoise([request], on_step=on_step)
-        size, rate = self.num_samples(request), self.config.audio.sample_rate
+        size = self.num_samples(request)
+        chunks = self._chunks(latents, size, chunk_frames)
+        yield from faded_chunks(chunks, request, size, self.config.audio.sample_rate)
+
+    def _chunks(
+        self, latents: Float[Tensor, "one channel frame"], size: int, chunk_frames: int
+    ) -> Iterator[Float[Tensor, "channel sample"]]:
+        """Yield the first `size` samples of a sound, each piece as it is decoded."""
         scaled = self._scaled(latents[..., : self.frames_to_decode(size, latents.shape[-1])])
         tiles = self.autoencoder.decode_tiles(scaled, chunk_frames)
-        done, fade_in = 0, 0
-        while done < size:
-            chunks = [self._next_chunk(tiles, request, size - done)]
-            left = size - done - chunks[0].shape[-1]
-            if 0 < left < CLICK_FADE_SECONDS * rate:  # too little for the fade before it
-                chunks.append(self._next_chunk(tiles, request, left))
-                left = 0
-            if not done:
-                fade_in = _fade_samples(request, request.fade_in, chunks[0][:, 0], True, rate)
-            fade_out = _fade_samples(request, request.fade_out, chunks[-1][:, -1], not left, rate)
-            for chunk in chunks:
-                stop = done + chunk.shape[-1]
-                yield chunk * fade_gain(done, stop, size, fade_in, fade_out)
-                done = stop
-
-    def _next_chunk(
-        self, tiles: Iterator[Tensor], request: GenerationRequest, most: int
-    ) -> Float[Tensor, "channel sample"]:
-        with torch.inference_mode():  # left before the caller has the piece
-            chunk = next(tiles)[0, :, :most].float().cpu().contiguous()
-        _require_finite(chunk, request)
-        return chunk
+        while size:
+            with torch.inference_mode():  # left before the caller has the piece
+                chunk = next(tiles)[0, :, :size].float().cpu().contiguous()
+            size -= chunk.shape[-1]
+            yield chunk
 
     def frames_to_decode(self, num_samples: int, num_frames: int) -> int:
         """Only the frames that the wanted samples depend on."""
@@ -367,15 +307,8 @@ class Auralith:
         sample_rate: int | None = None,
         subtype: str | None = None,
     ) -> Audio:
-        """A result, looked at for what is wrong with it; raises `NonFiniteError`. The rate is the model's if None."""
-        _require_finite(waveform, provenance.settings)
-        rate = sample_rate or self.config.audio.sample_rate
-        waveform = _faded(waveform, rate, provenance)
-        warnings = [*_health_warnings(waveform)]
-        peak = peak_db(waveform)
-        if provenance.keeps_level and peak > 0 and subtype != "float":
-            warnings.append(f"its peak is {peak:+.1f} dB: a .wav gets float samples, others clip")
-        return Audio(waveform.contiguous(), rate, provenance, tuple(warnings), subtype)
+        """Return a result with its fades, checked; raise `NonFiniteError`. The rate is the model's if None."""
+        return finished(waveform, sample_rate or self.config.audio.sample_rate, provenance, subtype)
 
     def num_samples(self, request: GenerationRequest) -> int:
         """Samples of the result of a resolved request."""
@@ -453,19 +386,11 @@ class Auralith:
         extra = None
         if shown is not None:
             extra = shown.channels(self.config.input_ids, global_embed.shape[0] // len(group))
-        prepared = self.dit.prepare(
-            context.to(self.dtype), global_embed.to(self.dtype), num_frames, extra
+        objective = OBJECTIVES[self.config.objective]
+        context, global_embed = context.to(self.dtype), global_embed.to(self.dtype)
+        return guided(
+            self.dit, objective, guidance, len(group), context, global_embed, num_frames, extra
         )
-        conditioned = prepared.first_rows(len(group))
-
-        def network(z: Tensor, t: Tensor, prepared: Prepared = conditioned) -> Tensor:
-            return self.dit.step(z.to(self.dtype), t, prepared)
-
-        def both(z: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
-            cond, uncond = network(z.repeat(2, 1, 1), t.repeat(2), prepared).chunk(2)
-            return cond, uncond
-
-        return Predictor(OBJECTIVES[self.config.objective], network, both, guidance)
 
     def _numbers(self, group: list[GenerationRequest]) -> dict[str, list[float]]:
         values = [
@@ -563,45 +488,6 @@ def generate(prompt: str, seconds_total: float | None = None, seed: int | None =
 def _name_of(source: str | Path) -> str:
     """A Hub name as it is; of a path its last part, so that files don't tell where they were made."""
     return Path(source).resolve().name if Path(source).exists() else str(source)
-
-
-def _require_finite(waveform: Float[Tensor, "channel sample"], request: GenerationRequest) -> None:
-    if not waveform.isfinite().all():
-        raise NonFiniteError(
-            f"decoding gave NaN or infinite audio (seed {request.seed}); try --dtype float32"
-        )
-
-
-def _health_warnings(waveform: Float[Tensor, "channel sample"]) -> Iterator[str]:
-    if is_silent(waveform):
-        yield f"the audio is silent (peak {peak_db(waveform):.0f} dB); try another prompt or seed"
-    elif looks_like_white_noise(waveform):
-        yield "the audio looks like white noise; check the sampler, its sigma range and the steps"
-
-
-def _faded(
-    waveform: Float[Tensor, "channel sample"], sample_rate: int, provenance: Provenance
-) -> Float[Tensor, "channel sample"]:
-    """Return the waveform with the fades of its request; itself where it has none."""
-    size, request = waveform.shape[-1], provenance.settings
-    cut = (True, True) if provenance.edit is None else provenance.edit.cut_ends
-    fade_in = _fade_samples(request, request.fade_in, waveform[:, 0], cut[0], sample_rate)
-    fade_out = _fade_samples(request, request.fade_out, waveform[:, -1], cut[1], sample_rate)
-    if not fade_in and not fade_out:
-        return waveform
-    return waveform * fade_gain(0, size, size, fade_in, fade_out)
-
-
-def _fade_samples(
-    request: GenerationRequest,
-    asked: float | None,
-    outermost: Float[Tensor, " channel"],
-    is_cut: bool,
-    sample_rate: int,
-) -> int:
-    """Return the length of the fade at an end. The reference's samples stay as they are unless a fade is asked for."""
-    by_default = is_cut and request.noise == "item"
-    return round(fade_seconds(asked, outermost, by_default) * sample_rate)
 
 
 def _first(value: Value | None, default: Value) -> Value:

@@ -212,16 +212,13 @@ class _Plan:
         if self.extension.prompts:
             return made
         scale = self.clip.sample_rate / self.audio.sample_rate
-        windows = [
-            tuple(
-                min(
-                    max(round((self.origin + edge * self.audio.samples_per_frame) * scale), new[0]),
-                    new[1],
-                )
-                for edge in span
-            )
-            for _, span, _ in self.windows()
-        ]
+        first, last = new
+
+        def sample(frame: int) -> int:
+            start = self.origin + frame * self.audio.samples_per_frame
+            return min(max(round(start * scale), first), last)
+
+        windows = [(sample(start), sample(stop)) for _, (start, stop), _ in self.windows()]
         gains = gains_db(self.clip, made, windows, self.extension.direction)
         seam = new[0] if self.is_after else new[1]
         return leveled(made, windows, gains, self.clip.sample_rate, seam)
