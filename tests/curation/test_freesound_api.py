@@ -312,6 +312,14 @@ def test_a_refusal_is_one_line_without_the_key(
     assert len(Stub.requests) == 1
 
 
+def test_an_answer_that_echoes_the_key_is_not_kept(client: FreesoundClient, tmp_path: Path) -> None:
+    Stub.sounds[7]["name"] = f"rain?token={KEY}"
+    assert KEY in client.get("sounds/7/", {})["name"]
+    assert not list((tmp_path / "api").glob("*.gz"))
+    client.get("sounds/8/", {})
+    assert len(list((tmp_path / "api").glob("*.gz"))) == 1
+
+
 def test_the_key_stands_in_a_header_and_nowhere_else(
     client: FreesoundClient,
     store: Store,

@@ -109,7 +109,8 @@ class FreesoundClient:
             body = response.json()
         except ValueError:
             return _Failure("an answer that isn't JSON")
-        cached.keep(response.headers.get("ETag"), body)
+        if self._key not in response.text:  # an answer that echoes the key is not for the disk
+            cached.keep(response.headers.get("ETag"), body)
         return body
 
     def _send(self, url: str, params: Mapping[str, str], cached: "_Cached") -> Any:
