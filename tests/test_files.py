@@ -1,6 +1,8 @@
 """Folders that one process at a time writes to."""
 
 import errno
+import os
+import resource
 import sqlite3
 import subprocess
 import sys
@@ -8,9 +10,10 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+import torch
 
 from auralith.errors import InvalidRequest, ResourceError
-from auralith.files import clear_leftovers, exclusive, whole_folder
+from auralith.files import clear_leftovers, exclusive, size_text, whole_file, whole_folder
 
 HOLDER = """
 import sys
@@ -71,7 +74,12 @@ def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
 
 
 def test_what_a_killed_writer_left_is_removed(tmp_path: Path) -> None:
-    (tmp_path / ".auralith-0badcafe.part").write_bytes(b"half")
+    for name in ("0badcafe.part", "0badf00d.part.old"):
+        (tmp_path / f".auralith-{name}").write_bytes(b"half")
+    left = tmp_path / ".auralith-00c0ffee.part"
+    (left / "inside").mkdir(parents=True)
+    for path in tmp_path.iterdir():
+        os.utime(path, (0, 0))
     (tmp_path / "whole").write_bytes(b"whole")
     clear_leftovers(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["whole"]
@@ -100,3 +108,54 @@ def test_a_folder_that_is_replaced_comes_back_if_the_new_one_can_not_take_its_pl
     with whole_folder(target, replace=True) as inside:
         (inside / "other").write_text("new")
     assert [path.name for path in tmp_path.rglob("*")] == ["site", "other"]
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from auralith.files import whole_file, whole_folder
+folder = Path(sys.argv[1])
+with whole_file(folder / "file"), whole_folder(folder / "folder"):
+    print("writing", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_what_a_living_writer_holds_stays_until_it_is_killed(tmp_path: Path) -> None:
+    writer = subprocess.Popen(
+        [sys.executable, "-c", WRITER, tmp_path],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert writer.stdout is not None and writer.stdout.readline() == "writing\n"
+    for path in tmp_path.iterdir():
+        os.utime(path, (0, 0))
+    clear_leftovers(tmp_path)
+    assert len(list(tmp_path.iterdir())) == 2
+    writer.kill()
+    writer.communicate()
+    with whole_file(tmp_path / "next") as file:
+        file.write(b"next")
+    assert [path.name for path in tmp_path.iterdir()] == ["next"]
+
+
+def test_whatever_a_writer_makes_of_a_full_disk_is_one_line(tmp_path: Path) -> None:
+    """A limit on the size of files stands in for the disk."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    path = tmp_path / "state.pt"
+    path.write_bytes(b"older")
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+    try:
+        with pytest.raises(ResourceError, match="can't be written"), whole_file(path) as file:
+            torch.save({"weights": torch.zeros(1_000_000)}, file)  # raises RuntimeError
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert path.read_bytes() == b"older" and len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.parametrize(
+    ("size", "text"), [(0, "0.0 KiB"), (2**20, "1.0 MiB"), (325 * 2**20, "325 MiB"), (11 * 2**29, "5.5 GiB")]
+)  # fmt: skip
+def test_sizes(size: int, text: str) -> None:
+    assert size_text(size) == text

@@ -5,39 +5,65 @@ new one is left. Where a folder is written to over a long time, one process at a
 """
 
 import errno
+import io
 import os
 import secrets
 import shutil
 import sqlite3
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 from auralith.errors import CheckpointError, InvalidRequest, ResourceError
 
+try:
+    import fcntl
+except ImportError:  # Windows, where nothing that is left is ever cleared
+    fcntl = None
+
 _SLUG_LENGTH = 40
+_LOCKING_SECONDS = 1.0
+"""Between a file's making and its lock lie a few system calls."""
 
 
 @contextmanager
 def whole_file(path: str | Path) -> Iterator[BinaryIO]:
     """A file that appears under `path`, replacing an older one, only if the block succeeds.
 
-    Raises `ResourceError` where it can't be written: no folder, no permission, no space.
+    Raises `ResourceError` where it can't be written: no folder, no permission, no space. So it does where a library that
+    writes to the file makes another error of that.
     """
     target = Path(path)
-    temporary = target.with_name(f".auralith-{secrets.token_hex(4)}.part")
+    _clear_once(target.parent.absolute())
+    raw = None
     try:
-        with temporary.open("xb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(target)
+        with _part(target, lambda name: _Watched(name, "xb")) as (temporary, raw):
+            with io.BufferedWriter(raw) as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(target)
     except OSError as error:
         raise ResourceError(_reason(target, error)) from error
     finally:
-        with suppress(OSError):
-            temporary.unlink()
+        if raw is not None and raw.failure is not None:
+            raise ResourceError(_reason(target, raw.failure)) from raw.failure
+
+
+class _Watched(io.FileIO):
+    """A file that remembers why it could not be written, whatever the writer makes of the error."""
+
+    failure: OSError | None = None
+
+    def write(self, data: Any, /) -> int:
+        try:
+            return super().write(data)
+        except OSError as error:
+            self.failure = error
+            raise
 
 
 @contextmanager
@@ -50,20 +76,75 @@ def whole_folder(path: str | Path, *, replace: bool = False) -> Iterator[Path]:
     target = Path(path)
     if not replace and target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise CheckpointError(f"{path} exists already; name a new folder")
-    temporary = target.with_name(f".auralith-{secrets.token_hex(4)}.part")
+    _clear_once(target.parent.absolute())
     try:
-        temporary.mkdir(parents=True)
-        yield temporary
-        if replace:
-            _put_in_place(temporary, target)
-        else:
-            if target.exists():
-                target.rmdir()
-            temporary.rename(target)
+        with _part(target, _Folder) as (temporary, _):
+            yield temporary
+            if replace:
+                _put_in_place(temporary, target)
+            else:
+                if target.exists():
+                    target.rmdir()
+                temporary.rename(target)
     except OSError as error:
         raise ResourceError(_reason(target, error)) from error
+
+
+class _Folder:
+    """A folder as something that is open and can be locked."""
+
+    def __init__(self, path: Path) -> None:
+        path.mkdir(parents=True)
+        self._number = None if fcntl is None else os.open(path, os.O_RDONLY)
+
+    def fileno(self) -> int:
+        return -1 if self._number is None else self._number
+
+    def close(self) -> None:
+        if self._number is not None:
+            os.close(self._number)
+
+
+Made = TypeVar("Made", _Watched, _Folder)
+
+
+@contextmanager
+def _part(target: Path, make: Callable[[Path], Made]) -> Iterator[tuple[Path, Made]]:
+    """Give the name of something half-written beside `target`, locked while this process lives, and then remove it."""
+    temporary = target.with_name(f".auralith-{secrets.token_hex(4)}.part")
+    try:
+        made = make(temporary)
+        # its own descriptor, as the writer closes the file before it is renamed
+        lock = os.dup(made.fileno()) if fcntl is not None else None
+        try:
+            if lock is not None:
+                _lock(lock)
+            yield temporary, made
+        finally:
+            made.close()
+            if lock is not None:
+                os.close(lock)
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        _remove(temporary)
+
+
+def _lock(number: int) -> bool:
+    """Lock an open file or folder for this process; false where another one has it or the file system has no locks."""
+    if fcntl is None:
+        return False
+    try:
+        fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            path.unlink()
 
 
 def _put_in_place(fresh: Path, target: Path) -> None:
@@ -77,10 +158,7 @@ def _put_in_place(fresh: Path, target: Path) -> None:
         if old.exists():
             old.rename(target)
         raise
-    if old.is_dir() and not old.is_symlink():
-        shutil.rmtree(old, ignore_errors=True)
-    else:
-        old.unlink(missing_ok=True)
+    _remove(old)
 
 
 @contextmanager
@@ -132,10 +210,41 @@ def make_folder(folder: Path) -> None:
 
 
 def clear_leftovers(folder: Path) -> None:
-    """Remove what writers that were killed left half-written in `folder`; for who alone writes there."""
+    """Remove what writers that were killed left half-written in `folder`; what a living process writes is locked."""
     for path in folder.glob(".auralith-*.part"):
-        with suppress(OSError):
-            path.unlink()
+        if _is_left(path):
+            _remove(path)
+    for path in folder.glob(".auralith-*.part.old"):  # what was being replaced
+        if not path.with_suffix("").exists():
+            _remove(path)
+
+
+def _is_left(path: Path) -> bool:
+    """Return whether nobody holds something half-written any more; old enough that its writer has had time to lock it."""
+    if fcntl is None:
+        return False
+    try:
+        if time.time() - path.lstat().st_mtime < _LOCKING_SECONDS:
+            return False
+        number = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    try:
+        return _lock(number)
+    finally:
+        os.close(number)
+
+
+# once for each folder that a process writes to: a look at it before each file would cost more with each file
+_clear_once = cache(clear_leftovers)
+
+
+def size_text(num_bytes: int) -> str:
+    """Return a size in the unit that says something: "5.2 GiB", "310 MiB", "12 KiB"."""
+    units = {"GiB": 2**30, "MiB": 2**20}
+    unit = next((name for name, size in units.items() if num_bytes >= size), "KiB")
+    amount = num_bytes / units.get(unit, 2**10)
+    return f"{amount:.1f} {unit}" if amount < 100 else f"{amount:.0f} {unit}"
 
 
 def slug(text: str) -> str:
@@ -151,7 +260,7 @@ def check_writable(path: str | Path) -> None:
     probe = Path(path).with_name(f".auralith-{secrets.token_hex(4)}.part")
     try:
         probe.touch()
-        probe.unlink()
+        probe.unlink(missing_ok=True)
     except OSError as error:
         raise ResourceError(_reason(Path(path), error)) from error
 

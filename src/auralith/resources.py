@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from auralith.errors import InvalidRequest, ResourceError, shown
+from auralith.files import size_text
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 DEVICES = ("cpu", "cuda", "mps")
@@ -97,6 +98,6 @@ def require_memory(needed: int, device: torch.device, purpose: str, remedy: str)
     free = available_memory(device)
     if free is not None and needed > free:
         raise ResourceError(
-            f"{purpose} needs {needed / GIB:.1f} GiB of memory on {device}, "
-            f"{free / GIB:.1f} GiB are free; {remedy}"
+            f"{purpose} needs {size_text(needed)} of memory on {device}, "
+            f"{size_text(free)} are free; {remedy}"
         )

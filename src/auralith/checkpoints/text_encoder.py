@@ -208,7 +208,15 @@ def save_text_encoder(
     write_json(folder / "config.json", config)
     with tempfile.TemporaryDirectory() as temporary:
         tokenizer.save_pretrained(temporary)
+        _forget_use(Path(temporary))
         _copy_tokenizer(Path(temporary), folder)
+
+
+def _forget_use(folder: Path) -> None:
+    """Drop the padding and truncation that whoever encoded last left in a tokenizer: they are no part of the model."""
+    path = folder / "tokenizer.json"
+    if path.is_file():
+        write_json(path, read_json(path) | {"truncation": None, "padding": None})
 
 
 def _cast(tensor: LazyTensor, dtype: torch.dtype) -> LazyTensor:

@@ -211,10 +211,14 @@ class _Run:
         return vary_batch(self.model, requests, clips, variation, self._step)
 
     def _entered(self, item: Item, path: Path, sound: Audio) -> Entry:
-        """A sound that is on the disk, with its picture drawn and its line added."""
+        """A sound that is on the disk, with its picture drawn and its line added.
+
+        The picture is of what the file holds, as one drawn after an interruption can't be of anything else.
+        """
+        waveform, sample_rate = read(path)
         picture = self.folder / PICTURES / f"{path.stem}.png"
         with whole_file(picture) as file:
-            file.write(spectrogram_png(sound.leveled(), sound.sample_rate))
+            file.write(spectrogram_png(waveform, sample_rate))
         entry = Entry(
             row=item.row.number,
             file=path.name,

@@ -39,12 +39,12 @@ from auralith.data.prompts import PromptOptions, prompt_of
 from auralith.data.recordings import Recording, Recordings
 from auralith.data.report import DatasetReport, scan
 from auralith.errors import AuralithError, CheckpointError, InvalidRequest, ResourceError
-from auralith.files import check_writable, clear_leftovers, exclusive
+from auralith.files import check_writable, clear_leftovers, exclusive, size_text
 from auralith.training.encoder import LatentEncoder
 
 Result = TypeVar("Result")
 REPORT_NAME = "report.json"
-MB, GB = 10**6, 10**9
+MB = 10**6
 
 
 @dataclass(frozen=True)
@@ -358,7 +358,7 @@ def _require_space(folder: Path, needed: int) -> None:
     free = shutil.disk_usage(folder).free
     if needed * 1.02 > free:
         raise ResourceError(
-            f"the latents need about {needed / GB:.2f} GB, {free / GB:.2f} GB are free at {folder}; "
+            f"the latents need about {size_text(needed)}, {size_text(free)} are free at {folder}; "
             "free some or write elsewhere"
         )
 

@@ -14,9 +14,8 @@ from typing import Any
 import torch
 
 from auralith.errors import CheckpointError, InvalidRequest, ResourceError, shown
-from auralith.files import check_writable, whole_file
+from auralith.files import check_writable, size_text, whole_file
 from auralith.foreign import PICKLE_ERRORS, SHAPE_ERRORS, parse_json
-from auralith.resources import GIB
 
 STATE = re.compile(r"state-(\d{8})\.pt")
 
@@ -68,8 +67,8 @@ class States:
         free = shutil.disk_usage(self.folder).free
         if missing * num_bytes > free:
             raise ResourceError(
-                f"{self.folder} has {free / GIB:.1f} GiB free, the states of this run need "
-                f"{missing * num_bytes / GIB:.1f} GiB; lower keep_last or choose another folder"
+                f"{self.folder} has {size_text(free)} free, the states of this run need "
+                f"{size_text(missing * num_bytes)}; lower keep_last or choose another folder"
             )
 
 
