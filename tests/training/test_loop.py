@@ -188,7 +188,12 @@ def test_a_run_that_would_fill_the_disk_does_not_start(
 
 def test_a_damaged_state_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "state.pt"
-    save_state(path, {"step": 3})
+    save_state(path, {"step": 3, "weights": torch.ones(1_000)})
+    whole = path.read_bytes()
+    middle = whole.index(torch.ones(10).numpy().tobytes())
+    path.write_bytes(whole[:middle] + b"\1" + whole[middle + 1 :])  # a tensor, not its frame
+    with pytest.raises(CheckpointError, match=r"damaged one .*go on from an older one"):
+        load_state(path)
     path.write_bytes(path.read_bytes()[:50])
     with pytest.raises(CheckpointError, match="not a training state"):
         load_state(path)

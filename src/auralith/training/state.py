@@ -7,6 +7,7 @@ the disk never holds more than one beyond that. `run.json` says what the run is;
 import json
 import re
 import shutil
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -138,14 +139,22 @@ def load_state(path: Path) -> dict[str, Any]:
         CheckpointError: the file is damaged or holds something other than tensors and plain values.
     """
     try:
+        _check_sums(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
         if not isinstance(state, dict):
             raise TypeError(f"a {type(state).__name__}")
         return state
-    except PICKLE_ERRORS as error:
+    except (*PICKLE_ERRORS, zipfile.BadZipFile) as error:
         raise CheckpointError(
-            f"{path}: not a training state ({type(error).__name__}); delete it to start over"
+            f"{path}: not a training state, or a damaged one ({type(error).__name__}); delete it to go on from an older one"
         ) from error
+
+
+def _check_sums(path: Path) -> None:
+    """Compare a state's parts with the checksums that torch writes beside each of them, and does not read itself."""
+    with zipfile.ZipFile(path) as archive:
+        if (damaged := archive.testzip()) is not None:
+            raise ValueError(f"{damaged} has another checksum")
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
