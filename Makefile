@@ -4,6 +4,7 @@ PYTHON ?= python3
 PIP_ARGS ?=
 PROMPT ?= a drum loop at 120 bpm
 RUN ?= runs/tiny
+FUZZ_INPUTS ?= 400000
 
 BIN := .venv/bin
 TEST := $(BIN)/pytest --numprocesses 2 --dist worksteal -r s
@@ -16,7 +17,7 @@ SSE := ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 MKL_ENABLE_INSTRUCTI
 CORE := .venv/.core-installed
 DEV := .venv/.dev-installed
 
-.PHONY: setup demo test test-narrow check fix bench peer-tests docs clean train-tiny
+.PHONY: setup demo test test-narrow check fuzz fix bench peer-tests docs clean train-tiny
 
 setup: $(DEV)  ## everything for development
 
@@ -48,6 +49,9 @@ check: $(DEV)  ## all that CI runs; the docs check is tests/test_docs.py
 	$(BIN)/lint-imports
 	$(TEST)
 	$(MAKE) test-narrow
+
+fuzz: $(DEV)  ## readers of foreign files under damage for about an hour; `make test` does a hundredth of it
+	FUZZ_INPUTS=$(FUZZ_INPUTS) $(TEST) tests/fuzz
 
 fix: $(DEV)
 	$(BIN)/ruff check --fix .

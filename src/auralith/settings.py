@@ -103,9 +103,9 @@ def _default(field: Field[Any], base: object) -> Any:
 
 
 def _unknown(path: str, key: str, known: Mapping[str, object]) -> str:
-    near = difflib.get_close_matches(key, known, n=1)
+    near = difflib.get_close_matches(key[:60], known, n=1)
     hint = f"did you mean '{near[0]}'?" if near else f"known are {', '.join(known)}"
-    return f"unknown setting '{path}'; {hint}"
+    return f"unknown setting {shown(path)}; {hint}"
 
 
 def _convert(annotation: Any, value: Any, where: str, default: Any = None) -> Any:

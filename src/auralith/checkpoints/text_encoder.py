@@ -7,6 +7,7 @@ named here, never by those that a folder names (`auto_map`), and sees only the f
 
 import shutil
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -39,6 +40,8 @@ TOKENIZER_ERRORS = (
     *(OSError, ValueError, TypeError, LookupError, ImportError),
     *(AttributeError, RuntimeError, ArithmeticError, AssertionError, MemoryError),
 )
+LONGEST_PIECE = 1_000
+"""Characters of a token: the tokenizers library keeps them in a tree that it takes down by recursion."""
 LARGEST_T5 = {
     **dict.fromkeys(("num_layers", "num_heads", "relative_attention_num_buckets"), 512),
     **dict.fromkeys(("d_model", "d_kv", "d_ff", "relative_attention_max_distance"), 1 << 17),
@@ -159,6 +162,12 @@ def _open_tokenizer(folder: Path) -> "transformers.PreTrainedTokenizerBase":
     def refused(reason: str) -> CheckpointError:
         return CheckpointError(f"{folder} holds no usable tokenizer: {reason:.200}")
 
+    try:
+        longest = max(map(len, _pieces(folder / "tokenizer.json")), default=0)
+    except CheckpointError as error:
+        raise refused(str(error)) from None
+    if longest > LONGEST_PIECE:
+        raise refused(f"a token has more than {LONGEST_PIECE:,} characters")
     opener = T5TokenizerFast if _is_t5_tokenizer(folder) else PreTrainedTokenizerFast
     with tempfile.TemporaryDirectory(prefix="auralith-") as name:
         copy = Path(name)
@@ -169,8 +178,23 @@ def _open_tokenizer(folder: Path) -> "transformers.PreTrainedTokenizerBase":
                 tokenizer = opener.from_pretrained(copy, local_files_only=True)
         except TOKENIZER_ERRORS as error:
             raise refused(_first_line(error)) from None
+    if tokenizer.pad_token_id is None:
+        raise refused("it has no padding token")
     tokenizer.name_or_path = str(folder)
     return tokenizer
+
+
+def _pieces(path: Path) -> Iterator[str]:
+    """The tokens that a tokenizer's file lists."""
+    data = read_json(path) if path.is_file() else {}
+    model, added = data.get("model"), data.get("added_tokens")
+    listed = model.get("vocab") if isinstance(model, dict) else None
+    vocabulary = listed if isinstance(listed, list | dict) else ()
+    for entry in (*vocabulary, *(added if isinstance(added, list) else ())):
+        piece = entry[0] if isinstance(entry, list) and entry else entry
+        piece = piece.get("content") if isinstance(piece, dict) else piece
+        if isinstance(piece, str):
+            yield piece
 
 
 def _is_t5_tokenizer(folder: Path) -> bool:

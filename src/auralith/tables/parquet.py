@@ -24,9 +24,9 @@ _MOST_ROWS = 8_192
 _BATCH_BYTES = 64 << 20
 LONGEST_CELL = 131_072
 """Characters of a text, or of all in a list or struct; the limit that Python's reader of CSV has."""
-_LARGEST_COLUMN = 1 << 30
+_LARGEST_GROUP = 1 << 30
 _LARGEST_RATIO = 200
-"""A column of a row group is not unpacked beyond this size if it grows by more than this factor."""
+"""A row group is not unpacked beyond this size if it grows by more than this factor."""
 _INDEX = "__index_level_"
 """How pandas calls an index without a name."""
 
@@ -157,15 +157,15 @@ def _texts(file: "ParquetFile") -> list[str]:
 
 
 def _require_moderate(path: Path, facts: Any) -> None:
-    """Raise `InvalidRequest` where a column of a row group would be unpacked to far more than it is."""
-    for place in range(facts.num_columns):
-        column = facts.column(place)
-        size, packed = column.total_uncompressed_size, max(1, column.total_compressed_size)
-        if size > _LARGEST_COLUMN and size > _LARGEST_RATIO * packed:
-            raise InvalidRequest(
-                f"{path} can't be read: {packed:,} bytes of {shown(column.path_in_schema)} unpack to {size:,}; "
-                "write it in smaller row groups"
-            )
+    """Raise `InvalidRequest` where a row group would be unpacked to far more than the file is.
+
+    Its columns are not asked: pyarrow ends the process where a damaged file lacks what it states of one.
+    """
+    size, packed = facts.total_byte_size, path.stat().st_size
+    if size > _LARGEST_GROUP and size > _LARGEST_RATIO * packed:
+        raise InvalidRequest(
+            f"{path} can't be read: {packed:,} bytes unpack to {size:,}; write it in smaller row groups"
+        )
 
 
 def _row(name: str, number: int, cells: dict[str, Any]) -> Row:

@@ -51,7 +51,7 @@ class Journal:
         for entry in self.read():
             for name, value in entry.items():
                 if value is not None and name.startswith(("loss/", "validation/")):
-                    last[name.replace("/", " ", 1)] = value
+                    last[name.replace("/", " ", 1)] = float(value)
         return last
 
     def draw(self) -> bool:
@@ -110,4 +110,7 @@ def _is_entry(entry: object) -> bool:
     """Return whether a line holds numbers by name, its step among them."""
     if not isinstance(entry, dict) or type(entry.get("step", "")) not in (int, type(None)):
         return False
-    return all(type(value) in (int, float, type(None)) for value in entry.values())
+    return all(
+        value is None or (type(value) in (int, float) and abs(value) < 2**53)
+        for value in entry.values()
+    )

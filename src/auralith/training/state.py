@@ -86,7 +86,7 @@ def claim_folder(folder: Path, identity: Mapping[str, Any]) -> None:
         different = sorted(k for k in kept.keys() | given.keys() if kept.get(k) != given.get(k))
         if different:
             changes = ", ".join(
-                f"{k} ({shown(kept.get(k))} → {shown(given.get(k))})" for k in different[:4]
+                f"{k:.60} ({shown(kept.get(k))} → {shown(given.get(k))})" for k in different[:4]
             )
             raise InvalidRequest(
                 f"{folder} holds a run with other settings: {changes}"
