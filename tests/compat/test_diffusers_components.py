@@ -86,9 +86,8 @@ KINDS = {
 
 @pytest.fixture(params=KINDS)
 def kind(request: pytest.FixtureRequest) -> Iterator[Kind]:
-    with warnings.catch_warnings(), torch.random.fork_rng():
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        torch.manual_seed(0)
         yield KINDS[request.param]
 
 
@@ -105,9 +104,11 @@ def their_class(kind: Kind) -> Any:
 
 def pair(kind: Kind) -> tuple[Component, Any]:
     """Ours and theirs with the same random weights, norms' biases and weight norm included."""
-    mine, other = our_class(kind)(**kind.settings), their_class(kind)(**kind.settings)
-    for parameter in other.parameters():
-        parameter.data += 0.1 * torch.randn_like(parameter)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        mine, other = our_class(kind)(**kind.settings), their_class(kind)(**kind.settings)
+        for parameter in other.parameters():
+            parameter.data += 0.1 * torch.randn_like(parameter)
     mine.load_state_dict(other.state_dict())
     return mine, other
 

@@ -173,7 +173,9 @@ def test_a_scheduler_that_differs_is_honored_named_or_refused(
     assert relative_error(sound(ours), expected) <= 1e-5
     assert "sigma_schedule is 'karras'" in caplog.text and "solver_type is 'heun'" in caplog.text
     convert(tmp_path / "model", tmp_path / "copy", "diffusers")
-    assert sound(StableAudioPipeline.from_pretrained(tmp_path / "copy")).equal(sound(ours))
+    # tensors mapped from another file may be aligned otherwise, and kernels then round otherwise
+    copy = StableAudioPipeline.from_pretrained(tmp_path / "copy")
+    assert relative_error(sound(copy), expected) <= 1e-5
     path = tmp_path / "model" / "scheduler" / "scheduler_config.json"
     stored = json.loads(path.read_bytes())
     for key, value in (
