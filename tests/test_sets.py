@@ -97,6 +97,8 @@ def test_every_field_can_be_set_in_a_row(model: Auralith) -> None:
         "sigma_min": 0.5,
         "sigma_max": 90.0,
         "seed": 11,
+        "fade_in": 0.25,
+        "fade_out": 0.5,
         "window": "fit",
         "noise": "reference",
         "conditions": {},  # of a model that has some: test_conditions

@@ -53,7 +53,7 @@ class Variation:
     @property
     def cut_ends(self) -> tuple[bool, bool]:
         """Whether the start and the end of the result are the model's, cut where they are; a file's own ends are not."""
-        return (not self.is_round_trip,) * 2
+        return not self.is_round_trip, not self.is_round_trip
 
     def __post_init__(self) -> None:
         check_number(self, "strength", "", least=0.0, most=1.0)

@@ -26,6 +26,7 @@ from auralith.checkpoints.transform import Networks, published_weights
 from auralith.checkpoints.writing import safetensors_header
 from auralith.config import AudioFormat, DiTConfig, ModelConfig, OobleckConfig, SpectralConfig
 from auralith.errors import CheckpointError
+from auralith.models.dit import Block, DiT
 
 CPU = torch.device("cpu")
 TINY = GOLDEN / "sao_tiny"
@@ -238,11 +239,17 @@ def test_a_norms_bias_that_is_not_zero_counts(folder: Path, state: State) -> Non
     save_file(changed, folder / "model.safetensors")
     found = opened(folder)
     assert found.config.dit.norm_bias
-    norm = found.dit.blocks[0].feed_forward_norm
+    norm = first_block(found.dit).feed_forward_norm
     x = torch.randn(1, 3, 128, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        difference = norm(x) - expected.blocks[0].feed_forward_norm(x)
+        difference = norm(x) - first_block(expected).feed_forward_norm(x)
     torch.testing.assert_close(difference, torch.full_like(x, 0.01), rtol=0, atol=1e-6)
+
+
+def first_block(dit: DiT) -> Block:
+    (block, *_) = dit.blocks
+    assert isinstance(block, Block)
+    return block
 
 
 def test_norm_settings(folder: Path) -> None:
@@ -254,7 +261,7 @@ def test_norm_settings(folder: Path) -> None:
     model = opened(folder)
     assert model.config.dit.norm_bias and model.config.dit.norm_eps == 1e-3
     x = torch.randn(1, 3, 128, generator=torch.Generator().manual_seed(0)) / 30
-    norm = model.dit.blocks[0].self_attention_norm
+    norm = first_block(model.dit).self_attention_norm
     with torch.no_grad():
         expected = torch.nn.functional.layer_norm(x, (128,), norm.scale, norm.bias, eps=1e-3)
         assert relative_error(norm(x), expected) <= 1e-6

@@ -125,7 +125,7 @@ def test_training_attention_equals_inference_attention(
 
 
 def test_timesteps_stay_distinct_in_half_precision() -> None:
-    features = FourierFeatures().to(torch.bfloat16)
+    features = FourierFeatures(128).to(torch.bfloat16)
     times = torch.linspace(0.9981, 0.9985, 8)
     assert len(torch.unique(times.bfloat16())) == 1
     assert len(torch.unique(features(times), dim=0)) == 8

@@ -157,7 +157,7 @@ def without_code(data: Json) -> Json:
 
 def _open_tokenizer(folder: Path) -> "transformers.PreTrainedTokenizerBase":
     """Return the tokenizer in a folder, opened from copies of `TOKENIZER_FILES`: transformers sees nothing else there."""
-    from transformers import PreTrainedTokenizerFast, T5TokenizerFast
+    from transformers import PreTrainedTokenizerFast, T5Tokenizer
 
     def refused(reason: str) -> CheckpointError:
         return CheckpointError(f"{folder} holds no usable tokenizer: {reason:.200}")
@@ -168,7 +168,7 @@ def _open_tokenizer(folder: Path) -> "transformers.PreTrainedTokenizerBase":
         raise refused(str(error)) from None
     if longest > LONGEST_PIECE:
         raise refused(f"a token has more than {LONGEST_PIECE:,} characters")
-    opener = T5TokenizerFast if _is_t5_tokenizer(folder) else PreTrainedTokenizerFast
+    opener = T5Tokenizer if _is_t5_tokenizer(folder) else PreTrainedTokenizerFast
     with tempfile.TemporaryDirectory(prefix="auralith-") as name:
         copy = Path(name)
         _copy_tokenizer(folder, copy)
