@@ -10,7 +10,8 @@ import pytest
 from conftest import GOLDEN
 
 from auralith.checkpoints import Spec, config_from_json, config_to_json
-from auralith.checkpoints.config_json import spec_from_json, spec_to_json
+from auralith.checkpoints.config_json import spec_from_json
+from auralith.checkpoints.config_writing import spec_to_json
 from auralith.config import (
     DISTILLED_SAMPLING,
     FLOW_SAMPLING,

@@ -21,7 +21,8 @@ from auralith.checkpoints import (
     save_autoencoder,
     save_single_file,
 )
-from auralith.checkpoints.config_json import config_from_json, config_to_json, spec_to_json
+from auralith.checkpoints.config_json import config_from_json
+from auralith.checkpoints.config_writing import config_to_json, spec_to_json
 from auralith.checkpoints.transform import Networks, published_weights
 from auralith.checkpoints.writing import safetensors_header
 from auralith.config import AudioFormat, DiTConfig, ModelConfig, OobleckConfig, SpectralConfig

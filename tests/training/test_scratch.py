@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from auralith.checkpoints import open_autoencoder
-from auralith.checkpoints.config_json import config_to_json
+from auralith.checkpoints.config_writing import config_to_json
 from auralith.checkpoints.writing import write_json
 from auralith.cli.main import run
 from auralith.config import (

@@ -28,7 +28,8 @@ from auralith.checkpoints.adapters import (
     with_adapters,
 )
 from auralith.checkpoints.choosing import Files
-from auralith.checkpoints.config_json import Spec, config_from_json, config_to_json
+from auralith.checkpoints.config_json import Spec, config_from_json
+from auralith.checkpoints.config_writing import config_to_json
 from auralith.checkpoints.convert import convert
 from auralith.checkpoints.inspection import Inspection, inspect_checkpoint
 from auralith.checkpoints.opening import (

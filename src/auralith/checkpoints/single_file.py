@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from auralith.checkpoints.choosing import CONFIG_NAME, find_config
-from auralith.checkpoints.config_json import Json, Spec, spec_from_json, spec_to_json
+from auralith.checkpoints.config_json import Json, Spec, spec_from_json
+from auralith.checkpoints.config_writing import spec_to_json
 from auralith.checkpoints.reading import (
     LazyTensor,
     Weights,

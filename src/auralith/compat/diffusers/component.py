@@ -7,6 +7,7 @@ torch's own hooks, so that a dict or a file of diffusers fits; what does not fit
 import inspect
 import logging
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -34,7 +35,7 @@ VERSION = "0.42.1"
 log = logging.getLogger(__name__)
 
 
-class Component(nn.Module):
+class Component(nn.Module, ABC):
     """A network with its `config`. Subclasses say which component of a folder it is, and what describes its tensors."""
 
     component: ClassVar[str]
@@ -52,14 +53,14 @@ class Component(nn.Module):
         self.register_load_state_dict_pre_hook(_from_diffusers)
 
     @property
+    @abstractmethod
     def spec(self) -> Spec | None:
-        """What describes the tensors; None if diffusers has no names for them, and they keep ours."""
-        raise NotImplementedError
+        """Return what describes the tensors; None if diffusers has no names for them, and they keep ours."""
 
     @classmethod
+    @abstractmethod
     def of_networks(cls, networks: Networks, spec: Spec) -> "Component":
-        """The component of a whole model of any layout."""
-        raise NotImplementedError
+        """Return the component of a whole model of any layout."""
 
     # --- configs ---
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from auralith.checkpoints.config_json import Spec, config_from_json, spec_to_json
+from auralith.checkpoints.config_json import Spec, config_from_json
+from auralith.checkpoints.config_writing import spec_to_json
 from auralith.checkpoints.opening import (
     locate,
     locate_text_encoder,
