@@ -23,7 +23,9 @@ def require(module: str, extra: str) -> ModuleType:
     except ModuleNotFoundError as error:
         if (error.name or "").split(".")[0] != module.split(".")[0]:
             raise
-        raise MissingExtra(f"this needs {module}; {how_to_install(extra)}") from error
+        raise MissingExtra(
+            f"this needs {module}, of the extra auralith[{extra}]; {how_to_install(extra)}"
+        ) from error
 
 
 def how_to_install(extra: str) -> str:

@@ -200,7 +200,7 @@ def locate_text_encoder(
         if beside is not None:
             return beside
         wanted = raw.model.text.encoder
-        if not is_repository(wanted):
+        if not is_repository(wanted, owned=False):
             raise CheckpointError(
                 f"the config of {raw.source} names the text encoder {shown(wanted)}, which is not a model of the "
                 "Hub; a config may not open other places: name a folder with --text-encoder"

@@ -17,6 +17,7 @@ from torch import Tensor
 from auralith.editing.clip import Clip
 from auralith.editing.timeline import Span
 from auralith.edits import Direction
+from auralith.sound.levels import peak_db
 from auralith.sound.loudness import LoudnessMeter
 
 SILENT_DB = -40.0
@@ -60,11 +61,16 @@ def gains_db(
     ending = loudness(last, clip.sample_rate)
     if wanted is None or ending is None or ending < wanted - SUSTAINED_LU:
         return [0.0] * len(windows)
-    found = [loudness(made[:, start:stop], clip.sample_rate) for start, stop in windows]
-    return [
-        0.0 if level is None else min(MAX_GAIN_DB, max(-MAX_GAIN_DB, wanted - level))
-        for level in found
-    ]
+    return [_gain_db(clip, made[:, start:stop], wanted) for start, stop in windows]
+
+
+def _gain_db(clip: Clip, window: Float[Tensor, "channel sample"], wanted: float) -> float:
+    """Return the gain of one window; it brings no peak beyond the clip's own, or beyond full scale."""
+    level = loudness(window, clip.sample_rate)
+    if level is None:
+        return 0.0
+    room = max(0.0, peak_db(clip.waveform)) - peak_db(window)
+    return min(MAX_GAIN_DB, max(-MAX_GAIN_DB, wanted - level), max(0.0, room))
 
 
 def leveled(

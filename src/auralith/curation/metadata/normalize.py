@@ -22,6 +22,7 @@ from auralith.extras import require
 
 LONGEST = 1_000
 """Characters of a title or a name that are compared."""
+_BLANKS = re.compile(r"[ \t\n\r\f\v]+")
 _SUFFIX = re.compile(r"\s*\.(mp3|wav|flac|ogg|aiff?|m4a|wma|opus)\s*$")
 _TRACK_NUMBER = re.compile(
     r"^\s*(?:0\d{1,2}(?:\s*[-._)]\s*|\s+)|\d{1,3}(?:[.)]\s+|_(?!\d)|\s+-\s+))(?=\S)"
@@ -85,8 +86,8 @@ def normalize_latin(raw: str) -> Normalized:
 
 
 def _beginning(text: str) -> str:
-    """What counts of a text."""
-    return " ".join(text[: 1 << 20].split())[:LONGEST].rstrip()
+    """Return what counts of a text. Blanks beyond ASCII stay: in wrongly decoded UTF-8 they are bytes of a letter."""
+    return _BLANKS.sub(" ", text[: 1 << 20]).strip(" ")[:LONGEST].rstrip(" ")
 
 
 def repair(raw: str) -> str:
