@@ -36,10 +36,6 @@ class Prepared:
     extra: Float[Tensor, "batch extra frame"] | None = None
     """Channels beside the latents; None: zeros, where the network has such channels."""
 
-    @property
-    def num_context_rows(self) -> int:
-        return self.memories[0].key.shape[0] if self.memories else 0
-
     def first_rows(self, count: int) -> "Prepared":
         """The same for the first rows of the batch alone (the conditioned half under guidance)."""
         memories = tuple(KeyValue(m.key[:count], m.value[:count]) for m in self.memories)

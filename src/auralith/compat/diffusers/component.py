@@ -216,7 +216,7 @@ class Component(nn.Module, ABC):
 
     @property
     def dtype(self) -> torch.dtype:
-        """What the network computes in."""
+        """Return what the network computes in."""
         return next(p.dtype for name, p in self.named_parameters() if not _is_exact(name))
 
     def num_parameters(self, only_trainable: bool = False) -> int:

@@ -16,7 +16,7 @@ from auralith.compat.diffusers.components import Transformer
 from auralith.conditioning import Conditioner, Router, TextStates
 from auralith.diffusion import Guidance, Predictor, VObjective
 from auralith.errors import InvalidRequest
-from auralith.models.dit import Prepared
+from auralith.guided import guided
 
 Rows = tuple[Float[Tensor, "context_row token dim"], Float[Tensor, "row global_dim"]]
 """Context and global vector; of the latter there may be more."""
@@ -154,14 +154,4 @@ def predictor(transformer: Transformer, rows: Rows, batch: int, num_frames: int)
     """The network under these conditions, without guidance yet. What all steps share is computed here."""
     context, global_embed = (part.to(transformer.dtype) for part in rows)
     network = transformer.network
-    prepared = network.prepare(context, global_embed, num_frames)
-    conditioned = prepared.first_rows(batch)
-
-    def conditional(z: Tensor, t: Tensor, prepared: Prepared = conditioned) -> Tensor:
-        return network.step(z.to(transformer.dtype), t, prepared)
-
-    def both(z: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
-        cond, uncond = conditional(z.repeat(2, 1, 1), t.repeat(2), prepared).chunk(2)
-        return cond, uncond
-
-    return Predictor(VObjective(), conditional, both, Guidance())
+    return guided(network, VObjective(), Guidance(), batch, context, global_embed, num_frames)

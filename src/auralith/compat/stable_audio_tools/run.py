@@ -33,7 +33,7 @@ from auralith.diffusion import (
     VObjective,
 )
 from auralith.errors import InvalidRequest, NonFiniteError
-from auralith.models.dit import Prepared
+from auralith.guided import guided as guided_network
 from auralith.noise import ReferenceNoise
 from auralith.samplers import Sampler, Schedule, SigmaSampler, Step, find_sampler
 
@@ -294,17 +294,10 @@ def _predictor(
     cast = None if context is None else context.to(dtype)
     if extra is not None:
         extra = extra.repeat(global_embed.shape[0] // num_rows, 1, 1)
-    prepared = dit.prepare(cast, global_embed.to(dtype), num_frames, extra)
-    conditioned = prepared.first_rows(num_rows)
-
-    def network(z: Tensor, t: Tensor, prepared: Prepared = conditioned) -> Tensor:
-        return dit.step(z.to(dtype), t, prepared)
-
-    def both(z: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
-        cond, uncond = network(z.repeat(2, 1, 1), t.repeat(2), prepared).chunk(2)
-        return cond, uncond
-
-    return Predictor(OBJECTIVES[model.config.objective], network, both, guidance)
+    objective = OBJECTIVES[model.config.objective]
+    return guided_network(
+        dit, objective, guidance, num_rows, cast, global_embed.to(dtype), num_frames, extra
+    )
 
 
 def _callback_dict(step: Step, sampler: Sampler, objective: Objective) -> dict[str, Any]:
