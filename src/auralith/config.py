@@ -294,7 +294,7 @@ class ModelConfig:
 
     @property
     def is_conditional(self) -> bool:
-        """Whether the model takes a prompt; one that doesn't has no conditions at all."""
+        """Return whether the model takes a prompt; one that doesn't has no conditions at all."""
         return bool(self.conditions)
 
     @property

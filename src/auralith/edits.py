@@ -47,12 +47,12 @@ class Variation:
 
     @property
     def is_round_trip(self) -> bool:
-        """Whether the sound only passes the autoencoder."""
+        """Return whether the sound only passes the autoencoder."""
         return not self.strength and self.init_noise_level is None
 
     @property
     def cut_ends(self) -> tuple[bool, bool]:
-        """Whether the start and the end of the result are the model's, cut where they are; a file's own ends are not."""
+        """Return whether the start and the end of the result are cut by the model; a file's own ends are not."""
         return not self.is_round_trip, not self.is_round_trip
 
     def __post_init__(self) -> None:
@@ -103,7 +103,7 @@ class Extension:
 
     @property
     def cut_ends(self) -> tuple[bool, bool]:
-        """Whether the start and the end of the result are cut: the new one is."""
+        """Return whether the start and the end of the result are cut: the new one is."""
         return self.direction == "before", self.direction == "after"
 
     def __post_init__(self) -> None:

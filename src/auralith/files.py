@@ -5,6 +5,7 @@ new one is left. Where a folder is written to over a long time, one process at a
 """
 
 import errno
+import hashlib
 import io
 import os
 import secrets
@@ -237,6 +238,12 @@ def _is_left(path: Path) -> bool:
 
 # once for each folder that a process writes to: a look at it before each file would cost more with each file
 _clear_once = cache(clear_leftovers)
+
+
+def file_hash(path: str | Path) -> str:
+    """Return the SHA-256 of a file's bytes, in hexadecimal."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def size_text(num_bytes: int) -> str:

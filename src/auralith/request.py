@@ -17,7 +17,7 @@ from auralith.tables.cells import has_surrogates
 NoiseOrder = Literal["item", "reference"]
 MAX_STEPS = 10_000
 MOST_CHARACTERS = 100_000
-"""Of a prompt: a model reads some hundred tokens of it, the tokenizer all."""
+"""Most characters of a prompt: a model reads some hundred tokens of it, the tokenizer all."""
 
 
 @no_type_check  # values come from people and from JSON: the checks below are for any type

@@ -120,7 +120,7 @@ class Adapter:
 
     @property
     def kind(self) -> str:
-        """What it does to weights; several kinds in one file are joined by commas."""
+        """Return what it does to weights; several kinds in one file are joined by commas."""
         return ", ".join(sorted({change.kind for change in self.changes.values()}))
 
 

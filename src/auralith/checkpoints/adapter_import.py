@@ -128,7 +128,7 @@ def read_foreign(path: Path) -> tuple[Foreign, Weights, tuple[Path, ...]] | None
 
 
 def looks_like_adapter(names: Iterable[str]) -> bool:
-    """Whether tensors of these names could be an adapter of another program."""
+    """Return whether tensors of these names could be an adapter of another program."""
     return any(SLOTS[part] in FACTORS for _, _, part in map(_recognized, names) if part)
 
 
@@ -235,7 +235,7 @@ class _Reader:
         return change
 
     def _axis(self, change: Change, lengths: LazyTensor) -> str:
-        """What the lengths belong to: as stated, or by their shape, or rows."""
+        """Return what the lengths belong to: as stated, or by their shape, or rows."""
         if self.settings.kind is not None:
             return "columns" if self.settings.kind.startswith("dora-cols") else "rows"
         if len(lengths.shape) >= 2:

@@ -203,7 +203,7 @@ def merge_adapters(source: str | Path, choices: Sequence[Choice], out: Path) -> 
 
 
 def fit_adapter(adapter: Adapter, spec: Spec) -> Fit:
-    """How an adapter fits a model. One of our own must also be whole. Raises CheckpointError if it is not."""
+    """Return how an adapter fits a model. One of our own must also be whole. Raises CheckpointError if it is not."""
     if adapter.metadata is not None and spec.model is not None:
         _require_whole(adapter, adapter.metadata.config, _without_memory(spec.model.dit))
     return fit(adapter.changes, spec)

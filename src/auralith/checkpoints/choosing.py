@@ -56,7 +56,7 @@ def choose_weights(names: Iterable[str], wanted: str | None, where: object) -> s
 
 
 def is_weights(name: str) -> bool:
-    """Whether a name is that of weights: a file, or the index of shards."""
+    """Return whether a name is that of weights: a file, or the index of shards."""
     return name.endswith((*WEIGHTS_SUFFIXES, INDEX_SUFFIX))
 
 

@@ -36,7 +36,7 @@ Json = dict[str, Any]
 
 LARGEST_DEPTH = 512
 MOST_TOKENS = 8_192
-"""Of a prompt. Published models take 64 to 512; the attention of T5 grows with the square."""
+"""Most tokens of a prompt. Published models take 64 to 512; the attention of T5 grows with the square."""
 OBJECTIVES: dict[str, ObjectiveName] = {
     "v": "v",
     "rectified_flow": "rectified_flow",
@@ -303,7 +303,7 @@ def _plain_feed_forward(section: Section) -> None:
 
 
 def _norm(section: Section) -> tuple[bool, float]:
-    """Whether the norms have a bias, and their epsilon."""
+    """Return whether the norms have a bias, and their epsilon."""
     eps = section.number("eps", 1e-5)
     if not 0 < eps < 1:
         raise section.error("eps", f"must be between 0 and 1, not {eps}")

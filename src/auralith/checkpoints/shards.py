@@ -29,7 +29,7 @@ def find_component(folder: Path, stem: str, variant: str | None = None) -> Path:
 
 
 def variant_files(folder: Path, stem: str, variant: str | None) -> list[Path]:
-    """What a component has under the name of a variant, such as `model.fp16.safetensors`; None: under the plain name."""
+    """Return the files of a component under a variant's name, such as `model.fp16.safetensors`; None: the plain name."""
     mark = f".{variant}" if variant else ""
     names = (
         f"{stem}{mark}.safetensors",

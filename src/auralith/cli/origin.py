@@ -94,8 +94,9 @@ def find_clip(origin: "Provenance", source: Path) -> "Clip | None":
 
     Raises `AudioError` if it isn't found.
     """
-    from auralith.editing import Loop, file_hash, read_clip
+    from auralith.editing import Loop, read_clip
     from auralith.errors import AudioError, one_line
+    from auralith.files import file_hash
 
     if origin.edit is None or isinstance(origin.edit, Loop):
         return None
@@ -115,7 +116,7 @@ def find_clip(origin: "Provenance", source: Path) -> "Clip | None":
 
 
 def _places(name: str, source: Path) -> list[Path]:
-    """Where a regular file of this name is, here or beside the sound; only the last part of the name counts."""
+    """Return where a regular file of this name is, here or beside the sound; only the last part of the name counts."""
     places = dict.fromkeys(folder / Path(name).name for folder in (Path(), source.parent))
     # unlike Path.is_file, false for names that no file can have
     return [path for path in places if os.path.isfile(path)]

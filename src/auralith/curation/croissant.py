@@ -4,7 +4,6 @@ Files are named relative to the Croissant file, with their SHA-256; the record s
 column of the manifest, keyed by `rec_id`. Everything is plain JSON, so no title or description can break out of it.
 """
 
-import hashlib
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -17,7 +16,7 @@ from auralith.curation.manifest import SCHEMA, read_manifest
 from auralith.curation.publishing import PublishSettings
 from auralith.curation.store import Store
 from auralith.extras import require
-from auralith.files import whole_file
+from auralith.files import file_hash, whole_file
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -166,8 +165,7 @@ def _organization(options: PublishSettings) -> Mapping[str, str]:
 
 def _file_object(folder: Path, path: Path) -> dict[str, Any]:
     name = path.relative_to(folder).as_posix()
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    digest = file_hash(path)
     return {
         "@type": "cr:FileObject",
         "@id": name,

@@ -134,7 +134,7 @@ def _plain(written: str) -> str:
 
 
 def _tag_text(tag: re.Match[str]) -> str:
-    """What a tag of text, link or picture says; a sign that nobody understands for every other one."""
+    """Return what a tag of text, link or picture says; a sign that nobody understands for every other one."""
     name = tag[2].lower()
     if name not in _TEXT_TAGS:
         return " \ufffd "

@@ -114,12 +114,12 @@ _SEVERITIES = {"public-domain": 0, "zero": 1, "by": 2, "sampling+": 3, "mark": 4
 
 
 def _severity(license: License) -> int:
-    """How much a license asks; "public domain" says nothing beside a license that says it exactly."""
+    """Return how much a license asks; "public domain" says nothing beside a license that says it exactly."""
     return _SEVERITIES.get(license.code, _REFUSED)
 
 
 def _exactness(license: License) -> tuple[bool, bool, bool, bool]:
-    """What a refusal names first: the license with NC, then ND, then SA; of these one with an SPDX id."""
+    """Return what a refusal names first: the license with NC, then ND, then SA; of these one with an SPDX id."""
     limits = license.elements
     return "nc" in limits, "nd" in limits, "sa" in limits, license.spdx is not None
 

@@ -27,6 +27,7 @@ from auralith.curation.sources import safe_path
 from auralith.curation.stage import Finding, Row
 from auralith.errors import AudioError, InvalidRequest
 from auralith.extras import require
+from auralith.files import file_hash
 from auralith.sound.levels import HIGHEST_DB
 from auralith.sound.loudness import LoudnessMeter
 from auralith.sound.stream import SoundFormat, SoundStream, open_sound
@@ -138,10 +139,9 @@ def sound_path(root: Path, relative: str) -> Path:
 
 
 def file_sha256(path: Path) -> str:
-    """Of the bytes; raises `AudioError` ("unreadable_file") where the system doesn't let them be read."""
+    """Return the SHA-256 of the bytes; raise `AudioError` ("unreadable_file") where they can't be read."""
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return file_hash(path)
     except OSError as error:
         reason = f"{path} can't be read ({error.strerror}); look at its permissions and its disk"
         raise AudioError(reason, "unreadable_file") from error

@@ -64,7 +64,7 @@ def _members(shard: Path) -> Iterator[dict[str, Any]]:
 
 
 def _is_doubled(name: str, names: set[str]) -> bool:
-    """Whether this is an `A.TXT` beside an `A.txt`, which wins as it does in a folder."""
+    """Return whether this is an `A.TXT` beside an `A.txt`, which wins as it does in a folder."""
     stem, suffix = os.path.splitext(name)
     lower = suffix.lower()
     return lower in (".txt", ".json") and suffix != lower and stem + lower in names

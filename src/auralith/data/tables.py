@@ -70,5 +70,5 @@ def _file(folder: Path, cell: object, column: str, place: str) -> Path:
 
 
 def _name(row: Row, cell: SoundCell) -> str:
-    """What a sound inside of a table is called: by the table, else by its row."""
+    """Return what a sound inside of a table is called: by the table, else by its row."""
     return cell.path or f"{row.unit} {row.line}"

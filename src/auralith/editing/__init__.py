@@ -10,7 +10,7 @@ An edit is a value of `auralith.edits`; the request gives the prompt, the seed a
 ordinary generation that `Steering` leads.
 """
 
-from auralith.editing.clip import Clip, file_hash, read_clip
+from auralith.editing.clip import Clip, read_clip
 from auralith.editing.dispatch import apply, redo
 from auralith.editing.extension import extend
 from auralith.editing.inpainting import inpaint
@@ -26,7 +26,6 @@ __all__ = [
     "Variation",
     "apply",
     "extend",
-    "file_hash",
     "inpaint",
     "make_loop",
     "read_clip",

@@ -1,6 +1,5 @@
 """A sound to edit, and its way to a model's sample rate and channels and back."""
 
-import hashlib
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from torch import Tensor
 from auralith.config import AudioFormat
 from auralith.edits import SourceFile
 from auralith.errors import AudioError
+from auralith.files import file_hash
 from auralith.sound.reading import exact_subtype, read, read_info
 from auralith.sound.resampling import resample
 
@@ -75,12 +75,6 @@ def read_clip(path: str | Path, longest_seconds: float | None = None) -> Clip:
         )
     source = SourceFile(Path(path).name, file_hash(path))
     return Clip(waveform, sample_rate, source, exact_subtype(path))
-
-
-def file_hash(path: str | Path) -> str:
-    """SHA-256 of a file's bytes, in hexadecimal."""
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def require_channels(clip: Clip, audio_format: AudioFormat) -> None:

@@ -14,10 +14,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from auralith.editing.clip import file_hash
 from auralith.editing.timeline import without_seconds
 from auralith.edits import SourceFile, Variation
 from auralith.errors import InvalidRequest, printable, shown
+from auralith.files import file_hash
 from auralith.pipeline import Auralith
 from auralith.provenance import Provenance
 from auralith.request import GenerationRequest, plain_number

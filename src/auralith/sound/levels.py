@@ -54,7 +54,7 @@ def require_usable(waveform: Float[Tensor, "channel sample"], name: str, start: 
 
 
 def impossible_level(peak: float, sample: int, rms: float) -> str:
-    """What to say of a peak above `HIGHEST_DB`, at a sample; `rms` tells a single spike from another scale."""
+    """Return what to say of a peak above `HIGHEST_DB`, at a sample; `rms` tells a single spike from another scale."""
     told = f"peaks at {decibels(peak):+.0f} dBFS at sample {sample}"
     bits = next((bits for bits in _INTEGER_BITS if peak <= 2 ** (bits - 1)), None)
     if bits is not None and rms > 1:
@@ -67,12 +67,12 @@ def _rms(waveform: Tensor) -> float:
 
 
 def is_silent(waveform: Float[Tensor, "channel sample"]) -> bool:
-    """Whether the peak is below `SILENCE_DB`. Ask before normalizing: afterwards every peak is 0 dBFS."""
+    """Return whether the peak is below `SILENCE_DB`. Ask before normalizing: afterwards every peak is 0 dBFS."""
     return peak_db(waveform) < SILENCE_DB
 
 
 def looks_like_white_noise(waveform: Float[Tensor, "channel sample"]) -> bool:
-    """Whether the clip is steady and its long-term spectrum flat, as an undenoised or untrained output is.
+    """Return whether the clip is steady and its long-term spectrum flat, as an undenoised or untrained output is.
 
     Flat: geometric over arithmetic mean of the averaged power spectrum above 0.9. Steady: the quietest tenth
     of the frames has more than a tenth of the mean power, which a click, flat as it is, doesn't.

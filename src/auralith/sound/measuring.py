@@ -53,7 +53,7 @@ class PeakMeter:
 
     @property
     def complaint(self) -> str | None:
-        """What to say of a level that no sound has."""
+        """Return what to say of a level that no sound has."""
         if decibels(self.peak) <= HIGHEST_DB:
             return None
         return impossible_level(self.peak, self.sample, self.rms)

@@ -104,7 +104,7 @@ def _mended_data(file: Pieces, data: _Data) -> Mended:
 
 
 def _chunks_follow(file: Pieces, data: _Data) -> bool:
-    """Whether the sound ends where its header says: nothing follows, or a tag, or another chunk."""
+    """Return whether the sound ends where its header says: nothing follows, or a tag, or another chunk."""
     end = data.start + data.claimed
     if file.size - end <= _TRAILING_TAG:
         return bool(data.claimed) or file.size <= end + 1

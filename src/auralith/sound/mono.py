@@ -29,6 +29,6 @@ def open_mono(path: Path) -> Iterator[Mono]:
 
 
 def read_seconds(path: Path) -> float:
-    """How long a sound is, all of it decoded. Raises `AudioError` as `open_mono` and its blocks do."""
+    """Return how long a sound is, all of it decoded. Raises `AudioError` as `open_mono` and its blocks do."""
     with open_mono(path) as sound:
         return sum(len(block) for block in sound.blocks) / sound.sample_rate

@@ -12,7 +12,7 @@ from auralith.errors import AudioError
 from auralith.sound.sources import Pieces
 
 _RATES_HZ = {3: (44_100, 48_000, 32_000), 2: (22_050, 24_000, 16_000), 0: (11_025, 12_000, 8_000)}
-"""Of the versions, as two bits write them: 3 is MPEG 1, 2 is MPEG 2, 0 is MPEG 2.5."""
+"""Sample rates by version, as two bits write it: 3 is MPEG 1, 2 is MPEG 2, 0 is MPEG 2.5."""
 _KBITS = {
     (1, 3): (0, 32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
     (1, 2): (0, 32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
@@ -42,14 +42,14 @@ class FrameHeader:
 
     @property
     def samples(self) -> int:
-        """Of each channel."""
+        """Return the samples of each channel in a frame."""
         if self.layer == 3:
             return 384
         return 576 if self.layer == 1 and self.version != 3 else 1_152
 
     @property
     def kind(self) -> tuple[int, int, int, bool]:
-        """What all frames of a file have in common."""
+        """Return what all frames of a file have in common."""
         return self.version, self.layer, self.sample_rate, self.is_mono
 
 
@@ -135,7 +135,7 @@ def _first_frame(file: Pieces) -> int | None:
 
 
 def after_id3(file: Pieces) -> int:
-    """Where the ID3v2 tags at the beginning of a file end."""
+    """Return where the ID3v2 tags at the beginning of a file end."""
     start = 0
     while (head := file.bytes_at(start, 10))[:3] == b"ID3" and len(head) == 10:
         size = sum((byte & 127) << 7 * (3 - i) for i, byte in enumerate(head[6:]))
@@ -157,7 +157,7 @@ def _is_run(data: bytes, place: int, *, reaches_end: bool) -> bool:
 
 
 def _walk(file: Pieces, start: int, first: FrameHeader, name: str) -> Iterator[int]:
-    """Where each whole frame ends; what lies between frames is skipped."""
+    """Return where each whole frame ends; what lies between frames is skipped."""
     slab, base = file.bytes_at(start, _SLAB), start
     place = start
     while place + 4 <= file.size:

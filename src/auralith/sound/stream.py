@@ -159,7 +159,7 @@ def open_sound(source: Source | str, name: str = "") -> Iterator[SoundStream]:
 
 
 def is_lossless(codec: str) -> bool:
-    """Whether a codec, as `SoundFormat` names it, keeps every bit."""
+    """Return whether a codec, as `SoundFormat` names it, keeps every bit."""
     return codec.startswith(_LOSSLESS)
 
 

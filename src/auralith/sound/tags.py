@@ -199,7 +199,7 @@ def _mp4_comments(file: Pieces) -> Iterator[bytes]:
 
 
 def _atom(file: Pieces, stretch: tuple[int, int], wanted: bytes) -> tuple[int, int] | None:
-    """Where the content of an atom of a stretch begins and ends (ISO/IEC 14496-12, section 4.2)."""
+    """Return where the content of an atom of a stretch begins and ends (ISO/IEC 14496-12, section 4.2)."""
     place, stop = stretch
     while place + 8 <= stop:
         size, name = struct.unpack(">I4s", file.bytes_at(place, 8))

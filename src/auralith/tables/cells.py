@@ -32,7 +32,7 @@ def require_text(text: str, what: str) -> str:
 
 
 def has_surrogates(text: str) -> bool:
-    """Whether a text holds a lone surrogate: half a character, or a byte that was not UTF-8."""
+    """Return whether a text holds a lone surrogate: half a character, or a byte that was not UTF-8."""
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -72,7 +72,7 @@ def _object(name: str, number: int, value: object, unit: str) -> Row:
 
 
 def _is_deep(value: object) -> bool:
-    """Whether containers lie within each other more than `DEEPEST` times."""
+    """Return whether containers lie within each other more than `DEEPEST` times."""
     level = [value]
     for _ in range(DEEPEST):
         level = [

@@ -26,7 +26,7 @@ class Row(NamedTuple):
 
     @property
     def place(self) -> str:
-        """Where the row stands, such as "prompts.csv, line 3"."""
+        """Return where the row stands, such as "prompts.csv, line 3"."""
         return f"{self.file}, {self.unit} {self.line}"
 
 

@@ -1,6 +1,5 @@
 """What every run ends with: a model that loads at once, and a card that says what it was made of."""
 
-import hashlib
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +13,7 @@ from auralith.checkpoints import Checkpoint, convert, save_single_file
 from auralith.errors import InvalidRequest
 from auralith.escaping import markdown, shell_command
 from auralith.extras import require
-from auralith.files import whole_file
+from auralith.files import file_hash, whole_file
 
 Layout = Literal["single-file", "diffusers", "both"]
 CARD_NAME = "MODEL_CARD.md"
@@ -132,13 +131,11 @@ def dataset_name(dataset: Path) -> str:
         return markdown(dataset.name)
     parquet = require("pyarrow.parquet", "train")
     try:
-        names = set(parquet.read_schema(dataset).names)
-        with dataset.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        is_manifest = set(parquet.read_schema(dataset).names) >= _OF_MANIFESTS
+        digest = file_hash(dataset) if is_manifest else ""
     except (OSError, ValueError) as error:
         raise InvalidRequest(f"{dataset} can't be read ({error}); correct it") from error
     named = markdown(dataset.name)
-    is_manifest = names >= _OF_MANIFESTS
     return f"{named}, manifest of a curation, SHA-256 `{digest}`" if is_manifest else named
 
 

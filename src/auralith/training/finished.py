@@ -4,7 +4,6 @@ A run's folder keeps a record of what the run exported. So the same command with
 never a folder that holds anything else.
 """
 
-import hashlib
 import json
 import shutil
 from collections.abc import Iterator
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from auralith.errors import AudioError, CheckpointError, InvalidRequest
-from auralith.files import whole_folder
+from auralith.files import file_hash, whole_folder
 from auralith.training.state import write_json
 
 RECORD = "exported.json"
@@ -90,5 +89,4 @@ def _contents(folder: Path) -> dict[str, str]:
 def _content(path: Path) -> str:
     if (size := path.stat().st_size) > _HASHED_BYTES:
         return f"{size} bytes"
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return file_hash(path)

@@ -63,7 +63,7 @@ class LoopSettings:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What can't change when a run is resumed; how long and how often, and on what, can."""
+        """Return what can't change when a run is resumed; how long and how often, and on what, can."""
         same = {n: getattr(self, n) for n in ("ema", "ema_decay", "seed")}
         return {"precision": self.chosen_precision} | same
 
@@ -76,12 +76,12 @@ class Task(Protocol):
 
     @property
     def networks(self) -> Mapping[str, nn.Module]:
-        """What is trained, each with optimizers of its own; the first is the product."""
+        """Return what is trained, each with optimizers of its own; the first is the product."""
         ...
 
     @property
     def optimization(self) -> Mapping[str, OptimizerSettings]:
-        """How each network is moved."""
+        """Return how each network is moved."""
         ...
 
     def turn(self, step: int) -> str:
@@ -109,10 +109,10 @@ class Progress:
     steps: int
     losses: dict[str, float]
     learning_rates: dict[str, float]
-    """Of this step, by what they move: the network, or with Muon beside AdamW both."""
+    """Those of this step, by what they move: the network, or with Muon beside AdamW both."""
     seconds: float
     audio_seconds: float = 0.0
-    """Of this step, over all processes."""
+    """Seconds of audio in this step, over all processes."""
     validation: dict[str, float] = field(default_factory=dict)
     event: str = ""
     """Something that a user should see, such as the way back after a loss that was not finite."""

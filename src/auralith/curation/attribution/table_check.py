@@ -31,7 +31,7 @@ def table_differences(catalog: Catalog, folder: Path) -> Iterator[str]:
 
 
 def _is_same(path: Path, table: Table) -> bool:
-    """Whether the bytes are those that the manifest gives, read a row at a time."""
+    """Return whether the bytes are those that the manifest gives, read a row at a time."""
     try:
         with path.open("rb") as file:
             texts = (text.encode("utf-8") for text in table.texts())
@@ -41,7 +41,7 @@ def _is_same(path: Path, table: Table) -> bool:
 
 
 def _differences(path: Path, table: Table) -> Iterator[str]:
-    """What differs, by id; where no row does, that the bytes do."""
+    """Return what differs, by id; where no row does, that the bytes do."""
     id_name = table.columns[0] if table.columns else "rec_id"
     try:
         with path.open(encoding="utf-8", newline="") as file:

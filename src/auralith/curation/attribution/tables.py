@@ -39,7 +39,7 @@ class Table:
     """What it holds, in a line."""
     catalog: Catalog
     columns: tuple[str, ...]
-    """Of a CSV file; the first is the id. Empty for JSON lines."""
+    """Columns of a CSV file; the first is the id. Empty for JSON lines."""
     cells: Callable[[Entry], Mapping[str, object]]
 
     def texts(self) -> Iterator[str]:

@@ -42,7 +42,7 @@ def verify_attribution(folder: Path) -> list[str]:
 
 
 def _withdrawn(folder: Path, catalog: Catalog) -> Iterator[str]:
-    """What was taken out after the manifest was written."""
+    """Return what was taken out after the manifest was written."""
     listed = set(catalog.column("rec_id").to_pylist())
     for one in withdrawals(folder):
         if one.rec_id in listed:
@@ -60,7 +60,7 @@ class _Comparison:
         self._parts = parts(catalog, max(1, len(catalog)))
 
     def differences(self) -> Iterator[str]:
-        """What the manifest lacks, then what the lists, the counts and the tables say otherwise."""
+        """Return what the manifest lacks, then what the lists, the counts and the tables say otherwise."""
         for entry in self._catalog:
             yield from (f"{entry.rec_id}: {lack}" for lack in _lacking(entry))
         yield from self._of_list(ALL, "listed")

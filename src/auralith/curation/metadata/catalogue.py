@@ -5,7 +5,6 @@ each, for either may be the true one. A row that can't be searched for (no id, n
 left out, counted under its reason, and the first such lines are named. Columns that the search does not use are not read.
 """
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from typing import Any
 
 from auralith.errors import InvalidRequest, ResourceError
 from auralith.extras import require
+from auralith.files import file_hash
 
 REQUIRED = ("track_id", "artists", "album_name", "track_name")
 _DURATION = "duration_ms"
@@ -86,8 +86,7 @@ def read_catalogue(path: Path) -> Catalogue:
 
 @lru_cache(maxsize=8)
 def _hash_of(path: Path, size: int, modified_ns: int) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return file_hash(path)
 
 
 def file_sha256(path: Path) -> str:

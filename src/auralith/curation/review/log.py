@@ -166,7 +166,7 @@ def reading(folder: Path) -> Iterator[sqlite3.Connection]:
 
 
 def is_begun(folder: Path) -> bool:
-    """Whether there is a log, with its tables; raises `ResourceError` if it is damaged, or gone after it was begun."""
+    """Return whether a log with its tables exists; raise `ResourceError` if it is damaged, or gone after it was begun."""
     path, noted = log_path(folder), chain.read_head(folder)
     begun = False
     if path.is_file():

@@ -115,7 +115,7 @@ def _found_sources(
 
 
 def _only_license(cells: Mapping[str, Any], columns: Iterable[str]) -> str | None:
-    """What a row says of its license; raises `BadRow` if two columns say different things."""
+    """Return what a row says of its license; raises `BadRow` if two columns say different things."""
     said = {found for column in columns if (found := text(cells.get(column)))}
     if len(said) > 1:
         raise BadRow("conflicting_license")

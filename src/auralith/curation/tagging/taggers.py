@@ -20,10 +20,10 @@ from auralith.curation.tagging.tagger import TaggerFacts
 from auralith.curation.tagging.weights import (
     check_hash,
     existing_weights,
-    file_sha256,
     read_panns,
 )
 from auralith.errors import CheckpointError
+from auralith.files import file_hash
 from auralith.resources import choose_device
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class PannsTagger:
     @cached_property
     def _found(self) -> tuple[Path, str]:
         path = existing_weights(self._weights)
-        return path, file_sha256(path)
+        return path, file_hash(path)
 
     @cached_property
     def _network(self) -> nn.Module:
@@ -95,7 +95,7 @@ class AstTagger:
                 f" {AST_NAME} (config.json, preprocessor_config.json, model.safetensors, 346 MB):"
                 " download it and name it with --weights"
             )
-        return file_sha256(file)
+        return file_hash(file)
 
     @cached_property
     def _parts(self) -> tuple["ASTForAudioClassification", "ASTFeatureExtractor"]:

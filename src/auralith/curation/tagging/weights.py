@@ -4,7 +4,6 @@ The clip-level network Cnn14 has the same names and shapes, so that its file wou
 hash tells them apart: a file must have a known one, or the one that was asked for.
 """
 
-import hashlib
 import json
 import pickle
 import re
@@ -43,12 +42,6 @@ def existing_weights(path: Path | None) -> Path:
             " download it and name it with --weights"
         )
     return path
-
-
-def file_sha256(path: Path) -> str:
-    """Of a file's bytes, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def check_hash(path: str, found: str, wanted: str | None, allow_unknown: bool) -> None:
