@@ -67,7 +67,7 @@ docs: $(DEV)  ## rewrite docs/cli.md from --help
 	$(BIN)/python scripts/cli_reference.py
 
 train-tiny: $(DEV)  ## train the embedded model from nothing; see recipes/tiny/README.md
-	$(BIN)/auralith train recipes/tiny/recipe.toml --output $(RUN)
+	$(BIN)/python -m recipes.tiny --output $(RUN)
 
 clean:
 	rm -rf .pytest_cache .ruff_cache .hypothesis .import_linter_cache build dist demo.wav demo.png

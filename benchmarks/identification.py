@@ -1,6 +1,6 @@
 """The landmark matcher: recall and precision by distortion, false positives on sounds that are not in the index, scale.
 
-    python benchmarks/identification.py FOLDER --hours 1000
+    python -m benchmarks.identification FOLDER --hours 1000
 
 Writes reference songs into FOLDER/references and indexes them. Queries are those songs, distorted; negatives are other
 songs by the same instruments, the corpus's loops, and field recordings. The figures depend on the seed only. With
@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-import identification_sounds as sounds
 import numpy as np
 import soundfile
 import typer
@@ -29,6 +28,7 @@ from auralith.curation.identification import (
     read_landmarks,
 )
 from auralith.curation.identification.landmark import PARAMETERS, Landmarks, landmarks_of
+from benchmarks import identification_sounds as sounds
 
 SECONDS, NEGATIVE_SECONDS, TRACK_SECONDS = 40, 30, 200
 HELD_OUT = 1_000_000

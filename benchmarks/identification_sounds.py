@@ -14,7 +14,7 @@ import soundfile
 import soxr
 from jaxtyping import Float32
 
-from auralith.data import synth
+from recipes.tiny import synth
 
 RATE = synth.SAMPLE_RATE
 Mono = Float32[np.ndarray, " sample"]

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from auralith.data import synth
+from recipes.tiny import synth
 
 RATE = synth.SAMPLE_RATE
 NUM_KNOWN, NUM_PLAIN, NUM_MIXED, NUM_TRACKS = 10, 200, 10, 20
@@ -41,7 +41,7 @@ OUTCOME = {
 
 def main() -> None:
     if len(sys.argv) != 2:
-        sys.exit("make_set.py FOLDER")
+        sys.exit("python -m recipes.curation_demo.make_set FOLDER")
     folder = Path(sys.argv[1])
     if folder.exists():
         sys.exit(f"{folder} exists already; name a new folder")

@@ -5,7 +5,7 @@ can tell at best), `reconstruction`, that clip through the autoencoder, and `gen
 No wording, tempo or pitch of these prompts occurs in a training caption. Nothing here is learned but the centroids of
 the kinds, which come from training clips.
 
-    python recipes/tiny/evaluate.py --model runs/tiny/model --output figures.json
+    python -m recipes.tiny.evaluate --model runs/tiny/model --output figures.json
 """
 
 import argparse
@@ -17,7 +17,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from measures import (
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from auralith.pipeline import Auralith, load
+from auralith.request import GenerationRequest
+from auralith.sound.writing import write
+from recipes.tiny import synth
+from recipes.tiny.measures import (
     Classifier,
     Waveform,
     end,
@@ -28,14 +36,6 @@ from measures import (
     tempo,
     tempo_matches,
 )
-from rich.console import Console
-from rich.progress import track
-from rich.table import Table
-
-from auralith.data import synth
-from auralith.pipeline import Auralith, load
-from auralith.request import GenerationRequest
-from auralith.sound.writing import write
 
 ROWS = ("corpus", "reconstruction", "generated")
 FIGURES = ("tempo", "pitch", "family", "kind", "end", "length")

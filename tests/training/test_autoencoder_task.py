@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from auralith.config import OobleckConfig
 from auralith.data.crops import AudioOptions
 from auralith.data.entries import Recording
-from auralith.data.procedural import ProceduralRecordings
 from auralith.data.recordings import Recordings
 from auralith.errors import InvalidRequest
 from auralith.models.autoencoder import Oobleck
@@ -28,6 +27,7 @@ from auralith.training.autoencoder import (
 from auralith.training.batches import positions
 from auralith.training.loop import Run, train
 from auralith.training.task import LoopSettings, Share
+from recipes.tiny.recordings import ProceduralRecordings
 
 CONFIG = OobleckConfig(
     latent_channels=16,

@@ -88,16 +88,16 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # what a terminal's encoding lacks becomes an escape
             stream.reconfigure(errors="backslashreplace")
-    sys.exit(run(sys.argv[1:]))
+    sys.exit(run(sys.argv[1:] or ["--help"]))
 
 
-def run(arguments: Sequence[str]) -> int:
-    """Run one command and return its exit code."""
+def run(arguments: Sequence[str], app: typer.Typer = app) -> int:
+    """Run one command of `app` and return its exit code."""
     _log_to_stderr()
     try:
         with handled(TERMINATION, interrupt):
             options = {"prog_name": "auralith", "standalone_mode": False, "obj": arguments}
-            code = app(list(arguments) or ["--help"], **options)
+            code = app(list(arguments), **options)
     except (AuralithError, typer.TyperException) as error:
         return _fail(
             str(error.format_message() if isinstance(error, typer.TyperException) else error)

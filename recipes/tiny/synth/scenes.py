@@ -6,8 +6,8 @@ Sweeps span the clip exactly. Alarms and impacts repeat at a steady interval fro
 
 import numpy as np
 
-from auralith.data.synth.drums import burst
-from auralith.data.synth.signals import (
+from recipes.tiny.synth.drums import burst
+from recipes.tiny.synth.signals import (
     Piece,
     Signal,
     Stereo,
@@ -22,7 +22,7 @@ from auralith.data.synth.signals import (
     timeline,
     tone,
 )
-from auralith.data.synth.sounds import Sound
+from recipes.tiny.synth.sounds import Sound
 
 
 def pick(sound: Sound, words: tuple[str, str], low: float, mid: float, high: float) -> float:

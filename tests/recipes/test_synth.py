@@ -4,8 +4,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from auralith.data import synth
-from auralith.data.synth import Sound, caption, clip, draw_sound, numeric_value, render
+from recipes.tiny import synth
+from recipes.tiny.synth import Sound, caption, clip, draw_sound, numeric_value, render
 
 LOOPS = tuple(kind for kind in synth.KINDS if synth.family_of(kind) == "drums")
 INSTRUMENTS = tuple(kind for kind in synth.KINDS if synth.family_of(kind) == "note")

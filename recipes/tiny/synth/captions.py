@@ -5,25 +5,14 @@ that are stated stand as adjectives where the shape has a place for them, or fol
 """
 
 import re
+import tomllib
+from pathlib import Path
 
 import numpy as np
 
-from auralith.data.synth.sounds import CHARACTER_AXES, TEST_TONES, Sound
-from auralith.data.synth.words import (
-    ADJECTIVES,
-    CLAUSES,
-    HELD_OUT,
-    INSTRUMENTS,
-    LOOPS,
-    OWN_ADJECTIVES,
-    PULSES,
-    STYLES,
-    SUSTAINED,
-    TAILS,
-    THINGS,
-    TRAINING,
-)
+from recipes.tiny.synth.sounds import CHARACTER_AXES, TEST_TONES, Sound
 
+WORDS = tomllib.loads(Path(__file__).with_name("words.toml").read_text(encoding="utf-8"))
 _ARTICLE = re.compile(r"\b([Aa])n? (?=(\S+))")
 _VOWEL_SOUND = re.compile(r"[aeio]|u(?!ni)|8\d|11\b|18\b|[aef]#?\d$", re.IGNORECASE)
 _CONSONANT_SOUND = re.compile(r"one\b|once\b", re.IGNORECASE)
@@ -32,57 +21,56 @@ _MOST_STATED = 2
 
 def caption(sound: Sound, rng: np.random.Generator, *, held_out: bool = False) -> str:
     """A sentence or a line of fields that a person might type to ask for the sound."""
-    shapes = HELD_OUT if held_out else TRAINING
+    shapes = WORDS["held_out" if held_out else "training"]
     candidates = [shape for group in _groups(sound) for shape in shapes[group]]
     text = _choice(rng, candidates).format(**_slots(sound, rng))
     text = _with_descriptors(text, sound, rng)
     return _typed(_articles(text), rng)
 
 
-def _choice(rng: np.random.Generator, options: tuple[str, ...] | list[str]) -> str:
+def _choice(rng: np.random.Generator, options: list[str]) -> str:
     return options[int(rng.integers(len(options)))]
 
 
 def _groups(sound: Sound) -> tuple[str, ...]:
     """Names of the groups of shapes that can state everything that must be stated of the sound."""
-    if sound.kind in STYLES:
+    if sound.kind in WORDS["styles"]:
         return ("loop", "style")
-    if sound.kind in PULSES:
+    if sound.kind in WORDS["pulses"]:
         return ("loop",)
     if sound.hz is None:
         return ("scene",)
     if sound.note is None:
         return ("frequency", "test frequency") if sound.kind in TEST_TONES else ("frequency",)
-    return ("note", "held note") if sound.kind in SUSTAINED else ("note",)
+    return ("note", "held note") if sound.kind in WORDS["sustained"] else ("note",)
 
 
 def _slots(sound: Sound, rng: np.random.Generator) -> dict[str, str]:
     """Text for each slot that a shape of the sound's groups may have."""
     kind = sound.kind
-    if kind in THINGS:
-        thing = _choice(rng, THINGS[kind])
+    if kind in WORDS["things"]:
+        thing = _choice(rng, WORDS["things"][kind])
         bare = re.sub(r"^an? ", "", thing)
-        return {"thing": thing, "bare": bare, "clause": _choice(rng, CLAUSES[kind])}
-    if kind in INSTRUMENTS:
+        return {"thing": thing, "bare": bare, "clause": _choice(rng, WORDS["clauses"][kind])}
+    if kind in WORDS["instruments"]:
         pitch = {"hz": f"{sound.hz:.0f}"} if sound.note is None else {"note": sound.note}
-        return {"instrument": _choice(rng, INSTRUMENTS[kind]), **pitch}
+        return {"instrument": _choice(rng, WORDS["instruments"][kind]), **pitch}
     bpm = f"{sound.bpm:.0f}"
-    if kind in PULSES:
-        return {"bpm": bpm, "loop": _choice(rng, PULSES[kind])}
-    style, noun = _choice(rng, STYLES[kind]), _choice(rng, LOOPS)
+    if kind in WORDS["pulses"]:
+        return {"bpm": bpm, "loop": _choice(rng, WORDS["pulses"][kind])}
+    style, noun = _choice(rng, WORDS["styles"][kind]), _choice(rng, WORDS["loops"])
     return {"bpm": bpm, "style": style, "loop_noun": noun, "loop": f"{style} {noun}"}
 
 
 def _with_descriptors(text: str, sound: Sound, rng: np.random.Generator) -> str:
     """The text with up to two of the sound's descriptors, and without its "~"."""
+    known = WORDS["adjectives"] | WORDS["own_adjectives"].get(sound.kind, {})
     adjectives, tails = [], []
     for word in _stated(sound, rng):
-        if "~" in text and word in ADJECTIVES and rng.random() < 0.65:
-            adjectives.append(
-                _choice(rng, OWN_ADJECTIVES.get((sound.kind, word), ADJECTIVES[word]))
-            )
+        if "~" in text and word in known and rng.random() < 0.65:
+            adjectives.append(_choice(rng, known[word]))
         else:
-            tails.append(_choice(rng, TAILS[word]))
+            tails.append(_choice(rng, WORDS["tails"][word]))
     text = text.replace("~", "".join(f"{word} " for word in adjectives), 1)
     return (" | " if " | " in text else ", ").join([text, *tails])
 

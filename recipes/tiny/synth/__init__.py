@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from auralith.data.synth.captions import caption
-from auralith.data.synth.pitch import midi_number, note_hz, note_name, numeric_value
-from auralith.data.synth.signals import SAMPLE_RATE, Stereo
-from auralith.data.synth.sounds import (
+from recipes.tiny.synth.captions import caption
+from recipes.tiny.synth.pitch import midi_number, note_hz, note_name, numeric_value
+from recipes.tiny.synth.signals import SAMPLE_RATE, Stereo
+from recipes.tiny.synth.sounds import (
     FAMILIES,
     HELD_OUT_NOTES,
     KINDS,
@@ -25,7 +25,7 @@ from auralith.data.synth.sounds import (
     family_of,
     hz_is_held_out,
 )
-from auralith.data.synth.stage import render
+from recipes.tiny.synth.stage import render
 
 __all__ = [
     "FAMILIES",

@@ -7,7 +7,7 @@ to a mellow one.
 
 import numpy as np
 
-from auralith.data.synth.signals import (
+from recipes.tiny.synth.signals import (
     Signal,
     Stereo,
     band,
@@ -22,7 +22,7 @@ from auralith.data.synth.signals import (
     sine,
     tone,
 )
-from auralith.data.synth.sounds import Sound
+from recipes.tiny.synth.sounds import Sound
 
 
 def _sine_tone(hz: float, length: int, rng: np.random.Generator) -> Signal:

@@ -6,9 +6,9 @@ Textures hold a steady level to the end of the clip; what makes each recognizabl
 
 import numpy as np
 
-from auralith.data.synth.drums import burst
-from auralith.data.synth.scenes import interval, pick
-from auralith.data.synth.signals import (
+from recipes.tiny.synth.drums import burst
+from recipes.tiny.synth.scenes import interval, pick
+from recipes.tiny.synth.signals import (
     SAMPLE_RATE,
     Piece,
     Signal,
@@ -30,7 +30,7 @@ from auralith.data.synth.signals import (
     timeline,
     tone,
 )
-from auralith.data.synth.sounds import Sound
+from recipes.tiny.synth.sounds import Sound
 
 
 def _scatter(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from auralith.data.synth.pitch import midi_number, note_hz, note_name
+from recipes.tiny.synth.pitch import midi_number, note_hz, note_name
 
 LEVEL = ("soft", "loud")
 TONE = ("bright", "dark")

@@ -7,11 +7,11 @@ as a delayed copy that enters the two channels with opposite signs, so that the 
 import numpy as np
 from jaxtyping import Float32
 
-from auralith.data.synth.drums import render_hit, render_loop
-from auralith.data.synth.nature import render_chirp, render_engine, render_texture
-from auralith.data.synth.notes import render_note
-from auralith.data.synth.scenes import render_footsteps, render_knock, render_riser, render_siren
-from auralith.data.synth.signals import (
+from recipes.tiny.synth.drums import render_hit, render_loop
+from recipes.tiny.synth.nature import render_chirp, render_engine, render_texture
+from recipes.tiny.synth.notes import render_note
+from recipes.tiny.synth.scenes import render_footsteps, render_knock, render_riser, render_siren
+from recipes.tiny.synth.signals import (
     Response,
     Stereo,
     decay,
@@ -21,7 +21,7 @@ from auralith.data.synth.signals import (
     ramp,
     shelf,
 )
-from auralith.data.synth.sounds import ROOM, STAGE, Sound, axes_of
+from recipes.tiny.synth.sounds import ROOM, STAGE, Sound, axes_of
 
 PEAK = 0.95
 _FADE_SECONDS = 0.025

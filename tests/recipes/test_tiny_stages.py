@@ -8,18 +8,20 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from auralith.cli.main import run
 from auralith.config import SpectralConfig
 from auralith.data.latents import LatentCache
 from auralith.errors import CheckpointError, InvalidRequest
 from auralith.pipeline import load
 from auralith.request import GenerationRequest
-from auralith.training import recipe as stages
 from auralith.training.dit import DiTSettings
 from auralith.training.encoder import weights_hash
-from auralith.training.recipe import CorpusSettings, ModelSettings, Recipe
-from auralith.training.spectral import SpectralSettings
 from auralith.training.task import LoopSettings
-from auralith.training.text import TextSettings
+from recipes.tiny import stages
+from recipes.tiny.__main__ import app
+from recipes.tiny.spectral import SpectralSettings
+from recipes.tiny.stages import CorpusSettings, ModelSettings, Recipe
+from recipes.tiny.text import TextSettings
 
 LOOP = LoopSettings(steps=2, save_every=1, device="cpu")
 MINIATURE = Recipe(
@@ -99,3 +101,47 @@ def test_the_published_recipe_reads() -> None:
     }
     assert changed == {"corpus", "dit"}
     assert recipe.dit.batch_frames == Recipe().dit.batch_frames
+
+
+def test_the_command_trains_every_stage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    small = [
+        *("text.d_model=64", "text.d_ff=32", "text.layers=1", "text.heads=2"),
+        *("text.vocabulary_captions=50", "text.batch_size=16"),
+        *("spectral.fine_width=8", "spectral.coarse_width=16", "corpus.clips=4"),
+        *(
+            "autoencoder.batch_size=1",
+            "autoencoder.crop_frames=6",
+            "autoencoder.calibration_clips=2",
+        ),
+        *("model.embed_dim=64", "model.depth=1", "model.num_heads=2", "dit.batch_frames=200"),
+        *(f"{loop}.steps=2" for loop in ("text_loop", "autoencoder_loop", "dit_loop")),
+    ]
+    arguments = ["-o", str(tmp_path / "run"), *(x for one in small for x in ("--set", one))]
+    assert run(arguments, app) == 0
+    assert load(capsys.readouterr().out.strip(), device="cpu").config.dit.embed_dim == 64
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("--part", "2", "--parts", "2"), "--part is 2"),
+        (("--stage", "export"), "run the stage 'text' first"),
+        (("no.toml",), "no.toml"),
+        (("--set", "dit.stepz=1"), "stepz"),
+    ],
+)
+def test_bad_arguments_are_one_line(
+    arguments: tuple[str, ...],
+    expected: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run([*arguments, "-o", str(tmp_path / "run")], app) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert expected in line
+
+
+def test_another_command_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    recipe = Path(__file__).parents[2] / "recipes" / "tiny" / "recipe.toml"
+    assert run(["train", str(recipe)]) == 2
+    assert "python -m recipes.tiny" in capsys.readouterr().err

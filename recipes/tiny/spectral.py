@@ -14,13 +14,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from auralith.data.synth import SAMPLE_RATE, draw_sound, render
 from auralith.errors import InvalidRequest
 from auralith.models.spectral import Prediction, Spectral, Spectrum
 from auralith.training.batches import positions
 from auralith.training.optimizers import OptimizerSettings
 from auralith.training.streams import item_rng
 from auralith.training.task import Batch, Share
+from recipes.tiny.synth import SAMPLE_RATE, draw_sound, render
 
 VALIDATION_STREAM = 2**40
 

@@ -4,10 +4,10 @@ import pytest
 import torch
 from transformers import PreTrainedTokenizerFast
 
-from auralith.data.synth import numeric_value
 from auralith.training.optimizers import OptimizerSettings
 from auralith.training.task import Share
-from auralith.training.text import (
+from recipes.tiny.synth import numeric_value
+from recipes.tiny.text import (
     TextNetwork,
     TextSettings,
     TextTask,

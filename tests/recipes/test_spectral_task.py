@@ -6,8 +6,8 @@ import torch
 from auralith.config import SpectralConfig
 from auralith.models.spectral import Spectral
 from auralith.training.optimizers import OptimizerSettings
-from auralith.training.spectral import SpectralSettings, SpectralTask
 from auralith.training.task import Share
+from recipes.tiny.spectral import SpectralSettings, SpectralTask
 
 
 @pytest.fixture

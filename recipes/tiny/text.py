@@ -19,11 +19,11 @@ from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, pr
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerFast, T5Config, T5EncoderModel
 
-from auralith.data.synth import KINDS, Sound, axes_of, caption, draw_sound, numeric_value
 from auralith.training.batches import positions
 from auralith.training.optimizers import OptimizerSettings
 from auralith.training.streams import item_rng
 from auralith.training.task import Batch, Share
+from recipes.tiny.synth import KINDS, Sound, axes_of, caption, draw_sound, numeric_value
 
 PAD, END, UNKNOWN = "<pad>", "</s>", "<unk>"
 NOTES = tuple(f"{n}{o}" for o in range(9) for n in "c c# d d# e f f# g g# a a# b".split())

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from auralith.data.entries import Recording
 from auralith.data.recordings import Recordings
-from auralith.data.synth import SAMPLE_RATE, Sound, clip, draw_sound
 from auralith.foreign import parse_json
 from auralith.sound.reading import SoundInfo
+from recipes.tiny.synth import SAMPLE_RATE, Sound, clip, draw_sound
 
 FIELD = "sound"
 

@@ -33,8 +33,6 @@ from auralith.config import (
     TextCondition,
 )
 from auralith.data.latents import LatentCache
-from auralith.data.procedural import ProceduralRecordings, sound_of
-from auralith.data.synth import caption, clip, draw_sound
 from auralith.errors import InvalidRequest
 from auralith.models.spectral import Spectral
 from auralith.resources import choose_dtype
@@ -43,12 +41,14 @@ from auralith.training.encode import EncodeOptions, EncodeProgress, encode_datas
 from auralith.training.encoder import LatentEncoder, weights_hash
 from auralith.training.loop import Run, train
 from auralith.training.optimizers import OptimizerSettings
-from auralith.training.spectral import SpectralSettings, SpectralTask
 from auralith.training.state import States
 from auralith.training.task import LoopSettings, Progress
-from auralith.training.text import TextNetwork, TextSettings, TextTask, build_tokenizer
 from auralith.training.timesteps import TimestepSettings
 from auralith.training.weights import new_transformer, seeded
+from recipes.tiny.recordings import ProceduralRecordings, sound_of
+from recipes.tiny.spectral import SpectralSettings, SpectralTask
+from recipes.tiny.synth import caption, clip, draw_sound
+from recipes.tiny.text import TextNetwork, TextSettings, TextTask, build_tokenizer
 
 AUTOENCODER_NAME = "autoencoder.safetensors"
 

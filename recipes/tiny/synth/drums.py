@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from auralith.data.synth.signals import (
+from recipes.tiny.synth.signals import (
     SAMPLE_RATE,
     Signal,
     Stereo,
@@ -25,7 +25,7 @@ from auralith.data.synth.signals import (
     timeline,
     tone,
 )
-from auralith.data.synth.sounds import Sound
+from recipes.tiny.synth.sounds import Sound
 
 
 def drum_sweep(top: float, floor: float, bend: float, ring: float, seconds: float) -> Signal:
