@@ -1,92 +1,25 @@
-"""The page of a set: every sound with its picture, a player and what it is made of. One file that needs no server."""
+"""The page of a set: every sound with its picture, a player and its settings. One file that needs no server."""
 
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
-from html import escape
-from urllib.parse import quote
 
+from auralith.pages import template
 from auralith.sets.manifest import Entry
-
-_STYLE = """
-:root { color-scheme: light dark; --page: #f5f5f8; --card: #fff; --ink: #1c1b22; --soft: #63606f; --line: #dddbe4;
-  --accent: #5b4bc4; --warn: #9a4a00; --picture: none; }
-@media (prefers-color-scheme: dark) { :root { --page: #121117; --card: #1c1b23; --ink: #ecebf2; --soft: #a3a0b2;
-  --line: #33313f; --accent: #a99cff; --warn: #ffb870; --picture: brightness(.82); } }
-* { box-sizing: border-box; }
-body { margin: 0; background: var(--page); color: var(--ink); font: 15px/1.45 system-ui, sans-serif; }
-header, main { max-width: 1500px; margin: 0 auto; padding: 1.5rem clamp(1rem, 3vw, 2.5rem); }
-header { padding-bottom: 0; }
-h1 { margin: 0 0 .2rem; font-size: 1.6rem; overflow-wrap: anywhere; }
-h2 { margin: 2rem 0 .8rem; font-size: 1.1rem; }
-p { margin: 0 0 1rem; color: var(--soft); overflow-wrap: anywhere; }
-input { width: min(26rem, 100%); padding: .5rem .8rem; border: 1px solid var(--line); border-radius: .6rem;
-  background: var(--card); color: inherit; font: inherit; }
-input:focus-visible, a:focus-visible, summary:focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; }
-.sounds { display: grid; gap: 1.1rem; grid-template-columns: repeat(auto-fill, minmax(min(21rem, 100%), 1fr)); }
-article { display: flex; flex-direction: column; overflow: hidden; background: var(--card);
-  border: 1px solid var(--line); border-radius: .9rem; }
-article[hidden] { display: none; }
-article img { display: block; width: 100%; aspect-ratio: 1228 / 642; background: #fff; filter: var(--picture); }
-article div { display: flex; flex-direction: column; gap: .6rem; padding: .8rem 1rem 1rem; flex: 1; }
-h3 { margin: 0; font-size: 1rem; font-weight: 600; overflow-wrap: anywhere; }
-audio { width: 100%; height: 2.4rem; margin-top: auto; }
-ul { display: flex; flex-wrap: wrap; gap: .35rem; margin: 0; padding: 0; list-style: none; }
-li { padding: .05rem .55rem; border: 1px solid var(--line); border-radius: 1rem; color: var(--soft);
-  font-size: .82rem; font-variant-numeric: tabular-nums; overflow-wrap: anywhere; }
-.warning { margin: 0; color: var(--warn); font-size: .88rem; }
-a { color: var(--accent); }
-summary { color: var(--soft); font-size: .85rem; cursor: pointer; }
-pre { margin: .5rem 0 0; padding: .7rem; overflow: auto; max-height: 18rem; background: var(--page);
-  border-radius: .5rem; font-size: .78rem; }
-.problems { display: block; color: var(--warn); }
-.problems li { border: 0; padding: .1rem 0; color: inherit; font-size: .92rem; }
-"""
-_SCRIPT = """
-const filter = document.querySelector('input'), cards = [...document.querySelectorAll('article')];
-filter.parentElement.hidden = false;
-filter.addEventListener('input', () => {
-  const words = filter.value.toLowerCase().split(/\\s+/);
-  for (const card of cards) {
-    const text = card.querySelector('h3').textContent.toLowerCase();
-    card.hidden = !words.every(word => text.includes(word));
-  }
-});
-document.addEventListener('play', event => {
-  for (const player of document.querySelectorAll('audio')) if (player !== event.target) player.pause();
-}, true);
-"""
 
 
 def overview_page(
     title: str, entries: Sequence[Entry], others: Sequence[Entry], problems: Sequence[str]
 ) -> str:
-    """The page as HTML: the set's sounds, `others` that lie in its folder, and what could not be made."""
-    sections = [
-        _section("", entries),
-        _section("From other tables", others),
-        _problems(problems),
-    ]
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{escape(title)}</title>
-<style>{_STYLE}</style>
-</head>
-<body>
-<header>
-<h1>{escape(title)}</h1>
-<p>{escape(_summary(entries))}</p>
-<p hidden><input type="search" placeholder="Filter by prompt" aria-label="Filter by prompt"></p>
-</header>
-<main>
-{"".join(sections)}</main>
-<script>{_SCRIPT}</script>
-</body>
-</html>
-"""
+    """Return the page as HTML: the set's sounds, `others` in its folder, and the rows that failed."""
+    return template("auralith.sets", "overview.html.j2").render(
+        title=title,
+        summary=_summary(entries),
+        sections=[("", entries), ("From other tables", others)],
+        problems=problems,
+        facts=_facts,
+        details=_details,
+    )
 
 
 def _summary(entries: Sequence[Entry]) -> str:
@@ -97,15 +30,7 @@ def _summary(entries: Sequence[Entry]) -> str:
     return f"{count}, {seconds:.1f} s{made}"
 
 
-def _section(title: str, entries: Sequence[Entry]) -> str:
-    if not entries:
-        return ""
-    heading = f"<h2>{escape(title)}</h2>\n" if title else ""
-    cards = "".join(_card(entry) for entry in entries)
-    return f'<section>\n{heading}<div class="sounds">\n{cards}</div>\n</section>\n'
-
-
-def _card(entry: Entry) -> str:
+def _facts(entry: Entry) -> list[str]:
     settings = entry.origin.settings
     facts = [
         f"row {entry.row}",
@@ -119,25 +44,8 @@ def _card(entry: Entry) -> str:
         facts.append(f"from {entry.origin.source.name}")
     if settings.negative_prompt:
         facts.append(f"not {settings.negative_prompt}")
-    chips = "".join(f"<li>{escape(fact)}</li>" for fact in facts)
-    warnings = "".join(f'<p class="warning">{escape(text)}</p>' for text in entry.warnings)
-    file, prompt = escape(quote(entry.file)), escape(settings.prompt)
-    details = escape(json.dumps(asdict(entry.origin), indent=1, ensure_ascii=False))
-    return f"""<article>
-<img src="{escape(quote(entry.picture))}" alt="Waveform and spectrogram" loading="lazy">
-<div>
-<h3>{prompt}</h3>
-<ul>{chips}</ul>
-{warnings}<details><summary>How it was made</summary><pre>{details}</pre></details>
-<audio controls preload="none" src="{file}" aria-label="{prompt}"></audio>
-<a href="{file}" download>{escape(entry.file)}</a>
-</div>
-</article>
-"""
+    return facts
 
 
-def _problems(problems: Sequence[str]) -> str:
-    if not problems:
-        return ""
-    lines = "".join(f"<li>{escape(text)}</li>" for text in problems)
-    return f'<section>\n<h2>Not made</h2>\n<ul class="problems">{lines}</ul>\n</section>\n'
+def _details(entry: Entry) -> str:
+    return json.dumps(asdict(entry.origin), indent=1, ensure_ascii=False)
