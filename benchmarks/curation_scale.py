@@ -22,7 +22,7 @@ from auralith.curation.attribution import write_attribution
 from auralith.curation.card import write_card
 from auralith.curation.croissant import write_croissant
 from auralith.curation.engine import StageProgress
-from auralith.curation.funnel import write_funnel
+from auralith.curation.funnel_files import write_funnel
 from auralith.curation.manifest import write_manifest
 from auralith.curation.metadata.generated import generate_catalogue
 from auralith.curation.outcomes import outcomes

@@ -6,7 +6,6 @@ summed in whole microseconds, so parts add up to the total exactly, in any order
 recording (no id, not readable) are counted beside the funnel, at ingest.
 """
 
-import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,20 +13,17 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
-from auralith.curation.outcomes import INGEST, OUTCOMES, REVIEW, outcomes
+from auralith.curation.outcomes import INGEST, REVIEW, outcomes
 from auralith.curation.plan import plan
 from auralith.curation.settings import CurationSettings
 from auralith.curation.store import Store
 from auralith.extras import require
-from auralith.files import whole_file
 
 if TYPE_CHECKING:
     import pyarrow as pa
 else:
     pa = require("pyarrow", "curate")
-compute = require("pyarrow.compute", "curate")
 
-NAME, PICTURE = "funnel.json", "funnel.png"
 NO_LICENSE = "unknown license"
 """Instead of an SPDX id, where there is none."""
 Left = Literal["removed", "quarantined", "pending"]
@@ -37,10 +33,6 @@ _ORDER = (
     *("metadata", REVIEW, "guard"),
 )
 _US_PER_HOUR = 3_600_000_000
-
-
-class InconsistentFunnel(ValueError):
-    """Counts that don't add up: a recording was lost or counted twice, which is a defect of this package."""
 
 
 class Tally(NamedTuple):
@@ -130,111 +122,17 @@ class _Group(NamedTuple):
 
 
 def funnels(store: Store, settings: CurationSettings, found: "pa.Table | None" = None) -> Funnels:
-    """Count all recordings. `found` is what `outcomes` gives, where the caller has it.
-
-    Raises:
-        InconsistentFunnel: something does not add up.
-    """
+    """Count all recordings. `found` is the result of `outcomes`, if the caller has it."""
     ends = outcomes(store, settings) if found is None else found
-    check_ends(ends)
     groups = _groups(ends)
     stages = _stages(settings, groups)
-    counted = Funnels(
+    return Funnels(
         _funnel(groups, stages),
         {name: _funnel(part, stages) for name, part in _split(groups, "source").items()},
         {name: _funnel(part, stages) for name, part in _split(groups, "license").items()},
         _accepted(groups),
         _rejected(store),
     )
-    check(counted, ends.num_rows)
-    return counted
-
-
-def check_ends(found: "pa.Table") -> None:
-    """Each recording has exactly one end, and a step and a reason exactly if it isn't accepted.
-
-    Raises:
-        InconsistentFunnel: it is not so.
-    """
-    if (distinct := compute.count_distinct(found["rec_id"]).as_py()) != found.num_rows:
-        raise InconsistentFunnel(f"{found.num_rows} ends of {distinct} recordings")
-    if unknown := set(found["outcome"].unique().to_pylist()) - set(OUTCOMES):
-        raise InconsistentFunnel(f"unknown ends: {sorted(map(str, unknown))}")
-    accepted = compute.equal(found["outcome"], "accepted")
-    for column in ("stage", "reason_code"):
-        wrong = compute.not_equal(accepted, compute.is_null(found[column]))
-        if compute.any(wrong).as_py():
-            raise InconsistentFunnel(f"an accepted recording has a {column}, or another has none")
-
-
-def check(counted: Funnels, num_recordings: int) -> None:
-    """Every recording is counted once in each funnel, and the parts are the whole.
-
-    Raises:
-        InconsistentFunnel: it is not so; the step or the part is named.
-    """
-    for funnel in (counted.all, *counted.by_source.values(), *counted.by_license.values()):
-        check_chain(funnel)
-    if counted.all.ingested.recordings != num_recordings:
-        raise InconsistentFunnel(f"{counted.all.ingested.recordings} of {num_recordings} counted")
-    check_parts(counted.all, counted.by_source.values(), "sources")
-    check_parts(counted.all, counted.by_license.values(), "licenses")
-    if total(counted.accepted.values()) != counted.all.accepted:
-        raise InconsistentFunnel("accepted recordings by source and license aren't all of them")
-
-
-def check_chain(funnel: Funnel) -> None:
-    """What enters a step leaves it one way or passes, and what passes enters the next.
-
-    Raises:
-        InconsistentFunnel: a step where it is not so.
-    """
-    entering = funnel.ingested
-    for stage in funnel.stages:
-        if stage.entered != entering:
-            raise InconsistentFunnel(f"{entering} reach {stage.stage}, {stage.entered} enter it")
-        ends = total((stage.passed, *map(stage.leaving, WAYS_OUT)))
-        if ends != stage.entered:
-            raise InconsistentFunnel(f"{stage.entered} enter {stage.stage}, {ends} leave or pass")
-        if min(*stage.passed, 0) < 0:
-            raise InconsistentFunnel(f"{stage.stage} passes {stage.passed}, less than nothing")
-        entering = stage.passed
-
-
-def check_parts(whole: Funnel, parts: Iterable[Funnel], kind: str) -> None:
-    """At each step, and for each reason, the parts are together the whole.
-
-    Raises:
-        InconsistentFunnel: a step where it is not so.
-    """
-    together = list(parts)
-    for place, stage in enumerate(whole.stages):
-        same = [part.stages[place] for part in together]
-        if total(one.entered for one in same) != stage.entered:
-            raise InconsistentFunnel(f"{kind} don't add up to what enters {stage.stage}")
-        for way in WAYS_OUT:
-            for reason, tally in stage.left[way].items():
-                if total(one.left[way].get(reason, Tally()) for one in same) != tally:
-                    raise InconsistentFunnel(f"{kind} don't add up at {stage.stage}: {reason}")
-
-
-def write_funnel(
-    store: Store, settings: CurationSettings, found: "pa.Table | None" = None
-) -> Funnels:
-    """Write `funnel.json` and `funnel.png` into the curation's folder; the funnels that they show.
-
-    Raises:
-        InconsistentFunnel: something does not add up; nothing is written.
-        ResourceError: they can't be written.
-    """
-    from auralith.curation.funnel_picture import draw
-
-    counted = funnels(store, settings, found)
-    with whole_file(store.folder / NAME) as file:
-        file.write(json.dumps(as_json(counted), indent=1, ensure_ascii=False).encode() + b"\n")
-    with whole_file(store.folder / PICTURE) as file:
-        draw(counted).savefig(file, format="png")
-    return counted
 
 
 def as_json(counted: Funnels) -> dict[str, Any]:
@@ -333,10 +231,7 @@ def _funnel(groups: Sequence[_Group], stages: Sequence[str]) -> Funnel:
             passed = passed.minus(total(reasons.values()))
         counts.append(StageCount(stage, entered, left, passed))
         entered = passed
-    funnel = Funnel(tuple(counts))
-    if funnel.accepted != total(group.tally for group in groups if group.outcome == "accepted"):
-        raise InconsistentFunnel("what passes the last step isn't what is accepted")
-    return funnel
+    return Funnel(tuple(counts))
 
 
 def _reasons(groups: Sequence[_Group], stage: str, way: Left) -> dict[str, Tally]:

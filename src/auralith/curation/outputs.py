@@ -3,7 +3,8 @@
 from auralith.curation.attribution import write_attribution
 from auralith.curation.card import write_card
 from auralith.curation.croissant import write_croissant
-from auralith.curation.funnel import Funnels, write_funnel
+from auralith.curation.funnel import Funnels
+from auralith.curation.funnel_files import write_funnel
 from auralith.curation.manifest import write_manifest
 from auralith.curation.outcomes import outcomes
 from auralith.curation.settings import CurationSettings
@@ -14,7 +15,6 @@ def write_outputs(store: Store, settings: CurationSettings) -> Funnels:
     """Write funnel, manifest, attribution, Croissant file and card into the curation's folder; the funnel.
 
     Raises:
-        InconsistentFunnel: something does not add up; nothing is written.
         ResourceError: a file can't be written.
     """
     found = outcomes(store, settings)

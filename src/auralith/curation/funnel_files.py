@@ -1,16 +1,23 @@
-"""The funnel as a picture: a bar for each step, how many passed and why the others did not; what is left, by license."""
+"""Write the funnel as JSON and as a picture: a bar for each step with the reasons for dropping recordings, and the
+accepted recordings by license."""
 
+import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from auralith.curation.funnel import WAYS_OUT, Funnels, Left, StageCount, Tally
+from auralith.curation.funnel import WAYS_OUT, Funnels, Left, StageCount, Tally, as_json, funnels
 from auralith.curation.licenses import family_of
+from auralith.curation.settings import CurationSettings
+from auralith.curation.store import Store
 from auralith.extras import require
+from auralith.files import whole_file
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+NAME, PICTURE = "funnel.json", "funnel.png"
 _PASSED, _INK, _FAINT = "#2a6f97", "#1d2730", "#6b7680"
 _COLORS: dict[Left, str] = {"removed": "#c8553d", "quarantined": "#e0a030", "pending": "#a9b4bd"}
 _REASONS_SHOWN = 3
@@ -18,8 +25,24 @@ _INCHES_PER_STAGE, _INCHES_PER_SHARE = 0.62, 0.30
 _SHARES_SHOWN = 12
 
 
+def write_funnel(
+    store: Store, settings: CurationSettings, found: "pa.Table | None" = None
+) -> Funnels:
+    """Write `funnel.json` and its picture `funnel.png` into the curation's folder, and return the funnels in them.
+
+    Raises:
+        ResourceError: a file can't be written.
+    """
+    counted = funnels(store, settings, found)
+    with whole_file(store.folder / NAME) as file:
+        file.write(json.dumps(as_json(counted), indent=1, ensure_ascii=False).encode() + b"\n")
+    with whole_file(store.folder / PICTURE) as file:
+        draw(counted).savefig(file, format="png")
+    return counted
+
+
 def draw(counted: Funnels) -> "Figure":
-    """The picture; its height follows the number of steps."""
+    """Return the picture; its height follows the number of steps."""
     figures = require("matplotlib.figure", "curate")
     stages, shares = counted.all.stages, list(counted.accepted.items())
     rows = (
