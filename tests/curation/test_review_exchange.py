@@ -22,7 +22,7 @@ from auralith.curation.review import (
     import_decisions,
     open_items,
 )
-from auralith.curation.review.label_studio import labeling_config
+from auralith.curation.review.formats import labeling_config
 from auralith.errors import AuralithError, InvalidRequest, ResourceError
 
 TITLE = '=HYPERLINK("http://x")<script>, "quoted"\x1b[2J'
@@ -245,7 +245,7 @@ def test_a_file_of_another_curation_is_refused_whole(
             "can't be read",
         ),
         ("x.json", b"{", "not JSON"),
-        ("x.json", b"{}", "no list"),
+        ("x.json", b"{}", "not a list"),
         ("x.json", b"[" * 100_000, "JSON"),
         ("x.txt", b"", "neither"),
     ],

@@ -174,7 +174,7 @@ def export(
 ) -> None:
     """Write items to a file for other tools. With .json, prints Label Studio's labeling interface."""
     from auralith.curation.review import ExportOptions, export_items
-    from auralith.curation.review.label_studio import labeling_config
+    from auralith.curation.review.formats import labeling_config
 
     options = ExportOptions(settled, reviewer, stage, audio_prefix)
     count = export_items(folder, file, options)

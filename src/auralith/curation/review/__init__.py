@@ -7,7 +7,7 @@
     withdrawal  recordings that are taken out on request
     queue       who looks at what, and what came of it
     agreement   Cohen's kappa
-    exchange    CSV and Label Studio, out and in (spreadsheet, label_studio, exchanged)
+    exchange    items out to CSV and Label Studio, decisions in; formats has the files
 
 Everything here takes plain values, so that the command line and a web page call the same functions.
 """

@@ -11,8 +11,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from auralith.curation.review import label_studio, spreadsheet
-from auralith.curation.review.exchanged import Exported, Handed
+from auralith.curation.review.formats import (
+    Exported,
+    Handed,
+    read_csv,
+    read_label_studio,
+    write_csv,
+    write_label_studio,
+)
 from auralith.curation.review.log import curation_id, read_payload, reading
 from auralith.curation.review.queue import Case, Entry, Recorded, cases, decide_many
 from auralith.curation.review.rules import reviewer_key, reviewer_name
@@ -49,12 +55,12 @@ class ImportReport:
 
 
 _WRITERS: Mapping[str, Callable[[Sequence[Exported]], bytes]] = {
-    ".csv": spreadsheet.write,
-    ".json": label_studio.write,
+    ".csv": write_csv,
+    ".json": write_label_studio,
 }
 _READERS: Mapping[str, Callable[[str, Mapping[str, str]], list[Handed]]] = {
-    ".csv": spreadsheet.read,
-    ".json": label_studio.read,
+    ".csv": read_csv,
+    ".json": read_label_studio,
 }
 
 
