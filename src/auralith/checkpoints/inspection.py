@@ -9,7 +9,7 @@ from auralith.checkpoints.choosing import FOUND, Files
 from auralith.checkpoints.config_json import Spec
 from auralith.checkpoints.opening import locate
 from auralith.checkpoints.single_file import Layout
-from auralith.checkpoints.transform import is_buffer, to_ours
+from auralith.checkpoints.transform import is_buffer, without_memory
 
 PARTS = {
     "pretransform.model.encoder.": "autoencoder encoder",
@@ -48,14 +48,10 @@ def inspect_checkpoint(source: str | Path, files: Files = FOUND) -> Inspection:
         part = next(part for start, part in PARTS.items() if name.startswith(start))
         if not is_buffer(name, raw.spec):
             parameters[part] = parameters.get(part, 0) + tensor.numel
-    loaded = to_ours(raw.weights, raw.spec)
     memory = {}
     for dtype in DTYPES:
-        sizes = (
-            t.numel * (4 if name.endswith(".frequencies") else dtype.itemsize)
-            for name, t in loaded.items()
-        )
-        memory[_short(dtype)] = sum(sizes)
+        tensors = without_memory(raw.spec, dtype).state_dict().values()
+        memory[_short(dtype)] = sum(t.numel() * t.itemsize for t in tensors)
     return Inspection(
         source=raw.source,
         layout=raw.layout,

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from auralith.checkpoints.choosing import (
     CONFIG_NAME,
@@ -103,6 +103,18 @@ def open_checkpoint(
     `dtype` is. A folder with both layouts is read as a single file. Raises CheckpointError.
     """
     raw = locate(source, with_text_encoder=text_encoder is None, files=files)
+    return open_located(raw, device=device, dtype=dtype, text_encoder=text_encoder, files=files)
+
+
+def open_located(
+    raw: RawCheckpoint,
+    *,
+    device: torch.device,
+    dtype: torch.dtype,
+    text_encoder: str | Path | None = None,
+    files: Files = FOUND,
+) -> Checkpoint:
+    """Open what `locate` found, as `open_checkpoint` does. Raises CheckpointError."""
     config = raw.model
     if not config.is_conditional:
         raise CheckpointError(
@@ -232,11 +244,10 @@ def _begin_hashing(raw: RawCheckpoint) -> Future[str]:
 
 
 def open_networks(raw: RawCheckpoint, device: torch.device, dtype: torch.dtype) -> Networks:
-    """The networks in eval mode; frequencies stay in float32 whatever `dtype` is."""
-    networks = without_memory(raw.spec)
-    state: dict[str, Tensor] = {}
-    for name, tensor in to_ours(raw.weights, raw.spec).items():
-        exact = name.endswith(".frequencies")  # rounding them would merge neighboring timesteps
-        state[name] = tensor.load(device, torch.float32 if exact else dtype)
+    """Return the networks in eval mode, in `dtype` but for what they keep in float32."""
+    networks = without_memory(raw.spec, dtype)
+    expected = networks.state_dict()
+    tensors = to_ours(raw.weights, raw.spec)
+    state = {name: t.load(device, expected[name].dtype) for name, t in tensors.items()}
     networks.load_state_dict(state, strict=True, assign=True)
     return networks.eval()

@@ -6,6 +6,7 @@ recognized from the names of its tensors. Our own exports are written in this la
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -30,6 +31,7 @@ from auralith.checkpoints.transform import (
     to_single_file,
     weights_of,
     with_old_weight_norm,
+    without_memory,
 )
 from auralith.checkpoints.writing import write_json, write_safetensors
 from auralith.config import ModelConfig
@@ -224,15 +226,23 @@ def _save(
     training: object = None,
 ) -> None:
     state = {f"{part}.{name}": t for part, tensors in parts.items() for name, t in tensors.items()}
-    ours = {name: _stored(name, tensor, dtype) for name, tensor in weights_of(state).items()}
-    weights = to_single_file(ours, spec)
+    weights = to_single_file(_rounded(weights_of(state), spec, dtype), spec)
     check_weights(weights, published_weights(spec), folder)
     data = spec_to_json(spec) | ({} if training is None else {"training": training})
     write_raw(folder, RawCheckpoint("single-file", str(folder), spec, weights, (), folder, data))
 
 
-def _stored(name: str, tensor: LazyTensor, dtype: torch.dtype | None) -> LazyTensor:
-    """Rounded before weight norm is unfolded, so that folding gives the rounded values exactly."""
-    if dtype is None or name.endswith(".frequencies"):
-        return tensor
-    return LazyTensor(tensor.shape, dtype, lambda: tensor.read().to(dtype))
+def _rounded(ours: Weights, spec: Spec, dtype: torch.dtype | None) -> Weights:
+    """Round before weight norm is unfolded, so that folding gives the rounded values exactly."""
+    if dtype is None:
+        return ours
+    expected = without_memory(spec, dtype).state_dict()
+    dtypes = {name: expected[name].dtype if name in expected else dtype for name in ours}
+    return {
+        name: LazyTensor(tensor.shape, dtypes[name], partial(_cast, tensor, dtypes[name]))
+        for name, tensor in ours.items()
+    }
+
+
+def _cast(tensor: LazyTensor, dtype: torch.dtype) -> Tensor:
+    return tensor.read().to(dtype)

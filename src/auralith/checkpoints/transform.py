@@ -48,15 +48,17 @@ class Networks(nn.Module):
             self.numbers = condition_networks(model)
 
 
-def without_memory(spec: Spec) -> Networks:
-    """The networks on the meta device: names and shapes, to be filled from a file.
+def without_memory(spec: Spec, dtype: torch.dtype = torch.float32) -> Networks:
+    """Return the networks on the meta device: names, shapes and dtypes, to be filled from a file.
+
+    A network of another `dtype` holds what must stay exact in float32.
 
     Raises:
         CheckpointError: they would be larger than any tensor can be.
     """
     try:
         with torch.device("meta"):
-            return Networks(spec)
+            return Networks(spec).to(dtype)
     except (RuntimeError, OverflowError, ValueError, MemoryError) as error:
         first = str(error).partition("\n")[0]
         raise CheckpointError(f"the config's networks can't be built: {first:.200}") from error

@@ -23,6 +23,7 @@ from auralith.models.attention import (
     SelfAttention,
     rotary_table,
 )
+from auralith.models.embedders import Fourier
 from auralith.models.gradients import Linear, Recipe, normalize, swiglu
 
 
@@ -60,15 +61,11 @@ class Norm(nn.Module):
         return Recipe(self.normalize, (x, self.scale, self.bias))
 
 
-class FourierFeatures(nn.Module):
-    """[cos 2πtw, sin 2πtw] of the timestep, always in float32: half precision merges neighboring timesteps."""
-
-    def __init__(self, num_frequencies: int) -> None:
-        super().__init__()
-        self.frequencies = nn.Parameter(torch.randn(num_frequencies))
+class FourierFeatures(Fourier):
+    """[cos 2πtw, sin 2πtw] of the timestep, always in float32."""
 
     def forward(self, t: Float[Tensor, " batch"]) -> Float[Tensor, "batch features"]:
-        angles = 2 * math.pi * torch.outer(t.float(), self.frequencies.float())
+        angles = 2 * math.pi * torch.outer(t.float(), self.frequencies)
         return torch.cat((angles.cos(), angles.sin()), dim=-1)
 
 

@@ -4,6 +4,7 @@ A number is embedded (arXiv 2407.14358, section 3.2); the states of a text encod
 """
 
 import math
+from collections.abc import Callable
 
 import torch
 from jaxtyping import Float
@@ -12,20 +13,43 @@ from torch import Tensor, nn
 from auralith.config import ModelConfig, NumberCondition
 
 
-class NumberEmbedder(nn.Module):
+class Fourier(nn.Module):
+    """A module with Fourier frequencies, which stay in float32 when the model around it is cast.
+
+    Rounded frequencies would merge neighboring timesteps.
+    """
+
+    def __init__(self, num_frequencies: int) -> None:
+        super().__init__()
+        self.frequencies = nn.Parameter(torch.randn(num_frequencies))
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Fourier":
+        """Move everything (`to()`, `half()` and others call this), but cast the children alone."""
+
+        def in_float32(values: Tensor) -> Tensor:
+            moved = fn(values)
+            return moved if moved.dtype == torch.float32 else values.to(moved.device, torch.float32)
+
+        if recurse:
+            for child in self.children():
+                child._apply(fn)
+        super()._apply(in_float32, recurse=False)
+        return self
+
+
+class NumberEmbedder(Fourier):
     """[u, sin 2πuw, cos 2πuw] of the value scaled to u in [0, 1], then one linear layer."""
 
     def __init__(self, condition: NumberCondition, dim: int, num_frequencies: int = 128) -> None:
-        super().__init__()
+        super().__init__(num_frequencies)
         self.minimum, self.maximum = condition.minimum, condition.maximum
-        self.frequencies = nn.Parameter(torch.randn(num_frequencies))
         self.linear = nn.Linear(2 * num_frequencies + 1, dim)
 
     def forward(self, values: Float[Tensor, " batch"]) -> Float[Tensor, "batch 1 dim"]:
         """Embeddings of values in their own unit (seconds); values out of range are clamped."""
         clamped = values.float().clamp(self.minimum, self.maximum)
         unit = ((clamped - self.minimum) / (self.maximum - self.minimum))[:, None]
-        angles = 2 * math.pi * unit * self.frequencies.float()
+        angles = 2 * math.pi * unit * self.frequencies
         features = torch.cat((unit, angles.sin(), angles.cos()), dim=-1)
         return self.linear(features.to(self.linear.weight.dtype))[:, None]
 

@@ -8,7 +8,7 @@ import inspect
 import logging
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -29,6 +29,7 @@ from auralith.checkpoints.reading import read_json
 from auralith.checkpoints.transform import Networks, weights_of
 from auralith.compat.diffusers.outputs import Config
 from auralith.errors import InvalidRequest
+from auralith.models.embedders import Fourier
 
 Part = TypeVar("Part", bound="Component")
 VERSION = "0.42.1"
@@ -155,17 +156,12 @@ class Component(nn.Module, ABC):
     ) -> "Component":
         config, weights = read_folder(folder, variant)
         with torch.device("meta"):
-            loaded = cls.from_config(config, **changes)
+            loaded = cls.from_config(config, **changes).to(dtype)
         expected, spec = loaded._own_state(), loaded.spec
         assert spec is not None  # every constructor builds what diffusers has names for
         found = component_state(cls.component, weights, expected, spec, folder)
-        exact = {name for name in found if _is_exact(name)}
-        state = {
-            f"{cls.prefix}{name}": t.load(
-                torch.device("cpu"), torch.float32 if name in exact else dtype
-            )
-            for name, t in found.items()
-        }
+        cpu = torch.device("cpu")
+        state = {f"{cls.prefix}{n}": t.load(cpu, expected[n].dtype) for n, t in found.items()}
         for name, parameter in list(loaded.named_parameters()):
             _assign(loaded, name, state[name], parameter.requires_grad)
         return loaded
@@ -217,21 +213,11 @@ class Component(nn.Module, ABC):
     @property
     def dtype(self) -> torch.dtype:
         """Return what the network computes in."""
-        return next(p.dtype for name, p in self.named_parameters() if not _is_exact(name))
+        cast = (m for m in self.modules() if not isinstance(m, Fourier))
+        return next(p.dtype for module in cast for p in module.parameters(recurse=False))
 
     def num_parameters(self, only_trainable: bool = False) -> int:
         return sum(p.numel() for p in self.parameters() if p.requires_grad or not only_trainable)
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Component":
-        exact = [(p, p.data) for name, p in self.named_parameters() if _is_exact(name)]
-        super()._apply(fn, recurse)
-        for parameter, values in exact:
-            parameter.data = values.to(parameter.device)
-        return self
-
-
-def _is_exact(name: str) -> bool:
-    return name.endswith(".frequencies")
 
 
 def _assign(module: nn.Module, name: str, values: Tensor, trained: bool) -> None:

@@ -17,7 +17,7 @@ from auralith.checkpoints.config_writing import spec_to_json
 from auralith.checkpoints.opening import (
     locate,
     locate_text_encoder,
-    open_checkpoint,
+    open_located,
     open_networks,
 )
 from auralith.checkpoints.reading import read_json, read_tensor_file
@@ -61,7 +61,7 @@ def get_pretrained_model(name: str | Path) -> tuple[StableAudioModel, Json]:
     if raw.spec.model is not None and not raw.spec.model.is_conditional:
         networks = open_networks(raw, CPU, torch.float32)
         return _unconditional(raw.spec.model, networks), raw.config_json or spec_to_json(raw.spec)
-    checkpoint = open_checkpoint(name, device=CPU, dtype=torch.float32)
+    checkpoint = open_located(raw, device=CPU, dtype=torch.float32)
     model_config = raw.config_json or spec_to_json(raw.spec)
     model = _assembled(
         model_config,

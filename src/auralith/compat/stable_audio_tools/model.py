@@ -263,14 +263,10 @@ class ConditionedDiffusionModel(nn.Module):
     def _apply(
         self, fn: Callable[[Tensor], Tensor], recurse: bool = True
     ) -> "ConditionedDiffusionModel":
-        """What `to()` and `half()` call: the text encoder comes along, and frequencies stay float32."""
-        exact = {n: p.data for n, p in self.named_parameters() if n.endswith(".frequencies")}
+        """Take the text encoder along; `to()` and `half()` call this."""
         super()._apply(fn, recurse)
         if self.config.is_conditional:
             self.conditioner.ours.text_encoder._apply(fn, recurse)
-        for name, values in exact.items():
-            parameter = self.get_parameter(name)
-            parameter.data = values.to(parameter.device)
         return self
 
 
