@@ -17,7 +17,7 @@ from peer_checkout import build_from_checkout
 from torch import Tensor, nn
 
 from auralith.checkpoints import Spec
-from auralith.checkpoints.reading import Weights
+from auralith.checkpoints.tensors import Weights
 from auralith.checkpoints.transform import (
     Networks,
     to_diffusers,

@@ -17,11 +17,10 @@ from typing import Literal
 import numpy as np
 import torch
 
-from auralith.checkpoints.reading import read_tensor_file
 from auralith.checkpoints.single_file import save_single_file
+from auralith.checkpoints.tensors import read_tensor_file, write_safetensors
 from auralith.checkpoints.text_encoder import TextEncoderFolders, open_text_encoder
 from auralith.checkpoints.transform import weights_of
-from auralith.checkpoints.writing import write_safetensors
 from auralith.conditioning import Conditioner, TextStates
 from auralith.config import (
     AudioFormat,

@@ -9,7 +9,7 @@ import pytest
 from conftest import GOLDEN
 
 from auralith.checkpoints.config_json import spec_from_json
-from auralith.checkpoints.irrelevant import IRRELEVANT
+from auralith.checkpoints.sections import IRRELEVANT
 from auralith.errors import CheckpointError
 
 Keys = tuple[str | int, ...]

@@ -29,7 +29,7 @@ from auralith.checkpoints import (
     read_adapter,
     with_adapters,
 )
-from auralith.checkpoints.adapter_places import COLUMNS, adaptable_shapes, fit, spellings
+from auralith.checkpoints.adapter_changes import COLUMNS, adaptable_shapes, fit, spellings
 from auralith.cli.main import run
 from auralith.config import ModelConfig
 from auralith.errors import CheckpointError

@@ -8,8 +8,8 @@ import torch
 from conftest import GOLDEN
 
 from auralith.checkpoints.config_json import Spec, spec_from_json
-from auralith.checkpoints.reading import LazyTensor, Weights
 from auralith.checkpoints.rename import prefixes, rename
+from auralith.checkpoints.tensors import LazyTensor, Weights
 from auralith.checkpoints.transform import (
     published_weights,
     to_diffusers,

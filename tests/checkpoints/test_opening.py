@@ -23,8 +23,8 @@ from auralith.checkpoints import (
 )
 from auralith.checkpoints.config_json import config_from_json
 from auralith.checkpoints.config_writing import config_to_json, spec_to_json
+from auralith.checkpoints.tensors import safetensors_header
 from auralith.checkpoints.transform import Networks, published_weights
-from auralith.checkpoints.writing import safetensors_header
 from auralith.config import AudioFormat, DiTConfig, ModelConfig, OobleckConfig, SpectralConfig
 from auralith.errors import CheckpointError
 from auralith.models.dit import Block, DiT

@@ -15,15 +15,15 @@ from hypothesis import strategies as st
 
 from auralith.checkpoints import open_checkpoint
 from auralith.checkpoints.config_json import spec_from_json
-from auralith.checkpoints.reading import (
+from auralith.checkpoints.tensors import (
     ALIGNMENT,
     LazyTensor,
     read_json,
     read_safetensors,
     read_tensor_file,
+    write_safetensors,
 )
 from auralith.checkpoints.transform import published_weights
-from auralith.checkpoints.writing import write_safetensors
 from auralith.errors import CheckpointError
 
 ORIGINAL = (GOLDEN / "sao_tiny" / "model.safetensors").read_bytes()

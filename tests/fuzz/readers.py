@@ -13,11 +13,10 @@ import torch
 from auralith.checkpoints.adapters import read_adapter
 from auralith.checkpoints.config_json import spec_from_json
 from auralith.checkpoints.diffusers_config import read_scheduler, read_transformer, read_vae
-from auralith.checkpoints.reading import read_json, read_tensor_file
 from auralith.checkpoints.sections import Section
+from auralith.checkpoints.tensors import read_json, read_tensor_file, write_safetensors
 from auralith.checkpoints.text_encoder import TextEncoderFolders, open_text_encoder
 from auralith.checkpoints.transform import published_weights, weights_of
-from auralith.checkpoints.writing import write_safetensors
 from auralith.config import AudioFormat
 from auralith.curation.settings import CurationSettings
 from auralith.curation.store import EVIDENCE, Store

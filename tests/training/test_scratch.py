@@ -7,7 +7,7 @@ import torch
 
 from auralith.checkpoints import open_autoencoder
 from auralith.checkpoints.config_writing import config_to_json
-from auralith.checkpoints.writing import write_json
+from auralith.checkpoints.tensors import write_json
 from auralith.cli.main import run
 from auralith.config import (
     AudioFormat,

@@ -2,11 +2,12 @@
 
 Every layout is read as lazy tensors under the published single-file names (`single_file`, `diffusers_folder`, `hub`),
 checked against what its config implies (`config_json`, `transform`), and from there loaded (`opening`), converted
-(`convert`) or only described (`inspection`). The names themselves are small tables in `rename`. Adapters are files of
-their own: `adapter_file` reads ours and `adapter_import` those of other programs, `adapter_places` finds the weights
-that they mean, `adapters` puts them into a transformer or merges them into the weights.
+(`convert`) or only described (`inspect_checkpoint`). The names themselves are small tables in `rename`. Adapters are
+files of their own: `adapter_file` reads ours and `adapter_import` those of other programs, `adapter_changes` finds the
+weights that they mean, `adapters` puts them into a transformer or merges them into the weights.
 """
 
+from auralith.checkpoints.adapter_changes import Fit
 from auralith.checkpoints.adapter_file import (
     Adapter,
     AdapterConfig,
@@ -14,14 +15,13 @@ from auralith.checkpoints.adapter_file import (
     read_adapter,
     write_adapter,
 )
-from auralith.checkpoints.adapter_places import Fit
-from auralith.checkpoints.adapter_rewriting import import_adapter
 from auralith.checkpoints.adapters import (
     Applied,
     adapter_state,
     adapter_warnings,
     add_adapter,
     fit_adapter,
+    import_adapter,
     merge_adapters,
     open_adapters,
     save_adapter,
@@ -31,10 +31,11 @@ from auralith.checkpoints.choosing import Files
 from auralith.checkpoints.config_json import Spec, config_from_json
 from auralith.checkpoints.config_writing import config_to_json
 from auralith.checkpoints.convert import convert
-from auralith.checkpoints.inspection import Inspection, inspect_checkpoint
 from auralith.checkpoints.opening import (
     AutoencoderCheckpoint,
     Checkpoint,
+    Inspection,
+    inspect_checkpoint,
     open_autoencoder,
     open_checkpoint,
 )

@@ -17,7 +17,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from auralith import __version__
-from auralith.checkpoints.adapter_change import Change, sizes
+from auralith.checkpoints.adapter_changes import Change, sizes
 from auralith.checkpoints.adapter_import import (
     PEFT_CONFIG,
     foreign_files,
@@ -25,7 +25,7 @@ from auralith.checkpoints.adapter_import import (
     looks_like_adapter,
     read_foreign,
 )
-from auralith.checkpoints.reading import (
+from auralith.checkpoints.tensors import (
     FLOATING,
     PICKLE_SUFFIXES,
     Weights,

@@ -15,8 +15,8 @@ from typing import Any
 
 import safetensors
 
-from auralith.checkpoints.adapter_change import Change, flat_shape
-from auralith.checkpoints.reading import (
+from auralith.checkpoints.adapter_changes import Change, flat_shape
+from auralith.checkpoints.tensors import (
     FLOATING,
     LazyTensor,
     Weights,

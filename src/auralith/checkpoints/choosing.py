@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from auralith.checkpoints.reading import PICKLE_SUFFIXES, read_json
+from auralith.checkpoints.tensors import PICKLE_SUFFIXES, read_json
 from auralith.errors import CheckpointError
 
 CONFIG_NAME = "model_config.json"

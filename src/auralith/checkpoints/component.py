@@ -9,8 +9,14 @@ from torch import Tensor
 from auralith.checkpoints.config_json import Json, Spec
 from auralith.checkpoints.diffusers_folder import STEM
 from auralith.checkpoints.hub import HubOptions, fetch_component, is_repository
-from auralith.checkpoints.reading import Weights, read_json
-from auralith.checkpoints.shards import read_component, variant_files, write_component
+from auralith.checkpoints.tensors import (
+    Weights,
+    read_component,
+    read_json,
+    variant_files,
+    write_component,
+    write_json,
+)
 from auralith.checkpoints.transform import (
     check_weights,
     completed,
@@ -22,7 +28,6 @@ from auralith.checkpoints.transform import (
     with_new_weight_norm,
     with_old_weight_norm,
 )
-from auralith.checkpoints.writing import write_json
 from auralith.errors import CheckpointError
 
 CONFIG = "config.json"

@@ -19,15 +19,18 @@ from auralith.checkpoints.diffusers_config import (
     transformer_json,
     vae_json,
 )
-from auralith.checkpoints.reading import Weights, read_json
 from auralith.checkpoints.sections import Section
-from auralith.checkpoints.shards import (
+from auralith.checkpoints.single_file import RawCheckpoint
+from auralith.checkpoints.tensors import (
+    Weights,
     component_files,
     find_component,
     read_component,
+    read_json,
     variant_files,
+    write_json,
+    write_safetensors,
 )
-from auralith.checkpoints.single_file import RawCheckpoint
 from auralith.checkpoints.text_encoder import (
     TextEncoderFolders,
     copy_text_encoder,
@@ -41,7 +44,6 @@ from auralith.checkpoints.transform import (
     to_diffusers,
     with_old_weight_norm,
 )
-from auralith.checkpoints.writing import write_json, write_safetensors
 from auralith.config import (
     T5_WIDTHS,
     ModelConfig,

@@ -22,8 +22,8 @@ from auralith.checkpoints.choosing import (
     choose_weights,
     config_names,
 )
-from auralith.checkpoints.shards import component_files
 from auralith.checkpoints.single_file import WEIGHTS_NAMES
+from auralith.checkpoints.tensors import component_files
 from auralith.checkpoints.text_encoder import TOKENIZER_FILES
 from auralith.errors import CheckpointError
 

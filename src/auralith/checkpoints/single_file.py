@@ -16,12 +16,15 @@ from torch import Tensor
 from auralith.checkpoints.choosing import CONFIG_NAME, find_config
 from auralith.checkpoints.config_json import Json, Spec, spec_from_json
 from auralith.checkpoints.config_writing import spec_to_json
-from auralith.checkpoints.reading import (
+from auralith.checkpoints.tensors import (
     LazyTensor,
     Weights,
+    component_files,
+    read_component_file,
     read_json,
+    write_json,
+    write_safetensors,
 )
-from auralith.checkpoints.shards import component_files, read_component_file
 from auralith.checkpoints.text_encoder import save_text_encoder
 from auralith.checkpoints.transform import (
     as_stored,
@@ -33,7 +36,6 @@ from auralith.checkpoints.transform import (
     with_old_weight_norm,
     without_memory,
 )
-from auralith.checkpoints.writing import write_json, write_safetensors
 from auralith.config import ModelConfig
 from auralith.errors import CheckpointError
 

@@ -15,10 +15,15 @@ from typing import TYPE_CHECKING
 import torch
 
 from auralith.checkpoints.config_json import MOST_TOKENS, Json
-from auralith.checkpoints.reading import LazyTensor, read_json
-from auralith.checkpoints.shards import find_component, read_component
+from auralith.checkpoints.tensors import (
+    LazyTensor,
+    find_component,
+    read_component,
+    read_json,
+    write_json,
+    write_safetensors,
+)
 from auralith.checkpoints.transform import check_weights, weights_of
-from auralith.checkpoints.writing import write_json, write_safetensors
 from auralith.errors import CheckpointError, shown
 from auralith.files import whole_file
 from auralith.foreign import RustErrors

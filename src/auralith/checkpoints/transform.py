@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from auralith.checkpoints.config_json import Spec
-from auralith.checkpoints.reading import FLOATING, LazyTensor, Weights
 from auralith.checkpoints.rename import FUSED, Prefixes, prefixes, rename
+from auralith.checkpoints.tensors import FLOATING, LazyTensor, Weights
 from auralith.config import OobleckConfig
 from auralith.errors import CheckpointError
 from auralith.models.autoencoder import Autoencoder, Oobleck

@@ -109,7 +109,7 @@ def plan(
 def _config(model: str | None) -> "ModelConfig":
     from auralith.checkpoints import config_from_json
     from auralith.checkpoints.opening import locate
-    from auralith.checkpoints.reading import read_json
+    from auralith.checkpoints.tensors import read_json
     from auralith.config import ModelConfig
     from auralith.errors import CheckpointError
     from auralith.pipeline import EMBEDDED

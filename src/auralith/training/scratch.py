@@ -22,7 +22,7 @@ from auralith.checkpoints import (
     save_autoencoder,
 )
 from auralith.checkpoints.opening import named_text_encoder
-from auralith.checkpoints.reading import read_json
+from auralith.checkpoints.tensors import read_json
 from auralith.checkpoints.text_encoder import open_text_encoder
 from auralith.config import AudioFormat, ModelConfig, OobleckConfig
 from auralith.data.recordings import open_recordings

@@ -25,7 +25,7 @@ from auralith.checkpoints.component import (
 from auralith.checkpoints.config_json import Spec
 from auralith.checkpoints.hub import HubOptions
 from auralith.checkpoints.opening import locate, open_networks
-from auralith.checkpoints.reading import read_json
+from auralith.checkpoints.tensors import read_json
 from auralith.checkpoints.transform import Networks, weights_of
 from auralith.compat.diffusers.outputs import Config
 from auralith.errors import InvalidRequest

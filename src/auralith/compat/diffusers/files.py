@@ -15,8 +15,8 @@ from auralith.checkpoints import Spec
 from auralith.checkpoints.diffusers_folder import write_diffusers
 from auralith.checkpoints.hub import HubOptions
 from auralith.checkpoints.opening import locate, locate_text_encoder, open_networks
-from auralith.checkpoints.reading import LazyTensor, Weights
 from auralith.checkpoints.single_file import RawCheckpoint
+from auralith.checkpoints.tensors import LazyTensor, Weights
 from auralith.checkpoints.text_encoder import (
     TextEncoderFolders,
     open_text_encoder,

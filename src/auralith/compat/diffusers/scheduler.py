@@ -16,8 +16,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from auralith.checkpoints.reading import read_json
-from auralith.checkpoints.writing import write_json
+from auralith.checkpoints.tensors import read_json, write_json
 from auralith.compat.diffusers.outputs import Config, Output
 from auralith.compat.diffusers.randomness import Generators, path_noise
 from auralith.compat.values import whole_number

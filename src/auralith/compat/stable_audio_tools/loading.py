@@ -20,8 +20,8 @@ from auralith.checkpoints.opening import (
     open_located,
     open_networks,
 )
-from auralith.checkpoints.reading import read_json, read_tensor_file
 from auralith.checkpoints.single_file import RawCheckpoint
+from auralith.checkpoints.tensors import read_json, read_tensor_file
 from auralith.checkpoints.text_encoder import open_text_encoder
 from auralith.checkpoints.transform import Networks
 from auralith.compat.stable_audio_tools.generation import generate_diffusion_cond

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import nn
 
-from auralith.checkpoints.reading import read_json
+from auralith.checkpoints.tensors import read_json
 from auralith.checkpoints.text_encoder import without_code
 from auralith.curation.tagging.classes import NUM_LABELS
 from auralith.curation.tagging.frontend import HOP, SAMPLE_RATE

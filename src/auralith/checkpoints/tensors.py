@@ -1,18 +1,21 @@
-"""Files of named tensors, read without trusting them: safetensors, and pickles restricted to plain tensors.
+"""Files of named tensors, read without trusting them: safetensors, shards, and pickles restricted to plain tensors.
 
 Only headers are read at first. A `LazyTensor` knows its shape and dtype and fetches its values on demand, either
 mapped straight from the file (no memory of its own, if they are aligned there) or as a private copy that can be freed
-after a cast or a fold.
-Transformations between layouts are written on `Weights`, so that validating, loading, converting and counting
-parameters share one path. Whatever is wrong with a file becomes one `CheckpointError` line.
+after a cast or a fold. Transformations between layouts are written on `Weights`, so that validating, loading,
+converting and counting parameters share one path. Whatever is wrong with a file becomes one `CheckpointError` line.
+
+Files are written whole or not at all, and tensor by tensor, so that a checkpoint never needs its size in memory.
 """
 
 import hashlib
+import json
 import math
 import mmap
 import os
 import pickle
-from collections.abc import Callable, Iterable
+import re
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,6 +25,7 @@ import torch
 from torch import Tensor
 
 from auralith.errors import CheckpointError, shown
+from auralith.files import whole_file
 from auralith.foreign import PICKLE_ERRORS, parse_json
 
 DTYPES = {
@@ -272,3 +276,153 @@ def _has_values(tensor: Tensor) -> bool:
     if tensor.layout is not torch.strided or tensor.device.type != "cpu" or tensor.is_quantized:
         return False
     return tensor.numel() * tensor.element_size() <= tensor.untyped_storage().nbytes()
+
+
+DTYPE_NAMES = {dtype: name for name, dtype in DTYPES.items()}
+
+
+def write_json(path: Path, data: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(path) as file:
+        file.write(json.dumps(data, indent=2).encode() + b"\n")
+
+
+def write_safetensors(path: Path, weights: Weights) -> None:
+    """Write the tensors in their own dtypes, those of whole cache lines first, then wide types first.
+
+    So nearly every tensor is aligned, and mapped when it is loaded.
+    """
+    names = sorted(weights, key=lambda name: (*_misalignment(weights[name]), name))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(path) as file:
+        file.write(safetensors_header([(name, weights[name]) for name in names]))
+        for name in names:
+            flat = weights[name].read().contiguous().flatten()
+            file.write(flat.view(torch.uint8).numpy().data)
+
+
+def _misalignment(tensor: LazyTensor) -> tuple[bool, int]:
+    """Return how much a tensor displaces those behind it in a file, as a sort key."""
+    return tensor.num_bytes % ALIGNMENT > 0, -tensor.dtype.itemsize
+
+
+def safetensors_header(tensors: list[tuple[str, LazyTensor]]) -> bytes:
+    """Length and JSON of a file that holds the tensors in this order."""
+    entries: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    offset = 0
+    for name, tensor in tensors:
+        end = offset + tensor.num_bytes
+        entries[name] = {
+            "dtype": DTYPE_NAMES[tensor.dtype],
+            "shape": list(tensor.shape),
+            "data_offsets": [offset, end],
+        }
+        offset = end
+    header = json.dumps(entries, separators=(",", ":")).encode()
+    header += b" " * (-(8 + len(header)) % ALIGNMENT)
+    return len(header).to_bytes(8, "little") + header
+
+
+def find_component(folder: Path, stem: str, variant: str | None = None) -> Path:
+    """The weights file or the index of shards: the named variant, the plain name, any variant. Raises CheckpointError."""
+    wanted = variant_files(folder, stem, variant) if variant else []
+    if wanted:
+        return wanted[0]
+    patterns = (
+        f"{stem}.safetensors",
+        f"{stem}.safetensors.index.json",
+        f"{stem}*.index*.json",
+        f"{stem}.*.safetensors",
+        f"{stem}*.bin",
+    )
+    for pattern in patterns:
+        found = sorted(path for path in folder.glob(pattern) if path.is_file())
+        if found:
+            return found[0]
+    raise CheckpointError(f"{folder} holds no weights; {patterns[0]} is needed there")
+
+
+def variant_files(folder: Path, stem: str, variant: str | None) -> list[Path]:
+    """Return the files of a component under a variant's name, such as `model.fp16.safetensors`; None: the plain name."""
+    mark = f".{variant}" if variant else ""
+    names = (
+        f"{stem}{mark}.safetensors",
+        f"{stem}.safetensors.index{mark}.json",
+        f"{stem}{mark}.bin",
+        f"{stem}.bin.index{mark}.json",
+    )
+    return [folder / name for name in names if (folder / name).is_file()]
+
+
+def component_files(path: Path) -> tuple[Path, ...]:
+    """What `find_component` returned: the file itself, or the shards that an index lists."""
+    if path.suffix != ".json":
+        return (path,)
+    index = read_json(path).get("weight_map")
+    names = list(index.values()) if isinstance(index, dict) else []
+    # an index from elsewhere must not point out of its folder
+    if not names or any(not isinstance(name, str) or Path(name).name != name for name in names):
+        raise CheckpointError(f"{path} is no index of shards; get the file again")
+    return tuple(path.with_name(name) for name in sorted(set(names)))
+
+
+def read_component(path: Path) -> Weights:
+    """All tensors of what `find_component` returned."""
+    weights: Weights = {}
+    for file in component_files(path):
+        weights |= read_tensor_file(file).weights
+    return weights
+
+
+def read_component_file(path: Path) -> TensorFile:
+    """The same, with the config that a pickled checkpoint may hold."""
+    if path.suffix == ".json":
+        return TensorFile(read_component(path))
+    return read_tensor_file(path)
+
+
+def write_component(
+    folder: Path, stem: str, weights: Weights, variant: str | None, max_bytes: int
+) -> None:
+    """Write the tensors into one file, or into shards with an index if they take more than `max_bytes`.
+
+    Older weights of the same variant are removed.
+    """
+    mark = f".{variant}" if variant else ""
+    parts = list(_parts(weights, max_bytes))
+    names = [f"{stem}{mark}.safetensors"]
+    if len(parts) > 1:
+        count = len(parts)
+        names = [f"{stem}{mark}-{i + 1:05d}-of-{count:05d}.safetensors" for i in range(count)]
+    for name, part in zip(names, parts, strict=True):
+        write_safetensors(folder / name, part)
+    index = folder / f"{stem}.safetensors.index{mark}.json"
+    if len(parts) > 1:
+        size = sum(t.numel * t.dtype.itemsize for t in weights.values())
+        places = {n: name for name, part in zip(names, parts, strict=True) for n in part}
+        write_json(index, {"metadata": {"total_size": size}, "weight_map": places})
+        names.append(index.name)
+    _remove_older(folder, stem, variant, names)
+
+
+def _parts(weights: Weights, max_bytes: int) -> Iterator[Weights]:
+    """The tensors in their order, in parts of at most `max_bytes`; a larger tensor is a part of its own."""
+    part: Weights = {}
+    size = 0
+    for name, tensor in weights.items():
+        added = tensor.numel * tensor.dtype.itemsize
+        if part and size + added > max_bytes:
+            yield part
+            part, size = {}, 0
+        part[name] = tensor
+        size += added
+    yield part
+
+
+def _remove_older(folder: Path, stem: str, variant: str | None, kept: list[str]) -> None:
+    mark = re.escape(f".{variant}" if variant else "")
+    weights = rf"{re.escape(stem)}{mark}(-\d+-of-\d+)?\.(safetensors|bin)"
+    index = rf"{re.escape(stem)}\.(safetensors|bin)\.index{mark}\.json"
+    for path in folder.iterdir():
+        if re.fullmatch(f"{weights}|{index}", path.name) and path.name not in kept:
+            path.unlink()
