@@ -3,7 +3,7 @@
 Ours is one safetensors file. For every projection NAME (a module of our `DiT`) it holds `NAME.lora_A.weight`,
 `NAME.lora_B.weight` and, for DoRA, `NAME.lora_magnitude_vector`; `AdapterMetadata` stands in its header as JSON. Files
 and folders of other programs are read by `adapter_import`. Reading needs neither peft nor the model: here an adapter
-only has to agree with itself, with a model in `adapter_places`.
+only has to agree with itself, with a model in `adapter_changes`.
 """
 
 import json
