@@ -4,7 +4,6 @@ import os
 import sqlite3
 import subprocess
 import sys
-from fractions import Fraction
 from pathlib import Path
 
 import pyarrow as pa
@@ -473,7 +472,6 @@ def test_a_crash_between_writes_leaves_nothing_half_done(folder: Path) -> None:
 
 REVIEWER = """
 import sys
-from fractions import Fraction
 from pathlib import Path
 from auralith.curation.review import decide, next_item, open_items
 from auralith.curation.review.suspects import Suspect
@@ -524,8 +522,7 @@ def test_kappa_by_hand() -> None:
     pairs = [pair for pair, count in counts.items() for _ in range(count)]
     found = agreement_of("metadata", pairs)
     assert found.num_items == 50
-    assert (found.observed, found.expected) == (Fraction(7, 10), Fraction(1, 2))
-    assert found.kappa == pytest.approx(0.4)
+    assert found.kappa == pytest.approx((0.7 - 0.5) / (1 - 0.5))
 
 
 @pytest.mark.parametrize(

@@ -5,14 +5,12 @@
     log         review.sqlite, append-only
     chain       its hashes: what was changed or cut is found
     withdrawal  recordings that are taken out on request
-    queue       who looks at what, and what came of it
-    agreement   Cohen's kappa
+    queue       who looks at what, what came of it, and Cohen's kappa
     exchange    items out to CSV and Label Studio, decisions in; formats has the files
 
 Everything here takes plain values, so that the command line and a web page call the same functions.
 """
 
-from auralith.curation.review.agreement import Agreement, agreement, agreement_of
 from auralith.curation.review.exchange import (
     ExportOptions,
     ImportReport,
@@ -21,11 +19,14 @@ from auralith.curation.review.exchange import (
 )
 from auralith.curation.review.log import Item, is_begun, log_path
 from auralith.curation.review.queue import (
+    Agreement,
     Case,
     Entry,
     ItemView,
     Recorded,
     ReviewState,
+    agreement,
+    agreement_of,
     cases,
     decide,
     decide_many,

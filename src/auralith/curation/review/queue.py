@@ -5,6 +5,7 @@ an item until it is settled. Evidence that was made again under other settings o
 the recording's older one of that stage; what people removed stays removed.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,6 +26,8 @@ from auralith.curation.review.log import (
     writing,
 )
 from auralith.curation.review.rules import (
+    CHOICES,
+    Choice,
     Decision,
     Role,
     Settled,
@@ -278,3 +281,49 @@ def _state(found: Sequence[Case]) -> ReviewState:
         item_id=says.item.item_id,
         evidence_key=says.item.evidence_key,
     )
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How often the first and the second reviewer of a stage agreed, and Cohen's kappa."""
+
+    stage: str
+    counts: dict[tuple[Choice, Choice], int]
+    """Items by first and second decision, all nine pairs."""
+
+    @property
+    def num_items(self) -> int:
+        """Items with at least two decisions."""
+        return sum(self.counts.values())
+
+    @property
+    def kappa(self) -> float | None:
+        """(p_o − p_e) / (1 − p_e); None without items, and where both always decided the same one thing (p_e = 1)."""
+        size = self.num_items
+        agreed = sum(self.counts[choice, choice] for choice in CHOICES) * size
+        first, second = Counter[str](), Counter[str]()
+        for (one, two), count in self.counts.items():
+            first[one] += count
+            second[two] += count
+        by_chance = sum(first[choice] * second[choice] for choice in CHOICES)
+        return None if by_chance == size**2 else (agreed - by_chance) / (size**2 - by_chance)
+
+
+def agreement(folder: Path) -> list[Agreement]:
+    """Return the agreement on each stage with items, in alphabetical order.
+
+    Raises:
+        InvalidRequest: there is no review.
+    """
+    pairs: dict[str, list[tuple[Choice, Choice]]] = {}
+    for case in cases(folder):
+        found = pairs.setdefault(case.item.stage, [])
+        if len(case.decisions) >= 2:
+            found.append((case.decisions[0].decision, case.decisions[1].decision))
+    return [agreement_of(stage, pairs[stage]) for stage in sorted(pairs)]
+
+
+def agreement_of(stage: str, pairs: Sequence[tuple[Choice, Choice]]) -> Agreement:
+    """Return the agreement over pairs of a first and a second decision."""
+    found = Counter(pairs)
+    return Agreement(stage, {(one, two): found[one, two] for one in CHOICES for two in CHOICES})
