@@ -18,14 +18,14 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from auralith.curation.attribution import write_attribution
-from auralith.curation.card import write_card
-from auralith.curation.croissant import write_croissant
 from auralith.curation.engine import StageProgress
-from auralith.curation.funnel_files import write_funnel
-from auralith.curation.manifest import write_manifest
 from auralith.curation.metadata.generated import generate_catalogue
 from auralith.curation.outcomes import outcomes
+from auralith.curation.publish.attribution import write_attribution
+from auralith.curation.publish.card import write_card
+from auralith.curation.publish.croissant import write_croissant
+from auralith.curation.publish.funnel_files import write_funnel
+from auralith.curation.publish.manifest import write_manifest
 from auralith.curation.run import curate, now
 from auralith.curation.settings import CurationSettings, SourceSettings
 from auralith.curation.store import Store

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from auralith.curation.croissant import croissant, license_links, write_croissant
 from auralith.curation.license_terms import SAMPLING_PLUS, UNVERSIONED
-from auralith.curation.manifest import SCHEMA, write_manifest
-from auralith.curation.publishing import PublishSettings
+from auralith.curation.publish.croissant import croissant, license_links, write_croissant
+from auralith.curation.publish.manifest import SCHEMA, write_manifest
+from auralith.curation.publish.settings import PublishSettings
 from auralith.curation.settings import CurationSettings
 from auralith.curation.store import Store
 from auralith.errors import InvalidRequest

@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from auralith.cli.curate.publish import register
-from auralith.curation.funnel import (
+from auralith.curation.outcomes import SCHEMA
+from auralith.curation.publish.funnel import (
     NO_LICENSE,
     WAYS_OUT,
     Funnel,
@@ -23,8 +24,7 @@ from auralith.curation.funnel import (
     funnels,
     total,
 )
-from auralith.curation.funnel_files import write_funnel
-from auralith.curation.outcomes import SCHEMA
+from auralith.curation.publish.funnel_files import write_funnel
 from auralith.curation.settings import STAGES, CurationSettings
 from auralith.curation.store import Store
 from auralith.errors import InvalidRequest

@@ -13,9 +13,15 @@ import soundfile
 
 from auralith.curation.inputs import ROOTS, remember_root, remembered_roots, root_of
 from auralith.curation.license_terms import SAMPLING_PLUS
-from auralith.curation.manifest import SCHEMA, manifest, read_manifest, split_of, write_manifest
 from auralith.curation.plan import plan
-from auralith.curation.publishing import HighFidelity, PublishSettings
+from auralith.curation.publish.manifest import (
+    SCHEMA,
+    manifest,
+    read_manifest,
+    split_of,
+    write_manifest,
+)
+from auralith.curation.publish.settings import HighFidelity, PublishSettings
 from auralith.curation.settings import CurationSettings, SourceSettings
 from auralith.curation.store import EVIDENCE, RECORDINGS, Store
 from auralith.data.crops import AudioOptions

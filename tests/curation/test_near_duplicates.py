@@ -9,10 +9,10 @@ import pytest
 import soundfile
 
 from auralith.cli.curate import curate as app
-from auralith.curation.manifest import manifest
 from auralith.curation.near_duplicates import TABLE, find_near_duplicates, near_pairs
 from auralith.curation.outcomes import outcomes
 from auralith.curation.plan import planned_step
+from auralith.curation.publish.manifest import manifest
 from auralith.curation.run import curate, now
 from auralith.curation.settings import CurationSettings, SourceSettings
 from auralith.curation.store import Key, Store

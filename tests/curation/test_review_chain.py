@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from auralith.cli.main import run
-from auralith.curation.attribution import verify_attribution
-from auralith.curation.card import write_card
-from auralith.curation.croissant import write_croissant
-from auralith.curation.funnel import funnels
-from auralith.curation.manifest import read_manifest
 from auralith.curation.outcomes import outcomes
-from auralith.curation.outputs import write_outputs
+from auralith.curation.publish.attribution import verify_attribution
+from auralith.curation.publish.card import write_card
+from auralith.curation.publish.croissant import write_croissant
+from auralith.curation.publish.funnel import funnels
+from auralith.curation.publish.manifest import read_manifest
+from auralith.curation.publish.outputs import write_outputs
 from auralith.curation.review import (
     Wanted,
     cases,

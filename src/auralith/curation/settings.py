@@ -15,7 +15,7 @@ from auralith.curation.licenses import LicenseSettings
 from auralith.curation.metadata import MetadataSettings
 from auralith.curation.preference import PreferenceSettings
 from auralith.curation.probe import ProbeSettings
-from auralith.curation.publishing import PublishSettings
+from auralith.curation.publish.settings import PublishSettings
 from auralith.curation.tagging.stage import TaggingSettings
 from auralith.errors import InvalidRequest
 

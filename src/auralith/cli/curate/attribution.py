@@ -31,7 +31,7 @@ def build(
     ] = None,
 ) -> None:
     """Write attribution/, of the manifest that is there. Prints the page to open."""
-    from auralith.curation.attribution import write_attribution
+    from auralith.curation.publish.attribution import write_attribution
     from auralith.curation.settings import CurationSettings
     from auralith.settings import load_settings
 
@@ -41,7 +41,7 @@ def build(
 
 def verify(folder: Folder) -> None:
     """Compare the pages with the manifest: exit code 1 and the first differences if they aren't one to one."""
-    from auralith.curation.attribution import verify_attribution
+    from auralith.curation.publish.attribution import verify_attribution
 
     differences = verify_attribution(folder)
     for difference in differences[:_SHOWN]:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-    from auralith.curation.funnel import Funnels
+    from auralith.curation.publish.funnel import Funnels
     from auralith.curation.settings import CurationSettings
 
 Folder = Annotated[Path, typer.Argument(help="Folder of the curation.")]
@@ -34,7 +34,7 @@ def register(app: typer.Typer) -> None:
 
 def manifest(folder: Folder, recipe: Recipe = None, set: Changes = None) -> None:
     """Write manifest.parquet: what was accepted, as encode and finetune read it. Prints its path last."""
-    from auralith.curation.manifest import read_manifest, write_manifest
+    from auralith.curation.publish.manifest import read_manifest, write_manifest
     from auralith.curation.store import Store
 
     path = write_manifest(Store(folder), _settings(folder, recipe, set or []))
@@ -47,7 +47,7 @@ def manifest(folder: Folder, recipe: Recipe = None, set: Changes = None) -> None
 
 def funnel(folder: Folder, recipe: Recipe = None) -> None:
     """Count what every step left out, and why: a table, funnel.json and funnel.png. Prints the picture's path last."""
-    from auralith.curation.funnel_files import PICTURE, write_funnel
+    from auralith.curation.publish.funnel_files import PICTURE, write_funnel
     from auralith.curation.store import Store
 
     print_funnel(write_funnel(Store(folder), _settings(folder, recipe, [])))
@@ -56,8 +56,8 @@ def funnel(folder: Folder, recipe: Recipe = None) -> None:
 
 def card(folder: Folder, recipe: Recipe = None, set: Changes = None) -> None:
     """Write DATASET_CARD.md and croissant.json, of the manifest that is there. Prints the card's path last."""
-    from auralith.curation.card import write_card
-    from auralith.curation.croissant import write_croissant
+    from auralith.curation.publish.card import write_card
+    from auralith.curation.publish.croissant import write_croissant
     from auralith.curation.store import Store
 
     settings = _settings(folder, recipe, set or [])
@@ -101,7 +101,7 @@ def _steps_table(counted: "Funnels") -> "Table":
     from rich.box import SIMPLE
     from rich.table import Table
 
-    from auralith.curation.funnel import WAYS_OUT
+    from auralith.curation.publish.funnel import WAYS_OUT
 
     table = Table(box=SIMPLE)
     table.add_column("step")

@@ -23,7 +23,7 @@ def run(
     """Do every step that is not done, and write what comes out of it. Prints the steps and what they left out."""
     from auralith.cli.curate.publish import print_funnel
     from auralith.cli.curate.steps import connect, show_steps
-    from auralith.curation.outputs import write_outputs
+    from auralith.curation.publish.outputs import write_outputs
     from auralith.curation.run import curate, now
     from auralith.curation.settings import CurationSettings
     from auralith.curation.store import Store

@@ -10,9 +10,9 @@ from dataclasses import dataclass, fields
 from io import StringIO
 from pathlib import Path
 
-from auralith.curation.attribution.catalog import Catalog
-from auralith.curation.attribution.entries import CHANGES, Entry
 from auralith.curation.licenses import family_of
+from auralith.curation.publish.attribution.catalog import Catalog
+from auralith.curation.publish.attribution.entries import CHANGES, Entry
 
 HEADER = ("id", "title", "author", "license", "url")
 EXTENDED, LINES = "attribution_extended.csv", "attribution.jsonl"

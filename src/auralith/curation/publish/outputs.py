@@ -1,12 +1,12 @@
 """All that comes out of a curation, of one look at what became of its recordings."""
 
-from auralith.curation.attribution import write_attribution
-from auralith.curation.card import write_card
-from auralith.curation.croissant import write_croissant
-from auralith.curation.funnel import Funnels
-from auralith.curation.funnel_files import write_funnel
-from auralith.curation.manifest import write_manifest
 from auralith.curation.outcomes import outcomes
+from auralith.curation.publish.attribution import write_attribution
+from auralith.curation.publish.card import write_card
+from auralith.curation.publish.croissant import write_croissant
+from auralith.curation.publish.funnel import Funnels
+from auralith.curation.publish.funnel_files import write_funnel
+from auralith.curation.publish.manifest import write_manifest
 from auralith.curation.settings import CurationSettings
 from auralith.curation.store import Store
 

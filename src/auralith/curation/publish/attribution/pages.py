@@ -3,12 +3,12 @@ site, and only the search needs a script."""
 
 from collections.abc import Mapping
 
-from auralith.curation.attribution.entries import USE, license_name
-from auralith.curation.attribution.listing import Listing
 from auralith.curation.links import web_link
+from auralith.curation.publish.attribution.entries import USE, license_name
+from auralith.curation.publish.attribution.listing import Listing
 from auralith.pages import template
 
-_PACKAGE = "auralith.curation.attribution"
+_PACKAGE = "auralith.curation.publish.attribution"
 
 
 def listing_page(listing: Listing, number: int) -> str:

@@ -9,10 +9,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from auralith.curation.funnel import WAYS_OUT, Funnels, StageCount, Tally, funnels, total
-from auralith.curation.manifest import read_manifest
 from auralith.curation.plan import plan, planned_step
-from auralith.curation.publishing import PublishSettings
+from auralith.curation.publish.funnel import WAYS_OUT, Funnels, StageCount, Tally, funnels, total
+from auralith.curation.publish.manifest import read_manifest
+from auralith.curation.publish.settings import PublishSettings
 from auralith.curation.review import Agreement, agreement, is_begun, newest_entry, withdrawals
 from auralith.curation.settings import CurationSettings
 from auralith.curation.store import Key, Store

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
-from auralith.curation.attribution.catalog import Catalog
-from auralith.curation.attribution.entries import Entry, license_name
+from auralith.curation.publish.attribution.catalog import Catalog
+from auralith.curation.publish.attribution.entries import Entry, license_name
 
 ALL, PART = "page", "list"
 """What names of pages begin with: of the list of everything, and of the others."""

@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int
 
-from auralith.curation.attribution.catalog import Catalog
-from auralith.curation.attribution.entries import Entry, words
+from auralith.curation.publish.attribution.catalog import Catalog
+from auralith.curation.publish.attribution.entries import Entry, words
 
 SHARD_BYTES = 256 * 1024
 MOST_PLACES = 20_000

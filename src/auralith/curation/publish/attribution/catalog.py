@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from auralith.curation.attribution.entries import Entry, words
 from auralith.curation.links import web_link
-from auralith.curation.manifest import read_manifest
+from auralith.curation.publish.attribution.entries import Entry, words
+from auralith.curation.publish.manifest import read_manifest
 from auralith.extras import require
 
 if TYPE_CHECKING:

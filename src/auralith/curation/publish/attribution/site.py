@@ -9,12 +9,12 @@ from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
-from auralith.curation.attribution.catalog import Catalog, read_catalog
-from auralith.curation.attribution.listing import Listing, everything, parts
-from auralith.curation.attribution.pages import listing_page, start_page
-from auralith.curation.attribution.search import write_search
-from auralith.curation.attribution.tables import write_tables
-from auralith.curation.publishing import PublishSettings
+from auralith.curation.publish.attribution.catalog import Catalog, read_catalog
+from auralith.curation.publish.attribution.listing import Listing, everything, parts
+from auralith.curation.publish.attribution.pages import listing_page, start_page
+from auralith.curation.publish.attribution.search import write_search
+from auralith.curation.publish.attribution.tables import write_tables
+from auralith.curation.publish.settings import PublishSettings
 from auralith.errors import InvalidRequest, ResourceError
 from auralith.files import whole_folder
 from auralith.foreign import parse_json
@@ -74,7 +74,7 @@ def _write(catalog: Catalog, folder: Path, options: PublishSettings) -> None:
     tables = write_tables(catalog.by_id(), folder)
     write_search(catalog, folder / "search", options.page_entries)
     for name in ("style.css", "search.js"):
-        asset = files("auralith.curation.attribution") / "assets" / name
+        asset = files("auralith.curation.publish.attribution") / "assets" / name
         (folder / name).write_bytes(asset.read_bytes())
     start = start_page(options.name, options.contact, whole, groups, _initials(whole), tables)
     _put(folder / "index.html", start)

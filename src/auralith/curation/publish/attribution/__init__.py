@@ -6,7 +6,7 @@ tables    as CSV and JSON lines               search    the index that a browser
 site      all of it, written as one folder    verify    compare a folder with its manifest
 """
 
-from auralith.curation.attribution.site import write_attribution
-from auralith.curation.attribution.verify import verify_attribution
+from auralith.curation.publish.attribution.site import write_attribution
+from auralith.curation.publish.attribution.verify import verify_attribution
 
 __all__ = ["verify_attribution", "write_attribution"]

@@ -5,8 +5,16 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from auralith.curation.funnel import WAYS_OUT, Funnels, Left, StageCount, Tally, as_json, funnels
 from auralith.curation.licenses import family_of
+from auralith.curation.publish.funnel import (
+    WAYS_OUT,
+    Funnels,
+    Left,
+    StageCount,
+    Tally,
+    as_json,
+    funnels,
+)
 from auralith.curation.settings import CurationSettings
 from auralith.curation.store import Store
 from auralith.extras import require

@@ -6,12 +6,12 @@ from itertools import zip_longest
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from auralith.curation.attribution.catalog import Catalog, read_catalog
-from auralith.curation.attribution.entries import Entry
-from auralith.curation.attribution.site import FOLDER, read_settings, write_site
 from auralith.curation.license_terms import is_known_id
 from auralith.curation.links import is_valid_link
-from auralith.curation.manifest import check_review
+from auralith.curation.publish.attribution.catalog import Catalog, read_catalog
+from auralith.curation.publish.attribution.entries import Entry
+from auralith.curation.publish.attribution.site import FOLDER, read_settings, write_site
+from auralith.curation.publish.manifest import check_review
 from auralith.curation.review import withdrawals
 from auralith.errors import InvalidRequest, ResourceError
 
