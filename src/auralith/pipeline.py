@@ -7,11 +7,9 @@ request only.
 """
 
 import logging
-import secrets
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import torch
 from jaxtyping import Float
@@ -28,7 +26,6 @@ from auralith.checkpoints import (
     with_adapters,
 )
 from auralith.conditioning import Conditioner, MaskedInput
-from auralith.config import ModelConfig
 from auralith.diffusion import OBJECTIVES, Guidance, Predictor, Projection
 from auralith.edits import Edit, SourceFile
 from auralith.errors import InvalidRequest, NonFiniteError
@@ -36,13 +33,13 @@ from auralith.guided import guided
 from auralith.models import tiling
 from auralith.noise import ItemStreams, NoiseStream, ReferenceNoise
 from auralith.provenance import EMBEDDED_NAME, AdapterUse, Provenance
-from auralith.request import GenerationRequest, settings_of
+from auralith.request import GenerationRequest
+from auralith.resolution import Resolver, known
 from auralith.resources import choose_device, choose_dtype, dtype_name, require_memory
 from auralith.result import Audio, faded_chunks, finished
-from auralith.samplers import Sampler, Schedule, Step, find_sampler
+from auralith.samplers import Step
 from auralith.samplers.repaint import repainted_steps
 
-Value = TypeVar("Value")
 EMBEDDED = Path(__file__).parent / "embedded"
 TILE_FRAMES = 256
 STREAM_FRAMES = 64
@@ -66,7 +63,7 @@ class Steering:
 UNSTEERED = Steering()
 
 
-class Auralith:
+class Auralith(Resolver):
     """A loaded model, driven by `GenerationRequest`s."""
 
     def __init__(
@@ -78,9 +75,9 @@ class Auralith:
         adapters: Sequence[Applied] = (),
     ) -> None:
         """`adapters` says which ones are merged into the checkpoint already."""
+        super().__init__(checkpoint.config)
         self.checkpoint, self.name, self.adapters = checkpoint, name, tuple(adapters)
         self.device, self.dtype = device, dtype
-        self.config: ModelConfig = checkpoint.config
         self.dit, self.autoencoder = checkpoint.dit, checkpoint.autoencoder
         self.conditioner = Conditioner(
             checkpoint.config, checkpoint.numbers, checkpoint.text_encoder, checkpoint.tokenizer
@@ -131,13 +128,6 @@ class Auralith:
         """
         return self._stream(self.resolve(request), on_step, chunk_frames)
 
-    def groups(self, resolved: Sequence[GenerationRequest]) -> list[list[int]]:
-        """Which resolved requests make one batch, as their indices."""
-        groups: dict[tuple[object, ...], list[int]] = {}
-        for index, request in enumerate(resolved):
-            groups.setdefault(self._shared(request), []).append(index)
-        return list(groups.values())
-
     def denoising_steps(
         self, requests: Sequence[GenerationRequest], steering: Steering = UNSTEERED
     ) -> Generator[Step]:
@@ -168,28 +158,6 @@ class Auralith:
                 on_step(step)
         assert latents is not None  # a schedule has at least one step
         return latents
-
-    def resolve(self, request: GenerationRequest) -> GenerationRequest:
-        """The request with every default filled in, checked against this model's limits; the seed is drawn here."""
-        defaults = self.config.sampling
-        total = request.seconds_total
-        if total is None:
-            total = request.seconds_start + self._window_seconds
-        resolved = replace(
-            request,
-            seconds_total=total,
-            seconds_output=_first(request.seconds_output, total - request.seconds_start),
-            steps=_first(request.steps, defaults.steps),
-            cfg_scale=_first(request.cfg_scale, defaults.cfg_scale),
-            sampler=_first(request.sampler, defaults.sampler),
-            sigma_min=_first(request.sigma_min, defaults.sigma_min),
-            sigma_max=_first(request.sigma_max, defaults.sigma_max),
-            seed=_first(request.seed, secrets.randbelow(2**32)),
-            window=_first(request.window, defaults.window),
-            conditions=self.config.checked_conditions(request.conditions),
-        )
-        self._check(resolved)
-        return resolved
 
     @torch.inference_mode()
     def decode(
@@ -226,10 +194,6 @@ class Auralith:
     def _scaled(self, latents: Float[Tensor, "batch channel frame"]) -> Tensor:
         """Latents as the autoencoder takes them."""
         return (latents * self.config.latent_scale).to(self.device, self.dtype)
-
-    @property
-    def _window_seconds(self) -> float:
-        return self.config.audio.seconds(self.config.window_samples)
 
     def _generate_group(
         self, group: list[GenerationRequest], on_step: Callable[[Step], None] | None
@@ -310,30 +274,6 @@ class Auralith:
         """Return a result with its fades, checked; raise `NonFiniteError`. The rate is the model's if None."""
         return finished(waveform, sample_rate or self.config.audio.sample_rate, provenance, subtype)
 
-    def num_samples(self, request: GenerationRequest) -> int:
-        """Samples of the result of a resolved request."""
-        return self.config.audio.num_samples(_known(request.seconds_output))
-
-    def num_frames(self, request: GenerationRequest) -> int:
-        """Latent frames that a resolved request is made of."""
-        if request.window == "full":
-            return self.config.window_frames
-        return self.config.audio.num_frames(self.num_samples(request))
-
-    def sampler(self, request: GenerationRequest) -> Sampler:
-        """The sampler of a resolved request."""
-        return find_sampler(_known(request.sampler), OBJECTIVES[self.config.objective])
-
-    def schedule(self, request: GenerationRequest) -> Schedule:
-        """The schedule of a resolved request."""
-        return Schedule(
-            _known(request.steps),
-            _known(request.sigma_min),
-            _known(request.sigma_max),
-            num_frames=self.num_frames(request),
-            shift=self.config.distribution_shift,
-        )
-
     @torch.inference_mode()
     def _denoise(self, group: list[GenerationRequest], steering: Steering) -> Generator[Step]:
         first = group[0]
@@ -370,9 +310,9 @@ class Auralith:
             float(first.apg_eta), float(first.apg_norm_threshold), float(first.apg_momentum)
         )
         guidance = Guidance(
-            _known(first.cfg_scale), first.cfg_rescale, first.cfg_interval, projection
+            known(first.cfg_scale), first.cfg_rescale, first.cfg_interval, projection
         )
-        numbers = self._numbers(group)
+        numbers = self.numbers(group)
         conditioning = self.conditioner([item.prompt for item in group], numbers)
         context, global_embed = conditioning.context, conditioning.global_embed
         if guidance.scale != 1:
@@ -392,48 +332,12 @@ class Auralith:
             self.dit, objective, guidance, len(group), context, global_embed, num_frames, extra
         )
 
-    def _numbers(self, group: list[GenerationRequest]) -> dict[str, list[float]]:
-        values = [
-            {"seconds_start": item.seconds_start, "seconds_total": _known(item.seconds_total)}
-            | item.conditions
-            for item in group
-        ]
-        ids = self.conditioner.number_ids
-        return {name: [float(item[name]) for item in values] for name in ids}
-
     def _streams(self, group: list[GenerationRequest], num_frames: int) -> NoiseStream:
         channels = self.config.audio.latent_channels
-        seeds = [_known(item.seed) for item in group]
+        seeds = [known(item.seed) for item in group]
         if group[0].noise == "reference":
             return ReferenceNoise(seeds[0], (len(group), channels, num_frames), self.device)
         return ItemStreams(seeds, (channels, num_frames), self.device)
-
-    def _shared(self, request: GenerationRequest) -> tuple[object, ...]:
-        """What requests must have in common to be one batch."""
-        own = {"prompt", "negative_prompt", "seconds_total", "seconds_start", "seconds_output"}
-        own |= {"fade_in", "fade_out"}
-        own.add("conditions")
-        if request.noise == "item":
-            own.add("seed")
-        common = tuple(v for name, v in settings_of(request).items() if name not in own)
-        return (*common, bool(request.negative_prompt), self.num_frames(request))
-
-    def _check(self, request: GenerationRequest) -> None:
-        """Raise `InvalidRequest` for what this model can't do."""
-        seconds, longest = _known(request.seconds_output), self._window_seconds
-        if self.config.audio.num_samples(seconds) > self.config.window_samples:
-            raise InvalidRequest(
-                f"{seconds:g} s are asked for; this model makes at most {longest:.2f} s at once: "
-                "shorten seconds_total, or set seconds_output for a part of a longer recording"
-            )
-        if self.config.audio.num_samples(seconds) < 1:
-            raise InvalidRequest(f"{seconds:g} s is less than one sample; ask for more")
-        if request.seconds_start and "seconds_start" not in self.conditioner.number_ids:
-            raise InvalidRequest(
-                f"seconds_start is {request.seconds_start:g} s; this model knows no start, leave it at 0"
-            )
-        replace(request)  # the order of values that came from defaults
-        self.sampler(request).levels(self.schedule(request))
 
     def _require_memory(self, batch: int, num_frames: int) -> None:
         """Activations of a guided step: the feed-forward's hidden layer and its gate dominate."""
@@ -488,13 +392,3 @@ def generate(prompt: str, seconds_total: float | None = None, seed: int | None =
 def _name_of(source: str | Path) -> str:
     """A Hub name as it is; of a path its last part, so that files don't tell where they were made."""
     return Path(source).resolve().name if Path(source).exists() else str(source)
-
-
-def _first(value: Value | None, default: Value) -> Value:
-    return default if value is None else value
-
-
-def _known(value: Value | None) -> Value:
-    """A field that `resolve` has filled in."""
-    assert value is not None
-    return value

@@ -1,0 +1,127 @@
+"""What a request means for one model: its defaults filled in, its limits checked, its length, sampler and schedule."""
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TypeVar
+
+from auralith.config import ModelConfig
+from auralith.diffusion import OBJECTIVES
+from auralith.errors import InvalidRequest
+from auralith.request import GenerationRequest, settings_of
+from auralith.samplers import Sampler, Schedule, find_sampler
+
+Value = TypeVar("Value")
+
+
+class Resolver:
+    """Answers about requests for models of a config."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        self.config = config
+
+    def resolve(self, request: GenerationRequest) -> GenerationRequest:
+        """The request with every default filled in, checked against this model's limits; the seed is drawn here."""
+        defaults = self.config.sampling
+        total = request.seconds_total
+        if total is None:
+            total = request.seconds_start + self._window_seconds
+        resolved = replace(
+            request,
+            seconds_total=total,
+            seconds_output=_first(request.seconds_output, total - request.seconds_start),
+            steps=_first(request.steps, defaults.steps),
+            cfg_scale=_first(request.cfg_scale, defaults.cfg_scale),
+            sampler=_first(request.sampler, defaults.sampler),
+            sigma_min=_first(request.sigma_min, defaults.sigma_min),
+            sigma_max=_first(request.sigma_max, defaults.sigma_max),
+            seed=_first(request.seed, secrets.randbelow(2**32)),
+            window=_first(request.window, defaults.window),
+            conditions=self.config.checked_conditions(request.conditions),
+        )
+        self._check(resolved)
+        return resolved
+
+    def groups(self, resolved: Sequence[GenerationRequest]) -> list[list[int]]:
+        """Which resolved requests make one batch, as their indices."""
+        groups: dict[tuple[object, ...], list[int]] = {}
+        for index, request in enumerate(resolved):
+            groups.setdefault(self._shared(request), []).append(index)
+        return list(groups.values())
+
+    def num_samples(self, request: GenerationRequest) -> int:
+        """Samples of the result of a resolved request."""
+        return self.config.audio.num_samples(known(request.seconds_output))
+
+    def num_frames(self, request: GenerationRequest) -> int:
+        """Latent frames that a resolved request is made of."""
+        if request.window == "full":
+            return self.config.window_frames
+        return self.config.audio.num_frames(self.num_samples(request))
+
+    def sampler(self, request: GenerationRequest) -> Sampler:
+        """The sampler of a resolved request."""
+        return find_sampler(known(request.sampler), OBJECTIVES[self.config.objective])
+
+    def schedule(self, request: GenerationRequest) -> Schedule:
+        """The schedule of a resolved request."""
+        return Schedule(
+            known(request.steps),
+            known(request.sigma_min),
+            known(request.sigma_max),
+            num_frames=self.num_frames(request),
+            shift=self.config.distribution_shift,
+        )
+
+    def numbers(self, group: list[GenerationRequest]) -> dict[str, list[float]]:
+        """Return the values of the number conditions of resolved requests."""
+        values = [
+            {"seconds_start": item.seconds_start, "seconds_total": known(item.seconds_total)}
+            | item.conditions
+            for item in group
+        ]
+        ids = (condition.id for condition in self.config.numbers)
+        return {name: [float(item[name]) for item in values] for name in ids}
+
+    @property
+    def _window_seconds(self) -> float:
+        return self.config.audio.seconds(self.config.window_samples)
+
+    def _shared(self, request: GenerationRequest) -> tuple[object, ...]:
+        """What requests must have in common to be one batch."""
+        own = {"prompt", "negative_prompt", "seconds_total", "seconds_start", "seconds_output"}
+        own |= {"fade_in", "fade_out"}
+        own.add("conditions")
+        if request.noise == "item":
+            own.add("seed")
+        common = tuple(v for name, v in settings_of(request).items() if name not in own)
+        return (*common, bool(request.negative_prompt), self.num_frames(request))
+
+    def _check(self, request: GenerationRequest) -> None:
+        """Raise `InvalidRequest` for what this model can't do."""
+        seconds, longest = known(request.seconds_output), self._window_seconds
+        if self.config.audio.num_samples(seconds) > self.config.window_samples:
+            raise InvalidRequest(
+                f"{seconds:g} s are asked for; this model makes at most {longest:.2f} s at once: "
+                "shorten seconds_total, or set seconds_output for a part of a longer recording"
+            )
+        if self.config.audio.num_samples(seconds) < 1:
+            raise InvalidRequest(f"{seconds:g} s is less than one sample; ask for more")
+        if request.seconds_start and "seconds_start" not in (
+            condition.id for condition in self.config.numbers
+        ):
+            raise InvalidRequest(
+                f"seconds_start is {request.seconds_start:g} s; this model knows no start, leave it at 0"
+            )
+        replace(request)  # the order of values that came from defaults
+        self.sampler(request).levels(self.schedule(request))
+
+
+def _first(value: Value | None, default: Value) -> Value:
+    return default if value is None else value
+
+
+def known(value: Value | None) -> Value:
+    """A field that `resolve` has filled in."""
+    assert value is not None
+    return value
