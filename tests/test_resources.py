@@ -13,13 +13,13 @@ from auralith.cli.main import run
 from auralith.errors import InvalidRequest
 from auralith.pipeline import load
 from auralith.resources import choose_dtype, cpu_has_bfloat16
-from auralith.training import recipe as tiny
 from auralith.training.finetune import FinetuneSettings, memory_settings
 from auralith.training.loop import Run, train
 from auralith.training.plan import MemorySettings, budget, remedies
 from auralith.training.processes import choose_precision
 from auralith.training.scratch import AutoencoderRecipe, TransformerRecipe
 from auralith.training.task import LoopSettings
+from recipes.tiny import stages as tiny
 from tests.training.test_loop import Regression
 
 CPU = torch.device("cpu")

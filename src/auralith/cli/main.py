@@ -91,12 +91,12 @@ def main() -> None:
     sys.exit(run(sys.argv[1:] or ["--help"]))
 
 
-def run(arguments: Sequence[str], app: typer.Typer = app) -> int:
-    """Run one command of `app` and return its exit code."""
+def run(arguments: Sequence[str], app: typer.Typer = app, program: str = "auralith") -> int:
+    """Run one command of `app`, which its help calls `program`, and return its exit code."""
     _log_to_stderr()
     try:
         with handled(TERMINATION, interrupt):
-            options = {"prog_name": "auralith", "standalone_mode": False, "obj": arguments}
+            options = {"prog_name": program, "standalone_mode": False, "obj": arguments}
             code = app(list(arguments), **options)
     except (AuralithError, typer.TyperException) as error:
         return _fail(
