@@ -197,7 +197,6 @@ def test_parquet_of_every_type(tmp_path: Path) -> None:
             "price": pyarrow.array([Decimal("1.50")]),
             "missing": pyarrow.array([None], pyarrow.float64()),
             "nan": pyarrow.array([float("nan")]),
-            "late": pyarrow.array([2**62], pyarrow.timestamp("us")),
             "bytes_of_text": pyarrow.array([b"caf\xc3\xa9"]),
             "__index_level_0__": pyarrow.array([7]),
         }
@@ -212,9 +211,42 @@ def test_parquet_of_every_type(tmp_path: Path) -> None:
         "price": Decimal("1.50"),
         "missing": None,
         "nan": None,
-        "late": str(2**62),
         "bytes_of_text": "café",
     }
+
+
+MILLENNIA = 2**62
+MICROSECONDS = pyarrow.timestamp("us")
+NO_VALUES = {
+    **{f"timestamp {u}": pyarrow.array([MILLENNIA], pyarrow.timestamp(u)) for u in ("ms", "us")},
+    "timestamp before": pyarrow.array([-MILLENNIA], MICROSECONDS),
+    "timestamp with zone": pyarrow.array([MILLENNIA], pyarrow.timestamp("us", "UTC")),
+    "unknown zone": pyarrow.array([0], pyarrow.timestamp("us", "Nowhere/X")),
+    "duration": pyarrow.array([MILLENNIA], pyarrow.duration("ms")),
+    "date": pyarrow.array([2**31 - 1], pyarrow.int32()).view(pyarrow.date32()),
+    "time": pyarrow.array([MILLENNIA]).view(pyarrow.time64("us")),
+    "list": pyarrow.array([[0, MILLENNIA]], pyarrow.list_(MICROSECONDS)),
+    "struct": pyarrow.array([{"a": MILLENNIA}], pyarrow.struct([("a", MICROSECONDS)])),
+    "map": pyarrow.array([[("a", MILLENNIA)]], pyarrow.map_(pyarrow.string(), MICROSECONDS)),
+    "text": pyarrow.array([b"\xff\xfe"]).view(pyarrow.string()),
+}
+
+
+@pytest.mark.parametrize("kind", NO_VALUES)
+@pytest.mark.parametrize("column", ["when", "prompt"])
+def test_a_value_that_python_has_none_for_is_named_with_its_row(
+    tmp_path: Path, kind: str, column: str
+) -> None:
+    nothing = pyarrow.nulls(1, NO_VALUES[kind].type)
+    values = pyarrow.chunked_array([nothing, NO_VALUES[kind]])
+    path = tmp_path / "t.parquet"
+    pyarrow.parquet.write_table(pyarrow.table({"path": ["a.wav", "b.wav"], column: values}), path)
+    good, damaged = read_rows(path)
+    assert good.problem is None and good.cells == {"path": "a.wav", column: None}
+    assert damaged.problem == "row_unreadable"
+    fault = "is not UTF-8" if kind == "text" else "is out of range"
+    with pytest.raises(InvalidRequest, match=rf"row 2 has a value in '{column}' that {fault}"):
+        list(strict_rows(path))
 
 
 def test_sounds_inside_of_a_table_are_read_one_by_one(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from auralith.errors import InvalidRequest, shown
+from auralith.errors import InvalidRequest, one_line, shown
 from auralith.extras import require
 from auralith.tables.cells import named_file
 from auralith.tables.names import NAMES, plain
@@ -27,6 +27,8 @@ LONGEST_CELL = 131_072
 _LARGEST_GROUP = 1 << 30
 _LARGEST_RATIO = 200
 """A row group is not unpacked beyond this size if it grows by more than this factor."""
+_VALUE_ERRORS = (ValueError, OverflowError, KeyError, TypeError, ImportError)
+"""What Arrow raises for a value that Python has none for; time zones raise KeyError and ImportError."""
 _INDEX = "__index_level_"
 """How pandas calls an index without a name."""
 
@@ -170,6 +172,11 @@ def _require_moderate(path: Path, facts: Any) -> None:
 
 def _row(name: str, number: int, cells: dict[str, Any]) -> Row:
     for column, value in cells.items():
+        if isinstance(value, _Unreadable):
+            reason = (
+                f"has a value in {shown(column)} that {value.reason}; correct it or leave it empty"
+            )
+            return Row(name, number, {"error": reason}, "row_unreadable", reason, "row")
         if (length := _length(value)) > LONGEST_CELL:
             reason = (
                 f"has {length:,} characters in {shown(column)}; at most {LONGEST_CELL:,} are read"
@@ -215,12 +222,20 @@ def _paths(batch: "pa.RecordBatch", name: str) -> list[str | None]:
     return batch.column(name).field("path").to_pylist()
 
 
+@dataclass(frozen=True, slots=True)
+class _Unreadable:
+    """Stands for a value that Python has none for: a time beyond the year 9999 or in an unknown zone, a broken text."""
+
+    reason: str
+    """In words, to follow "a value that"."""
+
+
 def _cells(column: "pa.Array") -> list[Any]:
-    """Python values, NaN as None. Times that Python has no value for (beyond the year 9999) come as text."""
+    """Python values, NaN as None."""
     arrow = require("pyarrow", "train")
     try:
         values = column.to_pylist()
-    except (ValueError, OverflowError, arrow.ArrowException):
+    except (*_VALUE_ERRORS, arrow.ArrowException):
         values = [_cell(one) for one in column]
     return [_plain_value(value) for value in values]
 
@@ -229,8 +244,10 @@ def _cell(value: Any) -> Any:
     arrow = require("pyarrow", "train")
     try:
         return value.as_py()
-    except (ValueError, OverflowError, arrow.ArrowException):
-        return str(getattr(value, "value", None))
+    except UnicodeDecodeError:
+        return _Unreadable("is not UTF-8")
+    except (*_VALUE_ERRORS, arrow.ArrowException):
+        return _Unreadable(f"is out of range ({one_line(str(value.type), 60)})")
 
 
 def _plain_value(value: Any) -> Any:
