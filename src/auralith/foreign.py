@@ -5,13 +5,16 @@ its tuple of exceptions, and JSON and TOML have a function that raises nothing b
 """
 
 import json
+import os
 import pickle
 import struct
+import sys
+import tempfile
 import tomllib
 import zipfile
-from collections.abc import Callable
-from types import TracebackType
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import IO, Any
 
 JSON_ERRORS = (ValueError, RecursionError, MemoryError)
 """UnicodeError and numbers of thousands of digits are ValueErrors."""
@@ -44,6 +47,8 @@ def parse_json(text: str | bytes) -> Any:
         raise ValueError("it is not UTF-8") from error
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
+    except ValueError as error:
+        raise _said(error) from error
 
 
 def parse_toml(text: str) -> dict[str, Any]:
@@ -54,24 +59,50 @@ def parse_toml(text: str) -> dict[str, Any]:
         return tomllib.loads(text)
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
+    except ValueError as error:
+        raise _said(error) from error
 
 
-class RustErrors:
-    """A block in which the tokenizers library's errors, a bare Exception or a panic, become what `reason` makes of them.
+def _said(error: ValueError) -> ValueError:
+    """Return a parser's error, without Python's advice to whoever wrote the program."""
+    if "set_int_max_str_digits" in str(error):
+        return ValueError(f"a whole number has more than {sys.get_int_max_str_digits():,} digits")
+    return error
 
-    A panic of Rust is no Exception; neither has a class that could be named in an `except`.
+
+@contextmanager
+def rust_errors(reason: Callable[[str], Exception]) -> Iterator[None]:
+    """Raise what `reason` makes of an error of the tokenizers library, a bare Exception or a panic, within the block.
+
+    A panic of Rust is no Exception; neither has a class that could be named in an `except`. Rust writes a panic to the
+    process's stderr, past Python, before it is raised: that text is dropped.
     """
+    with _held_stderr() as held:
+        try:
+            yield
+        except BaseException as error:
+            if type(error) is not Exception and type(error).__module__ != "pyo3_runtime":
+                raise
+            held.seek(0)
+            held.truncate()
+            raise reason(str(error).partition("\n")[0]) from None
 
-    def __init__(self, reason: Callable[[str], Exception]) -> None:
-        self._reason = reason
 
-    def __enter__(self) -> None: ...
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        _trace: TracebackType | None,
-    ) -> None:
-        if kind is Exception or (kind is not None and kind.__module__ == "pyo3_runtime"):
-            raise self._reason(str(error).partition("\n")[0]) from None
+@contextmanager
+def _held_stderr() -> Iterator[IO[bytes]]:
+    """Keep what the process writes to stderr in a file, and write it there at the end of the block."""
+    with tempfile.TemporaryFile() as held:
+        try:
+            stderr = os.dup(2)
+        except OSError:  # there is none, as under pythonw
+            yield held
+            return
+        os.dup2(held.fileno(), 2)
+        try:
+            yield held
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+            held.seek(0)
+            while text := held.read(1 << 16):
+                os.write(2, text)

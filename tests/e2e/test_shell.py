@@ -1,6 +1,8 @@
 """From the shell: how fast help answers, what Ctrl-C leaves, and what a second process makes of tags."""
 
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -78,3 +80,24 @@ def test_a_full_disk_is_one_line(tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 2 and "can't be written" in done.stderr.splitlines()[-1]
     assert not list(tmp_path.iterdir())
+
+
+def test_a_number_of_thousands_of_digits_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "big.toml").write_text("steps=" + "9" * 5_000)
+    command = [*AURALITH, "curate", "run", "big.toml"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    wanted = "auralith: error: big.toml is not TOML: a whole number has more than 4,300 digits\n"
+    assert (done.returncode, done.stderr) == (2, wanted)
+
+
+def test_a_panic_in_a_library_is_one_line(tmp_path: Path) -> None:
+    """The tokenizers library panics over this normalizer, and writes about it to stderr itself."""
+    model = tmp_path / "model"
+    shutil.copytree(MODEL, model)
+    path = model / "t5" / "tokenizer.json"
+    damage = {"normalizer": {"type": "Precompiled", "precompiled_charsmap": "AAAA"}}
+    path.write_text(json.dumps(json.loads(path.read_text()) | damage))
+    command = [*AURALITH, "generate", "a drum", "--model", str(model)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 2 and "holds no usable tokenizer: Precompiled" in done.stderr
+    assert done.stderr.count("\n") == 1, done.stderr

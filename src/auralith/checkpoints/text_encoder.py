@@ -26,7 +26,7 @@ from auralith.checkpoints.tensors import (
 from auralith.checkpoints.transform import check_weights, weights_of
 from auralith.errors import CheckpointError, shown
 from auralith.files import whole_file
-from auralith.foreign import RustErrors
+from auralith.foreign import rust_errors
 
 if TYPE_CHECKING:
     import transformers
@@ -179,7 +179,7 @@ def _open_tokenizer(folder: Path) -> "transformers.PreTrainedTokenizerBase":
         _copy_tokenizer(folder, copy)
         write_json(copy / TOKENIZER_SETTINGS, _tokenizer_settings(folder))
         try:
-            with RustErrors(refused):
+            with rust_errors(refused):
                 tokenizer = opener.from_pretrained(copy, local_files_only=True)
         except TOKENIZER_ERRORS as error:
             raise refused(_first_line(error)) from None
