@@ -42,32 +42,29 @@ MOST_TOML_CHARACTERS = 1_000_000
 def parse_json(text: str | bytes) -> Any:
     """Return the value of a JSON text; raises ValueError, whose text is short, for anything else."""
     try:
-        return json.loads(text)
+        return _parsed(json.loads, text)
     except UnicodeDecodeError as error:
         raise ValueError("it is not UTF-8") from error
-    except RecursionError as error:
-        raise ValueError("it is nested too deeply") from error
-    except ValueError as error:
-        raise _said(error) from error
 
 
 def parse_toml(text: str) -> dict[str, Any]:
     """Return the table of a TOML text; raises ValueError for anything else, and beyond a million characters."""
     if len(text) > MOST_TOML_CHARACTERS:
         raise ValueError(f"it is longer than {MOST_TOML_CHARACTERS:,} characters")
+    return _parsed(tomllib.loads, text)
+
+
+def _parsed(parse: Callable[[Any], Any], text: str | bytes) -> Any:
+    """Return what a parser makes of a text; its errors come without Python's advice to whoever wrote the program."""
     try:
-        return tomllib.loads(text)
+        return parse(text)
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
     except ValueError as error:
-        raise _said(error) from error
-
-
-def _said(error: ValueError) -> ValueError:
-    """Return a parser's error, without Python's advice to whoever wrote the program."""
-    if "set_int_max_str_digits" in str(error):
-        return ValueError(f"a whole number has more than {sys.get_int_max_str_digits():,} digits")
-    return error
+        if "set_int_max_str_digits" not in str(error):
+            raise
+        limit = sys.get_int_max_str_digits()
+        raise ValueError(f"a whole number has more than {limit:,} digits") from error
 
 
 @contextmanager
