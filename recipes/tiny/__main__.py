@@ -7,24 +7,17 @@ import sys
 from collections.abc import Iterator
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from auralith.cli.main import run
 from auralith.cli.progress import stage_progress, training_line
 from auralith.errors import InvalidRequest
-from auralith.settings import load_settings
-from auralith.training.processes import leave_processes
-from auralith.training.task import Progress
-from recipes.tiny.stages import (
-    Recipe,
-    encode_corpus,
-    export,
-    train_autoencoder,
-    train_dit,
-    train_text,
-)
+
+if TYPE_CHECKING:
+    from auralith.training.task import Progress
+    from recipes.tiny.stages import Recipe
 
 RECIPE = Path(__file__).with_name("recipe.toml")
 
@@ -56,6 +49,10 @@ def train(
     parts: Annotated[int, typer.Option(min=1, help="Processes that share the encoding.")] = 1,
 ) -> None:
     """Train the embedded model from nothing. Prints the model's folder last."""
+    from auralith.settings import load_settings
+    from auralith.training.processes import leave_processes
+    from recipes.tiny.stages import Recipe, encode_corpus, export
+
     if part >= parts:
         raise InvalidRequest(f"--part is {part}; it must be below --parts, {parts}")
     settings = load_settings(Recipe, recipe, set or ())
@@ -72,7 +69,9 @@ def train(
     leave_processes()
 
 
-def _train(stage: Stage, recipe: Recipe, folder: Path) -> Iterator[Progress]:
+def _train(stage: Stage, recipe: "Recipe", folder: Path) -> Iterator["Progress"]:
+    from recipes.tiny.stages import train_autoencoder, train_dit, train_text
+
     runs = {Stage.text: train_text, Stage.autoencoder: train_autoencoder, Stage.dit: train_dit}
     return runs[stage](recipe, folder)
 
