@@ -25,7 +25,7 @@ from auralith.curation.plan import planned_step
 from auralith.curation.review import check_head, newest_entry
 from auralith.curation.review.chain import parse_head
 from auralith.curation.settings import CurationSettings, StageName
-from auralith.curation.store import Store
+from auralith.curation.store import RECORDINGS, Store
 from auralith.errors import InvalidRequest, ResourceError, shown
 from auralith.extras import require
 from auralith.files import whole_file
@@ -54,17 +54,10 @@ SCHEMA = pa.schema(
         ("rec_id", pa.string()),
         ("path", pa.string()),  # from the manifest's folder; null where there is no sound
         ("prompt", pa.string()),  # null: made from the fields below
-        ("title", pa.string()),
+        RECORDINGS.field("title"),
         ("artist", pa.string()),  # the author of known music; elsewhere the author isn't spoken of
-        ("author", pa.string()),
-        ("author_url", pa.string()),
-        ("tags", pa.list_(pa.string())),
-        ("description", pa.string()),
-        ("album", pa.string()),
-        ("genres", pa.list_(pa.string())),
-        ("year", pa.int32()),
-        ("url", pa.string()),
-        ("source", pa.string()),
+        *map(RECORDINGS.field, ("author", "author_url", "tags", "description", "album", "genres")),
+        *map(RECORDINGS.field, ("year", "url", "source")),
         ("license_spdx", pa.string()),
         ("license_version", pa.string()),
         ("license_uri", pa.string()),
@@ -76,7 +69,7 @@ SCHEMA = pa.schema(
         ("dup_group", pa.string()),  # null where nothing else in the manifest is the same sound
         ("high_fidelity", pa.bool_()),
         ("split", pa.string()),  # "train" or "validation"
-        ("retrieved_at", pa.string()),
+        RECORDINGS.field("retrieved_at"),
     ]
 )
 
