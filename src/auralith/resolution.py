@@ -1,4 +1,4 @@
-"""What a request means for one model: its defaults filled in, its limits checked, its length, sampler and schedule."""
+"""Resolve a request for one model: fill in its defaults, check its limits, derive its length, sampler and schedule."""
 
 import secrets
 from collections.abc import Sequence
@@ -43,7 +43,7 @@ class Resolver:
         return resolved
 
     def groups(self, resolved: Sequence[GenerationRequest]) -> list[list[int]]:
-        """Which resolved requests make one batch, as their indices."""
+        """Return the indices of resolved requests, those of one batch together."""
         groups: dict[tuple[object, ...], list[int]] = {}
         for index, request in enumerate(resolved):
             groups.setdefault(self._shared(request), []).append(index)
@@ -88,7 +88,7 @@ class Resolver:
         return self.config.audio.seconds(self.config.window_samples)
 
     def _shared(self, request: GenerationRequest) -> tuple[object, ...]:
-        """What requests must have in common to be one batch."""
+        """Return what requests must have in common to be one batch."""
         own = {"prompt", "negative_prompt", "seconds_total", "seconds_start", "seconds_output"}
         own |= {"fade_in", "fade_out"}
         own.add("conditions")

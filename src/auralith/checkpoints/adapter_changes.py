@@ -1,4 +1,4 @@
-"""What an adapter changes: the sum that each of its modules adds, and the weight of a model that the module means.
+"""Compute what an adapter changes: the sum that each of its modules adds to the weight of a model that it means.
 
 A change is a low-rank sum, with or without trained lengths of rows and columns. With W as out × in (a convolution's
 taps belong to "in"), s = α/r, and Δ = s·BA, or s·U·M·Vᵀ for the kinds that end in `-xs`, where U and V are the first r

@@ -355,7 +355,7 @@ def variant_files(folder: Path, stem: str, variant: str | None) -> list[Path]:
 
 
 def component_files(path: Path) -> tuple[Path, ...]:
-    """What `find_component` returned: the file itself, or the shards that an index lists."""
+    """Return the files behind what `find_component` returned: the file itself, or the shards that an index lists."""
     if path.suffix != ".json":
         return (path,)
     index = read_json(path).get("weight_map")

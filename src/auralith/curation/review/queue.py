@@ -285,7 +285,7 @@ def _state(found: Sequence[Case]) -> ReviewState:
 
 @dataclass(frozen=True)
 class Agreement:
-    """How often the first and the second reviewer of a stage agreed, and Cohen's kappa."""
+    """The agreement of the first and the second reviewer of a stage, from which Cohen's kappa follows."""
 
     stage: str
     counts: dict[tuple[Choice, Choice], int]
