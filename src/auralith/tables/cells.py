@@ -10,7 +10,10 @@ from typing import Any
 from auralith.errors import InvalidRequest, shown
 
 _ITEM = r"""(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|None|nan|NaN|null)"""
-_LIST = re.compile(rf"\s*\[\s*{_ITEM}(?:\s*,\s*{_ITEM}|\s+{_ITEM})*\s*,?\s*\]\s*", re.DOTALL)
+_LIST = re.compile(
+    rf"\s*+\[\s*+{_ITEM}(?:\s*+,\s*+{_ITEM}|\s++{_ITEM})*\s*+(?:,\s*+)?\]\s*+", re.DOTALL
+)
+"""Blanks are matched possessively: nothing else matches one, and trying fewer would take the square of their number."""
 _ITEMS = re.compile(_ITEM, re.DOTALL)
 _LONGEST_LIST = 100_000
 """Characters of a list in a cell."""
