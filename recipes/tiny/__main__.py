@@ -80,4 +80,4 @@ app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, add_com
 app.command()(train)
 
 if __name__ == "__main__":
-    sys.exit(run(sys.argv[1:], app, "python -m recipes.tiny"))
+    sys.exit(run(sys.argv[1:] or [str(RECIPE)], app, "python -m recipes.tiny"))

@@ -88,7 +88,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # what a terminal's encoding lacks becomes an escape
             stream.reconfigure(errors="backslashreplace")
-    sys.exit(run(sys.argv[1:] or ["--help"]))
+    sys.exit(run(sys.argv[1:]))
 
 
 def run(arguments: Sequence[str], app: typer.Typer = app, program: str = "auralith") -> int:
@@ -97,7 +97,7 @@ def run(arguments: Sequence[str], app: typer.Typer = app, program: str = "aurali
     try:
         with handled(TERMINATION, interrupt):
             options = {"prog_name": program, "standalone_mode": False, "obj": arguments}
-            code = app(list(arguments), **options)
+            code = app(list(arguments) or ["--help"], **options)
     except (AuralithError, typer.TyperException) as error:
         return _fail(
             str(error.format_message() if isinstance(error, typer.TyperException) else error)
