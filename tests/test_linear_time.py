@@ -65,20 +65,20 @@ def _slow_searches() -> Iterator[str]:
             for piece in PIECES:
                 once, twice = (start + piece * (n * LENGTH // len(piece)) + end for n in (1, 2))
                 # what takes milliseconds at this length is not quadratic: the noise of the clock would decide
-                if _least_time(search, twice, 1) > 0.2:
-                    ratio = _least_time(search, twice, 3) / _least_time(search, once, 3)
+                if _seconds(search, twice, 0) > 0.2:
+                    # in turns, so that a machine that slows down for a moment slows both
+                    tries = [[_seconds(search, s, n) for s in (once, twice)] for n in range(1, 6)]
+                    short, long = map(min, zip(*tries, strict=True))
+                    ratio = long / short
                     if ratio >= 3:
                         yield f"{search.__name__}: {ratio:.1f} times as long for {start!r}, {piece!r}"
 
 
-def _least_time(search: Callable[[str], object], text: str, tries: int) -> float:
-    """Seconds of processor time, of the fastest try."""
-    times = []
-    for number in range(tries):
-        begin = time.process_time()
-        search(f"{text}{number}")  # another text each time: results may be kept
-        times.append(time.process_time() - begin)
-    return min(times)
+def _seconds(search: Callable[[str], object], text: str, number: int) -> float:
+    """Return the processor time of one search."""
+    begin = time.process_time()
+    search(f"{text}{number}")  # another text each time: results may be kept
+    return time.process_time() - begin
 
 
 def test_a_title_of_blanks_is_found_at_once() -> None:
