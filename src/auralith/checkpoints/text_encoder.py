@@ -31,9 +31,9 @@ from auralith.foreign import rust_errors
 if TYPE_CHECKING:
     import transformers
 
-TOKENIZER_SETTINGS = "tokenizer_config.json"
+TOKENIZER, TOKENIZER_SETTINGS = "tokenizer.json", "tokenizer_config.json"
 TOKENIZER_FILES = (
-    "tokenizer.json",
+    TOKENIZER,
     TOKENIZER_SETTINGS,
     "special_tokens_map.json",
     "added_tokens.json",
@@ -168,7 +168,7 @@ def _open_tokenizer(folder: Path) -> "transformers.PreTrainedTokenizerBase":
         return CheckpointError(f"{folder} holds no usable tokenizer: {reason:.200}")
 
     try:
-        longest = max(map(len, _pieces(folder / "tokenizer.json")), default=0)
+        longest = max(map(len, _pieces(folder / TOKENIZER)), default=0)
     except CheckpointError as error:
         raise refused(str(error)) from None
     if longest > LONGEST_PIECE:
@@ -207,7 +207,7 @@ def _is_t5_tokenizer(folder: Path) -> bool:
     path = folder / TOKENIZER_SETTINGS
     stated = read_json(path).get("tokenizer_class") if path.is_file() else None
     if stated is None:
-        return _is_t5(folder) or not (folder / "tokenizer.json").is_file()
+        return _is_t5(folder) or not (folder / TOKENIZER).is_file()
     return stated in T5_TOKENIZERS
 
 
@@ -237,15 +237,7 @@ def save_text_encoder(
     write_json(folder / "config.json", config)
     with tempfile.TemporaryDirectory() as temporary:
         tokenizer.save_pretrained(temporary)
-        _forget_use(Path(temporary))
         _copy_tokenizer(Path(temporary), folder)
-
-
-def _forget_use(folder: Path) -> None:
-    """Drop the padding and truncation that whoever encoded last left in a tokenizer: they are no part of the model."""
-    path = folder / "tokenizer.json"
-    if path.is_file():
-        write_json(path, read_json(path) | {"truncation": None, "padding": None})
 
 
 def _cast(tensor: LazyTensor, dtype: torch.dtype) -> LazyTensor:
@@ -267,11 +259,17 @@ def copy_text_encoder(
 
 
 def _copy_tokenizer(source: Path, target: Path) -> None:
+    """Copy a tokenizer without the padding and truncation that its last use left in it: they are not part of the model."""
     target.mkdir(parents=True, exist_ok=True)
     for name in TOKENIZER_FILES:
-        if (source / name).is_file():
-            with (source / name).open("rb") as original, whole_file(target / name) as copy:
-                shutil.copyfileobj(original, copy)
+        path = source / name
+        if not path.is_file():
+            continue
+        if name == TOKENIZER:
+            write_json(target / name, read_json(path) | {"truncation": None, "padding": None})
+            continue
+        with path.open("rb") as original, whole_file(target / name) as copy:
+            shutil.copyfileobj(original, copy)
 
 
 def tokenizer_limit(folder: Path, default: int) -> int:
