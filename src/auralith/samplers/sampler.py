@@ -1,0 +1,157 @@
+"""What a sampler is: a method that makes `Step`s, with its schedule, its noise and the objective it is for.
+
+A method is a generator function. Those of `samplers.sigma` and `samplers.dpm_solver` are called with (denoise, x, sigmas,
+noise), those of `samplers.path` with (predict, x, times, noise).
+"""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from auralith.diffusion import (
+    Denoiser,
+    Latents,
+    Objective,
+    Predictor,
+    variance_exploding_denoiser,
+)
+from auralith.noise import NoiseSource, NoiseStream, StepNoise
+from auralith.samplers import dpm_solver
+from auralith.samplers.schedules import Levels, Schedule, descent_sigmas, polyexponential_sigmas
+from auralith.samplers.step import Step
+
+SigmaMethod = Callable[[Denoiser, Latents, Sequence[float], NoiseSource], Iterator[Step]]
+TimeMethod = Callable[[Predictor, Latents, Sequence[float], NoiseSource], Iterator[Step]]
+
+
+@dataclass(frozen=True)
+class Sampler(ABC):
+    """A method with its schedule, its noise and the objective it is for."""
+
+    name: str
+    objective: type[Objective]
+    step_noise: StepNoise
+
+    @abstractmethod
+    def levels(self, schedule: Schedule) -> Levels:
+        """The noise levels to visit; raises `InvalidRequest` for a schedule that has none."""
+
+    @abstractmethod
+    def start(
+        self, objective: Objective, level: float, noise: Latents, init_latents: Latents | None
+    ) -> Latents:
+        """The state at a level: the noise alone, or clean latents under it."""
+
+    @abstractmethod
+    def noise_again(
+        self, objective: Objective, x: Latents, level: float, higher: float, noise: Latents
+    ) -> Latents:
+        """The state at `level` with noise added up to the `higher` level."""
+
+    @abstractmethod
+    def walk(
+        self, predict: Predictor, x: Latents, levels: Sequence[float], noise: NoiseSource
+    ) -> Iterator[Step]:
+        """The steps from the state at levels[0] down to the last level."""
+
+    @abstractmethod
+    def level_of(self, strength: float, schedule: Schedule) -> float:
+        """How much noise a variation of this strength (0 to 1) starts from, as a `sigma_max`; 1 is the schedule's."""
+
+    @property
+    def shares_steps(self) -> bool:
+        """Whether the steps of an item depend on the others of its batch."""
+        return False
+
+    def steps(
+        self,
+        predict: Predictor,
+        schedule: Schedule,
+        streams: NoiseStream,
+        init_latents: Latents | None = None,
+        init_level: float | None = None,
+    ) -> Iterator[Step]:
+        """The steps from noise, or from `init_latents` noised to `init_level`, to the result.
+
+        By default that is the first level, which the network is told. The reference noises to the level before the
+        shift of rk4's times instead. Raises `InvalidRequest` at once, not on the first step, for a schedule it can't
+        follow.
+        """
+        levels = self.levels(schedule)
+        noised_to = levels[0] if init_level is None else init_level
+        x = self.start(predict.objective, noised_to, streams.initial(), init_latents)
+        return self.walk(predict, x, levels, streams.for_steps(levels, self.step_noise))
+
+
+@dataclass(frozen=True)
+class SigmaSampler(Sampler):
+    """Works on x = x0 + sigma noise. With `stops_at_sigma_min` the result keeps noise of that level."""
+
+    method: SigmaMethod
+    stops_at_sigma_min: bool = False
+
+    @property
+    def shares_steps(self) -> bool:
+        return self.method is dpm_solver.dpm_adaptive
+
+    def levels(self, schedule: Schedule) -> Levels:
+        low, high = schedule.sigma_min, schedule.sigma_max
+        if self.stops_at_sigma_min:
+            return descent_sigmas(schedule.steps, low, high)
+        return polyexponential_sigmas(schedule.steps, low, high, schedule.rho)
+
+    def start(
+        self, objective: Objective, level: float, noise: Latents, init_latents: Latents | None
+    ) -> Latents:
+        x = noise * level
+        return x if init_latents is None else x + init_latents
+
+    def noise_again(
+        self, objective: Objective, x: Latents, level: float, higher: float, noise: Latents
+    ) -> Latents:
+        return x + noise * math.sqrt(higher**2 - level**2)
+
+    def walk(
+        self, predict: Predictor, x: Latents, levels: Sequence[float], noise: NoiseSource
+    ) -> Iterator[Step]:
+        return self.method(variance_exploding_denoiser(predict.afresh()), x, levels, noise)
+
+    def level_of(self, strength: float, schedule: Schedule) -> float:
+        """Geometric between the schedule's bounds: equal changes of strength are equal ratios of noise."""
+        low, high = schedule.sigma_min, schedule.sigma_max
+        return low * (high / low) ** strength
+
+
+@dataclass(frozen=True)
+class TimeSampler(Sampler):
+    """Works on z_t along the objective's path, at the times of `schedule_times`."""
+
+    method: TimeMethod
+    schedule_times: Callable[[Schedule], Levels]
+
+    def levels(self, schedule: Schedule) -> Levels:
+        return self.schedule_times(schedule)
+
+    def start(
+        self, objective: Objective, level: float, noise: Latents, init_latents: Latents | None
+    ) -> Latents:
+        return noise if init_latents is None else objective.add_noise(init_latents, noise, level)
+
+    def noise_again(
+        self, objective: Objective, x: Latents, level: float, higher: float, noise: Latents
+    ) -> Latents:
+        """The data of z_t scaled to the higher level's share, and noise for what is missing of its variance."""
+        alpha, sigma, *_ = objective.path(level)
+        alpha_higher, sigma_higher, *_ = objective.path(higher)
+        scale = float(alpha_higher / alpha)
+        return x * scale + noise * math.sqrt(float(sigma_higher) ** 2 - (scale * float(sigma)) ** 2)
+
+    def walk(
+        self, predict: Predictor, x: Latents, levels: Sequence[float], noise: NoiseSource
+    ) -> Iterator[Step]:
+        return self.method(predict.afresh(), x, levels, noise)
+
+    def level_of(self, strength: float, schedule: Schedule) -> float:
+        """The share of the way along the path."""
+        return strength * schedule.t_max
