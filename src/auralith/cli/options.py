@@ -77,7 +77,7 @@ class Sampling:
 
     def given(self) -> dict[str, Any]:
         """The fields of a `GenerationRequest` that were asked for."""
-        from auralith.request import parse_conditions, parse_interval
+        from auralith.request_text import parse_conditions, parse_interval
 
         settings = {
             "negative_prompt": self.negative,

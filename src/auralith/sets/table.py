@@ -13,12 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from auralith.errors import InvalidRequest, shown
-from auralith.request import (
-    GenerationRequest,
-    parse_condition,
-    parse_conditions,
-    parse_interval,
-)
+from auralith.request import GenerationRequest
+from auralith.request_text import parse_condition, parse_conditions, parse_interval
 from auralith.tables import SUFFIXES, strict_rows
 from auralith.tables import Row as TableRow
 from auralith.tables.cells import captions, require_text

@@ -1,0 +1,37 @@
+"""Settings of a request as people write them: on a command line, and in the cells of a table."""
+
+from collections.abc import Iterable
+
+from auralith.errors import InvalidRequest
+
+
+def parse_interval(text: str) -> tuple[float, float]:
+    """The `cfg_interval` of a text such as "0.2-0.8"; raises `InvalidRequest` for any other."""
+    low, _, high = text.partition("-")
+    try:
+        return float(low), float(high)
+    except ValueError as error:
+        raise InvalidRequest(f"{text} is no interval; write two numbers as 0.2-0.8") from error
+
+
+def parse_conditions(texts: Iterable[str]) -> dict[str, float]:
+    """Return the `conditions` of texts such as "bpm=128"; raise `InvalidRequest` for any other, or an id given twice."""
+    found: dict[str, float] = {}
+    for text in texts:
+        name, equals, value = (part.strip() for part in text.partition("="))
+        if not (name and equals):
+            raise InvalidRequest(f"{text!r:.80} is not a condition; write bpm=128")
+        if name in found:
+            raise InvalidRequest(f"condition {name!r:.80} is given twice; keep one of them")
+        found[name] = parse_condition(name, value)
+    return found
+
+
+def parse_condition(name: str, text: str) -> float:
+    """Return the number in a text; raise `InvalidRequest` where it is none."""
+    try:
+        return float(text)
+    except ValueError as error:
+        raise InvalidRequest(
+            f"condition {name!r:.80} is {text!r:.80}, not a number; give one, such as 128"
+        ) from error
