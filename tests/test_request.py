@@ -33,6 +33,8 @@ FIELDS = tuple(settings_of(GenerationRequest("x")))
         ({"seed": -1}, "seed is -1"),
         ({"seed": 2**63}, "seed"),
         ({"cfg_scale": math.inf}, "finite"),
+        ({"cfg_scale": 10**400}, "finite"),
+        ({"conditions": {"bpm": -(10**400)}}, "finite"),
         ({"cfg_rescale": 1.5}, "at most 1"),
         ({"cfg_interval": (0.8, 0.2)}, "ascending"),
         ({"sigma_min": 3.0, "sigma_max": 2.0}, "below sigma_max"),

@@ -137,8 +137,8 @@ def _checked_conditions(values: object) -> dict[str, float]:
         if name in SECONDS_IDS:
             raise InvalidRequest(f"{name} is among the conditions; give it as {name} itself")
         number = plain_number(value)
-        if number is None or not math.isfinite(number):
-            raise InvalidRequest(f"condition {name!r:.80} is {value!r:.80}; give a finite number")
+        if number is None or not is_finite(number):
+            raise InvalidRequest(f"condition {name!r:.80} is {shown(value)}; give a finite number")
         found[name] = float(number)
     return dict(sorted(found.items()))
 
@@ -162,10 +162,10 @@ def check_number(
     value = plain_number(given)
     if value is None:
         raise InvalidRequest(f"{name} is {shown(given)}, not a number")
+    if not is_finite(value):
+        raise InvalidRequest(f"{name} is {shown(value)}; give a finite number")
     object.__setattr__(settings, name, value)
     said = f"{name} is {value:g}{' ' + unit if unit else ''}"
-    if not math.isfinite(value):
-        raise InvalidRequest(f"{said}; give a finite number")
     if above is not None and value <= above:
         raise InvalidRequest(f"{said}; it must be above {above:g}")
     if least is not None and value < least:
@@ -198,6 +198,11 @@ def plain_number(value: object) -> int | float | None:
     if isinstance(value, bool) or not isinstance(value, Real):
         return None
     return int(value) if isinstance(value, Integral) else float(value)
+
+
+def is_finite(value: int | float) -> bool:
+    """Return whether a float holds the number: integers may be larger than any."""
+    return abs(value) < 2**1000 if isinstance(value, int) else math.isfinite(value)
 
 
 def check_unicode(name: str, text: str) -> None:
