@@ -102,6 +102,8 @@ def test_every_field_can_be_set_in_a_row(model: Auralith) -> None:
         "window": "fit",
         "noise": "reference",
         "conditions": {},  # of a model that has some: test_conditions
+        "schedule": "karras",
+        "rho": 5.0,
     }
     assert set(given) == set(settings_of(GenerationRequest("x")))
     cells = {

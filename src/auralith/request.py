@@ -12,10 +12,12 @@ from torch import Tensor
 from auralith.config import SECONDS_IDS, Window
 from auralith.errors import InvalidRequest, shown
 from auralith.noise import MAX_SEED
+from auralith.samplers.schedules import MOST_SIGMA
 from auralith.tables.cells import has_surrogates
 
 NoiseOrder = Literal["item", "reference"]
 MAX_STEPS = 10_000
+MOST_RHO = 1_000.0
 MOST_CHARACTERS = 100_000
 """Most characters of a prompt: a model reads some hundred tokens of it, the tokenizer all."""
 
@@ -60,6 +62,11 @@ class GenerationRequest:
     """"item": a stream per item; "reference": the order of stable-audio-tools for the whole batch."""
     conditions: dict[str, float] = field(default_factory=dict, hash=False)
     """Values by id of the numbers, beyond its seconds, that a model is conditioned on, such as {"bpm": 128}."""
+    schedule: str | None = None
+    """How the noise levels lie between sigma_max and sigma_min: polyexponential, exponential or karras for samplers on
+    sigma; linear, logsnr or shifted for those along the t of rectified flow. None: the sampler's own."""
+    rho: float | None = None
+    """The bend of karras (7 if None) and polyexponential (1 if None)."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.prompt, str) or not self.prompt.strip():
@@ -89,7 +96,8 @@ class GenerationRequest:
                 raise InvalidRequest(f"{name} is missing; give a number or leave it out")
             check_number(self, name, "", least=least, most=most)
         check_number(self, "sigma_min", "", least=0.0)
-        check_number(self, "sigma_max", "", above=0.0)
+        check_number(self, "sigma_max", "", above=0.0, most=MOST_SIGMA)
+        check_number(self, "rho", "", above=0.0, most=MOST_RHO)
         self._check_interval()
         self._check_order()
         for name, choices in (("window", get_args(Window)), ("noise", get_args(NoiseOrder))):
@@ -98,6 +106,8 @@ class GenerationRequest:
                 raise InvalidRequest(f"{name} is {value!r}; choose one of {', '.join(choices)}")
         if self.sampler is not None and not isinstance(self.sampler, str):
             raise InvalidRequest(f"sampler is {self.sampler!r}; give its name")
+        if not isinstance(self.schedule, str | None):
+            raise InvalidRequest(f"schedule is {shown(self.schedule)}; give its name")
         object.__setattr__(self, "conditions", _checked_conditions(self.conditions))
 
     def _check_interval(self) -> None:

@@ -69,8 +69,10 @@ class Resolver:
             known(request.steps),
             known(request.sigma_min),
             known(request.sigma_max),
-            num_frames=self.num_frames(request),
-            shift=self.config.distribution_shift,
+            request.rho,
+            self.num_frames(request),
+            self.config.distribution_shift,
+            request.schedule,
         )
 
     def numbers(self, group: list[GenerationRequest]) -> dict[str, list[float]]:

@@ -50,6 +50,16 @@ class Sampling:
     sampler: Annotated[str | None, typer.Option(help="Sampler, such as dpmpp-3m-sde.")] = None
     sigma_min: Annotated[float | None, typer.Option(help="Lowest noise level.")] = None
     sigma_max: Annotated[float | None, typer.Option(help="Highest noise level.")] = None
+    schedule: Annotated[
+        str | None,
+        typer.Option(
+            help="How noise levels lie between them: polyexponential, exponential, karras; for flow models linear, "
+            "logsnr, shifted. The sampler's own if left out."
+        ),
+    ] = None
+    rho: Annotated[
+        float | None, typer.Option(help="Bend of karras (else 7) and polyexponential (else 1).")
+    ] = None
     fade_in: Annotated[
         float | None,
         typer.Option(
@@ -91,6 +101,8 @@ class Sampling:
             "sampler": self.sampler,
             "sigma_min": self.sigma_min,
             "sigma_max": self.sigma_max,
+            "schedule": self.schedule,
+            "rho": self.rho,
             "fade_in": self.fade_in,
             "fade_out": self.fade_out,
             "window": self.window,

@@ -20,9 +20,9 @@ from auralith.errors import InvalidRequest
 from auralith.samplers import dpm_solver, path, sigma
 from auralith.samplers.sampler import Sampler, SigmaSampler, TimeSampler
 from auralith.samplers.schedules import (
-    Levels,
     Schedule,
     descent_sigmas,
+    exponential_sigmas,
     karras_sigmas,
     linear_times,
     logsnr_times,
@@ -38,6 +38,7 @@ __all__ = [
     "Step",
     "TimeSampler",
     "descent_sigmas",
+    "exponential_sigmas",
     "find_sampler",
     "karras_sigmas",
     "linear_times",
@@ -45,19 +46,6 @@ __all__ = [
     "polyexponential_sigmas",
     "sampler_names",
 ]
-
-
-def _linear(schedule: Schedule) -> Levels:
-    return linear_times(schedule.steps, schedule.t_max)
-
-
-def _shifted(schedule: Schedule) -> Levels:
-    return linear_times(schedule.steps, schedule.t_max, schedule.shift, schedule.num_frames)
-
-
-def _logsnr(schedule: Schedule) -> Levels:
-    return logsnr_times(schedule.steps, schedule.t_max)
-
 
 _ALL: tuple[Sampler, ...] = (
     SigmaSampler("dpmpp-3m-sde", VObjective, "brownian", sigma.dpmpp_3m_sde),
@@ -69,12 +57,12 @@ _ALL: tuple[Sampler, ...] = (
     SigmaSampler("k-dpmpp-2s-ancestral", VObjective, "independent", sigma.dpmpp_2s_ancestral),
     SigmaSampler("k-dpm-fast", VObjective, "none", dpm_solver.dpm_fast, True),
     SigmaSampler("k-dpm-adaptive", VObjective, "none", dpm_solver.dpm_adaptive, True),
-    TimeSampler("v-ddim", VObjective, "none", path.ddim, _linear),
-    TimeSampler("v-ddim-cfgpp", VObjective, "none", path.ddim_cfgpp, _linear),
-    TimeSampler("euler", RectifiedFlow, "none", path.ddim, _logsnr),
-    TimeSampler("rk4", RectifiedFlow, "none", path.rk4, _shifted),
-    TimeSampler("dpmpp", RectifiedFlow, "none", path.dpmpp, _logsnr),
-    TimeSampler("pingpong", RectifiedFlow, "independent", path.pingpong, _logsnr),
+    TimeSampler("v-ddim", VObjective, "none", path.ddim, "linear"),
+    TimeSampler("v-ddim-cfgpp", VObjective, "none", path.ddim_cfgpp, "linear"),
+    TimeSampler("euler", RectifiedFlow, "none", path.ddim, "logsnr"),
+    TimeSampler("rk4", RectifiedFlow, "none", path.rk4, "shifted"),
+    TimeSampler("dpmpp", RectifiedFlow, "none", path.dpmpp, "logsnr"),
+    TimeSampler("pingpong", RectifiedFlow, "independent", path.pingpong, "logsnr"),
 )
 SAMPLERS: Mapping[str, Sampler] = MappingProxyType({sampler.name: sampler for sampler in _ALL})
 

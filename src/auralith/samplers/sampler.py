@@ -6,19 +6,30 @@ noise), those of `samplers.path` with (predict, x, times, noise).
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from auralith.diffusion import (
     Denoiser,
     Latents,
     Objective,
     Predictor,
+    VObjective,
     variance_exploding_denoiser,
 )
+from auralith.errors import InvalidRequest, shown
 from auralith.noise import NoiseSource, NoiseStream, StepNoise
 from auralith.samplers import dpm_solver
-from auralith.samplers.schedules import Levels, Schedule, descent_sigmas, polyexponential_sigmas
+from auralith.samplers.schedules import (
+    BENT,
+    SIGMA_SCHEDULES,
+    TIME_SCHEDULES,
+    Levels,
+    Schedule,
+    ScheduleLevels,
+    descent_sigmas,
+)
 from auralith.samplers.step import Step
 
 SigmaMethod = Callable[[Denoiser, Latents, Sequence[float], NoiseSource], Iterator[Step]]
@@ -33,9 +44,24 @@ class Sampler(ABC):
     objective: type[Objective]
     step_noise: StepNoise
 
+    @property
     @abstractmethod
+    def schedules(self) -> Mapping[str, ScheduleLevels]:
+        """The schedules that it can follow by name, its own first; none where it chooses its steps itself."""
+
     def levels(self, schedule: Schedule) -> Levels:
-        """The noise levels to visit; raises `InvalidRequest` for a schedule that has none."""
+        """The noise levels to visit; raises `InvalidRequest` for a schedule that has none or is not for this sampler."""
+        name = next(iter(self.schedules)) if schedule.name is None else schedule.name
+        if name not in self.schedules:
+            known = ", ".join(self.schedules)
+            raise InvalidRequest(
+                f"schedule is {shown(name)}; the sampler {self.name} takes {known}"
+            )
+        if schedule.rho is not None and name not in BENT:
+            raise InvalidRequest(
+                f"rho is {schedule.rho:g}, but the schedule {name} has none; {' and '.join(BENT)} have one"
+            )
+        return self.schedules[name](schedule)
 
     @abstractmethod
     def start(
@@ -95,11 +121,18 @@ class SigmaSampler(Sampler):
     def shares_steps(self) -> bool:
         return self.method is dpm_solver.dpm_adaptive
 
+    @property
+    def schedules(self) -> Mapping[str, ScheduleLevels]:
+        return MappingProxyType({}) if self.stops_at_sigma_min else SIGMA_SCHEDULES
+
     def levels(self, schedule: Schedule) -> Levels:
-        low, high = schedule.sigma_min, schedule.sigma_max
-        if self.stops_at_sigma_min:
-            return descent_sigmas(schedule.steps, low, high)
-        return polyexponential_sigmas(schedule.steps, low, high, schedule.rho)
+        if not self.stops_at_sigma_min:
+            return super().levels(schedule)
+        if schedule.name is not None or schedule.rho is not None:
+            raise InvalidRequest(
+                f"{self.name} chooses its own steps from sigma_max to sigma_min; leave schedule and rho out"
+            )
+        return descent_sigmas(schedule.steps, schedule.sigma_min, schedule.sigma_max)
 
     def start(
         self, objective: Objective, level: float, noise: Latents, init_latents: Latents | None
@@ -125,13 +158,17 @@ class SigmaSampler(Sampler):
 
 @dataclass(frozen=True)
 class TimeSampler(Sampler):
-    """Works on z_t along the objective's path, at the times of `schedule_times`."""
+    """Works on z_t along the objective's path; `schedule` names the one it follows unless another is asked for."""
 
     method: TimeMethod
-    schedule_times: Callable[[Schedule], Levels]
+    schedule: str = "linear"
 
-    def levels(self, schedule: Schedule) -> Levels:
-        return self.schedule_times(schedule)
+    @property
+    def schedules(self) -> Mapping[str, ScheduleLevels]:
+        """Log-SNR and shift are stated for the times of straight paths; `linear` is for any."""
+        straight = self.objective is not VObjective
+        names = dict.fromkeys((self.schedule, *(TIME_SCHEDULES if straight else ())))
+        return {name: TIME_SCHEDULES[name] for name in names}
 
     def start(
         self, objective: Objective, level: float, noise: Latents, init_latents: Latents | None

@@ -2,11 +2,16 @@
 
 Sigmas (noise / data) end with an added 0, so K of them make K steps. Times t of a path run from t_max to 0 in K steps.
 All are computed in float32, as the reference does, and returned as Python floats: the Brownian path of the SDE samplers
-depends on their sixth decimal.
+depends on their sixth decimal. The formulas of karras, exponential and polyexponential are those of k-diffusion
+(github.com/crowsonkb/k-diffusion, k_diffusion/sampling.py: get_sigmas_karras, get_sigmas_exponential,
+get_sigmas_polyexponential), number for number.
 """
 
 import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
+from types import MappingProxyType
 
 import torch
 
@@ -15,26 +20,33 @@ from auralith.diffusion import shift_times
 from auralith.errors import InvalidRequest
 
 Levels = tuple[float, ...]
+MOST_SIGMA = 1e6
+"""Beyond it no data is left in float32; the published range ends at 500."""
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """What a caller chooses: the number of steps and the range of noise levels.
+    """What a caller chooses: the number of steps, the range of noise levels, and how they lie in it.
 
-    Samplers along t start at t = min(sigma_max, 1) and ignore `sigma_min` and `rho`. `shift` moves the times of rk4,
-    for latents of `num_frames`.
+    `name` is one of the sampler's `schedules`, the first of them if None; `rho` bends those that have one. Samplers along
+    t start at t = min(sigma_max, 1) and ignore `sigma_min`. `shift` is that of the schedule "shifted", for latents of
+    `num_frames`.
     """
 
     steps: int
     sigma_min: float
     sigma_max: float
-    rho: float = 1.0
+    rho: float | None = None
     num_frames: int = 0
     shift: DistributionShift | None = None
+    name: str | None = None
 
     @property
     def t_max(self) -> float:
         return min(self.sigma_max, 1.0)
+
+
+ScheduleLevels = Callable[[Schedule], Levels]
 
 
 def polyexponential_sigmas(
@@ -44,15 +56,25 @@ def polyexponential_sigmas(
     _check_range(steps, sigma_min, sigma_max)
     ramp = torch.linspace(1, 0, steps, dtype=torch.float32) ** rho
     low, high = math.log(sigma_min), math.log(sigma_max)
-    return (*(ramp * (high - low) + low).exp().tolist(), 0.0)
+    return _falling((*(ramp * (high - low) + low).exp().tolist(), 0.0))
+
+
+def exponential_sigmas(steps: int, sigma_min: float, sigma_max: float) -> Levels:
+    """Evenly spaced in ln sigma, then 0: polyexponential with rho = 1, but for rounding."""
+    _check_range(steps, sigma_min, sigma_max)
+    ends = math.log(sigma_max), math.log(sigma_min)
+    return _falling((*torch.linspace(*ends, steps, dtype=torch.float32).exp().tolist(), 0.0))
 
 
 def karras_sigmas(steps: int, sigma_min: float, sigma_max: float, rho: float = 7.0) -> Levels:
     """Evenly spaced in sigma^(1/rho), then 0 (Karras et al. 2022, equation 5)."""
     _check_range(steps, sigma_min, sigma_max)
     ramp = torch.linspace(0, 1, steps, dtype=torch.float32)
-    low, high = sigma_min ** (1 / rho), sigma_max ** (1 / rho)
-    return (*((high + ramp * (low - high)) ** rho).tolist(), 0.0)
+    try:
+        low, high = sigma_min ** (1 / rho), sigma_max ** (1 / rho)
+    except OverflowError:
+        return _falling((math.inf, 0.0))
+    return _falling((*((high + ramp * (low - high)) ** rho).tolist(), 0.0))
 
 
 def descent_sigmas(steps: int, sigma_min: float, sigma_max: float) -> Levels:
@@ -76,6 +98,56 @@ def linear_times(
     _check_times(steps, t_max)
     times = torch.linspace(t_max, 0, steps + 1, dtype=torch.float32)
     return tuple((shift_times(times, shift, num_frames) if shift else times).tolist())
+
+
+def _polyexponential(schedule: Schedule) -> Levels:
+    rho = 1.0 if schedule.rho is None else schedule.rho
+    return polyexponential_sigmas(schedule.steps, schedule.sigma_min, schedule.sigma_max, rho)
+
+
+def _exponential(schedule: Schedule) -> Levels:
+    return exponential_sigmas(schedule.steps, schedule.sigma_min, schedule.sigma_max)
+
+
+def _karras(schedule: Schedule) -> Levels:
+    rho = 7.0 if schedule.rho is None else schedule.rho
+    return karras_sigmas(schedule.steps, schedule.sigma_min, schedule.sigma_max, rho)
+
+
+def _linear(schedule: Schedule) -> Levels:
+    return linear_times(schedule.steps, schedule.t_max)
+
+
+def _logsnr(schedule: Schedule) -> Levels:
+    return logsnr_times(schedule.steps, schedule.t_max)
+
+
+def _shifted(schedule: Schedule) -> Levels:
+    if schedule.name is not None and schedule.shift is None:
+        raise InvalidRequest("schedule is 'shifted', but this model's config has no shift of times")
+    return linear_times(schedule.steps, schedule.t_max, schedule.shift, schedule.num_frames)
+
+
+SIGMA_SCHEDULES: Mapping[str, ScheduleLevels] = MappingProxyType(
+    {"polyexponential": _polyexponential, "exponential": _exponential, "karras": _karras}
+)
+"""Schedules of samplers that work on sigma; the first is the published one."""
+TIME_SCHEDULES: Mapping[str, ScheduleLevels] = MappingProxyType(
+    {"linear": _linear, "logsnr": _logsnr, "shifted": _shifted}
+)
+"""Schedules of samplers that walk along t."""
+BENT = ("polyexponential", "karras")
+"""Schedules that have a `rho`."""
+
+
+def _falling(sigmas: Levels) -> Levels:
+    """Return the sigmas; raise `InvalidRequest` where float32 can't tell two of them apart, or hold one."""
+    if not all(a > b for a, b in pairwise(sigmas)) or not math.isfinite(sigmas[0]):
+        raise InvalidRequest(
+            f"{len(sigmas) - 1} noise levels of this schedule are too close or too large for float32; take fewer steps, "
+            "another range of sigma or a rho nearer to 1"
+        )
+    return sigmas
 
 
 def _check_steps(steps: int) -> None:

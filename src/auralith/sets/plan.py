@@ -26,6 +26,7 @@ from auralith.tables.cells import named_file
 
 MAX_SEEDS = 10_000
 _LAST_BITS = ("generator", "model", "device", "dtype", "batch_index", "batch_size")
+_LATER = ("conditions", "schedule", "rho")
 _SECONDS = ("seconds_total", "seconds_start", "seconds_output")
 
 
@@ -175,8 +176,9 @@ def _count(of_row: Any, of_set: int) -> int:
 def key_of(origin: Provenance) -> str:
     """What a sound is made of, as a hash: settings with the seed, model, adapters, edit, and its source by content."""
     made_of = {name: value for name, value in origin.to_tags().items() if name not in _LAST_BITS}
-    if not origin.settings.conditions:  # keys are as they were before requests had conditions
-        made_of["settings"] = {n: v for n, v in made_of["settings"].items() if n != "conditions"}
+    made_of["settings"] = {  # keys are as they were before requests had these fields
+        name: value for name, value in made_of["settings"].items() if value or name not in _LATER
+    }
     made_of["adapters"] = [[used.file_hash, used.strength] for used in origin.adapters]
     made_of["source"] = None if origin.source is None else origin.source.file_hash
     return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()

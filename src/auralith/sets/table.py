@@ -36,7 +36,7 @@ SHORT_NAMES: Mapping[str, str] = {
     "caption": "prompt",
 }
 """As the options of the command line are called, and what data sets call a prompt."""
-_TEXTS = ("prompt", "negative_prompt", "sampler", "window", "noise", "init_audio")
+_TEXTS = ("prompt", "negative_prompt", "sampler", "schedule", "window", "noise", "init_audio")
 _INTEGERS = ("steps", "seed", "n")
 _WHOLE = re.compile(r"[.,]0*$")
 """How pandas writes whole numbers of a column that has a missing value: 2.0."""

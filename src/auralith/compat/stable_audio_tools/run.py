@@ -73,15 +73,16 @@ class Sampling:
         else:
             sampler, low, high = "euler", 0.0, 1.0
         wanted = self.sigma_max if first_level is None else first_level
+        found = find_sampler(sampler if self.sampler_type is None else self.sampler_type, objective)
+        rho = real_number("rho", self.rho)
         schedule = Schedule(
             whole_number("steps", self.steps),
             real_number("sigma_min", low if self.sigma_min is None else self.sigma_min),
             real_number("sigma_max", high if wanted is None else wanted),
-            real_number("rho", self.rho),
+            rho if "polyexponential" in found.schedules else None,
             num_frames,
             shift,
         )
-        found = find_sampler(sampler if self.sampler_type is None else self.sampler_type, objective)
         found.levels(schedule)
         return found, schedule
 
