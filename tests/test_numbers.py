@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from auralith.compat.values import check_axes, real_number, whole_number
+from auralith.compat.values import real_number, whole_number
 from auralith.edits import Extension, Inpainting, Loop, Variation
 from auralith.errors import InvalidRequest
 from auralith.request import GenerationRequest, plain_number, settings_of
@@ -58,16 +58,6 @@ def test_the_compatible_packages_take_text_too() -> None:
     for value in ("2.5", 0, np.int64(0)):
         with pytest.raises(InvalidRequest, match="x is "):
             whole_number("x", value)
-
-
-def test_samples_are_not_channels() -> None:
-    check_axes("the audio", torch.zeros(2, 44_100))
-    check_axes("the audio", torch.zeros(44_100))
-    for shape in ((44_100, 2), (1, 44_100, 2)):
-        with pytest.raises(
-            InvalidRequest, match=r"44,100 channels of 2 samples; give \(channel, sample\)"
-        ):
-            check_axes("the audio", torch.zeros(shape))
 
 
 def test_a_prompt_of_other_bytes_is_refused() -> None:

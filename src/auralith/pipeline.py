@@ -31,6 +31,7 @@ from auralith.edits import Edit, SourceFile
 from auralith.errors import InvalidRequest, NonFiniteError
 from auralith.guided import guided
 from auralith.models import tiling
+from auralith.models.autoencoder import Autoencoder
 from auralith.noise import ItemStreams, NoiseStream, ReferenceNoise
 from auralith.provenance import EMBEDDED_NAME, AdapterUse, Provenance
 from auralith.request import GenerationRequest
@@ -39,6 +40,7 @@ from auralith.resources import choose_device, choose_dtype, dtype_name, require_
 from auralith.result import Audio, faded_chunks, finished
 from auralith.samplers import Step
 from auralith.samplers.repaint import repainted_steps
+from auralith.sound.arrays import AnyLatents, AnyWaveform, batched, latents_of, waveforms_of
 
 EMBEDDED = Path(__file__).parent / "embedded"
 TILE_FRAMES = 256
@@ -46,18 +48,29 @@ STREAM_FRAMES = 64
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
+def _unconstrained(predictor: Predictor) -> Predictor:
+    return predictor
+
+
+@dataclass(frozen=True, eq=False)
 class Steering:
     """What leads a generation besides its request."""
 
-    init_latents: Float[Tensor, "batch channel frame"] | None = None
-    """Noised to the first level and started from, instead of noise alone."""
-    constrain: Callable[[Predictor], Predictor] = lambda predictor: predictor
+    init_latents: AnyLatents | None = None
+    """Noised to the first level and started from, instead of noise alone; of every request, or of a single one without
+    the batch axis. As many frames as the request is long."""
+    constrain: Callable[[Predictor], Predictor] = _unconstrained
     """Puts something around the network, for every call that the sampler makes."""
     passes: int = 1
     """How often every stretch of steps is walked; see `auralith.samplers.repaint`."""
     shown: MaskedInput | None = None
     """What a model trained for inpainting sees of a sound; None: nothing. Other models have no such input."""
+
+    @property
+    def leads(self) -> bool:
+        """Return whether anything leads the generation."""
+        values = (self.init_latents, self.shown, self.passes, self.constrain)
+        return any(a is not b for a, b in zip(values, (None, None, 1, _unconstrained), strict=True))
 
 
 UNSTEERED = Steering()
@@ -159,37 +172,61 @@ class Auralith(Resolver):
         assert latents is not None  # a schedule has at least one step
         return latents
 
-    @torch.inference_mode()
-    def decode(
-        self, latents: Float[Tensor, "batch channel frame"]
-    ) -> Float[Tensor, "batch audio_channel sample"]:
-        """Waveform of latents, in tiles; float32."""
-        return tiling.decode(self.autoencoder, self._scaled(latents), TILE_FRAMES).float()
+    @torch.no_grad()
+    def decode(self, latents: AnyLatents) -> Float[Tensor, "*batch audio_channel sample"]:
+        """Return the waveform of latents, (channel, frame) or a batch, with the same axes; float32, decoded in tiles.
 
-    @torch.inference_mode()
-    def decode_circular(
-        self, latents: Float[Tensor, "batch channel frame"]
-    ) -> Float[Tensor, "batch audio_channel sample"]:
-        """Waveform of latents that are one turn of a loop, as `decode` otherwise."""
-        scaled = self._scaled(latents)
-        return tiling.decode_circular(self.autoencoder, scaled, TILE_FRAMES).float()
-
-    @torch.inference_mode()
-    def encode(
-        self,
-        waveform: Float[Tensor, "batch channel sample"],
-        noise: Float[Tensor, "batch latent frame"] | None = None,
-    ) -> Float[Tensor, "batch latent frame"]:
-        """Latents of a waveform at the model's sample rate, in tiles; float32.
-
-        The mean of the posterior, or a sample of it where unit normal `noise` is given. The waveform is padded with
-        silence to whole frames.
+        Raises `InvalidRequest` for other axes, and for another number of channels than the model's latents have.
         """
-        missing = -waveform.shape[-1] % self.config.audio.samples_per_frame
-        padded = torch.nn.functional.pad(waveform, (0, missing)).to(self.device, self.dtype)
+        return self._decoded(latents, tiling.decode)
+
+    @torch.no_grad()
+    def decode_circular(self, latents: AnyLatents) -> Float[Tensor, "*batch audio_channel sample"]:
+        """Return the waveform of latents that are one turn of a loop, as `decode` otherwise."""
+        return self._decoded(latents, tiling.decode_circular)
+
+    @torch.no_grad()
+    def encode(
+        self, waveform: AnyWaveform, noise: AnyLatents | None = None
+    ) -> Float[Tensor, "*batch latent frame"]:
+        """Return the latents of sounds at the model's sample rate; float32, encoded in tiles.
+
+        A waveform is (sample,), (channel, sample) or (batch, channel, sample), a tensor or a numpy array, in floats
+        with full scale ±1 or PCM in int16, int32 or uint8. Mono goes to every channel. Without a batch axis there, the
+        latents have none. The mean of the posterior, or a sample of it where unit normal `noise` is given. The waveform
+        is padded with silence to whole frames.
+
+        Raises:
+            InvalidRequest: the axes, the channels or the kind of numbers are others, or the noise does not fit.
+            AudioError: samples are not finite, or on the scale of integers.
+        """
+        batch = waveforms_of(waveform, channels=self.config.audio.channels)
+        missing = -batch.shape[-1] % self.config.audio.samples_per_frame
+        padded = torch.nn.functional.pad(batch, (0, missing)).to(self.device, self.dtype)
         posterior = tiling.encode(self.autoencoder, padded, TILE_FRAMES)
-        latents = posterior.mean if noise is None else posterior.sample(noise.to(posterior.mean))
-        return latents.float() / self.config.latent_scale
+        found = posterior.mean
+        if noise is not None:
+            found = posterior.sample(self._fitting(noise, found.shape, "the noise").to(found))
+        latents = found.float() / self.config.latent_scale
+        return latents if batched(waveform) else latents[0]
+
+    def _decoded(
+        self, latents: AnyLatents, decode: Callable[[Autoencoder, Tensor, int], Tensor]
+    ) -> Float[Tensor, "*batch audio_channel sample"]:
+        batch = latents_of(latents, self.config.audio.latent_channels)
+        waveform = decode(self.autoencoder, self._scaled(batch), TILE_FRAMES).float()
+        return waveform if batched(latents) else waveform[0]
+
+    def _fitting(
+        self, latents: AnyLatents, shape: tuple[int, ...], name: str
+    ) -> Float[Tensor, "batch channel frame"]:
+        """Return latents of exactly this shape on the model's device. Raise `InvalidRequest` for another."""
+        found = latents_of(latents, self.config.audio.latent_channels, name)
+        if found.shape != shape:
+            raise InvalidRequest(
+                f"{name} has shape {tuple(latents.shape)}; (batch, channel, frame) must be {tuple(shape)} here"
+            )
+        return found.to(self.device)
 
     def _scaled(self, latents: Float[Tensor, "batch channel frame"]) -> Tensor:
         """Latents as the autoencoder takes them."""
@@ -278,16 +315,20 @@ class Auralith(Resolver):
     def _denoise(self, group: list[GenerationRequest], steering: Steering) -> Generator[Step]:
         first = group[0]
         num_frames = self.num_frames(first)
-        if steering == UNSTEERED:
+        if not steering.leads:
             room = self.config.sampling.room_frames
             num_frames = min(num_frames + room, self.config.window_frames)
         self._require_memory(len(group), num_frames)
+        init_latents = steering.init_latents
+        if init_latents is not None:
+            shape = (len(group), self.config.audio.latent_channels, num_frames)
+            init_latents = self._fitting(init_latents, shape, "init_latents")
         steps = repainted_steps(
             self.sampler(first),
             steering.constrain(self._predictor(group, num_frames, steering.shown)),
             self.schedule(first),
             self._streams(group, num_frames),
-            steering.init_latents,
+            init_latents,
             steering.passes,
         )
         finite: list[Tensor] = []

@@ -13,6 +13,7 @@ from auralith.content_credentials import ContentSigner
 from auralith.errors import NonFiniteError
 from auralith.provenance import Provenance
 from auralith.request import GenerationRequest
+from auralith.sound.arrays import waveform_of
 from auralith.sound.fades import CLICK_FADE_SECONDS, fade_gain, fade_seconds
 from auralith.sound.levels import is_silent, looks_like_white_noise, peak_db, peak_normalize
 from auralith.sound.writing import nearest_subtype, write
@@ -31,6 +32,10 @@ class Audio:
     warnings: tuple[str, ...] = ()
     subtype: str | None = None
     """The sample format that keeps the samples it has from a file; None: there are none."""
+
+    def __post_init__(self) -> None:
+        """Take what a program made of the waveform (`dataclasses.replace`), of numpy too."""
+        object.__setattr__(self, "waveform", waveform_of(self.waveform))
 
     @property
     def request(self) -> GenerationRequest:

@@ -31,7 +31,7 @@ from auralith.compat.stable_audio_tools import (
     prepare_audio,
     torchaudio,
 )
-from auralith.errors import AuralithError, CheckpointError, InvalidRequest
+from auralith.errors import AudioError, AuralithError, CheckpointError, InvalidRequest
 from auralith.pipeline import EMBEDDED
 
 ROOT = Path(__file__).parents[2]
@@ -483,7 +483,7 @@ def test_default_keys_stand_in_for_missing_ones(model: StableAudioModel) -> None
         ({"cfg_interval": (1, 0)}, "cfg_interval"),
         ({"cfg_scale": float("nan")}, "cfg_scale"),
         ({"init_audio": (TONE, 44_100)}, "sample rate, tensor"),
-        ({"init_audio": (44_100, TONE.short())}, "floating point"),
+        ({"init_audio": (44_100, TONE.long())}, "int64; give floats"),
         ({"init_audio": (0, TONE)}, "0 Hz"),
         ({"init_audio": (44_100, TONE * torch.nan)}, "NaN"),
         ({"init_audio": (44_100, TONE.repeat(3, 1, 1))}, "3 waveforms"),
@@ -495,7 +495,7 @@ def test_bad_arguments_are_one_line(
 ) -> None:
     # beartype would be first: here the values are a user's, unchecked
     unchecked: Callable[..., Tensor] = inspect.unwrap(generate_diffusion_cond)
-    with pytest.raises(InvalidRequest, match=message) as caught:
+    with pytest.raises((InvalidRequest, AudioError), match=message) as caught:
         unchecked(model, **(CONDITIONED | changes))
     assert "\n" not in str(caught.value)
 

@@ -10,22 +10,54 @@ from torch import Tensor
 
 from auralith.config import AudioFormat
 from auralith.edits import SourceFile
-from auralith.errors import AudioError
+from auralith.errors import AudioError, InvalidRequest
 from auralith.files import file_hash
+from auralith.request import check_integer
+from auralith.sound.arrays import AnyWaveform, waveform_of
+from auralith.sound.levels import require_usable
 from auralith.sound.reading import exact_subtype, read, read_info
 from auralith.sound.resampling import resample
 
+HIGHEST_RATE = 1_000_000
+"""Of a clip, in Hz."""
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, init=False)
 class Clip:
     """A sound that is there already; any sample rate, any number of channels."""
 
     waveform: Float[Tensor, "channel sample"]
     sample_rate: int
-    source: SourceFile | None = None
+    source: SourceFile | None
     """The file it was read from."""
-    subtype: str = "float"
+    subtype: str
     """The sample format that holds its samples."""
+
+    def __init__(
+        self,
+        waveform: AnyWaveform,
+        sample_rate: int,
+        source: SourceFile | None = None,
+        subtype: str = "float",
+    ) -> None:
+        """Take a tensor or an array, (channel, sample) or (sample,), in floats or PCM; it is kept on the CPU.
+
+        Raises `InvalidRequest` for other axes or numbers, and `AudioError` for samples that are not finite or on the
+        scale of integers.
+        """
+        if sample_rate is None:
+            raise InvalidRequest("sample_rate is missing; give the clip's samples per second")
+        samples = waveform_of(waveform, "the clip").cpu()
+        require_usable(samples, "the clip")
+        fields = {
+            "waveform": samples,
+            "sample_rate": sample_rate,
+            "source": source,
+            "subtype": subtype,
+        }
+        for name, value in fields.items():
+            object.__setattr__(self, name, value)
+        check_integer(self, "sample_rate", 1, HIGHEST_RATE)
 
     @property
     def num_samples(self) -> int:

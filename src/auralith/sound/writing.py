@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 import soundfile
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from auralith.errors import AudioError, InvalidRequest
 from auralith.files import check_writable, whole_file
+from auralith.sound.arrays import AnyWaveform, waveform_of
 from auralith.sound.tags import with_info_chunk
 
 _BLOCK = 65_536
@@ -42,7 +42,7 @@ _CONTAINERS = {
 
 def write(
     path: str | Path,
-    waveform: Float[Tensor, "channel sample"],
+    waveform: AnyWaveform,
     sample_rate: int,
     *,
     subtype: str | None = None,
@@ -51,18 +51,20 @@ def write(
 ) -> None:
     """Write a sound file: the suffix chooses WAV, FLAC, OGG or MP3, `subtype` the sample format (default 16 bit).
 
+    A waveform is a tensor or an array, (channel, sample) or (sample,), in floats or PCM (see `auralith.sound.arrays`).
     `tags` must be JSON values. `finish` makes the file's bytes of the encoded ones (a signature). What lies beyond full
     scale is clipped, except in float files, which keep it.
     Raises `AudioError` (NaN, a rate or a channel count the format can't hold), `InvalidRequest` (unknown suffix or
-    subtype) and `ResourceError` (unwritable place, no disk space); then no file has been made or changed.
+    subtype, other axes) and `ResourceError` (unwritable place, no disk space); then no file has been made or changed.
     """
     container, encoding = _chosen(path, subtype)
-    _require_finite(waveform, "the audio")
+    samples = waveform_of(waveform, "the audio").cpu()
+    _require_finite(samples, "the audio")
     comment = None if tags is None else json.dumps(tags)
     try:
-        data = _encoded(waveform, sample_rate, container, encoding, comment)
+        data = _encoded(samples, sample_rate, container, encoding, comment)
     except (soundfile.LibsndfileError, ValueError) as error:
-        channels = waveform.shape[0]
+        channels = samples.shape[0]
         raise AudioError(
             f"{container} can't hold {channels} channels at {sample_rate} Hz; choose .wav for {path}"
         ) from error
@@ -102,7 +104,7 @@ def _chosen(path: str | Path, subtype: str | None) -> tuple[str, str]:
 def _encoded(
     waveform: Tensor, sample_rate: int, container: str, encoding: str, comment: str | None
 ) -> bytes:
-    samples = _quantized(waveform.detach().float().cpu().numpy().T, encoding)
+    samples = _quantized(waveform.numpy().T, encoding)
     buffer = io.BytesIO()
     with soundfile.SoundFile(
         buffer, "w", sample_rate, samples.shape[1], format=container, subtype=encoding

@@ -11,8 +11,9 @@ from typing import Any, no_type_check
 from jaxtyping import Bool, Float, Integer
 from torch import Tensor
 
-from auralith.compat.values import check_axes, real_number, whole_number
+from auralith.compat.values import real_number, whole_number
 from auralith.errors import InvalidRequest, shown
+from auralith.sound.arrays import check_axes
 
 Seconds = float | Sequence[float]
 Prompt = str | list[str]

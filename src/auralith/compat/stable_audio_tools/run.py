@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, no_type_check
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -21,7 +22,7 @@ from auralith.compat.stable_audio_tools.model import (
     Metadata,
 )
 from auralith.compat.stable_audio_tools.sound import prepare_audio
-from auralith.compat.values import check_axes, real_number, whole_number
+from auralith.compat.values import real_number, whole_number
 from auralith.conditioning import MaskedInput
 from auralith.config import DistributionShift
 from auralith.diffusion import (
@@ -36,9 +37,10 @@ from auralith.errors import InvalidRequest, NonFiniteError
 from auralith.guided import guided as guided_network
 from auralith.noise import ReferenceNoise
 from auralith.samplers import Sampler, Schedule, SigmaSampler, Step, find_sampler
+from auralith.sound.arrays import AnyWaveform, check_axes
 
 Number = float | int
-Sound = tuple[int, Tensor]
+Sound = tuple[int, AnyWaveform]
 """(sample rate in Hz, waveform): a waveform is (sample), (channel, sample) or (batch, channel, sample)."""
 Callback = Callable[[dict[str, Any]], Any]
 """Called after every step with x (the state after it), denoised, i (from 0), sigma, sigma_hat and t."""
@@ -339,7 +341,7 @@ def _check_device(device: torch.device | str, model: ConditionedDiffusionModel) 
 
 def _sound(name: str, sound: object) -> Sound:
     match sound:
-        case (rate, Tensor() as waveform):
+        case (rate, Tensor() | np.ndarray() as waveform):
             check_axes(name, waveform)
             return whole_number(f"the sample rate of {name}", rate, None), waveform
         case _:

@@ -5,32 +5,26 @@ from jaxtyping import Float
 from torch import Tensor
 
 from auralith.errors import InvalidRequest
+from auralith.sound.arrays import AnyWaveform, waveforms_of
 from auralith.sound.resampling import resample
 
 
 def prepare_audio(
-    audio: Tensor,
+    audio: AnyWaveform,
     in_sr: int,
     target_sr: int,
     target_length: int,
     target_channels: int,
     device: torch.device | str,
-) -> Float[Tensor, "batch channel sample"]:
+) -> Float[Tensor, "batch channel target"]:
     """(sample), (channel, sample) or (batch, channel, sample) at another rate, cut or padded with silence at its end.
 
     Mono becomes stereo by repetition, anything becomes mono by its mean, and of more than two channels stereo takes the
-    first two. Raises InvalidRequest for a tensor that is no waveform.
+    first two. Raises InvalidRequest for what is not a waveform, and AudioError for NaN and infinity.
     """
-    if not audio.is_floating_point() or not 1 <= audio.dim() <= 3 or not audio.numel():
-        raise InvalidRequest(
-            f"the audio is {audio.dtype} of shape {tuple(audio.shape)}; give a waveform in floating point, "
-            "(channel, sample)"
-        )
-    if not audio.isfinite().all():
-        raise InvalidRequest("the audio holds NaN or infinity; give a finite waveform")
+    items = waveforms_of(audio, "the audio")
     if in_sr <= 0:
         raise InvalidRequest(f"the audio's sample rate is {in_sr} Hz; it must be above 0")
-    items = audio.float()[(None,) * (3 - audio.dim())]
     resampled = torch.stack([resample(item, in_sr, target_sr) for item in items])
     length = min(target_length, resampled.shape[-1])
     fitted = resampled.new_zeros(*resampled.shape[:2], target_length)
