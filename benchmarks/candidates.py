@@ -17,16 +17,11 @@ from peer_checkout import build_from_checkout
 from torch import Tensor, nn
 
 from auralith.checkpoints import Spec
-from auralith.checkpoints.tensors import Weights
-from auralith.checkpoints.transform import (
-    Networks,
-    to_diffusers,
-    to_single_file,
-    weights_of,
-    without_memory,
-)
+from auralith.checkpoints.transform import to_diffusers, to_single_file
 from auralith.config import DiTConfig, ModelConfig, OobleckConfig
+from auralith.families.networks import Networks, without_memory
 from auralith.models import tiling
+from auralith.models.lazy_tensor import Weights, weights_of
 from auralith.pipeline import TILE_FRAMES
 
 CONTEXT_ROWS = 130

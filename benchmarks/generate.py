@@ -33,8 +33,8 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from auralith.checkpoints import Spec, convert, save_single_file
-from auralith.checkpoints.transform import Networks, without_memory
 from auralith.config import ModelConfig
+from auralith.families.networks import Networks, without_memory
 
 PARTS = ("import", "step", "decode", "clip")
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}

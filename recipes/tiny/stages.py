@@ -20,7 +20,6 @@ import torch
 from auralith.checkpoints.single_file import save_single_file
 from auralith.checkpoints.tensors import read_tensor_file, write_safetensors
 from auralith.checkpoints.text_encoder import TextEncoderFolders, open_text_encoder
-from auralith.checkpoints.transform import weights_of
 from auralith.conditioning import Conditioner, TextStates
 from auralith.config import (
     AudioFormat,
@@ -33,6 +32,7 @@ from auralith.config import (
 )
 from auralith.data.latents import LatentCache
 from auralith.errors import InvalidRequest
+from auralith.models.lazy_tensor import weights_of
 from auralith.models.spectral import Spectral
 from auralith.resources import choose_dtype
 from auralith.training.dit import DiTNetwork, DiTSettings, DiTTask, TextSource

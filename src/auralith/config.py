@@ -56,6 +56,10 @@ class OobleckConfig:
     """Whether a tanh bounds the decoder's output; after that of `final_tanh` where both are on."""
 
     @property
+    def sample_rate(self) -> None:
+        """The network is the same at any rate."""
+
+    @property
     def samples_per_frame(self) -> int:
         return math.prod(self.strides)
 
@@ -154,6 +158,16 @@ class TextCondition:
     max_tokens: int = 128
     projected_from: int | None = None
     """Width of the encoder's states if a linear layer brings them to the width of the conditions; None: no layer."""
+    kind: Literal["t5"] = "t5"
+
+    def projecting(self, source: int, width: int) -> "TextCondition":
+        """Return the condition for states `source` wide among conditions `width` wide.
+
+        A config tells the width only by the name of a published encoder. Text of the conditions' own width is projected
+        only if the config asks for that layer explicitly.
+        """
+        explicit = self.projected_from == width
+        return replace(self, projected_from=source if source != width or explicit else None)
 
 
 NumberKind = Literal["number", "int"]
@@ -213,24 +227,6 @@ class DistributionShift:
 
 INPAINT_INPUTS = ("inpaint_mask", "inpaint_masked_input")
 """Inputs of a model trained for inpainting, as channels beside the latents: 1 where kept, and the latents kept there."""
-
-T5_WIDTHS = {
-    "t5-small": 512,
-    "t5-base": 768,
-    "t5-large": 1024,
-    "t5-3b": 1024,
-    "t5-11b": 1024,
-    "google/flan-t5-small": 512,
-    "google/flan-t5-base": 768,
-    "google/flan-t5-large": 1024,
-    "google/flan-t5-3b": 1024,
-    "google/flan-t5-11b": 1024,
-    "google/flan-t5-xl": 2048,
-    "google/flan-t5-xxl": 4096,
-    "google/t5-v1_1-xl": 2048,
-    "google/t5-v1_1-xxl": 4096,
-}
-"""Widths of the text encoders that the reference knows by name."""
 
 Condition = TextCondition | NumberCondition
 SECONDS_IDS = ("seconds_start", "seconds_total")
@@ -337,13 +333,8 @@ class ModelConfig:
         return self.text.projected_from or self.condition_dim
 
     def with_text_of(self, width: int) -> "ModelConfig":
-        """The model for a text encoder of this width, which a config tells only by the name of a published one.
-
-        Text of the conditions' own width is projected only if the config asks for that layer explicitly.
-        """
-        explicit = self.text.projected_from == self.condition_dim
-        projected = width != self.condition_dim or explicit
-        text = replace(self.text, projected_from=width if projected else None)
+        """Return the model for a text encoder of this width (`TextCondition.projecting`)."""
+        text = self.text.projecting(width, self.condition_dim)
         return replace(
             self, conditions=tuple(text if c.id == text.id else c for c in self.conditions)
         )

@@ -12,9 +12,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from auralith.checkpoints import Checkpoint, Files, convert, inspect_checkpoint, open_checkpoint
-from auralith.checkpoints.transform import INV_FREQ, inverse_frequencies
 from auralith.cli.main import run
 from auralith.errors import CheckpointError
+from auralith.families.stable_audio_1.transformer import INV_FREQ, inverse_frequencies
 
 TINY = GOLDEN / "sao_tiny"
 NAME = "my_finetune_e12.safetensors"

@@ -10,8 +10,6 @@ import pytest
 from conftest import GOLDEN
 
 from auralith.checkpoints import Spec, config_from_json, config_to_json
-from auralith.checkpoints.config_json import spec_from_json
-from auralith.checkpoints.config_writing import spec_to_json
 from auralith.config import (
     DISTILLED_SAMPLING,
     FLOW_SAMPLING,
@@ -25,6 +23,7 @@ from auralith.config import (
     TextCondition,
 )
 from auralith.errors import CheckpointError
+from auralith.families.model_config import spec_from_json, spec_to_json
 
 PUBLISHED = json.loads((GOLDEN / "sao1_model_config.json").read_bytes())
 DIT = ("model", "diffusion", "config")

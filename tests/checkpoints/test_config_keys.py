@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from conftest import GOLDEN
 
-from auralith.checkpoints.config_json import spec_from_json
-from auralith.checkpoints.sections import IRRELEVANT
 from auralith.errors import CheckpointError
+from auralith.families.model_config import spec_from_json
+from auralith.families.sections import IRRELEVANT
 
 Keys = tuple[str | int, ...]
 CONFIGS = {

@@ -128,8 +128,8 @@ def test_diffusers_autoencoder_of_the_published_shape_agrees(tmp_path: Path) -> 
     from diffusers.models.autoencoders.autoencoder_oobleck import AutoencoderOobleck
 
     from auralith.checkpoints import Spec, save_single_file
-    from auralith.checkpoints.transform import Networks
     from auralith.config import AudioFormat, DiTConfig, OobleckConfig
+    from auralith.families.networks import Networks
 
     config = ModelConfig(
         audio=AudioFormat(latent_channels=2),

@@ -9,8 +9,8 @@ import torch
 from conftest import GOLDEN
 
 from auralith.checkpoints import Spec, save_single_file
-from auralith.checkpoints.transform import Networks
 from auralith.config import DiTConfig, ModelConfig, OobleckConfig
+from auralith.families.networks import Networks
 
 # Opens a checkpoint, touches every value, prints the peak over the start and the size of the weights in bytes.
 MEASURE = """

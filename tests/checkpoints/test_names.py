@@ -7,18 +7,14 @@ import pytest
 import torch
 from conftest import GOLDEN
 
-from auralith.checkpoints.config_json import Spec, spec_from_json
-from auralith.checkpoints.rename import prefixes, rename
-from auralith.checkpoints.tensors import LazyTensor, Weights
-from auralith.checkpoints.transform import (
-    published_weights,
-    to_diffusers,
-    to_ours,
-    to_single_file,
-    weights_of,
-    without_memory,
-)
+from auralith.checkpoints.transform import published_weights, to_diffusers, to_ours, to_single_file
 from auralith.config import ModelConfig
+from auralith.families.model_config import spec_from_json
+from auralith.families.names import rename
+from auralith.families.networks import without_memory
+from auralith.families.registry import prefixes
+from auralith.families.spec import Spec
+from auralith.models.lazy_tensor import LazyTensor, Weights, weights_of
 
 
 def shapes(weights: Weights) -> dict[str, str]:

@@ -21,12 +21,12 @@ from auralith.checkpoints import (
     save_autoencoder,
     save_single_file,
 )
-from auralith.checkpoints.config_json import config_from_json
-from auralith.checkpoints.config_writing import config_to_json, spec_to_json
 from auralith.checkpoints.tensors import safetensors_header
-from auralith.checkpoints.transform import Networks, published_weights
+from auralith.checkpoints.transform import published_weights
 from auralith.config import AudioFormat, DiTConfig, ModelConfig, OobleckConfig, SpectralConfig
 from auralith.errors import CheckpointError
+from auralith.families.model_config import config_from_json, config_to_json, spec_to_json
+from auralith.families.networks import Networks
 from auralith.models.dit import Block, DiT
 
 CPU = torch.device("cpu")

@@ -14,10 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from auralith.checkpoints import open_checkpoint
-from auralith.checkpoints.config_json import spec_from_json
 from auralith.checkpoints.tensors import (
-    ALIGNMENT,
-    LazyTensor,
     read_json,
     read_safetensors,
     read_tensor_file,
@@ -25,6 +22,8 @@ from auralith.checkpoints.tensors import (
 )
 from auralith.checkpoints.transform import published_weights
 from auralith.errors import CheckpointError
+from auralith.families.model_config import spec_from_json
+from auralith.models.lazy_tensor import ALIGNMENT, LazyTensor
 
 ORIGINAL = (GOLDEN / "sao_tiny" / "model.safetensors").read_bytes()
 CPU = torch.device("cpu")

@@ -11,17 +11,18 @@ import pyarrow.parquet as pq
 import torch
 
 from auralith.checkpoints.adapters import read_adapter
-from auralith.checkpoints.config_json import spec_from_json
-from auralith.checkpoints.diffusers_config import read_scheduler, read_transformer, read_vae
-from auralith.checkpoints.sections import Section
 from auralith.checkpoints.tensors import read_json, read_tensor_file, write_safetensors
 from auralith.checkpoints.text_encoder import TextEncoderFolders, open_text_encoder
-from auralith.checkpoints.transform import published_weights, weights_of
+from auralith.checkpoints.transform import published_weights
 from auralith.config import AudioFormat
 from auralith.curation.settings import CurationSettings
 from auralith.curation.store import EVIDENCE, Store
 from auralith.data.latents import CacheHeader, EncodedItem, LatentCache, LatentRecord, write_shard
+from auralith.families.model_config import spec_from_json
+from auralith.families.sections import Section
+from auralith.families.stable_audio_1.diffusers import read_scheduler, read_transformer, read_vae
 from auralith.files import exclusive
+from auralith.models.lazy_tensor import weights_of
 from auralith.provenance import Provenance, read_provenance
 from auralith.request import GenerationRequest
 from auralith.sets.manifest import Entry, Manifest

@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from auralith.checkpoints import open_autoencoder
-from auralith.checkpoints.config_writing import config_to_json
 from auralith.checkpoints.tensors import write_json
 from auralith.cli.main import run
 from auralith.config import (
@@ -17,6 +16,7 @@ from auralith.config import (
     OobleckConfig,
     TextCondition,
 )
+from auralith.families.model_config import config_to_json
 from auralith.pipeline import EMBEDDED, load
 from auralith.request import GenerationRequest
 from auralith.settings import load_settings

@@ -1,10 +1,10 @@
-"""The only code that knows foreign names and files.
+"""Files of models: every layout is read, checked, loaded, converted and written here.
 
-Every layout is read as lazy tensors under the published single-file names (`single_file`, `diffusers_folder`, `hub`),
-checked against what its config implies (`config_json`, `transform`), and from there loaded (`opening`), converted
-(`convert`) or only described (`inspect_checkpoint`). The names themselves are small tables in `rename`. Adapters are
-files of their own: `adapter_file` reads ours and `adapter_import` those of other programs, `adapter_changes` finds the
-weights that they mean, `adapters` puts them into a transformer or merges them into the weights.
+Each is read as lazy tensors under the published single-file names (`single_file`, `diffusers_folder`, `hub`), checked
+against what its config implies (`transform`), and from there loaded (`opening`), converted (`convert`) or only described
+(`inspect_checkpoint`). Configs and names are those of the model's family (`auralith.families`). Adapters are files of
+their own: `adapter_file` reads ours and `adapter_import` those of other programs, `adapter_changes` finds the weights
+that they mean, `adapters` puts them into a transformer or merges them into the weights.
 """
 
 from auralith.checkpoints.adapter_changes import Fit
@@ -28,8 +28,6 @@ from auralith.checkpoints.adapters import (
     with_adapters,
 )
 from auralith.checkpoints.choosing import Files
-from auralith.checkpoints.config_json import Spec, config_from_json
-from auralith.checkpoints.config_writing import config_to_json
 from auralith.checkpoints.convert import convert
 from auralith.checkpoints.opening import (
     AutoencoderCheckpoint,
@@ -40,6 +38,8 @@ from auralith.checkpoints.opening import (
     open_checkpoint,
 )
 from auralith.checkpoints.single_file import save_autoencoder, save_single_file
+from auralith.families.model_config import config_from_json, config_to_json
+from auralith.families.spec import Spec
 
 __all__ = [
     "Adapter",

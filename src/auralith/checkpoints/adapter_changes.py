@@ -26,10 +26,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from auralith.checkpoints.config_json import Spec
-from auralith.checkpoints.rename import FUSED, Column, prefixes, rename
-from auralith.checkpoints.tensors import LazyTensor
-from auralith.checkpoints.transform import without_memory
+from auralith.families.names import FUSED, Column, rename
+from auralith.families.networks import without_memory
+from auralith.families.registry import prefixes
+from auralith.families.spec import Spec
+from auralith.models.lazy_tensor import LazyTensor
 
 SMALLEST_LENGTH = 1e-12
 NAMES = {

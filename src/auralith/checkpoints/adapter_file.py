@@ -28,7 +28,6 @@ from auralith.checkpoints.adapter_import import (
 from auralith.checkpoints.tensors import (
     FLOATING,
     PICKLE_SUFFIXES,
-    Weights,
     read_safetensors,
     read_tensor_file,
     sha256_of,
@@ -36,6 +35,7 @@ from auralith.checkpoints.tensors import (
 from auralith.errors import CheckpointError, InvalidRequest
 from auralith.files import whole_file
 from auralith.foreign import parse_json
+from auralith.models.lazy_tensor import Weights
 from auralith.settings import build_settings
 
 FORMAT_VERSION = 1

@@ -37,21 +37,24 @@ from auralith.checkpoints.adapter_file import (
     read_adapter,
     write_adapter,
 )
-from auralith.checkpoints.config_json import Spec
 from auralith.checkpoints.opening import Checkpoint, locate
 from auralith.checkpoints.single_file import RawCheckpoint, write_raw
-from auralith.checkpoints.tensors import LazyTensor, Weights, sha256_of
+from auralith.checkpoints.tensors import sha256_of
 from auralith.checkpoints.text_encoder import (
     TextEncoderFolders,
     copy_text_encoder,
     find_text_encoder,
 )
-from auralith.checkpoints.transform import INV_FREQ, to_ours, to_single_file, without_memory
+from auralith.checkpoints.transform import to_ours, to_single_file
 from auralith.config import DiTConfig
 from auralith.errors import CheckpointError, InvalidRequest
 from auralith.extras import require
+from auralith.families.networks import without_memory
+from auralith.families.spec import Spec
+from auralith.families.stable_audio_1.transformer import INV_FREQ
 from auralith.files import whole_folder
 from auralith.models.dit import DiT
+from auralith.models.lazy_tensor import LazyTensor, Weights
 
 MAX_STRENGTH = 10.0
 # where peft puts the one adapter of a module, and the module itself

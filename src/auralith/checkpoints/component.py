@@ -6,11 +6,9 @@ from pathlib import Path
 
 from torch import Tensor
 
-from auralith.checkpoints.config_json import Json, Spec
 from auralith.checkpoints.diffusers_folder import STEM
 from auralith.checkpoints.hub import HubOptions, fetch_component, is_repository
 from auralith.checkpoints.tensors import (
-    Weights,
     read_component,
     read_json,
     variant_files,
@@ -24,11 +22,13 @@ from auralith.checkpoints.transform import (
     to_diffusers,
     to_ours,
     to_single_file,
-    weights_of,
     with_new_weight_norm,
     with_old_weight_norm,
 )
 from auralith.errors import CheckpointError
+from auralith.families.sections import Json
+from auralith.families.spec import Spec
+from auralith.models.lazy_tensor import Weights, weights_of
 
 CONFIG = "config.json"
 # components → where the names of their tensors begin with us

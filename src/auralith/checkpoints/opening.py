@@ -19,7 +19,6 @@ from auralith.checkpoints.choosing import (
     Files,
     choose_weights,
 )
-from auralith.checkpoints.config_json import Spec
 from auralith.checkpoints.diffusers_folder import INDEX_NAME, read_diffusers_folder
 from auralith.checkpoints.hub import (
     DEFAULTS,
@@ -40,9 +39,12 @@ from auralith.checkpoints.text_encoder import (
     find_text_encoder,
     open_text_encoder,
 )
-from auralith.checkpoints.transform import Networks, is_buffer, to_ours, without_memory
+from auralith.checkpoints.transform import to_ours
 from auralith.config import AudioFormat, AutoencoderConfig, ModelConfig
 from auralith.errors import CheckpointError, shown
+from auralith.families.networks import Networks, without_memory
+from auralith.families.registry import is_untrained
+from auralith.families.spec import Spec
 from auralith.models.autoencoder import Autoencoder
 from auralith.models.dit import DiT
 
@@ -290,7 +292,7 @@ def inspect_checkpoint(source: str | Path, files: Files = FOUND) -> Inspection:
     parameters: dict[str, int] = {}
     for name, tensor in raw.weights.items():
         part = next(part for start, part in PARTS.items() if name.startswith(start))
-        if not is_buffer(name, raw.spec):
+        if not is_untrained(name, raw.spec):
             parameters[part] = parameters.get(part, 0) + tensor.numel
     memory = {}
     for dtype in DTYPES:

@@ -14,11 +14,7 @@ import torch
 from torch import Tensor
 
 from auralith.checkpoints.choosing import CONFIG_NAME, find_config
-from auralith.checkpoints.config_json import Json, Spec, spec_from_json
-from auralith.checkpoints.config_writing import spec_to_json
 from auralith.checkpoints.tensors import (
-    LazyTensor,
-    Weights,
     component_files,
     read_component_file,
     read_json,
@@ -32,12 +28,15 @@ from auralith.checkpoints.transform import (
     completed,
     published_weights,
     to_single_file,
-    weights_of,
     with_old_weight_norm,
-    without_memory,
 )
 from auralith.config import ModelConfig
 from auralith.errors import CheckpointError
+from auralith.families.model_config import spec_from_json, spec_to_json
+from auralith.families.networks import without_memory
+from auralith.families.sections import Json
+from auralith.families.spec import Spec
+from auralith.models.lazy_tensor import LazyTensor, Weights, weights_of
 
 if TYPE_CHECKING:
     import transformers

@@ -1,9 +1,8 @@
 """Files of named tensors, read without trusting them: safetensors, shards, and pickles restricted to plain tensors.
 
-Only headers are read at first. A `LazyTensor` knows its shape and dtype and fetches its values on demand, either
-mapped straight from the file (no memory of its own, if they are aligned there) or as a private copy that can be freed
-after a cast or a fold. Transformations between layouts are written on `Weights`, so that validating, loading,
-converting and counting parameters share one path. Whatever is wrong with a file becomes one `CheckpointError` line.
+Only headers are read at first. Values are fetched on demand, either mapped straight from the file (no memory of their
+own, if they are aligned there) or as a private copy that can be freed after a cast or a fold. Whatever is wrong with a
+file becomes one `CheckpointError` line.
 
 Files are written whole or not at all, and tensor by tensor, so that a checkpoint never needs its size in memory.
 """
@@ -15,7 +14,7 @@ import mmap
 import os
 import pickle
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -27,6 +26,7 @@ from torch import Tensor
 from auralith.errors import CheckpointError, shown
 from auralith.files import whole_file
 from auralith.foreign import PICKLE_ERRORS, parse_json
+from auralith.models.lazy_tensor import ALIGNMENT, LazyTensor, Weights
 
 DTYPES = {
     "F64": torch.float64,
@@ -40,62 +40,9 @@ DTYPES = {
     "U8": torch.uint8,
     "BOOL": torch.bool,
 }
-ALIGNMENT = 64
-"""Bytes; where torch's own CPU memory begins."""
 FLOATING = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 MAX_HEADER_BYTES = 100_000_000
 PICKLE_SUFFIXES = (".ckpt", ".pt", ".pth", ".bin")
-
-
-@dataclass(frozen=True)
-class LazyTensor:
-    """A tensor that is not in memory yet. `read` makes a private copy; `mapped` a view of the file, where possible."""
-
-    shape: tuple[int, ...]
-    dtype: torch.dtype
-    read: Callable[[], Tensor]
-    mapped: Callable[[], Tensor] | None = None
-
-    @property
-    def numel(self) -> int:
-        return math.prod(self.shape)
-
-    @property
-    def num_bytes(self) -> int:
-        return self.numel * self.dtype.itemsize
-
-    @staticmethod
-    def of(tensor: Tensor) -> "LazyTensor":
-        """A tensor that is in memory already."""
-        detached = tensor.detach()
-        return LazyTensor(tuple(tensor.shape), tensor.dtype, lambda: detached, lambda: detached)
-
-    def reshaped(self, shape: tuple[int, ...]) -> "LazyTensor":
-        mapped = self.mapped
-        view = None if mapped is None else lambda: mapped().reshape(shape)
-        return LazyTensor(shape, self.dtype, lambda: self.read().reshape(shape), view)
-
-    def load(self, device: torch.device, dtype: torch.dtype) -> Tensor:
-        """Return the values on `device`, at an aligned address: mapped from the file if nothing has to change.
-
-        MKL multiplies a few rows in another order of summation when a matrix does not begin at a multiple of 16 bytes
-        (it asks for 64), so a tensor that begins elsewhere in its file is copied: the same weights give the same bits
-        from every file and layout.
-        """
-        if self.mapped is not None and device.type == "cpu" and dtype == self.dtype:
-            values = self.mapped()
-            if is_aligned(values):
-                return values
-        values = self.read().to(device=device, dtype=dtype)
-        return values if is_aligned(values) else values.clone()
-
-
-def is_aligned(values: Tensor) -> bool:
-    """Return whether the values begin where torch would put them, always the case on an accelerator."""
-    return values.device.type != "cpu" or values.data_ptr() % ALIGNMENT == 0
-
-
-Weights = dict[str, LazyTensor]
 
 
 @dataclass(frozen=True)

@@ -14,19 +14,20 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from auralith.checkpoints.config_json import MOST_TOKENS, Json
 from auralith.checkpoints.tensors import (
-    LazyTensor,
     find_component,
     read_component,
     read_json,
     write_json,
     write_safetensors,
 )
-from auralith.checkpoints.transform import check_weights, weights_of
+from auralith.checkpoints.transform import check_weights
 from auralith.errors import CheckpointError, shown
+from auralith.families.sections import Json
+from auralith.families.stable_audio_1.conditions import MOST_TOKENS
 from auralith.files import whole_file
 from auralith.foreign import rust_errors
+from auralith.models.lazy_tensor import LazyTensor, weights_of
 
 if TYPE_CHECKING:
     import transformers

@@ -2,70 +2,32 @@
 
 The published single-file layout is the hub: every reader ends there, `to_ours` and `to_diffusers` leave from there.
 What a config implies (`published_weights`: names and shapes, on the meta device) drives each function, so the same
-tables validate, load, write and count. Two published buffers carry no information: the rotary `inv_freq`, which is
-recomputed, and the `beta` of the norms where it is zero. A `beta` that is not zero was trained, and `as_stored` says so.
+tables validate, load, write and count. Names, and which published tensors were never trained, are the family's.
 """
 
-import re
 from dataclasses import replace
 from functools import partial
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from auralith.checkpoints.config_json import Spec
-from auralith.checkpoints.rename import FUSED, Prefixes, prefixes, rename
-from auralith.checkpoints.tensors import FLOATING, LazyTensor, Weights
-from auralith.config import OobleckConfig
+from auralith.checkpoints.tensors import FLOATING
 from auralith.errors import CheckpointError
-from auralith.models.autoencoder import Autoencoder, Oobleck
-from auralith.models.dit import DiT
-from auralith.models.embedders import condition_networks
-from auralith.models.spectral import Spectral
+from auralith.families.names import FUSED, Prefixes, rename
+from auralith.families.networks import without_memory
+from auralith.families.registry import (
+    condition_kind,
+    family_of,
+    is_untrained,
+    may_be_missing,
+    prefixes,
+    with_buffers,
+)
+from auralith.families.spec import Spec
+from auralith.models.lazy_tensor import LazyTensor, Weights, weights_of
 
-INV_FREQ = "model.model.transformer.rotary_pos_emb.inv_freq"
 FREQUENCIES = "model.model.timestep_features.weight"
 NEW = ".parametrizations.weight.original"  # weight norm in newer versions of torch
-# biases of the norms in both layouts; diffusers trains them, the published model has them at zero
-NORM_BIAS = re.compile(r"model\.model\..*\.beta|transformer\.transformer_blocks\.\d+\.norm\d\.bias")
-
-
-class Networks(nn.Module):
-    """All networks of a checkpoint; `dit` and `numbers` only of a whole model."""
-
-    autoencoder: Autoencoder
-    dit: DiT
-    numbers: nn.ModuleDict
-
-    def __init__(self, spec: Spec) -> None:
-        super().__init__()
-        config, model = spec.autoencoder, spec.model
-        self.autoencoder = (
-            Oobleck(config) if isinstance(config, OobleckConfig) else Spectral(config)
-        )
-        if model is not None:
-            self.dit = DiT(model.dit)
-            self.numbers = condition_networks(model)
-
-
-def without_memory(spec: Spec, dtype: torch.dtype = torch.float32) -> Networks:
-    """Return the networks on the meta device: names, shapes and dtypes, to be filled from a file.
-
-    A network of another `dtype` holds what must stay exact in float32.
-
-    Raises:
-        CheckpointError: they would be larger than any tensor can be.
-    """
-    try:
-        with torch.device("meta"):
-            return Networks(spec).to(dtype)
-    except (RuntimeError, OverflowError, ValueError, MemoryError) as error:
-        first = str(error).partition("\n")[0]
-        raise CheckpointError(f"the config's networks can't be built: {first:.200}") from error
-
-
-def weights_of(state: dict[str, Tensor]) -> Weights:
-    return {name: LazyTensor.of(tensor) for name, tensor in state.items()}
 
 
 def published_weights(spec: Spec) -> Weights:
@@ -73,28 +35,17 @@ def published_weights(spec: Spec) -> Weights:
     return to_single_file(weights_of(without_memory(spec).state_dict()), spec)
 
 
-def is_buffer(name: str, spec: Spec) -> bool:
-    """Whether a published tensor is saved without ever being trained."""
-    trained = spec.model is not None and spec.model.dit.norm_bias
-    return name == INV_FREQ or (not trained and NORM_BIAS.fullmatch(name) is not None)
-
-
 def as_stored(spec: Spec, published: Weights) -> Spec:
-    """The spec with what only the tensors tell: trained biases of the norms, and the width that text is projected from.
-
-    Of the biases the values are read.
-    """
+    """Return the spec with what only the tensors tell, such as trained biases of norms; some values are read."""
     model = spec.model
     if model is None:
         return spec
-    if model.is_conditional:
-        layer = published.get(f"conditioner.conditioners.{model.text.id}.proj_out.weight")
-        width = layer.shape[-1] if layer is not None and layer.shape else model.condition_dim
-        model = model.with_text_of(width)
-    biases = (t for name, t in published.items() if NORM_BIAS.fullmatch(name))
-    trained = model.dit.norm_bias or any(bool(t.read().count_nonzero()) for t in biases)
-    dit = replace(model.dit, norm_bias=trained)
-    return Spec.of(replace(model, dit=dit))
+    conditions = tuple(
+        condition_kind(model, condition).as_stored(condition, published, model.condition_dim)
+        for condition in model.conditions
+    )
+    dit = family_of(spec.autoencoder).transformer.as_stored(model.dit, published)
+    return Spec.of(replace(model, conditions=conditions, dit=dit))
 
 
 # --- ours ↔ single file ---
@@ -112,7 +63,7 @@ def to_single_file(ours: Weights, spec: Spec) -> Weights:
             published[target] = tensor.reshaped((*tensor.shape, 1))
         else:
             published[target] = tensor
-    return _buffers(published, spec) | published
+    return with_buffers(published, spec)
 
 
 def to_ours(published: Weights, spec: Spec, *, folded: bool = True) -> Weights:
@@ -120,7 +71,7 @@ def to_ours(published: Weights, spec: Spec, *, folded: bool = True) -> Weights:
     table = prefixes(spec, "single_file", "ours")
     ours: Weights = {}
     for name, tensor in published.items():
-        if is_buffer(name, spec) or (folded and name.endswith(".weight_v")):
+        if is_untrained(name, spec) or (folded and name.endswith(".weight_v")):
             continue
         if folded and name.endswith(".weight_g"):
             name = name.removesuffix("_g")
@@ -132,8 +83,8 @@ def to_ours(published: Weights, spec: Spec, *, folded: bool = True) -> Weights:
 
 
 def _is_weight_normed(name: str, tensor: LazyTensor, spec: Spec) -> bool:
-    oobleck = isinstance(spec.autoencoder, OobleckConfig) and name.startswith("autoencoder.")
-    return oobleck and name.endswith(".weight") and len(tensor.shape) == 3
+    normed = family_of(spec.autoencoder).autoencoder.weight_norm and name.startswith("autoencoder.")
+    return normed and name.endswith(".weight") and len(tensor.shape) == 3
 
 
 def _row_norms(v: Tensor) -> Tensor:
@@ -163,25 +114,6 @@ def _direction(w: LazyTensor) -> Tensor:
     return torch.where(_row_norms(values.float()) > 0, values, torch.ones_like(values))
 
 
-def _buffers(published: Weights, spec: Spec) -> Weights:
-    buffers: Weights = {}
-    for name, gamma in published.items():
-        if name.startswith("model.model.") and name.endswith(".gamma"):
-            zeros = partial(torch.zeros, gamma.shape, dtype=gamma.dtype)
-            beta = f"{name.removesuffix('gamma')}beta"
-            buffers[beta] = LazyTensor(gamma.shape, gamma.dtype, zeros)
-    if spec.model is not None:
-        dim = spec.model.dit.rotary_dim
-        read = partial(inverse_frequencies, dim)
-        buffers[INV_FREQ] = LazyTensor((dim // 2,), torch.float32, read)
-    return buffers
-
-
-def inverse_frequencies(dim: int) -> Tensor:
-    """1 / 10000^(2i/dim) in float32, rounded as the reference rounds it."""
-    return 1.0 / 10_000 ** (torch.arange(0, dim, 2).float() / dim)
-
-
 # --- single file ↔ diffusers ---
 
 
@@ -190,10 +122,9 @@ def to_diffusers(published: Weights, spec: Spec) -> Weights:
     table = prefixes(spec, "single_file", "diffusers")
     out: Weights = {}
     for name, tensor in published.items():
-        if name != INV_FREQ:
-            targets = _diffusers_names(name, table)
-            parts = _split(tensor, len(targets), _diffusers_shape(name, tensor))
-            out |= zip(targets, parts, strict=True)
+        targets = _diffusers_names(name, table, spec)
+        parts = _split(tensor, len(targets), _diffusers_shape(name, tensor))
+        out |= zip(targets, parts, strict=True)
     return out
 
 
@@ -202,17 +133,21 @@ def from_diffusers(weights: Weights, spec: Spec) -> Weights:
     table = prefixes(spec, "single_file", "diffusers")
     published: Weights = {}
     for name, expected in published_weights(spec).items():
-        targets = () if name == INV_FREQ else _diffusers_names(name, table)
+        targets = _diffusers_names(name, table, spec)
         parts = [weights[target] for target in targets if target in weights]
         if len(parts) > 1:
             published[name] = _join(parts)
         elif parts:
             published[name] = parts[0].reshaped(expected.shape)
-    return _buffers(published, spec) | published
+    return with_buffers(published, spec)
 
 
-def _diffusers_names(name: str, table: Prefixes) -> tuple[str, ...]:
-    target = _known(rename(name, table), name)
+def _diffusers_names(name: str, table: Prefixes, spec: Spec) -> tuple[str, ...]:
+    """Names of a tensor's parts; none of an untrained one that the layout lacks."""
+    renamed = rename(name, table)
+    if renamed is None and is_untrained(name, spec):
+        return ()
+    target = _known(renamed, name)
     for fused, parts in FUSED.items():
         if target.endswith(fused):
             return tuple(target.removesuffix(fused) + part for part in parts)
@@ -228,6 +163,8 @@ def _diffusers_shape(name: str, tensor: LazyTensor) -> tuple[int, ...]:
 
 
 def _split(tensor: LazyTensor, count: int, shape: tuple[int, ...]) -> list[LazyTensor]:
+    if count == 0:
+        return []
     if count == 1:
         return [tensor.reshaped(shape)]
     rows = shape[0] // count
@@ -270,7 +207,7 @@ def check_weights(found: Weights, expected: Weights, where: object) -> None:
     `where` names the file; the rotary table and biases of norms may be missing.
     """
     kinds = {
-        "missing": [n for n in expected if n not in found and not _may_be_missing(n)],
+        "missing": [n for n in expected if n not in found and not may_be_missing(n)],
         "unexpected": [n for n in found if n not in expected],
         "of another shape": [n for n in found if n in expected and not _fits(n, found, expected)],
     }
@@ -289,10 +226,6 @@ def check_weights(found: Weights, expected: Weights, where: object) -> None:
             raise CheckpointError(f"{where}: tensor {name!r} is {tensor.dtype}, not floating point")
 
 
-def _may_be_missing(name: str) -> bool:
-    return name == INV_FREQ or NORM_BIAS.fullmatch(name) is not None
-
-
 def _fits(name: str, found: Weights, expected: Weights) -> bool:
     return found[name].shape == expected[name].shape
 
@@ -305,19 +238,17 @@ def _described(name: str, found: Weights, expected: Weights) -> str:
 
 
 def completed(published: Weights, spec: Spec, where: object) -> Weights:
-    """Published tensors with absent buffers added. Raises CheckpointError if a `beta` that the spec lacks is not zero."""
-    for name, tensor in published.items():
-        if is_buffer(name, spec) and name != INV_FREQ and tensor.read().count_nonzero():
-            raise CheckpointError(
-                f"{where}: {name!r} is not zero, but the config has norms without a bias; "
-                'set "norm_kwargs": {"bias": true} in the config of the diffusion model'
-            )
-    buffers = _buffers(published, spec)
-    stored = published.get(INV_FREQ)
-    if stored is not None and stored.dtype is torch.float32:
-        return buffers | published
-    # rounded to half precision, the rotary table is wrong for long sounds
-    return buffers | {name: tensor for name, tensor in published.items() if name != INV_FREQ}
+    """Return published tensors with absent untrained ones added.
+
+    Raises:
+        CheckpointError: `where` holds trained values of tensors that the config takes to be untrained.
+    """
+    if spec.model is not None:
+        try:
+            family_of(spec.autoencoder).transformer.check_untrained(spec.model.dit, published)
+        except CheckpointError as error:
+            raise CheckpointError(f"{where}: {error}") from None
+    return with_buffers(published, spec)
 
 
 def _known(target: str | None, name: str) -> str:

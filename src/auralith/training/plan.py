@@ -14,10 +14,10 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from auralith.checkpoints.config_json import Spec
-from auralith.checkpoints.transform import without_memory
 from auralith.config import ModelConfig
 from auralith.errors import InvalidRequest, ResourceError
+from auralith.families.networks import without_memory
+from auralith.families.spec import Spec
 from auralith.resources import DTYPES, GIB, available_memory
 from auralith.training.processes import Precision, choose_precision
 

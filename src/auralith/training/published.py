@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from auralith.checkpoints.sections import Section
+from auralith.families.sections import Section
 from auralith.training.dit import DiTSettings
 from auralith.training.finetune import FinetuneSettings
 from auralith.training.inpaint_masks import InpaintMasks

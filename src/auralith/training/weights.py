@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from auralith.config import ModelConfig
+from auralith.families.networks import condition_networks
 from auralith.models.dit import DiT
-from auralith.models.embedders import condition_networks
 
 
 @contextmanager

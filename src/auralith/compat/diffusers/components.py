@@ -15,18 +15,6 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from auralith.checkpoints.config_json import Spec
-from auralith.checkpoints.diffusers_config import (
-    ProjectionConfig,
-    projection_json,
-    read_projection,
-    read_transformer,
-    read_vae,
-    transformer_json,
-    vae_json,
-)
-from auralith.checkpoints.sections import Section
-from auralith.checkpoints.transform import Networks
 from auralith.compat.diffusers.component import Component
 from auralith.compat.diffusers.outputs import Output
 from auralith.compat.diffusers.randomness import Generators, normal
@@ -37,11 +25,22 @@ from auralith.config import (
 )
 from auralith.diffusion import Latents
 from auralith.errors import InvalidRequest
+from auralith.families.networks import Networks, condition_networks
+from auralith.families.sections import Section
+from auralith.families.spec import Spec
+from auralith.families.stable_audio_1.diffusers import (
+    ProjectionConfig,
+    projection_json,
+    read_projection,
+    read_transformer,
+    read_vae,
+    transformer_json,
+    vae_json,
+)
 from auralith.models import tiling
 from auralith.models.attention import Rotary
 from auralith.models.autoencoder import Autoencoder, Oobleck, Posterior, weight_normed
 from auralith.models.dit import DiT
-from auralith.models.embedders import condition_networks
 from auralith.pipeline import TILE_FRAMES
 
 Waveform = Float[Tensor, "batch audio_channel sample"]

@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from auralith.checkpoints.config_json import Spec, config_from_json
-from auralith.checkpoints.config_writing import spec_to_json
 from auralith.checkpoints.opening import (
     locate,
     locate_text_encoder,
@@ -23,7 +21,6 @@ from auralith.checkpoints.opening import (
 from auralith.checkpoints.single_file import RawCheckpoint
 from auralith.checkpoints.tensors import read_json, read_tensor_file
 from auralith.checkpoints.text_encoder import open_text_encoder
-from auralith.checkpoints.transform import Networks
 from auralith.compat.stable_audio_tools.generation import generate_diffusion_cond
 from auralith.compat.stable_audio_tools.model import (
     ConditionedDiffusionModel,
@@ -32,6 +29,9 @@ from auralith.compat.stable_audio_tools.model import (
 )
 from auralith.compat.stable_audio_tools.state_dicts import use_published_names
 from auralith.config import ModelConfig
+from auralith.families.model_config import config_from_json, spec_to_json
+from auralith.families.networks import Networks
+from auralith.families.spec import Spec
 from auralith.models.autoencoder import Autoencoder
 from auralith.models.dit import DiT
 

@@ -6,17 +6,17 @@ can be loaded. Weight norm is unfolded on the way out and folded on the way in.
 
 from typing import Any
 
-from auralith.checkpoints.config_json import Spec
 from auralith.checkpoints.transform import (
     check_weights,
     completed,
     published_weights,
     to_ours,
     to_single_file,
-    weights_of,
     with_old_weight_norm,
 )
 from auralith.compat.stable_audio_tools.model import ConditionedDiffusionModel
+from auralith.families.spec import Spec
+from auralith.models.lazy_tensor import weights_of
 
 # our names → the same networks in the reference's tree of modules
 PLACES = {

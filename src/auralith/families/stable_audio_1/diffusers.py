@@ -5,20 +5,32 @@ the file; any other key that is not known is refused by name.
 """
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from auralith.checkpoints.config_json import Json
-from auralith.checkpoints.sections import Section
 from auralith.config import (
     AudioFormat,
     DiTConfig,
+    ModelConfig,
     NumberCondition,
     OobleckConfig,
     SamplingDefaults,
+    TextCondition,
 )
+from auralith.families.family import DiffusersForm
+from auralith.families.sections import Json, Section
+from auralith.families.stable_audio_1.conditions import T5_WIDTHS
 
 PUBLISHED = DiTConfig()
 SCHEDULER_CLASS = "CosineDPMSolverMultistepScheduler"
+COMPONENTS = {
+    "projection_model": ("stable_audio", "StableAudioProjectionModel"),
+    "scheduler": ("diffusers", SCHEDULER_CLASS),
+    "text_encoder": ("transformers", "T5EncoderModel"),
+    "tokenizer": ("transformers", "T5TokenizerFast"),
+    "transformer": ("diffusers", "StableAudioDiTModel"),
+    "vae": ("diffusers", "AutoencoderOobleck"),
+}
 # keys of the scheduler that only diffusers' own sampling follows, with their published values
 SOLVER = {
     "euler_at_final": False,
@@ -209,3 +221,96 @@ def scheduler_json(sampling: SamplingDefaults) -> Json:
 def _finish(section: Section) -> None:
     section.ignore(*(key for key in section.data if key.startswith("_")))
     section.finish()
+
+
+def _read(component: Callable[[str], Section | None], max_tokens: int) -> ModelConfig:
+    vae, transformer, projector = map(component, ("vae", "transformer", "projection_model"))
+    assert vae is not None and transformer is not None and projector is not None
+    audio, autoencoder = read_vae(vae)
+    dit, frames = read_transformer(transformer)
+    projection = read_projection(projector)
+    for key in ("in_channels", "out_channels"):
+        transformer.require(key, audio.latent_channels, 64)
+    transformer.require("cross_attention_input_dim", projection.dim, 768)
+    transformer.require("global_states_input_dim", 2 * projection.dim, 1536)
+    if any(stride % 2 for stride in autoencoder.strides):
+        raise vae.error("downsampling_ratios", "must be even")
+    scheduler = component("scheduler")
+    text = TextCondition(
+        encoder=_encoder_name(projection.text_dim),
+        max_tokens=max_tokens,
+        projected_from=projection.projected_from,
+    )
+    return ModelConfig(
+        audio=audio,
+        window_samples=int(frames * audio.samples_per_frame),
+        autoencoder=autoencoder,
+        dit=dit,
+        conditions=(text, *projection.numbers),
+        condition_dim=projection.dim,
+        sampling=SamplingDefaults() if scheduler is None else read_scheduler(scheduler),
+    )
+
+
+def _encoder_name(width: int) -> str:
+    """The first T5 of that width, as the folder itself names none; published models have the base one."""
+    return next((name for name, dim in T5_WIDTHS.items() if dim == width), TextCondition.encoder)
+
+
+def _refusals(config: ModelConfig) -> list[str]:
+    autoencoder, dit, numbers = config.autoencoder, config.dit, config.numbers
+    assert isinstance(autoencoder, OobleckConfig)  # the family's
+    ids = (config.text.id, "seconds_start", "seconds_total")
+    reasons = {
+        f"objective {config.objective!r}": config.objective != "v",
+        "LayerNorm on queries and keys": dit.qk_norm != "none",
+        "adaLN conditioning": dit.global_conditioning != "prepend",
+        "learned positions": dit.max_positions > 0,
+        "an unprojected global embedding": not dit.project_global,
+        "input channels for inpainting": bool(config.input_ids),
+        "a latent scale": config.latent_scale != 1.0,
+        "a shift of timesteps": config.distribution_shift is not None,
+        "conditioning other than text, seconds_start and seconds_total": (
+            config.context_ids != ids or config.global_ids != ids[1:]
+        ),
+        "different ranges of the timing embedders": (
+            len({(number.minimum, number.maximum) for number in numbers}) != 1
+        ),
+        f"rotary positions in {dit.rotary_dim} of {dit.head_dim} dimensions": (
+            2 * dit.rotary_dim != dit.head_dim
+        ),
+        f"norms with an epsilon of {dit.norm_eps}": dit.norm_eps != 1e-5,
+        "a text projection between equal widths": (
+            config.text.projected_from == config.condition_dim
+        ),
+        "different multiples of encoder and decoder": (
+            autoencoder.encoder_multiples != autoencoder.decoder_multiples
+        ),
+        "a final tanh": autoencoder.final_tanh or autoencoder.soft_clip,
+    }
+    return [reason for reason, applies in reasons.items() if applies]
+
+
+def _to_json(config: ModelConfig) -> dict[str, Json]:
+    autoencoder, number = config.autoencoder, config.numbers[0]
+    assert isinstance(autoencoder, OobleckConfig)  # the family's
+    projection = ProjectionConfig(
+        config.text_width, config.condition_dim, number.minimum, number.maximum
+    )
+    frames = config.window_samples / config.audio.samples_per_frame
+    return {
+        "transformer": transformer_json(config.dit, frames),
+        "vae": vae_json(config.audio, autoencoder),
+        "projection_model": projection_json(projection),
+        "scheduler": scheduler_json(config.sampling),
+    }
+
+
+DIFFUSERS = DiffusersForm(
+    pipeline="StableAudioPipeline",
+    components=COMPONENTS,
+    weighted=("transformer", "vae", "projection_model"),
+    read=_read,
+    to_json=_to_json,
+    refusals=_refusals,
+)

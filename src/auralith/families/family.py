@@ -1,0 +1,111 @@
+"""What a family says of itself: its kinds of networks and conditions, its sampling, its form in diffusers' layout.
+
+Each kind is a value whose fields are functions: `read` and `to_json` translate its config, `build` makes the network,
+`rows` names its tensors.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from torch import nn
+
+from auralith.config import (
+    AutoencoderConfig,
+    Condition,
+    DiTConfig,
+    ModelConfig,
+    ObjectiveName,
+    SamplingDefaults,
+)
+from auralith.families.names import Row
+from auralith.families.sections import Json, Section
+from auralith.models.autoencoder import Autoencoder
+from auralith.models.dit import DiT
+from auralith.models.lazy_tensor import Weights
+
+Config = TypeVar("Config", bound=AutoencoderConfig)
+
+
+@dataclass(frozen=True)
+class AutoencoderKind(Generic[Config]):
+    """A kind of autoencoder. Its rows pair names below the module itself."""
+
+    title: str
+    """Its name in messages, with an article."""
+    config: type[Config]
+    type: str | None
+    """`type` of its object in `model_config.json`; None: the object has none."""
+    read: Callable[[Section], Config]
+    to_json: Callable[[Config], Json]
+    build: Callable[[Config], Autoencoder]
+    rows: Callable[[Config], tuple[Row, ...]]
+    weight_norm: bool = False
+    """Whether published files store weight norm for its convolutions (weights of three dimensions)."""
+
+
+@dataclass(frozen=True)
+class TransformerKind:
+    """A kind of transformer. Its rows pair names below the module itself; everything else has whole published names."""
+
+    read: Callable[[Section, bool], DiTConfig]
+    """The second argument says whether the model is conditional."""
+    to_json: Callable[[DiTConfig], Json]
+    build: Callable[[DiTConfig], DiT]
+    rows: Callable[[DiTConfig], tuple[Row, ...]]
+    is_untrained: Callable[[DiTConfig, str], bool]
+    """Tells whether a tensor of published files carries no information."""
+    check_untrained: Callable[[DiTConfig, Weights], None]
+    """Raises CheckpointError if such a tensor has values that only training gives."""
+    buffers: Callable[[DiTConfig, Weights], Weights]
+    """Makes those that the given tensors lack."""
+    optional: re.Pattern[str]
+    """Names that a file may lack, in diffusers' layout as well."""
+    as_stored: Callable[[DiTConfig, Weights], DiTConfig]
+    """Adds to a config what only the tensors tell."""
+
+
+@dataclass(frozen=True)
+class ConditionKind:
+    """A kind of condition, known by its `type` in `model_config.json`. Its rows have whole names."""
+
+    read: Callable[[str, Section, int], Condition]
+    """Takes the condition's id, its `config`, and the width of the conditions."""
+    to_json: Callable[[Condition], Json]
+    build: Callable[[Condition, int], nn.Module | None]
+    """Makes the network between a value and its rows of the context; None where there is nothing to learn."""
+    rows: Callable[[Condition], tuple[Row, ...]]
+    as_stored: Callable[[Condition, Weights, int], Condition] = lambda condition, _weights, _dim: (
+        condition
+    )
+    """Adds to a condition what only the tensors tell; takes the width of the conditions, too."""
+
+
+@dataclass(frozen=True)
+class DiffusersForm:
+    """The form of a family's models in diffusers' layout: a folder per component, each with a config of its own."""
+
+    pipeline: str
+    components: Mapping[str, tuple[str, str]]
+    """Library and class of each component."""
+    weighted: tuple[str, ...]
+    """The components whose tensors are the family's own, not those of a text encoder."""
+    read: Callable[[Callable[[str], Section | None], int], ModelConfig]
+    """Takes a function that opens a component's config, and the tokenizer's limit in tokens; only the scheduler's config
+    may be missing."""
+    to_json: Callable[[ModelConfig], dict[str, Json]]
+    """Makes the config of each component that has one of its own."""
+    refusals: Callable[[ModelConfig], list[str]]
+    """Names everything in a model that the form can't express."""
+
+
+@dataclass(frozen=True)
+class Family:
+    name: str
+    autoencoder: AutoencoderKind[Any]
+    transformer: TransformerKind
+    conditions: Mapping[str, ConditionKind]
+    sampling: Mapping[ObjectiveName, SamplingDefaults]
+    """The published way to sample, by objective."""
+    diffusers: DiffusersForm | None = None

@@ -1,0 +1,69 @@
+"""The list of families, and what depends on a model's family: names of tensors, and which were never trained."""
+
+from collections.abc import Iterator
+
+from auralith.config import AutoencoderConfig, Condition, ModelConfig
+from auralith.families.embedded import EMBEDDED
+from auralith.families.family import ConditionKind, Family
+from auralith.families.names import Column, Prefixes, Row, nest
+from auralith.families.sections import Section
+from auralith.families.spec import Spec
+from auralith.families.stable_audio_1 import STABLE_AUDIO_1
+from auralith.models.lazy_tensor import Weights
+
+FAMILIES = (EMBEDDED, STABLE_AUDIO_1)
+
+
+def described_family(autoencoder: Section) -> Family:
+    """Return the family that a config's autoencoder belongs to; the last one if it names no type."""
+    stated = autoencoder.data.get("type")
+    return next((f for f in FAMILIES if f.autoencoder.type == stated), FAMILIES[-1])
+
+
+def family_of(autoencoder: AutoencoderConfig) -> Family:
+    """Return the family of models with this autoencoder."""
+    return next(f for f in FAMILIES if type(autoencoder) is f.autoencoder.config)
+
+
+def condition_kind(config: ModelConfig, condition: Condition) -> ConditionKind:
+    return family_of(config.autoencoder).conditions[condition.kind]
+
+
+def prefixes(spec: Spec, source: Column, target: Column) -> Prefixes:
+    """Return the beginnings of a model's tensor names in one layout with those in another.
+
+    Ours begin with `autoencoder.`, `dit.` or `numbers.`.
+    """
+    pairs = ((getattr(row, source), getattr(row, target)) for row in _rows(spec))
+    return {a: b for a, b in pairs if a is not None and b is not None}
+
+
+def _rows(spec: Spec) -> Iterator[Row]:
+    family, model = family_of(spec.autoencoder), spec.model
+    vae = "vae" if family.diffusers else None
+    inside = family.autoencoder.rows(spec.autoencoder)
+    yield from nest(Row("autoencoder", "pretransform.model", vae), inside)
+    if model is not None:
+        for condition in model.conditions:
+            yield from condition_kind(model, condition).rows(condition)
+        inside = family.transformer.rows(model.dit)
+        yield from nest(Row("dit", "model.model", "transformer"), inside)
+
+
+def is_untrained(name: str, spec: Spec) -> bool:
+    """Return whether a published tensor is saved without ever being trained."""
+    model, family = spec.model, family_of(spec.autoencoder)
+    return model is not None and family.transformer.is_untrained(model.dit, name)
+
+
+def with_buffers(published: Weights, spec: Spec) -> Weights:
+    """Return published tensors with the untrained ones that they lack."""
+    if spec.model is None:
+        return published
+    transformer = family_of(spec.autoencoder).transformer
+    return published | transformer.buffers(spec.model.dit, published)
+
+
+def may_be_missing(name: str) -> bool:
+    """Return whether files of some family may lack a tensor."""
+    return any(family.transformer.optional.fullmatch(name) for family in FAMILIES)

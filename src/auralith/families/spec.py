@@ -1,0 +1,22 @@
+"""What a checkpoint holds."""
+
+from dataclasses import dataclass
+
+from auralith.config import AudioFormat, AutoencoderConfig, ModelConfig, NumberCondition
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What a checkpoint holds: a whole model, or only an autoencoder (`model` is None)."""
+
+    audio: AudioFormat
+    autoencoder: AutoencoderConfig
+    model: ModelConfig | None = None
+
+    @staticmethod
+    def of(config: ModelConfig) -> "Spec":
+        return Spec(config.audio, config.autoencoder, config)
+
+    @property
+    def numbers(self) -> tuple[NumberCondition, ...]:
+        return self.model.numbers if self.model else ()
