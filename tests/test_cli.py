@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -198,23 +199,133 @@ def test_tags_that_were_tampered_with_are_refused(
     assert message in refused(capsys, "generate", "--from", "b.wav")
 
 
-@pytest.mark.parametrize(
-    "name", ["fifo", "folder", "/dev/zero", "..", "", "x" * 300, "$(id)", "a\0b", "\ud800"]
-)
-def test_tags_open_no_more_than_regular_files(
-    capsys: pytest.CaptureFixture[str], name: str
-) -> None:
-    assert run(["generate", "a drum", *QUICK, "-o", "a.wav"]) == 0
-    capsys.readouterr()
+def tagged(**changes: object) -> str:
+    """A sound whose tags ask for the embedded model but for these changes."""
+    made = GenerationRequest("a drum", seconds_total=0.3, steps=2, seed=1)
+    origin = Provenance("test", "embedded", "0" * 64, "cpu", "float32", 0, 1, made)
+    write("b.wav", torch.zeros(2, 9_000), 44_100, tags=origin.to_tags() | changes)
+    return "b.wav"
+
+
+def edit_of(name: str, file_hash: str = "0" * 64) -> dict[str, object]:
+    return {"edit": {"kind": "variation"}, "source": {"name": name, "file_hash": file_hash}}
+
+
+def with_adapter(name: str, file_hash: str = "0" * 64) -> dict[str, object]:
+    return {"adapters": [{"name": name, "file_hash": file_hash, "strength": 1.0}]}
+
+
+@pytest.fixture
+def inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with odd things in it, and files beside it."""
+    folder = tmp_path / "inside"
+    for name in ("folder", "http:/127.0.0.1:9"):
+        (folder / name).mkdir(parents=True)
+    monkeypatch.chdir(folder)
     os.mkfifo("fifo")
-    Path("folder").mkdir()
-    edited = {"edit": {"kind": "variation"}, "source": {"name": name, "file_hash": "0" * 64}}
-    adapted = {"adapters": [{"name": name, "file_hash": "0" * 64, "strength": 1.0}]}
-    for change in (edited, adapted):
-        tags = read_provenance("a.wav").to_tags() | {"model": "embedded"} | change
-        write("b.wav", torch.zeros(2, 9), 44_100, tags=tags)
-        line = refused(capsys, "generate", "--from", "b.wav")
-        assert "neither here nor beside it" in line and "--adapter $(" not in line
+    Path("device").symlink_to("/dev/zero")
+    Path("to_fifo").symlink_to("fifo")
+    Path("http:/127.0.0.1:9/x.wav").write_bytes(b"x")
+    (tmp_path / "outside.wav").write_bytes(b"x")
+    return folder
+
+
+ODD_NAMES = (
+    *("fifo", "to_fifo", "device", "folder", "/dev/zero", "..", "", "x" * 300, "$(id)", "a\0b"),
+    *("\ud800", "http://127.0.0.1:9/x.wav", "http:/127.0.0.1:9/x.wav", "../outside.wav"),
+    *("/etc/passwd", "file:///etc/passwd", "-", "concat:b.wav|b.wav", "nothing.wav"),
+)
+
+
+@pytest.mark.parametrize("kind", [edit_of, with_adapter])
+@pytest.mark.parametrize("name", ODD_NAMES)
+@pytest.mark.parametrize("allowed", [(), ("--yes",)])
+def test_tags_open_no_more_than_regular_files(
+    capsys: pytest.CaptureFixture[str],
+    inside: Path,
+    kind: Callable[[str], dict[str, object]],
+    name: str,
+    allowed: tuple[str, ...],
+) -> None:
+    line = refused(capsys, "generate", "--from", tagged(**kind(name)), *allowed)
+    assert "neither here nor beside it" in line and "--adapter $(" not in line
+
+
+@pytest.mark.parametrize(
+    "name", ["fifo", "to_fifo", "device", "folder", "http://127.0.0.1:9/none.wav", "nothing"]
+)
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("generate", "--from"),
+        ("vary",),
+        ("inpaint", "--range", "0-0.1"),
+        ("extend", "--seconds", "1"),
+        ("loop", "--seconds", "1", "--like"),
+    ],
+)
+def test_only_regular_files_are_made_again_or_edited(
+    capsys: pytest.CaptureFixture[str], inside: Path, command: tuple[str, ...], name: str
+) -> None:
+    assert "doesn't exist as a file" in refused(capsys, *command, name)
+
+
+@pytest.mark.parametrize("kind", [edit_of, with_adapter])
+def test_nothing_that_tags_name_is_opened_without_consent(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    kind: Callable[[str], dict[str, object]],
+) -> None:
+    Path("found").write_bytes(b"x")
+    opened: list[object] = []
+
+    def read(path: Path) -> None:
+        opened.append(path)
+        raise InvalidRequest("enough")
+
+    for name in ("auralith.files.file_hash", "auralith.checkpoints.read_adapter"):
+        monkeypatch.setattr(name, read)
+    line = refused(capsys, "generate", "--from", tagged(**kind("far/away/found")))
+    assert "ask to open the " in line and " found; allow that with --yes" in line
+    assert not opened
+    assert "enough" in refused(capsys, "generate", "--from", "b.wav", "--yes")
+    assert opened == [Path("found")]
+
+
+def test_all_that_tags_name_is_asked_for_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("one.safetensors", "two.safetensors", "a.wav"):
+        Path(name).write_bytes(b"x")
+    used = [
+        {"name": name, "file_hash": "0" * 64, "strength": 1.0}
+        for name in ("one.safetensors", "two.safetensors")
+    ]
+    tagged(model="somebody/else", adapters=used, **edit_of("a.wav"))
+    every = [
+        "fetch the model somebody/else and its text encoder from the Hub",
+        *("open the adapter one.safetensors", "open the adapter two.safetensors"),
+        "open the sound a.wav",
+    ]
+    assert f"ask to {', '.join(every)}; allow" in refused(capsys, "generate", "--from", "b.wav")
+    given = ("--model", MODEL, "--adapter", "none.safetensors")
+    line = refused(capsys, "generate", "--from", "b.wav", *given)
+    assert f"ask to {every[-1]}; allow" in line
+
+
+def test_edits_take_no_more_than_the_prompt_from_tags(
+    capsys: pytest.CaptureFixture[str], inside: Path
+) -> None:
+    """And so have nothing to ask for."""
+    tagged(model="somebody/else", device="cuda", **edit_of("fifo"), **with_adapter("fifo"))
+    options = ("--model", MODEL, "--steps", "1", "-o", "c.wav")
+    for command in (
+        ("vary", "b.wav"),
+        ("inpaint", "b.wav", "--range", "0.1-0.15"),
+        ("extend", "b.wav", "--seconds", "0.3"),
+        ("loop", "--like", "b.wav", "--seconds", "0.5"),
+    ):
+        assert run([*command, *options]) == 0
+        made = read_provenance("c.wav")
+        assert (made.settings.prompt, made.device, made.adapters) == ("a drum", "cpu", ())
 
 
 def test_a_model_of_the_hub_is_fetched_with_consent(
@@ -227,14 +338,12 @@ def test_a_model_of_the_hub_is_fetched_with_consent(
         raise InvalidRequest("enough")
 
     monkeypatch.setattr("auralith.pipeline.load", load)
-    made = GenerationRequest("a drum", seconds_total=0.3, steps=2, seed=1)
-    origin = Provenance("test", "somebody/else", "0" * 64, "cpu", "float32", 0, 1, made)
-    write("a.wav", torch.zeros(2, 9), 44_100, tags=origin.to_tags())
-    assert "allow that with --yes" in refused(capsys, "generate", "--from", "a.wav")
+    path = tagged(model="somebody/else")
+    assert "allow that with --yes" in refused(capsys, "generate", "--from", path)
     assert not loaded
-    assert run(["generate", "--from", "a.wav", "--yes"]) == 2
+    assert run(["generate", "--from", path, "--yes"]) == 2
     assert "loading somebody/else from the Hub" in capsys.readouterr().err
-    assert run(["generate", "--from", "a.wav", "--model", MODEL]) == 2
+    assert run(["generate", "--from", path, "--model", MODEL]) == 2
     assert loaded == ["somebody/else", MODEL]
 
 

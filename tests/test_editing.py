@@ -605,7 +605,7 @@ def test_every_edit_is_in_the_tags_and_made_again_from_them(
     assert (origin.source is None) == (kind == "loop")
     assert run(["info", path, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["tags"]["edit"]["kind"] == kind
-    assert run(["generate", "--from", path, "--model", MODEL, "-o", "again.wav"]) == 0
+    assert run(["generate", "--from", path, "--yes", "--model", MODEL, "-o", "again.wav"]) == 0
     assert torch.equal(read("again.wav")[0], read(path)[0])
 
 
@@ -616,7 +616,7 @@ def test_making_an_edit_again_needs_its_file(
     assert run(["vary", "in.wav", "rain", *QUICK, "-o", "out.wav"]) == 0
     capsys.readouterr()
     write_clip(Path("in.wav"), 0.6)
-    assert run(["generate", "--from", "out.wav", "--model", MODEL]) == 2
+    assert run(["generate", "--from", "out.wav", "--yes", "--model", MODEL]) == 2
     error = capsys.readouterr().err
     assert "made from in.wav" in error and error.count("\n") == 1
 

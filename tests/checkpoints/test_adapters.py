@@ -522,7 +522,8 @@ def test_a_sound_is_made_again_with_its_adapters(
     assert used.file_hash == read_adapter(one).file_hash
     assert str(tmp_path).encode() not in Path("sounds/a.wav").read_bytes()
 
-    again = ["generate", "--from", "sounds/a.wav", "--model", str(TINY), "--subtype", "float"]
+    again = ["generate", "--from", "sounds/a.wav", "--yes", "--model", str(TINY)]
+    again += ["--subtype", "float"]
     capsys.readouterr()
     assert run([*again, "-o", "b.wav"]) == 2
     error = capsys.readouterr().err

@@ -57,6 +57,7 @@ def commands() -> list[list[str]]:
     return [
         *found,
         ["generate", "--from", "tags.wav", "-o", "out/again.wav"],
+        ["generate", "--from", "edited.wav", "--yes", "-o", "out/again.wav"],
         ["generate", "--from", "edited.wav", "-o", "out/again.wav"],
         ["vary", odd, "rain", "--model", "single"],
         ["batch", "prompts.csv", "-o", "out/set", "--model", "single", *quick],

@@ -46,3 +46,48 @@ def test_a_file_whose_name_is_not_utf8_is_read(tmp_path: Path) -> None:
         pytest.skip("this file system has only UTF-8 names")
     code, said = auralith("info", name)
     assert code == 0 and "8000" in said.replace(",", "")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo terminal")
+@pytest.mark.parametrize(
+    ("typed", "code", "said"),
+    [
+        (b"y\n", 2, "loading somebody/else from the Hub"),
+        (b"n\n", 2, "allow that with --yes"),
+        (b"\n", 2, "allow that with --yes"),
+        (b"\x04", 2, "allow that with --yes"),
+        (b"\x03", 130, "Do that? [y/N]"),
+    ],
+    ids=["yes", "no", "enter", "end", "interrupt"],
+)
+def test_consent_is_asked_for_at_a_terminal(
+    typed: bytes, code: int, said: str, tmp_path: Path
+) -> None:
+    import pty
+
+    import torch
+
+    from auralith.provenance import Provenance
+    from auralith.request import GenerationRequest
+    from auralith.sound.writing import write
+
+    made = GenerationRequest("a drum", seconds_total=0.3, steps=2, seed=1)
+    origin = Provenance("test", "somebody/else", "0" * 64, "cpu", "float32", 0, 1, made)
+    write(tmp_path / "a.wav", torch.zeros(2, 9), 44_100, tags=origin.to_tags())
+    pid, terminal = pty.fork()
+    if not pid:
+        os.chdir(tmp_path)
+        environment = os.environ | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "hub")}
+        command = [sys.executable, "-m", "auralith", "generate", "--from", "a.wav"]
+        os.execve(sys.executable, command, environment)
+    shown = b""
+    while b"[y/N]" not in shown:
+        shown += os.read(terminal, 1_000)
+    os.write(terminal, typed)
+    try:
+        while part := os.read(terminal, 1_000):
+            shown += part
+    except OSError:  # the other end is closed
+        pass
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == code
+    assert said in shown.decode() and "Traceback" not in shown.decode()

@@ -41,7 +41,7 @@ def generate(
     ] = None,
     yes: Annotated[
         bool,
-        typer.Option("--yes", help="Fetch the model that the tags of --from name without asking."),
+        typer.Option("--yes", help="Fetch and open what the tags of --from name without asking."),
     ] = False,
     *,
     sampling: Sampling,

@@ -1,20 +1,20 @@
 """What `--from FILE` reads from a file's tags, and finds again: the request, the model, adapters, the edited file.
 
-Anyone can write tags. A model that they name is fetched only with consent, even if the cache holds it, since the Hub is
-asked for a newer one. Adapters and edited files are opened only here or beside the sound, as regular files whose hash is
-the one in the tags, and are named on stderr.
+Anyone can write tags. What they name beyond the file itself is used only with consent, asked for once, before any of it
+is opened: a model of the Hub (even if the cache holds it, since the Hub is asked for a newer one), adapters, the edited
+file. Those two are looked for only here and beside the sound, as regular files whose hash is the one in the tags.
 """
 
 import os
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import typer
-
-from auralith.cli.lines import cell, note
+from auralith.cli.lines import note
 from auralith.cli.options import Loading
+from auralith.errors import AudioError, one_line, shown
 
 if TYPE_CHECKING:
     from auralith.editing import Clip
@@ -22,50 +22,75 @@ if TYPE_CHECKING:
 
 
 def read_origin(source: Path, loading: Loading, is_allowed: bool) -> "Provenance":
-    """Return the tags of a file. A model of the Hub that they alone name needs to be allowed, or agreed to at a terminal.
+    """Return the tags of a file. What they name beyond it needs to be allowed, or agreed to at a terminal.
 
     Raises:
-        AudioError: the file has no tags, or its model has to be named or allowed.
+        AudioError: the file has no tags, what they name is not there, or nobody agreed to use it.
     """
-    from auralith.checkpoints.hub import is_repository
-    from auralith.errors import AudioError, shown
-    from auralith.provenance import EMBEDDED_NAME, read_provenance
+    from auralith.provenance import read_provenance
 
     origin = read_provenance(source)
-    if loading.model is not None or origin.model == EMBEDDED_NAME:
-        return origin
-    if "/" not in origin.model or not is_repository(origin.model):
-        raise AudioError(
-            f"{source} was made with a model in the folder or file {shown(origin.model)}; give it with --model"
-        )
-    if not (is_allowed or _agrees(source, origin.model)):
-        raise AudioError(
-            f"the tags of {source} name the model {shown(origin.model)}, which would be fetched from the Hub; "
-            "allow that with --yes, or name a model with --model"
-        )
-    note(f"loading {origin.model} from the Hub, which the tags of {source} name")
+    wanted = list(_beyond(origin, loading, source))
+    if wanted and not (is_allowed or _agrees(source, wanted)):
+        raise AudioError(f"the tags of {source} ask to {_listed(wanted)}; allow that with --yes")
     return origin
 
 
-def _agrees(source: Path, model: str) -> bool:
+def _beyond(origin: "Provenance", loading: Loading, source: Path) -> Iterator[str]:
+    """Yield what making a sound again takes beyond its file and the options, as "fetch …" and "open …".
+
+    Raises `AudioError` where something is not there.
+    """
+    from auralith.checkpoints.hub import is_repository
+    from auralith.provenance import EMBEDDED_NAME
+
+    if loading.model is None and origin.model != EMBEDDED_NAME:
+        if "/" not in origin.model or not is_repository(origin.model):
+            raise AudioError(
+                f"{source} was made with a model in the folder or file {shown(origin.model)}; give it with --model"
+            )
+        yield f"fetch the model {origin.model} and its text encoder from the Hub"
+    for used in origin.adapters if loading.adapter is None else ():
+        yield from _opened("adapter", used.name, source, _no_adapter(used, source))
+    if _is_of_clip(origin):
+        name = "" if origin.source is None else origin.source.name
+        yield from _opened("sound", name, source, _no_clip(origin, source))
+
+
+def _opened(kind: str, name: str, source: Path, missing: AudioError) -> Iterator[str]:
+    places = _places(name, source)
+    if not places:
+        raise missing
+    yield from (f"open the {kind} {path}" for path in places)
+
+
+def _listed(wanted: list[str]) -> str:
+    return ", ".join(one_line(item, 200) for item in wanted)
+
+
+def _agrees(source: Path, wanted: list[str]) -> bool:
     """Ask whoever sits at a terminal; elsewhere nobody agrees."""
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         return False
-    question = f"The tags of {cell(source)} name the model {cell(model)}. Fetch it from the Hub?"
-    return typer.confirm(question, err=True)
+    question = one_line(f"The tags of {source} ask to {_listed(wanted)}. Do that? [y/N]")
+    print(question, end=" ", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
 def loading_of(origin: "Provenance", loading: Loading, source: Path) -> Loading:
     """What was given, and for the rest what the original was made with."""
     from auralith.provenance import EMBEDDED_NAME
 
-    adapters = loading.adapter
+    model, adapters = loading.model, loading.adapter
+    if model is None and origin.model != EMBEDDED_NAME:
+        model = origin.model
+        note(f"loading {model} from the Hub, which the tags of {source} name")
     if adapters is None:
         found = [(_find_adapter(used, source), used.strength) for used in origin.adapters]
         adapters = [f"{path}:{strength!r}" for path, strength in found]
     return replace(
         loading,
-        model=loading.model or (None if origin.model == EMBEDDED_NAME else origin.model),
+        model=model,
         adapter=adapters,
         device=loading.device or origin.device,
         dtype=loading.dtype or origin.dtype,
@@ -75,18 +100,29 @@ def loading_of(origin: "Provenance", loading: Loading, source: Path) -> Loading:
 def _find_adapter(used: "AdapterUse", source: Path) -> Path:
     """The same file, here or beside the sound."""
     from auralith.checkpoints import read_adapter
-    from auralith.errors import AudioError, one_line
-    from auralith.escaping import shell_command
 
     for path in _places(used.name, source):
         if read_adapter(path).file_hash == used.file_hash:
             note(f"using {path}, the adapter that the tags of {source} name")
             return path
+    raise _no_adapter(used, source)
+
+
+def _no_adapter(used: "AdapterUse", source: Path) -> AudioError:
+    from auralith.escaping import shell_command
+
     option = shell_command(["--adapter", f"{used.name}:{used.strength:g}"])
-    raise AudioError(
+    return AudioError(
         f"{source} was made with the adapter {one_line(used.name, 80)} ({one_line(used.file_hash[:12])}), which is "
         f"neither here nor beside it; give it with {option}"
     )
+
+
+def _is_of_clip(origin: "Provenance") -> bool:
+    """Return whether a sound is an edit of another one."""
+    from auralith.edits import Loop
+
+    return origin.edit is not None and not isinstance(origin.edit, Loop)
 
 
 def find_clip(origin: "Provenance", source: Path) -> "Clip | None":
@@ -94,24 +130,28 @@ def find_clip(origin: "Provenance", source: Path) -> "Clip | None":
 
     Raises `AudioError` if it isn't found.
     """
-    from auralith.editing import Loop, read_clip
-    from auralith.errors import AudioError, one_line
+    from auralith.editing import read_clip
     from auralith.files import file_hash
 
-    if origin.edit is None or isinstance(origin.edit, Loop):
+    if not _is_of_clip(origin):
         return None
+    if origin.source is not None:
+        for path in _places(origin.source.name, source):
+            if file_hash(path) == origin.source.file_hash:
+                note(f"using {path}, the sound that the tags of {source} name")
+                return read_clip(path)
+    raise _no_clip(origin, source)
+
+
+def _no_clip(origin: "Provenance", source: Path) -> AudioError:
     used = origin.source
     if used is None:
-        raise AudioError(
+        return AudioError(
             f"{source} was made from a sound that was no file, so it can't be made again"
         )
-    for path in _places(used.name, source):
-        if file_hash(path) == used.file_hash:
-            note(f"using {path}, the sound that the tags of {source} name")
-            return read_clip(path)
-    raise AudioError(
-        f"{source} was made from {one_line(used.name, 80)} ({used.file_hash[:12]}), which is neither here nor beside it, "
-        "or has changed; put that file there"
+    return AudioError(
+        f"{source} was made from {one_line(used.name, 80)} ({one_line(used.file_hash[:12])}), which is neither here nor "
+        "beside it, or has changed; put that file there"
     )
 
 
