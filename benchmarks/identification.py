@@ -20,20 +20,23 @@ import soundfile
 import typer
 from jaxtyping import Int
 
-from auralith.curation.identification import (
-    LandmarkIdentifier,
-    MatchOptions,
+from auralith.fingerprint import (
+    LandmarkIndex,
+    Landmarks,
+    SearchOptions,
     build_index,
+    landmarks_of,
     pruned,
     read_landmarks,
+    search,
 )
-from auralith.curation.identification.landmark import PARAMETERS, Landmarks, landmarks_of
+from auralith.fingerprint.landmark import PARAMETERS
 from benchmarks import identification_sounds as sounds
 
 SECONDS, NEGATIVE_SECONDS, TRACK_SECONDS = 40, 30, 200
 HELD_OUT = 1_000_000
 """First seed of the negatives."""
-ALPHA = MatchOptions().alpha
+ALPHA = SearchOptions().alpha
 NEARLY_CERTAIN = 0.99
 """Every alignment below this probability is noted, so that the best of the wrong ones can be told."""
 LEVELS = (1e-6, ALPHA, 1e-12)
@@ -86,9 +89,9 @@ def main(
     marks = {path.stem: pruned(read_landmarks(path)) for path in known}
     if not (folder / "index").is_dir():
         build_index(marks.items(), folder / "index")
-    identifier = LandmarkIdentifier(folder / "index", MatchOptions(alpha=NEARLY_CERTAIN))
-    print_distortions(identifier, known, min(queries, references), seed)
-    print_negatives(identifier, negatives, seed)
+    index = LandmarkIndex.open(folder / "index")
+    print_distortions(index, known, min(queries, references), seed)
+    print_negatives(index, negatives, seed)
     if hours:
         print_scale(folder, list(marks.items()), known, hours, seed)
 
@@ -109,38 +112,35 @@ def write_references(folder: Path, count: int, seed: int) -> list[Path]:
     return paths
 
 
-def ask(identifier: LandmarkIdentifier, sound: sounds.Mono, *expected: Path) -> Asked:
-    matches = identifier.matches(landmarks_of(iter([sound]), sounds.RATE))
-    found = {match.ref_id: match.p_value or 0.0 for match in reversed(matches)}  # the surest stays
+def ask(index: LandmarkIndex, sound: sounds.Mono, *expected: Path) -> Asked:
+    query = landmarks_of(iter([sound]), sounds.RATE)
+    occurrences = search(index, query, SearchOptions(alpha=NEARLY_CERTAIN))
+    found = {one.ref_id: one.p_value for one in reversed(occurrences)}  # the surest stays
     return Asked(frozenset(path.stem for path in expected), found)
 
 
-def print_distortions(
-    identifier: LandmarkIdentifier, known: Sequence[Path], queries: int, seed: int
-) -> None:
+def print_distortions(index: LandmarkIndex, known: Sequence[Path], queries: int, seed: int) -> None:
     columns = ("distortion", "queries", "recall of songs", "recall of loops", "precision")
     columns += ("median p", "worst true p", "best wrong p")
     print(f"\n{len(known)} references of {SECONDS} s; a match is p ≤ {ALPHA:g}\n")
     print(f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
     chosen = np.random.default_rng(seed).choice(len(known), queries, replace=False).tolist()
     for kind, (name, distort) in enumerate(DISTORTIONS.items()):
-        print_row(
-            name, list(distorted(identifier, [known[i] for i in chosen], distort, (seed, kind)))
-        )
+        print_row(name, list(distorted(index, [known[i] for i in chosen], distort, (seed, kind))))
     pairs = ((known[i], known[k]) for i, k in zip(chosen[::2], chosen[1::2], strict=False))
-    mixes = [ask(identifier, 0.5 * read(one) + 0.5 * read(two), one, two) for one, two in pairs]
+    mixes = [ask(index, 0.5 * read(one) + 0.5 * read(two), one, two) for one, two in pairs]
     print_row(f"two at once, {SECONDS} s", mixes)
 
 
 def distorted(
-    identifier: LandmarkIdentifier,
+    index: LandmarkIndex,
     paths: Sequence[Path],
     distort: sounds.Distortion,
     seed: tuple[int, int],
 ) -> Iterator[Asked]:
     for path in paths:
         rng = np.random.default_rng((*seed, int(path.stem)))
-        yield ask(identifier, distort(read(path), rng), path)
+        yield ask(index, distort(read(path), rng), path)
 
 
 def read(path: Path) -> sounds.Mono:
@@ -172,7 +172,7 @@ def power(p: float) -> str:
     return "< 1e-300" if p < 1e-300 else "1" if p > 0.995 else f"{p:.0e}"
 
 
-def print_negatives(identifier: LandmarkIdentifier, count: int, seed: int) -> None:
+def print_negatives(index: LandmarkIndex, count: int, seed: int) -> None:
     levels = " | ".join(f"p ≤ {level:g}" for level in LEVELS)
     print(f"\n| not in the index, {NEGATIVE_SECONDS} s | queries | {levels} | smallest p |")
     print("|---|" + "---|" * (len(LEVELS) + 2))
@@ -183,7 +183,7 @@ def print_negatives(identifier: LandmarkIdentifier, count: int, seed: int) -> No
     }
     for name, make in kinds.items():
         found = [
-            ask(identifier, make((2 * seed + 1) * HELD_OUT + number, NEGATIVE_SECONDS))
+            ask(index, make((2 * seed + 1) * HELD_OUT + number, NEGATIVE_SECONDS))
             for number in range(count)
         ]
         best = [min(one.wrong(), default=1.0) for one in found]
@@ -239,7 +239,7 @@ def tracks(
 
 def ask_all(index: Path, known: Sequence[Path], seed: int) -> list[str]:
     """A line for each query: known and unknown ones, the first before anything is in memory."""
-    identifier = LandmarkIdentifier(index)
+    opened = LandmarkIndex.open(index)
     half = sounds.excerpt(30)
     unknown = sounds.song((2 * seed + 1) * HELD_OUT, SECONDS)
     asked = {
@@ -257,9 +257,9 @@ def ask_all(index: Path, known: Sequence[Path], seed: int) -> list[str]:
     for name, (expected, sound) in asked.items():
         query = landmarks_of(iter([sound]), sounds.RATE)
         started = time.perf_counter()
-        matches = identifier.matches(query)
+        matches = search(opened, query)
         seconds = time.perf_counter() - started
-        hits = len(identifier.index.postings(query.hashes)[0])
+        hits = len(opened.postings(query.hashes)[0])
         right = len({match.ref_id for match in matches} & {expected})
         lines.append(f"| {name} | {hits:,} | {seconds:.2f} | {len(matches)} | {right} |")
     return [*lines, f"\nLargest memory of the queries: {memory_gb():.2f} GB"]

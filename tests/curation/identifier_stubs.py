@@ -1,4 +1,4 @@
-"""Stand-ins for what identification asks: programs that the tests write, AcoustID's server, and melodies to ask about."""
+"""Stand-ins for what identification asks: programs that the tests write and AcoustID's server."""
 
 import base64
 import json
@@ -14,7 +14,8 @@ from urllib.parse import parse_qs
 import numpy as np
 import soundfile
 
-SAMPLE_RATE = 11_025
+from tests.fingerprint.melodies import SAMPLE_RATE
+
 ITEM_SAMPLES = 1_365
 
 FPCALC = """
@@ -44,22 +45,6 @@ def write_program(path: Path, body: str) -> str:
     path.write_text(f"#!{sys.executable}\n{body}")
     path.chmod(0o755)
     return str(path)
-
-
-def melody(seed: int, seconds: float) -> np.ndarray:
-    """Notes of five partials, two at a time, with soft noise: as unlike another seed's as two pieces are."""
-    rng = np.random.default_rng(seed)
-    sound = rng.normal(0, 0.002, round(seconds * SAMPLE_RATE))
-    for voice in (1, 2):
-        start = 0
-        while start < len(sound):
-            length = round(SAMPLE_RATE * rng.uniform(0.12, 0.5) * voice)
-            note = 110 * 2 ** (rng.uniform(0, 36) / 12)
-            time = np.arange(min(length, len(sound) - start)) / SAMPLE_RATE
-            tone = sum(np.sin(2 * np.pi * note * h * time) / h for h in range(1, 6))
-            sound[start : start + length] += 0.1 * tone * np.exp(-4 * time)
-            start += length
-    return sound.astype(np.float32)
 
 
 def write_sound(path: Path, sound: np.ndarray) -> Path:

@@ -19,10 +19,10 @@ from tests.curation.identifier_stubs import (
     AcoustIdStub,
     FreeClock,
     acoustid_server,
-    melody,
     write_program,
     write_sound,
 )
+from tests.fingerprint.melodies import melody
 
 KEY = "TopSecret1"
 TEXT = "AQAAAA"

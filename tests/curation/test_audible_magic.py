@@ -15,7 +15,8 @@ from auralith.curation.identification import (
     Identification,
 )
 from auralith.errors import InvalidRequest
-from tests.curation.identifier_stubs import melody, write_program, write_sound
+from tests.curation.identifier_stubs import write_program, write_sound
+from tests.fingerprint.melodies import melody
 
 MATCH = {
     "ruleCode": "block",

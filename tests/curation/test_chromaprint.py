@@ -19,7 +19,8 @@ from auralith.curation.identification import (
 from auralith.curation.identification.alignment import differing_bits, most_bits, stretches
 from auralith.curation.identification.fpcalc import ITEM_SECONDS
 from auralith.errors import AudioError, AuralithError, CheckpointError, InvalidRequest
-from tests.curation.identifier_stubs import FPCALC, melody, write_program, write_sound
+from tests.curation.identifier_stubs import FPCALC, write_program, write_sound
+from tests.fingerprint.melodies import melody
 
 HALF_MINUTE = 221
 """Items of 30 s."""

@@ -31,27 +31,24 @@ from auralith.curation.identification import (
     Match,
     ProviderInfo,
     build_fingerprints,
-    build_index,
     make_identifier,
-    pruned,
-    read_landmarks,
 )
 from auralith.curation.run import curate
 from auralith.curation.settings import CurationSettings
 from auralith.curation.stage import params_hash
 from auralith.curation.store import RECORDINGS, Store
 from auralith.errors import InvalidRequest
+from auralith.fingerprint import build_index, pruned, read_landmarks
 from auralith.settings import load_settings
 from tests.curation.identifier_stubs import (
     FPCALC,
     ITEM_SAMPLES,
-    SAMPLE_RATE,
     FreeClock,
     acoustid_server,
-    melody,
     write_program,
     write_sound,
 )
+from tests.fingerprint.melodies import SAMPLE_RATE, melody
 
 KEY = "TopSecret1"
 START = 65 * ITEM_SAMPLES
@@ -222,6 +219,27 @@ def test_whoever_is_long_enough_for_an_answer_is_found(folder: Path, tmp_path: P
         sound = AudioRef("a", write_sound(tmp_path / "part.wav", part))
         (answer,) = identifier.identify([identifier.analyze(sound)])
         assert answer.status == "match", start_s
+
+
+def test_a_sound_too_short_for_the_index_is_not_called_unknown(
+    folder: Path, tmp_path: Path
+) -> None:
+    identifier = landmark(folder)
+    seconds = identifier.info.min_seconds
+    for length, status in ((seconds - 0.1, "indeterminate"), (seconds + 0.2, "no_match")):
+        sound = AudioRef("x", write_sound(tmp_path / "x.wav", melody(1_000, length)))
+        (answer,) = identifier.identify([identifier.analyze(sound)])
+        assert answer.status == status
+        assert answer.reason == ("too_short" if status == "indeterminate" else None)
+
+
+def test_the_version_of_the_landmark_backend_names_the_index(folder: Path, tmp_path: Path) -> None:
+    identifier, again = landmark(folder), landmark(folder)
+    query = identifier.analyze(AudioRef("x", folder / "excerpt.wav"))
+    assert identifier.identify([query]) == again.identify([query])
+    assert again.info == identifier.info
+    build_index([("song", pruned(read_landmarks(folder / "song.wav")))], tmp_path / "other")
+    assert LandmarkIdentifier(tmp_path / "other").info.version != identifier.info.version
 
 
 def flat(value: Any) -> Any:

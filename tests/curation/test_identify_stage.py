@@ -15,14 +15,13 @@ from auralith.curation.identification import (
     IdentifySettings,
     Match,
     ProviderInfo,
-    build_index,
-    pruned,
-    read_landmarks,
 )
 from auralith.curation.identification.interface import Status
 from auralith.curation.stage import Finding
 from auralith.errors import InvalidRequest
-from tests.curation.identifier_stubs import SAMPLE_RATE, melody, write_sound
+from auralith.fingerprint import build_index, pruned, read_landmarks
+from tests.curation.identifier_stubs import write_sound
+from tests.fingerprint.melodies import SAMPLE_RATE, melody
 
 SURE = Match("song", 1.0, 9.0, 4.0, 80.0, 1e-40, meta={"title": "Song", "isrc": "QZ"})
 LESS = Match("cover", 1.0, 5.0, 4.0, 20.0, 1e-10)

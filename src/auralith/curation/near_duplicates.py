@@ -19,19 +19,19 @@ from jaxtyping import Bool, Int
 
 from auralith.curation.duplicates import MIN_COVER, FingerprintPair
 from auralith.curation.engine import EngineSettings, StageProgress, Step, run_stage
-from auralith.curation.identification.index import LandmarkIndex, build_index
-from auralith.curation.identification.landmark import (
-    PARAMETERS,
-    Landmarks,
-    pruned,
-    read_landmarks,
-)
-from auralith.curation.identification.significance import corrected, log_tail
 from auralith.curation.probe import sound_path
 from auralith.curation.stage import Finding, Row, params_hash
 from auralith.curation.store import Key, Store
 from auralith.errors import AudioError
 from auralith.extras import require
+from auralith.fingerprint.index import LandmarkIndex, build_index
+from auralith.fingerprint.landmark import (
+    PARAMETERS,
+    Landmarks,
+    pruned,
+    read_landmarks,
+)
+from auralith.fingerprint.significance import corrected, log_tail
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -47,7 +47,7 @@ def index(
 
 
 def _index_landmarks(paths: list[Path], root: Path, prefix: str, output: Path) -> int:
-    from auralith.curation.identification import build_index, pruned, read_landmarks
+    from auralith.fingerprint import build_index, pruned, read_landmarks
 
     return build_index(
         _known(paths, root, prefix, lambda path: pruned(read_landmarks(path))), output

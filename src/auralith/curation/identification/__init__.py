@@ -22,7 +22,6 @@ from auralith.curation.identification.chromaprint import ChromaprintIdentifier
 from auralith.curation.identification.composite import CompositeIdentifier
 from auralith.curation.identification.fingerprints import FingerprintIndex, build_fingerprints
 from auralith.curation.identification.fpcalc import Fpcalc
-from auralith.curation.identification.index import IndexOptions, LandmarkIndex, build_index
 from auralith.curation.identification.interface import (
     AudioRef,
     ContentIdentifier,
@@ -31,8 +30,7 @@ from auralith.curation.identification.interface import (
     Match,
     ProviderInfo,
 )
-from auralith.curation.identification.landmark import pruned, read_landmarks
-from auralith.curation.identification.matcher import LandmarkIdentifier, MatchOptions
+from auralith.curation.identification.matcher import LandmarkIdentifier
 from auralith.curation.identification.stage import Identify
 
 __all__ = [
@@ -49,16 +47,10 @@ __all__ = [
     "IdentifierFiles",
     "Identify",
     "IdentifySettings",
-    "IndexOptions",
     "LandmarkIdentifier",
-    "LandmarkIndex",
     "Match",
-    "MatchOptions",
     "Provider",
     "ProviderInfo",
     "build_fingerprints",
-    "build_index",
     "make_identifier",
-    "pruned",
-    "read_landmarks",
 ]

@@ -12,8 +12,9 @@ from auralith.curation.identification.chromaprint import ChromaprintIdentifier
 from auralith.curation.identification.composite import CompositeIdentifier
 from auralith.curation.identification.fpcalc import Fpcalc
 from auralith.curation.identification.interface import ContentIdentifier
-from auralith.curation.identification.matcher import LandmarkIdentifier, MatchOptions
+from auralith.curation.identification.matcher import LandmarkIdentifier
 from auralith.errors import InvalidRequest
+from auralith.fingerprint import SearchOptions
 
 Provider = Literal["landmark", "chromaprint", "acoustid", "audible-magic"]
 
@@ -105,7 +106,7 @@ def _landmark(settings: IdentifySettings, index: Path | None) -> LandmarkIdentif
             "identification by landmarks needs an index of known recordings; make one with auralith"
             " curate index and name it as index, or leave 'identify' out of the stages"
         )
-    return LandmarkIdentifier(index, MatchOptions(settings.alpha, settings.min_seconds))
+    return LandmarkIdentifier(index, SearchOptions(settings.alpha, settings.min_seconds))
 
 
 def _chromaprint(settings: IdentifySettings, files: IdentifierFiles) -> ChromaprintIdentifier:

@@ -8,7 +8,8 @@ import pytest
 import soundfile
 import soxr
 
-from auralith.curation.identification.landmark import (
+from auralith.errors import AudioError
+from auralith.fingerprint.landmark import (
     HASH_BITS,
     PARAMETERS,
     Landmarks,
@@ -16,8 +17,7 @@ from auralith.curation.identification.landmark import (
     pruned,
     read_landmarks,
 )
-from auralith.errors import AudioError
-from tests.curation.identifier_stubs import SAMPLE_RATE, melody
+from tests.fingerprint.melodies import SAMPLE_RATE, melody
 
 RATE = 22_050
 BIN_HZ = PARAMETERS.sample_rate / PARAMETERS.window

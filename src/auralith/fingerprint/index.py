@@ -19,9 +19,9 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int, Integer
 
-from auralith.curation.identification.landmark import HASH_BITS, PARAMETERS, Landmarks
 from auralith.errors import InvalidRequest
 from auralith.files import whole_folder
+from auralith.fingerprint.landmark import HASH_BITS, PARAMETERS, Landmarks
 from auralith.foreign import SHAPE_ERRORS, parse_json
 
 VERSION = 1

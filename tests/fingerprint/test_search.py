@@ -1,4 +1,4 @@
-"""The landmark matcher: exact tails, honest probabilities, places that are right, and songs that share only a beat."""
+"""The search by landmarks: exact tails, honest probabilities, places that are right, and songs that share only a beat."""
 
 import io
 import math
@@ -12,21 +12,22 @@ import pytest
 import soundfile
 import soxr
 
-from auralith.curation.identification import (
-    AudioRef,
-    LandmarkIdentifier,
-    Match,
-    MatchOptions,
+from auralith.fingerprint import (
+    LandmarkIndex,
+    Landmarks,
+    Occurrence,
+    SearchOptions,
     build_index,
+    landmarks_of,
     pruned,
+    search,
 )
-from auralith.curation.identification.landmark import Landmarks, landmarks_of
-from auralith.curation.identification.significance import corrected, log_tail, log_tail_bound
-from tests.curation.identifier_stubs import SAMPLE_RATE, melody, write_sound
+from auralith.fingerprint.significance import corrected, log_tail, log_tail_bound
+from tests.fingerprint.melodies import SAMPLE_RATE, melody
 
 NAMES = ("a", "b", "c", "d", "e")
 SECONDS = 30
-ALPHA = MatchOptions().alpha
+ALPHA = SearchOptions().alpha
 
 
 def song(name: str, seconds: float = SECONDS) -> np.ndarray:
@@ -46,19 +47,19 @@ def find(sound: np.ndarray) -> Landmarks:
 
 
 @pytest.fixture(scope="module")
-def identifier(tmp_path_factory: pytest.TempPathFactory) -> LandmarkIdentifier:
+def index(tmp_path_factory: pytest.TempPathFactory) -> LandmarkIndex:
     folder = tmp_path_factory.mktemp("index") / "known"
     build_index(((name, pruned(find(song(name)))) for name in NAMES), folder)
-    return LandmarkIdentifier(folder)
+    return LandmarkIndex.open(folder)
 
 
-def matches(identifier: LandmarkIdentifier, *parts: np.ndarray) -> list[Match]:
-    return identifier.matches(find(np.concatenate(parts)))
+def matches(index: LandmarkIndex, *parts: np.ndarray) -> list[Occurrence]:
+    return search(index, find(np.concatenate(parts)))
 
 
-def places(found: list[Match]) -> list[tuple[str, float, float]]:
+def places(found: list[Occurrence]) -> list[tuple[str, float, float]]:
     """Reference, start in the query and start in the reference, in the order of the query."""
-    return sorted((one.ref_id, one.query_start_s, one.ref_start_s) for one in found)
+    return sorted((one.ref_id, one.query_start_s, one.reference_start_s) for one in found)
 
 
 @pytest.mark.parametrize("rate", [1e-9, 1e-3, 0.3, 1.0, 7.7, 60.0, 1e3, 1e5])
@@ -117,54 +118,52 @@ def test_chance_alone_is_as_rare_as_its_probability_says(tmp_path: Path) -> None
     rng = np.random.default_rng(0)
     known = ((str(number), scattered(rng, 1_300, 0.7)) for number in range(12))
     build_index(known, tmp_path / "index")
-    identifier = LandmarkIdentifier(tmp_path / "index", MatchOptions(0.99, 0.1))
+    index, options = LandmarkIndex.open(tmp_path / "index"), SearchOptions(0.99, 0.1)
     best = []
     for _ in range(40):
         query = scattered(rng, 600, 4)
-        hits = identifier.index.postings(query.hashes)[0]
+        hits = index.postings(query.hashes)[0]
         assert len(hits) > 500
-        best.append(min((m.p_value or 0.0 for m in identifier.matches(query)), default=1.0))
+        best.append(min((one.p_value for one in search(index, query, options)), default=1.0))
     assert sum(p <= 0.1 for p in best) <= 8
     assert min(best) > 1e-4
 
 
-def test_an_excerpt_is_found_where_it_is(identifier: LandmarkIdentifier) -> None:
-    (one,) = matches(identifier, part("b", 11, 21))
+def test_an_excerpt_is_found_where_it_is(index: LandmarkIndex) -> None:
+    (one,) = matches(index, part("b", 11, 21))
     assert one.ref_id == "b"
-    assert (one.p_value or 0.0) < 1e-20
+    assert one.p_value < 1e-20
     assert one.query_start_s < 1
-    assert one.ref_start_s - one.query_start_s == pytest.approx(11, abs=0.05)
+    assert one.reference_start_s - one.query_start_s == pytest.approx(11, abs=0.05)
     assert 9 < one.duration_s <= 10
 
 
 def test_a_reference_inside_a_long_recording_is_found_where_it_is(
-    identifier: LandmarkIdentifier,
+    index: LandmarkIndex,
 ) -> None:
-    (one,) = matches(identifier, unknown(55), song("c"), melody(1_001, 47))
+    (one,) = matches(index, unknown(55), song("c"), melody(1_001, 47))
     assert one.ref_id == "c"
     assert one.query_start_s == pytest.approx(55, abs=1)
     assert one.duration_s == pytest.approx(SECONDS, abs=2)
-    assert one.query_start_s - one.ref_start_s == pytest.approx(55, abs=0.05)
+    assert one.query_start_s - one.reference_start_s == pytest.approx(55, abs=0.05)
 
 
-def test_several_references_in_one_recording_are_all_found(identifier: LandmarkIdentifier) -> None:
-    found = matches(identifier, part("a", 5, 15), unknown(4), part("d", 0, 12), part("e", 20, 30))
+def test_several_references_in_one_recording_are_all_found(index: LandmarkIndex) -> None:
+    found = matches(index, part("a", 5, 15), unknown(4), part("d", 0, 12), part("e", 20, 30))
     assert [name for name, _, _ in places(found)] == ["a", "d", "e"]
     starts = [query - reference for _, query, reference in places(found)]
     assert starts == pytest.approx([-5, 14, 6], abs=0.05)
-    assert [one.p_value for one in found] == sorted(one.p_value or 0.0 for one in found)
+    assert [one.p_value for one in found] == sorted(one.p_value for one in found)
 
 
-def test_two_at_once_are_both_found(identifier: LandmarkIdentifier) -> None:
-    found = matches(identifier, part("a", 2, 20) + part("b", 7, 25))
+def test_two_at_once_are_both_found(index: LandmarkIndex) -> None:
+    found = matches(index, part("a", 2, 20) + part("b", 7, 25))
     assert [name for name, _, _ in places(found)] == ["a", "b"]
 
 
 @pytest.mark.parametrize("second", [5.0, 16.0])
-def test_a_reference_that_comes_twice_is_two_matches(
-    identifier: LandmarkIdentifier, second: float
-) -> None:
-    found = matches(identifier, part("a", 5, 14), unknown(8), part("a", second, second + 9))
+def test_a_reference_that_comes_twice_is_two_matches(index: LandmarkIndex, second: float) -> None:
+    found = matches(index, part("a", 5, 14), unknown(8), part("a", second, second + 9))
     assert [name for name, _, _ in places(found)] == ["a", "a"]
     starts = [query - reference for _, query, reference in places(found)]
     assert starts == pytest.approx([-5, 17 - second], abs=0.05)
@@ -174,15 +173,15 @@ def test_a_whole_reference_is_one_match_though_it_repeats_itself(tmp_path: Path)
     bar = song("a", 4)
     track = np.concatenate([bar] * 8)
     build_index([("loop", pruned(find(track)))], tmp_path / "index")
-    (one,) = matches(LandmarkIdentifier(tmp_path / "index"), track)
+    (one,) = matches(LandmarkIndex.open(tmp_path / "index"), track)
     assert one.duration_s > 30
-    assert abs(one.query_start_s - one.ref_start_s) < 0.05
+    assert abs(one.query_start_s - one.reference_start_s) < 0.05
 
 
 def test_a_known_sound_shorter_than_three_seconds_is_no_match(
-    identifier: LandmarkIdentifier,
+    index: LandmarkIndex,
 ) -> None:
-    assert matches(identifier, unknown(10), part("a", 5, 7.5), melody(1_002, 10)) == []
+    assert matches(index, unknown(10), part("a", 5, 7.5), melody(1_002, 10)) == []
 
 
 def test_songs_that_share_a_beat_are_not_the_same(tmp_path: Path) -> None:
@@ -197,14 +196,14 @@ def test_songs_that_share_a_beat_are_not_the_same(tmp_path: Path) -> None:
         loop[step * bar // 8 :][:2_700] += hit[: min(2_700, bar - step * bar // 8)]
     drums = 0.3 * np.resize(loop, length)
     build_index([("known", pruned(find(drums + song("a"))))], tmp_path / "index")
-    identifier = LandmarkIdentifier(tmp_path / "index")
+    index = LandmarkIndex.open(tmp_path / "index")
     query = find(drums + song("b"))
-    place, _, frames = identifier.index.postings(query.hashes)
+    place, _, frames = index.postings(query.hashes)
     votes = np.unique(frames - query.frames[place], return_counts=True)[1]
     rate = len(place) / (query.num_frames * 2 - 1)
     assert log_tail(int(votes.max()), rate) < math.log(1e-15)
-    assert identifier.matches(query) == []
-    assert [one.ref_id for one in identifier.matches(find(drums + song("a")))] == ["known"]
+    assert search(index, query) == []
+    assert [one.ref_id for one in search(index, find(drums + song("a")))] == ["known"]
 
 
 def coded(suffix: str) -> Callable[[np.ndarray], np.ndarray]:
@@ -238,15 +237,15 @@ def noisy(snr_db: float) -> Callable[[np.ndarray], np.ndarray]:
     ids=["mp3", "vorbis", "-20 dB", "inverted", "10 dB", "0 dB", "+1 %", "-1 %", "-1.3 %"],
 )
 def test_a_distorted_song_is_found(
-    identifier: LandmarkIdentifier, distort: Callable[[np.ndarray], np.ndarray]
+    index: LandmarkIndex, distort: Callable[[np.ndarray], np.ndarray]
 ) -> None:
-    found = matches(identifier, distort(part("d", 3, 23)))
+    found = matches(index, distort(part("d", 3, 23)))
     assert {one.ref_id for one in found} == {"d"}
-    assert found[0].ref_start_s - found[0].query_start_s == pytest.approx(3, abs=0.6)
+    assert found[0].reference_start_s - found[0].query_start_s == pytest.approx(3, abs=0.6)
 
 
-def test_a_faster_song_is_one_match_from_end_to_end(identifier: LandmarkIdentifier) -> None:
-    (one,) = matches(identifier, faster(1)(song("d")))
+def test_a_faster_song_is_one_match_from_end_to_end(index: LandmarkIndex) -> None:
+    (one,) = matches(index, faster(1)(song("d")))
     assert one.duration_s > 24
 
 
@@ -262,48 +261,24 @@ def test_a_faster_song_is_one_match_from_end_to_end(identifier: LandmarkIdentifi
     ids=["silence", "constant", "pure tone", "noise", "clicks"],
 )
 @pytest.mark.filterwarnings("error")
-def test_sounds_that_say_nothing_are_no_match(
-    identifier: LandmarkIdentifier, sound: np.ndarray
-) -> None:
-    assert matches(identifier, sound) == []
+def test_sounds_that_say_nothing_are_no_match(index: LandmarkIndex, sound: np.ndarray) -> None:
+    assert matches(index, sound) == []
 
 
 @pytest.mark.filterwarnings("error")
 def test_an_index_of_silence_matches_nothing(tmp_path: Path) -> None:
     quiet = pruned(find(np.zeros(10 * SAMPLE_RATE)))
     build_index([("silence", quiet), ("empty", pruned(find(np.zeros(0))))], tmp_path / "index")
-    identifier = LandmarkIdentifier(tmp_path / "index")
+    index = LandmarkIndex.open(tmp_path / "index")
     for sound in (song("a", 10), np.zeros(10 * SAMPLE_RATE), np.zeros(0)):
-        assert identifier.matches(find(sound)) == []
-
-
-def test_what_is_too_short_is_not_called_unknown(
-    identifier: LandmarkIdentifier, tmp_path: Path
-) -> None:
-    seconds = identifier.info.min_seconds
-    for length, status in ((seconds - 0.1, "indeterminate"), (seconds + 0.2, "no_match")):
-        sound = AudioRef("x", write_sound(tmp_path / "x.wav", unknown(length)))
-        (answer,) = identifier.identify([identifier.analyze(sound)])
-        assert answer.status == status
-        assert answer.reason == ("too_short" if status == "indeterminate" else None)
+        assert search(index, find(sound)) == []
 
 
 def test_a_stricter_level_and_a_longer_stretch_take_matches_away(
-    identifier: LandmarkIdentifier,
+    index: LandmarkIndex,
 ) -> None:
     query = find(np.concatenate((unknown(5), part("a", 5, 13))))
-    folder = identifier.index.folder
-    (one,) = identifier.matches(query)
-    assert one.p_value is not None
-    assert LandmarkIdentifier(folder, MatchOptions(1.01 * one.p_value, 3.0)).matches(query) == [one]
-    assert LandmarkIdentifier(folder, MatchOptions(one.p_value / 2, 3.0)).matches(query) == []
-    assert LandmarkIdentifier(folder, MatchOptions(ALPHA, 9.0)).matches(query) == []
-
-
-def test_answers_repeat_and_name_the_index(identifier: LandmarkIdentifier, tmp_path: Path) -> None:
-    query = find(np.concatenate((part("a", 0, 9), part("c", 3, 12))))
-    again = LandmarkIdentifier(identifier.index.folder)
-    assert identifier.matches(query) == again.matches(query)
-    build_index([("a", pruned(find(song("a"))))], tmp_path / "other")
-    assert LandmarkIdentifier(tmp_path / "other").info.version != identifier.info.version
-    assert again.info == identifier.info
+    (one,) = search(index, query)
+    assert search(index, query, SearchOptions(1.01 * one.p_value, 3.0)) == [one]
+    assert search(index, query, SearchOptions(one.p_value / 2, 3.0)) == []
+    assert search(index, query, SearchOptions(ALPHA, 9.0)) == []

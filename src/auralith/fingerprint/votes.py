@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Int
 
-from auralith.curation.identification.significance import log_tail, log_tail_bound
+from auralith.fingerprint.significance import log_tail, log_tail_bound
 
 DRIFTS = tuple(percent / 100 for percent in (0, 0.5, -0.5, 1, -1, 1.5, -1.5, 2, -2))
 """How much faster the query may run than the reference; midway between two of them votes stay together for 28 s."""

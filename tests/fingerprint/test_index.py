@@ -7,10 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from auralith.curation.identification import IndexOptions, LandmarkIndex, build_index
-from auralith.curation.identification.index import NUM_HASHES
-from auralith.curation.identification.landmark import Landmarks
 from auralith.errors import AuralithError, CheckpointError, InvalidRequest
+from auralith.fingerprint import IndexOptions, LandmarkIndex, Landmarks, build_index
+from auralith.fingerprint.index import NUM_HASHES
 
 
 def made(seed: int, count: int = 400, highest: int = 300) -> Landmarks:
