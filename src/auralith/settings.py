@@ -3,7 +3,7 @@
 The dataclass is the schema: its fields name the keys, its annotations the types, its defaults what a file leaves
 out. Understood are bool, int, float, str, Path, Literal, tuples, dicts, optional values and nested dataclasses.
 Anything else in a file is an `InvalidRequest` that names the key: an unknown one with the nearest known, a wrong type with
-the expected one.
+the expected one, and a setting that was removed with its remedy (the schema's class variable `REMOVED`).
 """
 
 import difflib
@@ -80,7 +80,7 @@ def _build(
     known = {field.name: field for field in fields(schema) if field.init}
     for key in table:
         if key not in known:
-            raise InvalidRequest(_unknown(f"{where}{key}", key, known))
+            raise InvalidRequest(_unknown(f"{where}{key}", key, schema))
     values = {
         key: _convert(known[key].type, table[key], f"{where}{key}", _default(known[key], base))
         for key in table
@@ -102,7 +102,11 @@ def _default(field: Field[Any], base: object) -> Any:
     return field.default
 
 
-def _unknown(path: str, key: str, known: Mapping[str, object]) -> str:
+def _unknown(path: str, key: str, schema: type) -> str:
+    removed: Mapping[str, str] = getattr(schema, "REMOVED", {})
+    if key in removed:
+        return f"{path} is no longer a setting: {removed[key]}"
+    known = [field.name for field in fields(schema) if field.init]
     near = difflib.get_close_matches(key[:60], known, n=1)
     hint = f"did you mean '{near[0]}'?" if near else f"known are {', '.join(known)}"
     return f"unknown setting {shown(path)}; {hint}"

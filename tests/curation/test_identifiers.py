@@ -18,7 +18,6 @@ from auralith.curation.identification import (
     AcoustIdIdentifier,
     AudibleMagicIdentifier,
     AudioRef,
-    ChromaprintIdentifier,
     CompositeIdentifier,
     ContentIdentifier,
     Fingerprint,
@@ -30,7 +29,6 @@ from auralith.curation.identification import (
     LandmarkIdentifier,
     Match,
     ProviderInfo,
-    build_fingerprints,
     make_identifier,
 )
 from auralith.curation.run import curate
@@ -99,13 +97,6 @@ def landmark(folder: Path) -> LandmarkIdentifier:
     return LandmarkIdentifier(folder / "landmarks")
 
 
-def chromaprint(folder: Path) -> ChromaprintIdentifier:
-    fpcalc = Fpcalc(str(folder / "fpcalc"))
-    sounds = ((name, fpcalc.items(folder / f"{name}.wav")[0]) for name in REFERENCES)
-    build_fingerprints(sounds, folder / "fingerprints")
-    return ChromaprintIdentifier(folder / "fingerprints", fpcalc)
-
-
 def audible_magic(folder: Path) -> AudibleMagicIdentifier:
     config = folder / "toolkit.cfg"
     return AudibleMagicIdentifier(str(folder / "toolkit"), config, no_match_codes=(2005,))
@@ -122,15 +113,11 @@ def acoustid(folder: Path) -> Iterator[AcoustIdIdentifier]:
         )
 
 
-@pytest.fixture(
-    scope="module", params=["landmark", "chromaprint", "acoustid", "audible-magic", "composite"]
-)
+@pytest.fixture(scope="module", params=["landmark", "acoustid", "audible-magic", "composite"])
 def case(request: pytest.FixtureRequest, folder: Path) -> Case:
     start = START / SAMPLE_RATE
     if request.param == "landmark":
         return Case(landmark(folder), start)
-    if request.param == "chromaprint":
-        return Case(chromaprint(folder), start)
     if request.param == "acoustid":
         return Case(request.getfixturevalue("acoustid"), 0.0)  # it knows whole tracks
     if request.param == "audible-magic":
@@ -375,20 +362,19 @@ def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
 def test_the_commands_index_and_ask_several_backends(
     run: Callable[..., str], folder: Path, tmp_path: Path
 ) -> None:
-    known, fpcalc = tmp_path / "known", ("--fpcalc", folder / "fpcalc")
+    known = tmp_path / "known"
     known.mkdir()
     (known / "song.wav").symlink_to(folder / "song.wav")
-    assert "landmarks" in run("index", known, "-o", tmp_path / "marks")
-    by_chromaprint = ("--provider", "chromaprint", *fpcalc)
-    said = run("index", known, "-o", tmp_path / "prints", "--set", "eval", *by_chromaprint)
-    assert said.startswith("221 fingerprint items")
+    assert "landmarks" in run("index", known, "-o", tmp_path / "marks", "--set", "eval")
     store = Store(tmp_path / "curation")
     sounds = [{"rec_id": f"x:{n}", "path": f"{n}.wav"} for n in ("excerpt", "unknown", "short")]
     store.append("recordings", pa.Table.from_pylist(sounds, schema=RECORDINGS), "0")
     said = run(
         *("identify", store.folder, "--root", folder, "--index", tmp_path / "marks"),
-        *("--fingerprints", tmp_path / "prints", "--provider", "landmark", *by_chromaprint),
-        *("--workers", 1),
+        *("--provider", "landmark", "--provider", "audible-magic"),
+        *("--audible-magic", folder / "toolkit"),
+        *("--audible-magic-config", folder / "toolkit.cfg"),
+        *("--set", "no_match_codes=[2005]", "--set", "retries=0", "--workers", 1),
     )
     assert [line.split() for line in said.splitlines()] == [
         ["1", "flag:", "content_match"],
@@ -396,16 +382,32 @@ def test_the_commands_index_and_ask_several_backends(
         ["1", "quarantine:", "landmark_too_short"],
     ]
     evidence = store.read("identify").to_pylist()
-    assert {row["provider"] for row in evidence} == {"landmark+chromaprint"}
-    assert "chromaprint=1+" in evidence[0]["provider_version"]
+    assert {row["provider"] for row in evidence} == {"landmark+audible-magic"}
+    assert "audible-magic=1+2005" in evidence[0]["provider_version"]
 
 
-def test_a_recipe_tells_what_is_missing_before_any_work(tmp_path: Path) -> None:
+def test_a_recipe_names_what_is_missing_before_any_work(tmp_path: Path) -> None:
     recipe = tmp_path / "curate.toml"
-    recipe.write_text('stages = ["license", "identify"]\n[identify]\nproviders = ["chromaprint"]\n')
+    recipe.write_text(
+        'stages = ["license", "identify"]\n[identify]\nproviders = ["audible-magic"]\n'
+    )
     settings = load_settings(CurationSettings, recipe, [f"folder={tmp_path}/curation"])
-    with pytest.raises(InvalidRequest, match="fingerprints"):
+    with pytest.raises(InvalidRequest, match="audible_magic_config"):
         list(curate(settings, "2026-01-01T00:00:00Z"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['[identify]\nproviders = ["landmark", "chromaprint"]\n', '[identifier]\nfingerprints = "x"\n'],
+)
+def test_recipes_that_use_the_removed_matcher_get_the_remedy(tmp_path: Path, text: str) -> None:
+    recipe = tmp_path / "curate.toml"
+    recipe.write_text(text)
+    with pytest.raises(
+        InvalidRequest, match=r"Chromaprint matcher was removed.*curate index"
+    ) as one:
+        load_settings(CurationSettings, recipe)
+    assert "\n" not in str(one.value)
 
 
 def test_what_changes_answers_changes_the_mark_of_the_evidence() -> None:
@@ -436,7 +438,6 @@ def test_settings_that_make_no_sense_are_refused(overrides: list[str], message: 
     ("provider", "message"),
     [
         ("landmark", "curate index"),
-        ("chromaprint", "--provider chromaprint"),
         ("acoustid", "AURALITH_ACOUSTID_KEY"),
         ("audible-magic", "audible_magic_config"),
     ],

@@ -1,16 +1,16 @@
 """`auralith curate index` and `identify`: known recordings, and where they play in the curation's."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from auralith.cli.lines import warn
 
-Fingerprint = TypeVar("Fingerprint")
-_Fpcalc = Annotated[str, typer.Option(help="Chromaprint's program, where it is needed.")]
+if TYPE_CHECKING:
+    from auralith.fingerprint import Landmarks
 
 
 def register(app: typer.Typer) -> None:
@@ -26,57 +26,30 @@ def index(
         str | None,
         typer.Option(help="Evaluation set that they are: the guard then knows matches with it."),
     ] = None,
-    provider: Annotated[
-        Literal["landmark", "chromaprint"], typer.Option(help="What the index is for.")
-    ] = "landmark",
-    fpcalc: _Fpcalc = "fpcalc",
 ) -> None:
     """Index known recordings by their sound. Prints how many there are; files that can't be read are named."""
     from auralith.errors import InvalidRequest
+    from auralith.fingerprint import build_index
     from auralith.sound.sources import SOUND_SUFFIXES
 
     paths = sorted(p for p in sounds.rglob("*") if p.suffix.lower() in SOUND_SUFFIXES)
     if not paths:
         raise InvalidRequest(f"{sounds} holds no sound files; name the folder of the known ones")
-    prefix = f"{set}:" if set else ""
-    if provider == "landmark":
-        print(f"{_index_landmarks(paths, sounds, prefix, output):,} landmarks")
-    else:
-        print(f"{_index_fingerprints(paths, sounds, prefix, output, fpcalc):,} fingerprint items")
+    known = _landmarks(paths, sounds, f"{set}:" if set else "")
+    print(f"{build_index(known, output):,} landmarks")
     print(output)
 
 
-def _index_landmarks(paths: list[Path], root: Path, prefix: str, output: Path) -> int:
-    from auralith.fingerprint import build_index, pruned, read_landmarks
-
-    return build_index(
-        _known(paths, root, prefix, lambda path: pruned(read_landmarks(path))), output
-    )
-
-
-def _index_fingerprints(
-    paths: list[Path], root: Path, prefix: str, output: Path, program: str
-) -> int:
-    from auralith.curation.identification import Fpcalc, build_fingerprints
-
-    fpcalc = Fpcalc(program)
-    return build_fingerprints(
-        _known(paths, root, prefix, lambda path: fpcalc.items(path)[0]), output
-    )
-
-
-def _known(
-    paths: Iterable[Path], root: Path, prefix: str, read: Callable[[Path], Fingerprint]
-) -> Iterator[tuple[str, Fingerprint]]:
-    """The fingerprint of each file that can be read, with its id."""
+def _landmarks(paths: Sequence[Path], root: Path, prefix: str) -> Iterator[tuple[str, "Landmarks"]]:
+    """Yield the id and the prominent landmarks of each file that can be read."""
     from auralith.cli.progress import stage_progress
     from auralith.errors import AudioError
+    from auralith.fingerprint import pruned, read_landmarks
 
-    paths = list(paths)
     with stage_progress() as show:
         for done, path in enumerate(paths, 1):
             try:
-                found = read(path)
+                found = pruned(read_landmarks(path))
             except AudioError as error:
                 warn(error)
             else:
@@ -92,14 +65,11 @@ def identify(
     ] = None,
     provider: Annotated[
         list[str] | None,
-        typer.Option(
-            help="landmark, chromaprint, acoustid or audible-magic; several: a match of any counts."
-        ),
+        typer.Option(help="landmark, acoustid or audible-magic; several: a match of any counts."),
     ] = None,
-    fingerprints: Annotated[
-        Path | None, typer.Option(help="Folder of the index, for chromaprint.")
-    ] = None,
-    fpcalc: _Fpcalc = "fpcalc",
+    fpcalc: Annotated[
+        str, typer.Option(help="Chromaprint's program, for acoustid: a path or a name in PATH.")
+    ] = "fpcalc",
     audible_magic: Annotated[
         str | None, typer.Option(help="The program identify of Audible Magic's toolkit.")
     ] = None,
@@ -121,7 +91,7 @@ def identify(
 
     chosen = [f"providers={json.dumps(provider)}"] if provider else []
     settings = load_settings(IdentifySettings, overrides=[*chosen, *(set or ())])
-    files = IdentifierFiles(fingerprints, fpcalc, audible_magic, audible_magic_config)
+    files = IdentifierFiles(fpcalc, audible_magic, audible_magic_config)
     known = None if index is None else index.resolve()
     step = Step(Identify, settings, (known, files.absolute()), heavy=True)
     run_step(folder, step, root, EngineSettings(workers=workers))

@@ -1,13 +1,12 @@
-"""Is this recording, or what plays in it, one that is known?
+"""Content identification: decide whether a recording, or something that plays in it, is known.
 
-interface     what every backend is: `ContentIdentifier`      answers  what all of them answer alike
-matcher       landmark, the built-in backend: landmark  hashes of a sound; index  those of the references, on disk;
-              votes  where a query and a reference run alongside; significance  how sure that is
-chromaprint   optional: fpcalc  its fingerprint of a sound; fingerprints  those of the references, on disk;
-              alignment  where two are the same
-acoustid      a web service       audible_magic  a service's program       composite  several as one
-backends      all of them by their names
-stage         the step of the curation
+interface      the contract of every backend, `ContentIdentifier`
+answers        the answers that all backends build alike
+matcher        landmark, the built-in backend: a search in an index of reference recordings
+acoustid       a web service for whole tracks; fpcalc makes the fingerprints that it takes
+audible_magic  a service's program       composite  several backends as one
+backends       settings, and the backend that they name
+stage          the step of the curation
 """
 
 from auralith.curation.identification.acoustid import AcoustIdIdentifier
@@ -15,12 +14,9 @@ from auralith.curation.identification.audible_magic import AudibleMagicIdentifie
 from auralith.curation.identification.backends import (
     IdentifierFiles,
     IdentifySettings,
-    Provider,
     make_identifier,
 )
-from auralith.curation.identification.chromaprint import ChromaprintIdentifier
 from auralith.curation.identification.composite import CompositeIdentifier
-from auralith.curation.identification.fingerprints import FingerprintIndex, build_fingerprints
 from auralith.curation.identification.fpcalc import Fpcalc
 from auralith.curation.identification.interface import (
     AudioRef,
@@ -37,11 +33,9 @@ __all__ = [
     "AcoustIdIdentifier",
     "AudibleMagicIdentifier",
     "AudioRef",
-    "ChromaprintIdentifier",
     "CompositeIdentifier",
     "ContentIdentifier",
     "Fingerprint",
-    "FingerprintIndex",
     "Fpcalc",
     "Identification",
     "IdentifierFiles",
@@ -49,8 +43,6 @@ __all__ = [
     "IdentifySettings",
     "LandmarkIdentifier",
     "Match",
-    "Provider",
     "ProviderInfo",
-    "build_fingerprints",
     "make_identifier",
 ]

@@ -1,38 +1,41 @@
-"""The backends by their names: what a recipe chooses, what that needs, and the one identifier that it makes."""
+"""The backends by their names: the settings that choose them, and the identifier that results."""
 
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar
 
 from auralith.curation.identification.acoustid import KEY_VARIABLE, AcoustIdIdentifier
 from auralith.curation.identification.audible_magic import MATCH_CODE, AudibleMagicIdentifier
-from auralith.curation.identification.chromaprint import ChromaprintIdentifier
 from auralith.curation.identification.composite import CompositeIdentifier
 from auralith.curation.identification.fpcalc import Fpcalc
 from auralith.curation.identification.interface import ContentIdentifier
 from auralith.curation.identification.matcher import LandmarkIdentifier
-from auralith.errors import InvalidRequest
+from auralith.errors import InvalidRequest, shown
 from auralith.fingerprint import SearchOptions
 
-Provider = Literal["landmark", "chromaprint", "acoustid", "audible-magic"]
+PROVIDERS = ("landmark", "acoustid", "audible-magic")
+_REMOVED = (
+    "the Chromaprint matcher was removed; index the known recordings with auralith curate index and"
+    ' use providers = ["landmark"]'
+)
 
 
 @dataclass(frozen=True)
 class IdentifySettings:
-    """By what sounds are identified, when two are the same, and how long to ask."""
+    """Settings of the identification: its backends, when two stretches are the same, and how often to ask."""
 
-    providers: tuple[Provider, ...] = ("landmark",)
-    """Of several a match of any counts, and only if all say that there is none, there is none."""
+    providers: tuple[str, ...] = ("landmark",)
+    """Backends: landmark, acoustid, audible-magic. A match of any counts; a sound passes if all report none."""
     alpha: float = 1e-9
-    """Of "landmark": largest probability, corrected for the size of the index, that chance alone aligns as much."""
+    """For "landmark": largest probability, corrected for the size of the index, that chance alone aligns as much."""
     min_seconds: float = 3.0
     """Shortest stretch that counts; some backends need more."""
     no_match_codes: tuple[int, ...] = ()
-    """Of "audible-magic": status codes that say that there is no match; any unknown one goes into quarantine."""
+    """For "audible-magic": status codes that report no match; an unknown one leads to quarantine."""
     retries: int = 3
-    """How often an error is asked about again, after 1, 2, 4 … seconds."""
+    """How often to ask again after an error, with pauses of 1, 2, 4 … seconds."""
 
     def __post_init__(self) -> None:
         if not 0 < self.alpha < 1 or not self.min_seconds > 0 or self.retries < 0:
@@ -40,55 +43,54 @@ class IdentifySettings:
                 "alpha must lie between 0 and 1, min_seconds above 0, retries at 0 or more, not"
                 f" {self.alpha:g}, {self.min_seconds:g} and {self.retries}"
             )
+        if "chromaprint" in self.providers:
+            raise InvalidRequest(_REMOVED)
+        if unknown := [name for name in self.providers if name not in PROVIDERS]:
+            raise InvalidRequest(
+                f"unknown provider {shown(unknown[0])}; known are {', '.join(PROVIDERS)}"
+            )
         if not self.providers or len(set(self.providers)) < len(self.providers):
             raise InvalidRequest("name one or more different providers to identify by")
         if MATCH_CODE in self.no_match_codes:
-            raise InvalidRequest(f"status {MATCH_CODE} says that there is a match, not none")
+            raise InvalidRequest(
+                f"status {MATCH_CODE} reports a match; leave it out of no_match_codes"
+            )
 
 
 @dataclass(frozen=True)
 class IdentifierFiles:
-    """Where the backends' files and programs lie; where they lie changes no result."""
+    """Locations of the backends' files and programs; they change no result."""
 
-    fingerprints: Path | None = None
-    """Of "chromaprint": stored fingerprints of known recordings (auralith curate index --provider chromaprint)."""
+    REMOVED: ClassVar[dict[str, str]] = {"fingerprints": _REMOVED}
     fpcalc: str = "fpcalc"
-    """Of "chromaprint" and "acoustid": Chromaprint's program, a path or a name in PATH."""
+    """For "acoustid": Chromaprint's program, a path or a name in PATH."""
     audible_magic: str | None = None
-    """Of "audible-magic": the toolkit's program identify."""
+    """For "audible-magic": the toolkit's program identify."""
     audible_magic_config: Path | None = None
-    """Its configuration, which carries the customer's identity."""
+    """Its configuration file, which carries the customer's identity."""
     timeout_s: float = 300.0
-    """Of "audible-magic": longest answer, for each sound."""
+    """For "audible-magic": longest wait for the answer about one sound, in seconds."""
 
     def __post_init__(self) -> None:
         if not self.timeout_s > 0:
             raise InvalidRequest(f"timeout_s must be above 0, not {self.timeout_s:g}")
 
     def absolute(self) -> "IdentifierFiles":
-        """The same for workers, which may run in another folder."""
-        return replace(
-            self,
-            fingerprints=_absolute(self.fingerprints),
-            audible_magic_config=_absolute(self.audible_magic_config),
-        )
-
-
-def _absolute(path: Path | None) -> Path | None:
-    return None if path is None else path.absolute()
+        """Return the same locations for workers, which may run in another folder."""
+        config = self.audible_magic_config
+        return replace(self, audible_magic_config=None if config is None else config.absolute())
 
 
 def make_identifier(
     settings: IdentifySettings, index: Path | None, files: IdentifierFiles
 ) -> ContentIdentifier:
-    """The backend that the settings name, or several as one. `index` is the folder of the landmark index.
+    """Return the backend that the settings name, or several as one. `index` is the folder of the landmark index.
 
     Raises:
         InvalidRequest: an index, a program, a configuration or a key that it needs is missing.
     """
-    make: dict[Provider, Callable[[], ContentIdentifier]] = {
+    make: dict[str, Callable[[], ContentIdentifier]] = {
         "landmark": lambda: _landmark(settings, index),
-        "chromaprint": lambda: _chromaprint(settings, files),
         "acoustid": lambda: AcoustIdIdentifier(
             Fpcalc(files.fpcalc),
             os.environ.get(KEY_VARIABLE, ""),
@@ -107,15 +109,6 @@ def _landmark(settings: IdentifySettings, index: Path | None) -> LandmarkIdentif
             " curate index and name it as index, or leave 'identify' out of the stages"
         )
     return LandmarkIdentifier(index, SearchOptions(settings.alpha, settings.min_seconds))
-
-
-def _chromaprint(settings: IdentifySettings, files: IdentifierFiles) -> ChromaprintIdentifier:
-    if files.fingerprints is None:
-        raise InvalidRequest(
-            "chromaprint needs fingerprints of known recordings; make them with auralith curate index"
-            " --provider chromaprint and name them as fingerprints"
-        )
-    return ChromaprintIdentifier(files.fingerprints, Fpcalc(files.fpcalc), settings.min_seconds)
 
 
 def _audible_magic(settings: IdentifySettings, files: IdentifierFiles) -> AudibleMagicIdentifier:

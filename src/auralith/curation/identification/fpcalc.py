@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import soundfile
-from jaxtyping import UInt32
 
 from auralith.curation.identification.programs import Ended, find_program, run_program
 from auralith.errors import AudioError, ResourceError
@@ -24,10 +23,6 @@ from auralith.sound.mono import Mono, open_mono
 from auralith.sound.resampling import resampled
 
 SAMPLE_RATE = 11_025
-ITEM_SECONDS = 1_365 / SAMPLE_RATE
-"""From one item to the next: 0.1238 s."""
-DELAY_SECONDS = (4_096 + 18 * 1_365) / SAMPLE_RATE
-"""What an item looks at besides its own 0.1238 s: 20 frames of 4,096 samples, together 2.72 s."""
 _ITEM_FRAMES = 20
 """Five frames in the smoothing, sixteen of those in the widest filter."""
 _REMEDY = "install Chromaprint's command-line tools, or say where it is (identifier.fpcalc)"
@@ -51,55 +46,42 @@ class Fpcalc:
         """`timeout_s` is for each sound, with a tenth of its length on top."""
         self._program, self._timeout_s = find_program(program, _REMEDY), timeout_s
 
-    def items(self, path: Path) -> tuple[UInt32[np.ndarray, " item"], float]:
-        """The items of a whole sound and its seconds; no items if it is shorter than an item takes.
+    def compressed(self, path: Path, longest_s: float) -> tuple[str, float]:
+        """The fingerprint of the first `longest_s` as text, as AcoustID takes it, and the seconds of the whole sound;
+        empty if it is shorter than an item takes.
 
         Raises:
             AudioError: as `open_mono` and its blocks do; "fpcalc_failed", "fpcalc_timeout".
         """
-        heard, found = self._run(path, None, "-raw")
-        if found is None:
-            return np.zeros(0, np.uint32), heard.seconds
-        if (
-            not isinstance(found, list)
-            or len(found) != heard.num_items
-            or not all(isinstance(item, int) and 0 <= item < 1 << 32 for item in found)
-        ):
-            raise _failed(path)
-        return np.array(found, np.uint32), heard.seconds
-
-    def compressed(self, path: Path, longest_s: float) -> tuple[str, float]:
-        """The fingerprint of the first `longest_s` as text, as AcoustID takes it, and the seconds of the whole sound;
-        empty if it is shorter than an item takes. Raises as `items` does."""
         heard, found = self._run(path, longest_s)
-        if found is None:
+        if not heard.num_items:
             return "", heard.seconds
         if not isinstance(found, str) or _num_items_in(found) != heard.num_items:
             raise _failed(path)
         return found, heard.seconds
 
-    def _run(self, path: Path, longest_s: float | None, *options: str) -> tuple[_Heard, Any]:
+    def _run(self, path: Path, longest_s: float) -> tuple[_Heard, Any]:
         """How long the sound is, and what the program calls its fingerprint; None if there can't be one."""
         with TemporaryDirectory(prefix="auralith-") as folder:
             wav = Path(folder) / "sound.wav"
             heard = _write(path, wav, longest_s)
             if not heard.num_items:
                 return heard, None
-            arguments = [self._program, "-json", *options, "-algorithm", "2", "-length", "0"]
+            arguments = [self._program, "-json", "-algorithm", "2", "-length", "0"]
             timeout_s = self._timeout_s + heard.seconds / 10
             ended = run_program([*arguments, str(wav)], timeout_s)
         return heard, _fingerprint(ended, path)
 
 
-def _write(path: Path, wav: Path, longest_s: float | None) -> _Heard:
+def _write(path: Path, wav: Path, longest_s: float) -> _Heard:
     """Write a sound, or its beginning, as 16-bit mono at the program's rate."""
     num_samples = written = 0
 
     def kept(sound: Mono) -> Iterator[np.ndarray]:
         nonlocal num_samples
-        most = None if longest_s is None else round(longest_s * sound.sample_rate)
+        most = round(longest_s * sound.sample_rate)
         for block in sound.blocks:
-            part = block if most is None else block[: max(0, most - num_samples)]
+            part = block[: max(0, most - num_samples)]
             num_samples += len(block)
             yield part[:, None]
 
