@@ -1,6 +1,10 @@
 """Streaming: pieces as they are decoded, together equal to the whole."""
 
+import inspect
+from collections.abc import Callable
 from dataclasses import replace
+from itertools import count
+from typing import Any
 
 import pytest
 import torch
@@ -8,6 +12,8 @@ from conftest import GOLDEN, relative_error
 from rounding import DECODED
 from torch import Tensor
 
+from auralith.editing import Clip, Variation, vary
+from auralith.editing.timeline import OnStep
 from auralith.errors import InvalidRequest
 from auralith.pipeline import Auralith, load
 from auralith.request import GenerationRequest
@@ -62,6 +68,105 @@ def test_a_piece_is_there_before_the_next_is_decoded(
     assert len(decoded) == 1 and len(seen) == 2
     next(pieces)
     assert len(decoded) == 2
+
+
+class Cancelled(Exception):
+    """What a program raises to leave a generation."""
+
+
+def cancel_at(index: int) -> Callable[[Step], None]:
+    def on_step(step: Step) -> None:
+        if step.index == index:
+            raise Cancelled
+
+    return on_step
+
+
+def edit(model: Auralith, item: GenerationRequest, on_step: OnStep = None) -> Tensor:
+    clip = Clip(torch.linspace(-1, 1, 10 * FRAME), 44_100)
+    item = replace(item, seconds_total=None, window=None)
+    return vary(model, item, clip, Variation(0.5), on_step).waveform
+
+
+RUNS: dict[str, Callable[[Auralith, GenerationRequest, OnStep], object]] = {
+    "generate": lambda model, item, on_step: model.generate(item, on_step),
+    "batch": lambda model, item, on_step: model.generate_batch([item, item], on_step),
+    "stream": lambda model, item, on_step: list(model.stream(item, on_step, 8)),
+    "edit": edit,
+}
+
+
+@pytest.mark.parametrize("run", RUNS)
+@pytest.mark.parametrize("index", [0, 1])
+def test_an_exception_of_the_callback_reaches_the_caller_and_leaves_nothing(
+    model: Auralith, run: str, index: int
+) -> None:
+    item = request(0.5)
+    whole = model.generate(item).waveform
+    with pytest.raises(Cancelled) as caught:
+        RUNS[run](model, item, cancel_at(index))
+    assert caught.value.__context__ is None and caught.value.__cause__ is None
+    assert torch.is_grad_enabled() and not torch.is_inference_mode_enabled()
+    assert torch.equal(model.generate(item).waveform, whole)
+
+
+@pytest.mark.parametrize("run", RUNS)
+def test_an_interrupt_within_a_step_leaves_nothing(
+    model: Auralith, monkeypatch: pytest.MonkeyPatch, run: str
+) -> None:
+    item, calls = request(0.5), count()
+    whole, original = model.generate(item).waveform, model.dit.step
+
+    def interrupted(*arguments: Any) -> Tensor:
+        if next(calls) == 1:
+            raise KeyboardInterrupt
+        return original(*arguments)
+
+    monkeypatch.setattr(model.dit, "step", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        RUNS[run](model, item, None)
+    assert torch.is_grad_enabled() and not torch.is_inference_mode_enabled()
+    assert torch.equal(model.generate(item).waveform, whole)
+
+
+def test_a_callback_may_use_the_model(model: Auralith) -> None:
+    item, previews = request(0.5), []
+
+    def on_step(step: Step) -> None:
+        previews.append(model.decode(step.denoised))
+        model.generate(replace(item, seed=6))
+
+    assert torch.equal(model.generate(item, on_step).waveform, model.generate(item).waveform)
+    assert len(previews) == 2
+
+
+@pytest.mark.parametrize("name", ["model", "embedded"])
+def test_streams_left_interleaved_and_after_an_edit_are_the_same(
+    name: str, model: Auralith, embedded: Auralith
+) -> None:
+    model = embedded if name == "embedded" else model
+    item, other = request(1.0), replace(request(1.0), seed=6)
+    whole = list(model.stream(item, chunk_frames=8))
+    begun = model.stream(item, chunk_frames=8)
+    pieces = [next(begun)]
+    edit(model, item)
+    for piece, _ in zip(begun, model.stream(other, chunk_frames=8), strict=False):
+        pieces.append(piece)
+    assert len(pieces) == len(whole) > 2
+    assert all(map(torch.equal, pieces, whole))
+
+
+@pytest.mark.parametrize("frames", [0, -3, 1.5, True])
+def test_pieces_have_a_whole_number_of_frames(model: Auralith, frames: Any) -> None:
+    unchecked: Callable[..., object] = inspect.unwrap(Auralith.stream)
+    with pytest.raises(InvalidRequest, match=r"chunk_frames is .*; give a whole number"):
+        unchecked(model, request(1.0), None, frames)
+
+
+def test_latents_may_be_changed(model: Auralith) -> None:
+    latents = model.denoise([request(0.5)])
+    latents[..., :2] = 0
+    assert not model.decode(latents).isnan().any()
 
 
 def test_a_bad_request_is_refused_at_once(model: Auralith) -> None:

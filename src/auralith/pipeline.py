@@ -8,6 +8,7 @@ request only.
 
 import logging
 from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,13 +29,13 @@ from auralith.checkpoints import (
 from auralith.conditioning import Conditioner, MaskedInput
 from auralith.diffusion import OBJECTIVES, Guidance, Predictor, Projection
 from auralith.edits import Edit, SourceFile
-from auralith.errors import InvalidRequest, NonFiniteError
+from auralith.errors import InvalidRequest, NonFiniteError, shown
 from auralith.guided import guided
 from auralith.models import tiling
 from auralith.models.autoencoder import Autoencoder
 from auralith.noise import ItemStreams, NoiseStream, ReferenceNoise
 from auralith.provenance import EMBEDDED_NAME, AdapterUse, Provenance
-from auralith.request import GenerationRequest
+from auralith.request import GenerationRequest, plain_number
 from auralith.resolution import Resolver, known
 from auralith.resources import choose_device, choose_dtype, dtype_name, require_memory
 from auralith.result import Audio, faded_chunks, finished
@@ -112,7 +113,7 @@ class Auralith(Resolver):
     def generate(
         self, request: GenerationRequest, on_step: Callable[[Step], None] | None = None
     ) -> Audio:
-        """The sound of one request."""
+        """Return the sound of one request. What `on_step` raises ends the generation and reaches the caller."""
         return self.generate_batch([request], on_step)[0]
 
     def generate_batch(
@@ -136,10 +137,16 @@ class Auralith(Resolver):
     ) -> Iterator[Float[Tensor, "channel sample"]]:
         """The sound of one request, piece by piece as it is decoded; together they are what `generate` gives.
 
-        A piece has `chunk_frames` latent frames. An autoencoder that can't be tiled (the embedded model's) gives all
-        in one. Resolve the request first to know its seed. Raises as `denoising_steps` does.
+        A piece has `chunk_frames` latent frames, the last one what is left. The first comes after all steps: they are
+        walked, and `on_step` is called, when it is asked for. Resolve the request first to know its seed.
+        Raises as `denoising_steps` does, and `InvalidRequest` at once for less than one frame.
         """
-        return self._stream(self.resolve(request), on_step, chunk_frames)
+        frames = plain_number(chunk_frames)
+        if not isinstance(frames, int) or frames < 1:
+            raise InvalidRequest(
+                f"chunk_frames is {shown(chunk_frames)}; give a whole number, at least 1"
+            )
+        return self._stream(self.resolve(request), on_step, frames)
 
     def denoising_steps(
         self, requests: Sequence[GenerationRequest], steering: Steering = UNSTEERED
@@ -163,14 +170,18 @@ class Auralith(Resolver):
         steering: Steering = UNSTEERED,
         on_step: Callable[[Step], None] | None = None,
     ) -> Float[Tensor, "batch channel frame"]:
-        """The latents at the end of `denoising_steps`."""
+        """Return the latents at the end of `denoising_steps`.
+
+        What `on_step` raises ends the work there and reaches the caller; the model can be used again at once.
+        """
         latents = None
-        for step in self.denoising_steps(requests, steering):
-            latents = step.x
-            if on_step is not None:
-                on_step(step)
+        with closing(self.denoising_steps(requests, steering)) as steps:
+            for step in steps:
+                latents = step.x
+                if on_step is not None:
+                    on_step(step)
         assert latents is not None  # a schedule has at least one step
-        return latents
+        return latents.clone()  # outside inference mode: the caller may change them
 
     @torch.no_grad()
     def decode(self, latents: AnyLatents) -> Float[Tensor, "*batch audio_channel sample"]:
