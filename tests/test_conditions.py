@@ -20,7 +20,8 @@ from auralith.cli.main import run
 from auralith.compat import diffusers
 from auralith.compat.stable_audio_tools import generate_diffusion_cond, get_pretrained_model
 from auralith.config import ModelConfig, NumberCondition
-from auralith.data.latents import CacheHeader, LatentCache
+from auralith.data.latent_header import CacheHeader
+from auralith.data.latents import LatentCache
 from auralith.errors import CheckpointError, InvalidRequest
 from auralith.models.embedders import IntegerEmbedder, NumberEmbedder
 from auralith.pipeline import Auralith, load

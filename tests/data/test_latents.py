@@ -9,12 +9,11 @@ import pytest
 import torch
 
 from auralith.config import AudioFormat
+from auralith.data.latent_header import CacheHeader, shard_path
 from auralith.data.latents import (
-    CacheHeader,
     EncodedItem,
     LatentCache,
     LatentRecord,
-    shard_path,
     write_shard,
 )
 from auralith.errors import CheckpointError

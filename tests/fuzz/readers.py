@@ -17,7 +17,8 @@ from auralith.checkpoints.transform import published_weights
 from auralith.config import AudioFormat
 from auralith.curation.settings import CurationSettings
 from auralith.curation.store import EVIDENCE, Store
-from auralith.data.latents import CacheHeader, EncodedItem, LatentCache, LatentRecord, write_shard
+from auralith.data.latent_header import CacheHeader
+from auralith.data.latents import EncodedItem, LatentCache, LatentRecord, write_shard
 from auralith.families.model_config import spec_from_json
 from auralith.families.sections import Section
 from auralith.families.stable_audio_1.diffusers import read_scheduler, read_transformer, read_vae

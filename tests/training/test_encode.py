@@ -17,7 +17,8 @@ from torch import Tensor
 from auralith.cli.encode import encode as encode_verb
 from auralith.config import AudioFormat, OobleckConfig
 from auralith.data.entries import Recording
-from auralith.data.latents import LatentCache, shard_path
+from auralith.data.latent_header import shard_path
+from auralith.data.latents import LatentCache
 from auralith.data.recordings import Recordings
 from auralith.errors import CheckpointError, InvalidRequest, ResourceError
 from auralith.models import tiling

@@ -207,7 +207,7 @@ def test_stopped_on_the_command_line_it_says_how_to_go_on(
     assert cards[0].partition("## Use")[0] == cards[1].partition("## Use")[0]
     assert "loss v" in cards[1]
     record = json.loads((tmp_path / "it's stopped_run" / "exported.json").read_text())
-    assert [export["steps"] for export in record] == [4, 5]
+    assert [export["steps"] for export in record["exports"]] == [4, 5]
 
 
 def _terminated(losses: Callable[..., dict[str, Tensor]], at: int) -> Callable[..., object]:

@@ -121,14 +121,15 @@ def _warn(bad: int, report: Path) -> None:
 def _verify(encoder: "LatentEncoder", recordings: "Recordings", folder: Path) -> None:
     """Decode the beginning of the first recording from what was stored, and say how close it is."""
     from auralith.codec_metrics import si_sdr
-    from auralith.data.latents import CacheHeader, LatentCache
+    from auralith.data.latent_header import CacheHeader
+    from auralith.data.latents import LatentCache
     from auralith.training.encoder import stored_reconstruction
 
     missing = CacheHeader.read(folder).missing_shards(folder)
     if missing:
         print(f"{len(missing)} shards of other parts are missing", file=sys.stderr)
         return
-    cache = LatentCache.open(folder, encoder.autoencoder_hash)
+    cache = LatentCache.open(folder, encoder.autoencoder_hash, verify=False)
     decoded, original = stored_reconstruction(encoder, cache, recordings)
     print(
         f"{cache.record(0).path} decoded from its latents: SI-SDR {float(si_sdr(decoded, original)):.1f} dB",

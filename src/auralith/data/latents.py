@@ -2,17 +2,19 @@
 
 A cache is a folder: `cache.json` says which autoencoder and text encoder made it and what silence is, and
 `shard-*.safetensors` hold the recordings, one after another along the frame axis. A shard is written whole or not at
-all and is mapped, not read: a crop costs its own frames. Behind its last frame of sound every recording keeps the
+all and is mapped, not read: a crop costs its own frames. Its checksum lies beside it and is compared when the
+cache is opened, that of `cache.json` is inside. Behind its last frame of sound every recording keeps the
 frames in which silence sets in; after those comes the one latent of silence, for as long as a crop reaches.
 
 Tensors of a shard, in items that lie end to end: mean, std (frame, channel); text (token, dim), real tokens only;
 records (JSON as bytes); frame_ends, text_ends and record_ends, where each item ends; num_frames and seconds.
 """
 
-import hashlib
 import json
+import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -24,18 +26,16 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from auralith.checksums import FORMAT, checksum_path, file_with_checksum, has_its_checksum
 from auralith.config import AudioFormat
+from auralith.data.latent_header import CacheHeader, Failures, require_same, shard_path
 from auralith.data.report import DatasetReport
 from auralith.errors import CheckpointError
-from auralith.escaping import shell_command
-from auralith.files import whole_file
 from auralith.foreign import SHAPE_ERRORS, parse_json
 
-FORMAT = 1
-HEADER_NAME = "cache.json"
+log = logging.getLogger(__name__)
+HASHING_THREADS = 4
 METADATA_KEY = "auralith"
-Failures = tuple[tuple[str, str], ...]
-"""Path and reason of each recording that could not be used."""
 
 
 @dataclass(frozen=True)
@@ -54,79 +54,12 @@ class LatentRecord:
 
 
 @dataclass(frozen=True)
-class CacheHeader:
-    """What a cache was made of; all its shards have it in common."""
-
-    autoencoder: str
-    """SHA-256 of the weights."""
-    text_encoder: str | None
-    """SHA-256 of the weights; None where the cache holds no text."""
-    max_tokens: int
-    audio: AudioFormat
-    silence_mean: tuple[float, ...]
-    silence_std: tuple[float, ...]
-    dataset: str
-    """SHA-256 of the recordings' names, lengths and words."""
-    total: int
-    """Recordings of the dataset, unusable ones included."""
-    bad: Failures
-    """Those that were unusable by their headers or words."""
-    num_shards: int
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    """What else changes the content."""
-
-    def write(self, folder: Path) -> None:
-        text = json.dumps({"format": FORMAT, **asdict(self)}, indent=1, ensure_ascii=False)
-        with whole_file(folder / HEADER_NAME) as file:
-            file.write(text.encode())
-
-    @property
-    def shard_key(self) -> str:
-        """A hash of all that decides what is in the shards; each of them carries it."""
-        parts = [self.autoencoder, self.text_encoder, self.dataset, self.settings, self.num_shards]
-        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-
-    def missing_shards(self, folder: Path) -> list[int]:
-        """Those that are not written yet."""
-        return [i for i in range(self.num_shards) if not shard_path(folder, i).exists()]
-
-    @classmethod
-    def read(cls, folder: Path) -> "CacheHeader":
-        """Raises `CheckpointError` if the folder holds no cache, a damaged or a newer one."""
-        path = folder / HEADER_NAME
-        try:
-            values = parse_json(path.read_bytes())
-            version = values.pop("format")
-            if version != FORMAT:
-                raise CheckpointError(f"{folder} has format {version}, this version reads {FORMAT}")
-            values["audio"] = AudioFormat(**values["audio"])
-            for name in ("silence_mean", "silence_std"):
-                values[name] = tuple(values[name])
-            values["bad"] = tuple((path, reason) for path, reason in values["bad"])
-            header = cls(**values)
-            if not 0 <= header.num_shards <= max(header.total, 1):
-                raise ValueError("more shards than recordings")
-            return header
-        except FileNotFoundError as error:
-            command = shell_command(["auralith", "encode", "DATASET", "-o", str(folder)])
-            raise CheckpointError(
-                f"{folder} holds no latents; make them with: {command}"
-            ) from error
-        except (OSError, *SHAPE_ERRORS) as error:
-            raise CheckpointError(f"{path} is damaged; encode into a new folder") from error
-
-
-@dataclass(frozen=True)
 class EncodedItem:
     """A recording ready to be stored. `mean` and `std` reach beyond its sound, to where silence is constant."""
 
     record: LatentRecord
     mean: Float[Tensor, "channel stored"]
     std: Float[Tensor, "channel stored"]
-
-
-def shard_path(folder: Path, index: int) -> Path:
-    return folder / f"shard-{index:05d}.safetensors"
 
 
 def write_shard(
@@ -159,7 +92,7 @@ def write_shard(
         tensors["text"] = torch.cat(states)
     # one entry: safetensors writes several in random order, and equal shards should be equal files
     metadata = {METADATA_KEY: json.dumps({"key": header.shard_key, "failures": failures})}
-    with whole_file(shard_path(folder, index)) as file:
+    with file_with_checksum(shard_path(folder, index)) as file:
         file.write(save(tensors, metadata))
 
 
@@ -176,11 +109,44 @@ def _ends(lengths: Sequence[int]) -> Tensor:
     return torch.tensor(lengths, dtype=torch.int64).cumsum(0)
 
 
+class DamagedShard(CheckpointError):
+    """A shard is not as it was written; encoding again replaces it, and no other."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        self.path, self.reason = path, reason
+        super().__init__(
+            f"{path} is damaged ({reason}); repeat the 'auralith encode' that wrote it, with the same arguments: "
+            "only this shard is encoded again"
+        )
+
+
+def verify_shard(folder: Path, index: int, header: CacheHeader) -> None:
+    """Read all of a shard to compare it with its checksum; in format 1 it may have none.
+
+    Raises:
+        DamagedShard: it is another than was written, or lacks the checksum that it should have.
+    """
+    path = shard_path(folder, index)
+    try:
+        is_whole = has_its_checksum(path)
+    except OSError as error:
+        raise DamagedShard(path, error.strerror or "it can't be read") from error
+    if is_whole is None and header.format == FORMAT:
+        raise DamagedShard(path, "its checksum, which lies beside it, is missing")
+    if is_whole is False:
+        raise DamagedShard(path, "its checksum is another")
+
+
 class Shard:
     """A shard, open: its index is in memory, everything else stays in the file."""
 
     def __init__(self, folder: Path, index: int, header: CacheHeader) -> None:
-        """Raises `CheckpointError` if it is missing, damaged, or belongs to another cache."""
+        """Open a shard, whose content is not verified.
+
+        Raises:
+            DamagedShard: its index can't be read.
+            CheckpointError: it belongs to another cache.
+        """
         self.path = path = shard_path(folder, index)
         try:
             self.file = safe_open(path, "pt")
@@ -190,7 +156,7 @@ class Shard:
             self.failures: Failures = tuple((p, r) for p, r in metadata["failures"])
             self._check(index_of)
         except (SafetensorError, OSError, *SHAPE_ERRORS) as error:
-            raise CheckpointError(f"{path} is damaged; delete it and encode again") from error
+            raise DamagedShard(path, "its index can't be read") from error
         if metadata.get("key") != header.shard_key:
             raise CheckpointError(f"{path} is of another cache; delete it and encode again")
         self.record_ends, self.frame_ends, self.text_ends = (index_of[n] for n in names[:3])
@@ -226,7 +192,7 @@ class Shard:
                 return fields
         except (SafetensorError, *SHAPE_ERRORS):
             pass
-        raise CheckpointError(f"{self.path} is damaged; delete it and encode again")
+        raise DamagedShard(self.path, "what it says of a recording can't be read")
 
     def frames(
         self, name: str, place: int, start: int, stop: int
@@ -249,7 +215,7 @@ def _span(ends: np.ndarray, place: int) -> tuple[int, int]:
 class LatentCache:
     """The recordings of a cache, in their order. Reading needs little memory and may be done from several threads."""
 
-    def __init__(self, folder: Path, header: CacheHeader) -> None:
+    def __init__(self, folder: Path, header: CacheHeader, verify: bool = True) -> None:
         """Use `open`, which checks the encoders. Raises `CheckpointError` as it does."""
         self.folder, self.header = folder, header
         missing = header.missing_shards(folder)
@@ -258,18 +224,38 @@ class LatentCache:
                 f"{folder} lacks {len(missing)} of {header.num_shards} shards; "
                 "run 'auralith encode' again with the same arguments to finish it"
             )
-        self.shards = [Shard(folder, index, header) for index in range(header.num_shards)]
+        numbers = range(header.num_shards)
+        if verify:
+            with ThreadPoolExecutor(HASHING_THREADS, "checksums") as pool:
+                list(pool.map(lambda index: verify_shard(folder, index, header), numbers))
+        self._warn_of_unverified()
+        self.shards = [Shard(folder, index, header) for index in numbers]
         self._starts = np.cumsum([0] + [len(shard) for shard in self.shards])
         self.silence: Float[Tensor, " channel"] = torch.tensor(header.silence_mean)
         self._silence_std = torch.tensor(header.silence_std)
 
+    def _warn_of_unverified(self) -> None:
+        paths = (shard_path(self.folder, index) for index in range(self.header.num_shards))
+        if lacking := sum(not checksum_path(path).exists() for path in paths):
+            log.warning(
+                "%s holds %s of %s shards without a checksum, from an older version: damage in them may go unnoticed; "
+                "encode into a new folder to have one",
+                *(self.folder, lacking, self.header.num_shards),
+            )
+
     @classmethod
     def open(
-        cls, folder: str | Path, autoencoder_hash: str, text_encoder_hash: str | None = None
+        cls,
+        folder: str | Path,
+        autoencoder_hash: str,
+        text_encoder_hash: str | None = None,
+        *,
+        verify: bool = True,
     ) -> "LatentCache":
         """The cache in a folder, for use with these weights (`auralith.training.encode.weights_hash`).
 
-        Give the text encoder's hash where its states are used.
+        Give the text encoder's hash where its states are used. All shards are read once to compare their checksums,
+        a second or two for each GB; directly after `encode_dataset`, which does so too, `verify` may be false.
 
         Raises:
             CheckpointError: there is no cache, it is not finished or damaged, or other weights made it.
@@ -280,7 +266,7 @@ class LatentCache:
             if header.text_encoder is None:
                 raise CheckpointError(f"{folder} holds no text; encode with --variants 1 or more")
             require_same("text encoder", folder, header.text_encoder, text_encoder_hash)
-        return cls(Path(folder), header)
+        return cls(Path(folder), header, verify)
 
     @property
     def audio(self) -> AudioFormat:
@@ -381,18 +367,3 @@ class LatentCache:
         stored = shard.frames(name, place, start, stop)
         filled[: len(stored)] = stored
         return filled
-
-
-def require_same(what: str, folder: str | Path, stored: str, given: str) -> None:
-    """Raise `CheckpointError` where weights other than the given ones made the cache."""
-    if stored != given:
-        raise CheckpointError(
-            f"{folder} was encoded with another {what} ({stored[:12]}, this one is {given[:12]}); "
-            "encode into a new folder"
-        )
-
-
-def differing_fields(stored: CacheHeader, given: CacheHeader) -> list[str]:
-    """Names of what two caches differ in, apart from silence, whose rounding depends on the machine."""
-    own = [f.name for f in fields(CacheHeader) if not f.name.startswith("silence_")]
-    return [name for name in own if getattr(stored, name) != getattr(given, name)]

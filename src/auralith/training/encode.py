@@ -8,6 +8,7 @@ used is named in `report.json`, and the rest goes on.
 
 import hashlib
 import json
+import logging
 import shutil
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -23,16 +24,21 @@ import torch
 from torch import Tensor
 
 from auralith.data.crops import AudioOptions, prepare
-from auralith.data.latents import (
+from auralith.data.latent_header import (
     HEADER_NAME,
     CacheHeader,
-    EncodedItem,
     Failures,
-    LatentRecord,
-    Shard,
     differing_fields,
     require_same,
     shard_path,
+)
+from auralith.data.latents import (
+    HASHING_THREADS,
+    DamagedShard,
+    EncodedItem,
+    LatentRecord,
+    Shard,
+    verify_shard,
     write_shard,
 )
 from auralith.data.prompts import PromptOptions, prompt_of
@@ -42,6 +48,7 @@ from auralith.errors import AuralithError, CheckpointError, InvalidRequest, Reso
 from auralith.files import check_writable, clear_leftovers, exclusive, size_text
 from auralith.training.encoder import LatentEncoder
 
+log = logging.getLogger(__name__)
 Result = TypeVar("Result")
 REPORT_NAME = "report.json"
 MB = 10**6
@@ -125,11 +132,12 @@ def encode_dataset(
     plan = replace(plan, header=_begun(folder, plan.header))
     mine = range(part, len(plan.shards), parts)
     # who finds all shards there, as the later processes of a run do, needs no right to write them
-    alone = parts == 1 and bool(_missing(folder, mine))
+    todo = _missing(folder, mine, plan.header)
+    alone = parts == 1 and bool(todo)
     with exclusive(folder) if alone else nullcontext():
         if alone:
             clear_leftovers(folder)
-        yield from _fill(encoder, recordings, folder, options, plan, mine)
+        yield from _fill(encoder, recordings, folder, options, plan, mine, todo)
     report = _report(folder, plan.report, plan.header, recordings)
     report.write(folder / REPORT_NAME)
     if not report.usable:
@@ -143,9 +151,11 @@ def _fill(
     options: EncodeOptions,
     plan: EncodePlan,
     mine: range,
+    missing: Sequence[int],
 ) -> Iterator[EncodeProgress]:
-    """Write the shards `mine` that are missing."""
-    header, todo = plan.header, _missing(folder, mine)
+    """Write the shards among `mine` that are missing, unless another process did meanwhile."""
+    header = plan.header
+    todo = _missing(folder, missing, header)
     _require_space(folder, sum(plan.shard_bytes[index] for index in todo))
     header.write(folder)
     total = sum(len(plan.shards[index]) for index in mine)
@@ -156,6 +166,8 @@ def _fill(
             done += len(plan.shards[index])
             yield EncodeProgress(done, total, seconds, bad, index, header.num_shards)
             continue
+        if (path := shard_path(folder, index)).exists():
+            log.warning("%s is damaged; it is encoded again", path)
         positions = [plan.report.usable[place] for place in plan.shards[index]]
         shard = _ShardEncoder(encoder, recordings, options)
         for length in shard.steps(positions):
@@ -166,8 +178,22 @@ def _fill(
         write_shard(folder, index, header, shard.items, shard.texts(), tuple(shard.failures))
 
 
-def _missing(folder: Path, shards: range) -> list[int]:
-    return [index for index in shards if not shard_path(folder, index).exists()]
+def _missing(folder: Path, shards: Sequence[int], header: CacheHeader) -> list[int]:
+    """Return which of `shards` have to be written: those that are not there, and damaged ones."""
+    with ThreadPoolExecutor(HASHING_THREADS, "checksums") as pool:
+        whole = pool.map(lambda index: _is_whole(folder, index, header), shards)
+        return [index for index, is_whole in zip(shards, whole, strict=True) if not is_whole]
+
+
+def _is_whole(folder: Path, index: int, header: CacheHeader) -> bool:
+    if not shard_path(folder, index).exists():
+        return False
+    try:
+        verify_shard(folder, index, header)
+        Shard(folder, index, header)
+    except DamagedShard:
+        return False
+    return True
 
 
 def make_plan(encoder: LatentEncoder, recordings: Recordings, options: EncodeOptions) -> EncodePlan:

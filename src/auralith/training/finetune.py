@@ -184,7 +184,9 @@ def _prepared(
     if not settings.demo.every:  # not needed until the model is written
         model.autoencoder.cpu()
         model.conditioner.text_encoder.cpu()
-    cache = LatentCache.open(folder / "latents", encoder.autoencoder_hash, encoder.text_hash)
+    cache = LatentCache.open(  # what is not whole was encoded again
+        folder / "latents", encoder.autoencoder_hash, encoder.text_hash, verify=False
+    )
     for _, reason in cache.report().bad[:MOST_NAMED]:
         yield Event("encode", f"auralith: warning: {reason}")
     usable = len(cache.report().usable)

@@ -4,16 +4,16 @@ A run's folder keeps a record of what the run exported. So the same command with
 never a folder that holds anything else.
 """
 
-import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from auralith.checksums import read_record, write_record
 from auralith.errors import AudioError, CheckpointError, InvalidRequest
 from auralith.files import file_hash, whole_folder
-from auralith.training.state import write_json
+from auralith.foreign import SHAPE_ERRORS, parse_json
 
 RECORD = "exported.json"
 _HASHED_BYTES = 1_000_000
@@ -54,7 +54,7 @@ def exported(target: Path, run_folder: Path, steps: int) -> Iterator[Path]:
         yield folder
         # before the folder is in place: a kill in between must not leave a model that the run does not know
         exports = [*_exports(run_folder), {"steps": steps, "files": _contents(folder)}]
-        write_json(run_folder / RECORD, exports[-2:])
+        write_record(run_folder / RECORD, {"exports": exports[-2:]})
 
 
 @contextmanager
@@ -73,8 +73,19 @@ def nothing_left_if_refused(folder: Path) -> Iterator[None]:
 
 
 def _exports(run_folder: Path) -> list[dict[str, Any]]:
+    """Return the steps and files of the exports. Raise `CheckpointError` if their record is damaged."""
     path = run_folder / RECORD
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+    if not path.exists():
+        return []
+    try:
+        # an older version wrote a list, which had no checksum
+        is_older = path.read_bytes().startswith(b"[")
+        exports = parse_json(path.read_bytes()) if is_older else read_record(path)["exports"]
+        return [{"steps": int(one["steps"]), "files": dict(one["files"])} for one in exports]
+    except (OSError, *SHAPE_ERRORS) as error:
+        raise CheckpointError(
+            f"{path} is damaged; remove it, and move what the run exported out of the way"
+        ) from error
 
 
 def _contents(folder: Path) -> dict[str, str]:

@@ -14,11 +14,13 @@ from typing import Any
 
 import torch
 
+from auralith.checksums import file_with_checksum, has_its_checksum, read_record, write_record
 from auralith.errors import CheckpointError, InvalidRequest, ResourceError, shown
-from auralith.files import check_writable, size_text, whole_file
-from auralith.foreign import PICKLE_ERRORS, SHAPE_ERRORS, parse_json
+from auralith.files import check_writable, size_text
+from auralith.foreign import PICKLE_ERRORS, SHAPE_ERRORS
 
-STATE = re.compile(r"state-(\d{8})\.pt")
+STATE = re.compile(r"state-(\d{8})\.pt(\.sha256)?")
+"""A state, or its checksum."""
 
 
 class States:
@@ -48,13 +50,14 @@ class States:
         save_state(self.path(step), state)
         best = self.best
         if loss is not None and (best is None or loss <= best[1]):
-            write_json(self.folder / "best.json", {"step": step, "loss": loss})
+            write_record(self.folder / "best.json", {"step": step, "loss": loss})
         kept = set(self.steps()[-self.keep_last :])
         if (best := self.best) is not None:
             kept.add(best[0])
-        for old in self.steps():
-            if old not in kept:
-                self.path(old).unlink(missing_ok=True)
+        for path in self.folder.glob("state-*.pt*"):
+            match = STATE.fullmatch(path.name)
+            if match and int(match[1]) not in kept:
+                path.unlink(missing_ok=True)
 
     def read_latest(self) -> dict[str, Any] | None:
         steps = self.steps()
@@ -94,22 +97,21 @@ def claim_folder(folder: Path, identity: Mapping[str, Any]) -> None:
             )
         return
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(path, given)
+    write_record(path, given)
 
 
 def _identity(path: Path) -> dict[str, Any]:
     try:
-        kept = parse_json(path.read_bytes())
+        kept = read_record(path)
+        del kept["format"]
+        return kept
     except (OSError, ValueError) as error:
-        raise _damaged(path) from error
-    if not isinstance(kept, dict):
-        raise _damaged(path)
-    return kept
+        raise CheckpointError(f"{path} is damaged; restore it or name another folder") from error
 
 
 def _best(path: Path) -> tuple[int, float]:
     try:
-        data = parse_json(path.read_bytes())
+        data = read_record(path)
         return int(data["step"]), float(data["loss"])
     except (OSError, *SHAPE_ERRORS) as error:
         raise CheckpointError(
@@ -117,44 +119,39 @@ def _best(path: Path) -> tuple[int, float]:
         ) from error
 
 
-def _damaged(path: Path) -> CheckpointError:
-    return CheckpointError(f"{path} is damaged; restore it or name another folder")
-
-
-def write_json(path: Path, data: object) -> None:
-    with whole_file(path) as file:
-        file.write(json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False).encode())
-
-
 def save_state(path: Path, state: Mapping[str, Any]) -> None:
-    """Write tensors and plain values, whole or not at all."""
-    with whole_file(path) as file:
+    """Write tensors and plain values, whole or not at all, and their checksum beside them."""
+    with file_with_checksum(path) as file:
         torch.save(dict(state), file)
 
 
 def load_state(path: Path) -> dict[str, Any]:
-    """What `save_state` wrote.
+    """Return what `save_state` wrote.
 
     Raises:
         CheckpointError: the file is damaged or holds something other than tensors and plain values.
     """
     try:
-        _check_sums(path)
+        _verify(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
         if not isinstance(state, dict):
             raise TypeError(f"a {type(state).__name__}")
         return state
-    except (*PICKLE_ERRORS, zipfile.BadZipFile) as error:
+    except PICKLE_ERRORS as error:
         raise CheckpointError(
             f"{path}: not a training state, or a damaged one ({type(error).__name__}); delete it to go on from an older one"
         ) from error
 
 
-def _check_sums(path: Path) -> None:
-    """Compare a state's parts with the checksums that torch writes beside each of them, and does not read itself."""
-    with zipfile.ZipFile(path) as archive:
-        if (damaged := archive.testzip()) is not None:
-            raise ValueError(f"{damaged} has another checksum")
+def _verify(path: Path) -> None:
+    """Compare a state with its checksum; without one, its parts with those that torch writes and does not compare."""
+    match has_its_checksum(path):
+        case False:
+            raise ValueError("its checksum is another")
+        case None:  # from an older version
+            with zipfile.ZipFile(path) as archive:
+                if (damaged := archive.testzip()) is not None:
+                    raise ValueError(f"{damaged} has another checksum")
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
