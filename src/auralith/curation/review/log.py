@@ -14,7 +14,6 @@ import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -110,11 +109,6 @@ class Withdrawal:
     """Who took it out; empty where nobody said."""
     at: str
     """UTC, ISO 8601."""
-
-
-def utc_now() -> str:
-    """Now, in UTC, ISO 8601 with seconds."""
-    return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def log_path(folder: Path) -> Path:

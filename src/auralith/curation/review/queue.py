@@ -22,7 +22,6 @@ from auralith.curation.review.log import (
     read_items,
     read_payload,
     reading,
-    utc_now,
     writing,
 )
 from auralith.curation.review.rules import (
@@ -40,6 +39,7 @@ from auralith.curation.review.rules import (
 )
 from auralith.curation.review.suspects import Suspect
 from auralith.errors import InvalidRequest
+from auralith.files import utc_now
 
 State = Literal["open", "kept", "removed"]
 TIER_ORDER = ("match", "A", "B", "D", "E", "indeterminate", "error", "C")

@@ -12,13 +12,13 @@ from auralith.curation.review.log import (
     log_path,
     read_withdrawals,
     reading,
-    utc_now,
     writing,
 )
 from auralith.curation.review.rules import check_note, reviewer_name
 from auralith.curation.store import Store
 from auralith.errors import InvalidRequest
 from auralith.extras import require
+from auralith.files import utc_now
 
 pa = require("pyarrow", "curate")
 compute = require("pyarrow.compute", "curate")
