@@ -74,7 +74,7 @@ def test_a_track_is_a_match_with_what_is_known_of_it(
     server[1].tracks[TEXT] = TRACK
     answer = ask(service)
     assert answer.status == "match"
-    assert answer.at.endswith("+00:00")
+    assert answer.at.endswith("Z")
     match = answer.matches[0]
     assert (match.ref_id, match.score, match.duration_s) == (TRACK["id"], 0.93, 120.0)
     assert match.meta == {"title": "Song <1>", "artist": "Ann, Bob", "album": "Album"}

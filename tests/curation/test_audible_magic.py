@@ -60,7 +60,7 @@ def test_a_match_carries_its_rule_its_times_and_what_is_known(tmp_path: Path) ->
     assert (match.query_start_s, match.duration_s, match.ref_start_s) == (1.5, 12.25, 60.0)
     assert match.meta == {"title": "Song", "artist": "Ann", "isrc": "DEA123456789"}
     assert json.loads(answer.raw or "") == FOUND
-    assert answer.at.endswith("+00:00")
+    assert answer.at.endswith("Z")
 
 
 def test_codes_that_nobody_knows_are_indeterminate(tmp_path: Path) -> None:

@@ -1,23 +1,19 @@
 """Content identification: decide whether a recording, or something that plays in it, is known.
 
-interface      the contract of every backend, `ContentIdentifier`
-answers        the answers that all backends build alike
-matcher        landmark, the built-in backend: a search in an index of reference recordings
-acoustid       a web service for whole tracks; fpcalc makes the fingerprints that it takes
-audible_magic  a service's program       composite  several backends as one
-backends       settings, and the backend that they name
-stage          the step of the curation
+interface  the contract of every backend, `ContentIdentifier`, and the answers that all of them build alike
+backends   their settings; landmark, the built-in one, a search in an index of references; several as one
+services   AcoustID, a web service for whole tracks; Audible Magic, a service with a program
+programs   running other projects' programs; Chromaprint's fpcalc, which AcoustID needs
+stage      the step of the curation
 """
 
-from auralith.curation.identification.acoustid import AcoustIdIdentifier
-from auralith.curation.identification.audible_magic import AudibleMagicIdentifier
 from auralith.curation.identification.backends import (
+    CompositeIdentifier,
     IdentifierFiles,
     IdentifySettings,
+    LandmarkIdentifier,
     make_identifier,
 )
-from auralith.curation.identification.composite import CompositeIdentifier
-from auralith.curation.identification.fpcalc import Fpcalc
 from auralith.curation.identification.interface import (
     AudioRef,
     ContentIdentifier,
@@ -26,7 +22,8 @@ from auralith.curation.identification.interface import (
     Match,
     ProviderInfo,
 )
-from auralith.curation.identification.matcher import LandmarkIdentifier
+from auralith.curation.identification.programs import Fpcalc
+from auralith.curation.identification.services import AcoustIdIdentifier, AudibleMagicIdentifier
 from auralith.curation.identification.stage import Identify
 
 __all__ = [

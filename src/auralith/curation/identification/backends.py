@@ -1,25 +1,42 @@
-"""The backends by their names: the settings that choose them, and the identifier that results."""
+"""The backends by their names: their settings, the built-in one, several as one, and the identifier that results."""
 
+import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
-from auralith.curation.identification.acoustid import KEY_VARIABLE, AcoustIdIdentifier
-from auralith.curation.identification.audible_magic import MATCH_CODE, AudibleMagicIdentifier
-from auralith.curation.identification.composite import CompositeIdentifier
-from auralith.curation.identification.fpcalc import Fpcalc
-from auralith.curation.identification.interface import ContentIdentifier
-from auralith.curation.identification.matcher import LandmarkIdentifier
-from auralith.errors import InvalidRequest, shown
-from auralith.fingerprint import SearchOptions
+from auralith.curation.identification.interface import (
+    AudioRef,
+    ContentIdentifier,
+    Fingerprint,
+    Identification,
+    Match,
+    ProviderInfo,
+    answer,
+    complete_answer,
+    unanswerable,
+)
+from auralith.curation.identification.programs import Fpcalc
+from auralith.curation.identification.services import (
+    KEY_VARIABLE,
+    MATCH_CODE,
+    AcoustIdIdentifier,
+    AudibleMagicIdentifier,
+)
+from auralith.errors import AudioError, InvalidRequest, shown
+from auralith.fingerprint import LandmarkIndex, Landmarks, SearchOptions, read_landmarks, search
 
 PROVIDERS = ("landmark", "acoustid", "audible-magic")
 _REMOVED = (
     "the Chromaprint matcher was removed; index the known recordings with auralith curate index and"
     ' use providers = ["landmark"]'
 )
+_LANDMARK_VERSION = 2
+"""Goes up whenever the same sounds may get other answers."""
+_EDGE_SECONDS = 1.0
+"""Excess of a sound's length over the stretch that its landmarks align: none lies at its very ends."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +96,114 @@ class IdentifierFiles:
         """Return the same locations for workers, which may run in another folder."""
         config = self.audible_magic_config
         return replace(self, audible_magic_config=None if config is None else config.absolute())
+
+
+class LandmarkIdentifier:
+    """The built-in backend: a search by landmarks in an index of reference recordings."""
+
+    def __init__(self, index: Path, options: SearchOptions | None = None) -> None:
+        """Open the index in a folder. Raises `InvalidRequest` as `LandmarkIndex.open` does."""
+        self.index, self.options = LandmarkIndex.open(index), options or SearchOptions()
+        self.info = ProviderInfo(
+            "landmark",
+            f"{_LANDMARK_VERSION}+{self.index.digest}",
+            remote=False,
+            min_seconds=self.options.min_seconds + _EDGE_SECONDS,
+            deterministic=True,
+        )
+
+    def analyze(self, audio: AudioRef) -> Fingerprint:
+        try:
+            landmarks = read_landmarks(audio.path)
+        except AudioError as error:
+            return Fingerprint(audio.asset_id, 0.0, problem=error.reason_code)
+        return Fingerprint(audio.asset_id, landmarks.seconds, landmarks)
+
+    def identify(self, fingerprints: Sequence[Fingerprint]) -> list[Identification]:
+        return [self._answer(fingerprint) for fingerprint in fingerprints]
+
+    def _answer(self, fingerprint: Fingerprint) -> Identification:
+        if unanswered := unanswerable(self.info, fingerprint):
+            return unanswered
+        matches = tuple(self.matches(fingerprint.payload))
+        return complete_answer(self.info, fingerprint.asset_id, matches)
+
+    def matches(self, query: Landmarks) -> list[Match]:
+        """Return the matches of a query, the surest first."""
+        return [
+            Match(
+                ref_id=one.ref_id,
+                query_start_s=one.query_start_s,
+                duration_s=one.duration_s,
+                ref_start_s=one.reference_start_s,
+                score=float(one.votes),
+                p_value=one.p_value,
+            )
+            for one in search(self.index, query, self.options)
+        ]
+
+
+class CompositeIdentifier:
+    """Several backends as one: a match of any counts, and the answer is "no_match" only if all report none.
+
+    They are asked in order, each only about sounds without a match so far, which saves requests to services.
+    """
+
+    def __init__(self, members: Sequence[ContentIdentifier]) -> None:
+        """Combine the members. Raises `InvalidRequest` if there are none, or two of one name."""
+        infos = [member.info for member in members]
+        names = [info.name for info in infos]
+        if not names or len(set(names)) < len(names):
+            raise InvalidRequest("name one or more different backends to identify by")
+        self._members = tuple(members)
+        self.info = ProviderInfo(
+            "+".join(names),
+            ";".join(f"{info.name}={info.version}" for info in infos),
+            remote=any(info.remote for info in infos),
+            min_seconds=max(info.min_seconds for info in infos),
+            deterministic=all(info.deterministic for info in infos),
+        )
+
+    def analyze(self, audio: AudioRef) -> Fingerprint:
+        """Return the fingerprints of all members; a problem only if every member has one."""
+        parts = tuple(member.analyze(audio) for member in self._members)
+        problem = parts[0].problem if all(part.problem for part in parts) else None
+        seconds = max(part.seconds for part in parts)
+        return Fingerprint(audio.asset_id, seconds, parts, problem)
+
+    def identify(self, fingerprints: Sequence[Fingerprint]) -> list[Identification]:
+        answers: list[list[Identification]] = [[] for _ in fingerprints]
+        for number, member in enumerate(self._members):
+            places = [
+                place
+                for place, fingerprint in enumerate(fingerprints)
+                if fingerprint.payload is not None and not _matched(answers[place])
+            ]
+            parts = [fingerprints[place].payload[number] for place in places]
+            for place, one in zip(places, member.identify(parts), strict=True):
+                answers[place].append(one)
+        return [self._joined(*both) for both in zip(fingerprints, answers, strict=True)]
+
+    def _joined(self, fingerprint: Fingerprint, answers: list[Identification]) -> Identification:
+        """Return the match, else the first error, else the first indeterminate answer, else no match."""
+        asset = fingerprint.asset_id
+        if fingerprint.problem is not None or not answers:
+            reason = fingerprint.problem or "no_fingerprint"
+            return answer(self.info, asset, "error", reason)
+        order = ("match", "error", "indeterminate", "no_match")
+        first = min(answers, key=lambda one: order.index(one.status))
+        reason = None if first.reason is None else _reason(first)
+        raw = {one.provider: one.raw for one in answers if one.raw is not None}
+        text = json.dumps(raw, ensure_ascii=False) if raw else None
+        return answer(self.info, asset, first.status, reason, first.matches, text)
+
+
+def _matched(answers: list[Identification]) -> bool:
+    return any(one.status == "match" for one in answers)
+
+
+def _reason(one: Identification) -> str:
+    return f"{one.provider.replace('-', '_')}_{one.reason}"
 
 
 def make_identifier(

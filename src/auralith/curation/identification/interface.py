@@ -1,7 +1,7 @@
-"""What identifies recordings: fingerprints of sound in, for each an answer with its matches.
+"""The contract of identification backends, local and remote: fingerprints of sounds in, an answer with matches for each.
 
-One contract for all backends, local and remote. An error is never a pass: `no_match` needs a complete, well-formed
-answer that says so, and whatever else comes back is "error" or "indeterminate".
+An error is never a pass: `no_match` requires a complete, well-formed answer that reports no match; anything else is
+"error" or "indeterminate".
 """
 
 from collections.abc import Sequence
@@ -9,19 +9,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
+from auralith.files import utc_now
+
 Status = Literal["match", "no_match", "indeterminate", "error"]
 
 
 @dataclass(frozen=True)
 class ProviderInfo:
-    """A backend, as evidence names it."""
+    """Description of a backend, as evidence records it."""
 
     name: str
     version: str
     """Changes whenever the same sound may get another answer."""
     remote: bool
     min_seconds: float
-    """Shorter sound can't be told: its answer is "indeterminate"."""
+    """Shortest sound that the backend can judge, in seconds; the answer for a shorter one is "indeterminate"."""
     deterministic: bool
 
 
@@ -35,37 +37,37 @@ class AudioRef:
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """What a backend keeps of a sound. `payload` is the backend's own; None if there is none, for `problem`."""
+    """Fingerprint of a sound. `payload` is private to the backend, and None where `problem` prevented a fingerprint."""
 
     asset_id: str
     seconds: float
     payload: Any = None
     problem: str | None = None
-    """Why there is no fingerprint (a reason code such as "not_audio"); the answer then is "error"."""
+    """Reason code of a missing fingerprint, such as "not_audio"; the answer is then "error"."""
 
 
 @dataclass(frozen=True)
 class Match:
-    """A stretch of a sound that is a stretch of a reference."""
+    """A stretch of a sound that matches a stretch of a reference."""
 
     ref_id: str
     query_start_s: float
     duration_s: float
     ref_start_s: float
     score: float
-    """In the backend's own unit; more is surer."""
+    """Confidence in the backend's own unit; more is surer."""
     p_value: float | None = None
-    """Corrected for the size of the index; None where the backend has none."""
+    """Probability under chance, corrected for the size of the index; None if the backend computes none."""
     kind: str = "audio"
     rule: str | None = None
-    """What a rights holder asks for, such as "block"."""
+    """Action that the rights holder requests, such as "block"."""
     meta: dict[str, str] = field(default_factory=dict)
-    """Of title, artist, album, isrc, label, what is known."""
+    """Known metadata among title, artist, album, isrc and label."""
 
 
 @dataclass(frozen=True)
 class Identification:
-    """The answer for one sound. `matches` has something exactly where the status is "match"."""
+    """Answer for one sound. `matches` is non-empty exactly when the status is "match"."""
 
     asset_id: str
     status: Status
@@ -73,29 +75,61 @@ class Identification:
     provider_version: str
     matches: tuple[Match, ...] = ()
     reason: str | None = None
-    """Why it is neither a match nor none: "timeout", "too_short", "bad_json", "status_2007"."""
+    """Reason code of an error or an indeterminate answer: "timeout", "too_short", "bad_json", "status_2007"."""
     raw: str | None = None
-    """What a remote service answered, as it came."""
+    """Unchanged response of a remote service."""
     at: str = ""
-    """UTC, ISO 8601; empty for local backends, whose answers don't depend on the time."""
+    """Time in UTC, ISO 8601; empty for local backends, whose answers don't depend on the time."""
 
     def __post_init__(self) -> None:
         if bool(self.matches) != (self.status == "match"):
-            raise ValueError("matches stand exactly where the status is match")
+            raise ValueError("an answer has matches exactly when its status is match")
         if (self.status in ("error", "indeterminate")) != (self.reason is not None):
-            raise ValueError("a reason stands exactly where there is no answer")
+            raise ValueError(
+                "a reason is required for errors and indeterminate answers, and only there"
+            )
 
 
 @runtime_checkable
 class ContentIdentifier(Protocol):
-    """A backend. Raises `AuralithError` only where it can't work at all (no library, no index, no key)."""
+    """A backend. It raises `AuralithError` only if it can't work at all: no library, no index, no key."""
 
     info: ProviderInfo
 
     def analyze(self, audio: AudioRef) -> Fingerprint:
-        """The fingerprint of a sound, without asking anyone; a file that can't be read gives one with a problem."""
+        """Return the fingerprint of a sound, computed locally; that of an unreadable file has a problem."""
         ...
 
     def identify(self, fingerprints: Sequence[Fingerprint]) -> list[Identification]:
-        """An answer for each fingerprint, in order."""
+        """Return an answer for each fingerprint, in order."""
         ...
+
+
+def answer(
+    info: ProviderInfo,
+    asset_id: str,
+    status: Status,
+    reason: str | None = None,
+    matches: tuple[Match, ...] = (),
+    raw: str | None = None,
+) -> Identification:
+    """Return an answer of a backend, with the time if the backend is remote."""
+    at = utc_now() if info.remote else ""
+    return Identification(asset_id, status, info.name, info.version, matches, reason, raw, at)
+
+
+def complete_answer(
+    info: ProviderInfo, asset_id: str, matches: tuple[Match, ...], raw: str | None = None
+) -> Identification:
+    """Return the answer of a backend that has judged a sound: "match" if there are matches, else "no_match"."""
+    return answer(info, asset_id, "match" if matches else "no_match", None, matches, raw)
+
+
+def unanswerable(info: ProviderInfo, fingerprint: Fingerprint) -> Identification | None:
+    """Return the answer for a sound that has no fingerprint or is too short for the backend; None for any other."""
+    if fingerprint.problem is not None or fingerprint.payload is None:
+        reason = fingerprint.problem or "no_fingerprint"
+        return answer(info, fingerprint.asset_id, "error", reason)
+    if fingerprint.seconds < info.min_seconds:
+        return answer(info, fingerprint.asset_id, "indeterminate", "too_short")
+    return None

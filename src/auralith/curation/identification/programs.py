@@ -1,47 +1,66 @@
-"""Other people's programs: started from a list of arguments, never by a shell, and ended when their time is up.
+"""Programs of other projects: a safe way to run them, and Chromaprint's fpcalc.
 
-A program is the leader of a process group of its own, so that what it starts ends with it. Its output goes to a file,
-since a pipe that some grandchild keeps open would never end.
+A program is started from a list of arguments, never by a shell, as the leader of a process group of its own, so that the
+processes it starts end with it. Its output goes to a file, since a pipe that a grandchild keeps open would never end.
+
+fpcalc (algorithm 2) makes the fingerprints that AcoustID takes. We decode and resample the sound ourselves and hand it a
+plain WAV file: it reads the same files as the other backends, and its demuxers never see an untrusted file. Its answer
+counts only if it has as many items as the sound must have, because version 1.5.1 exits with status 3 after decoding all
+of a WAV file. Foreign fingerprints are never decoded, so its version doesn't matter.
 """
 
+import base64
 import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from tempfile import TemporaryFile
+from pathlib import Path
+from tempfile import TemporaryDirectory, TemporaryFile
+from typing import Any
 
-from auralith.errors import InvalidRequest, ResourceError
+import numpy as np
+import soundfile
 
-MOST_BYTES = 16 << 20
-"""Of an answer; what is longer is none."""
+from auralith.errors import AudioError, InvalidRequest, ResourceError
+from auralith.foreign import parse_json
+from auralith.sound.mono import Mono, open_mono
+from auralith.sound.resampling import resampled
+
+MAX_OUTPUT_BYTES = 16 << 20
+"""Largest output that is read."""
+SAMPLE_RATE = 11_025
+_ITEM_FRAMES = 20
+"""Frames that an item covers: five in the smoothing, sixteen of those in the widest filter."""
+_FPCALC_REMEDY = "install Chromaprint's command-line tools, or name it as identifier.fpcalc"
+_BASE_TIMEOUT_S = 60.0
 
 
 @dataclass(frozen=True)
-class Ended:
-    """How a program ended."""
+class Finished:
+    """Result of a program."""
 
     code: int | None
-    """Exit status, negative for a signal; None: its time was up."""
+    """Exit status, negative for a signal; None if it was stopped at its time limit."""
     output: bytes
-    """What it wrote to standard output, `MOST_BYTES` at most."""
+    """Standard output, at most `MAX_OUTPUT_BYTES` of it."""
 
 
 def find_program(name: str, remedy: str) -> str:
-    """The path of a program, given by a path or by a name in PATH. Raises `InvalidRequest` if there is none."""
+    """Return the absolute path of a program, given by a path or by a name in PATH. Raises `InvalidRequest` if it is missing."""
     found = shutil.which(name)
     if found is None:
         raise InvalidRequest(f"there is no program '{name}'; {remedy}")
     return os.path.abspath(found)
 
 
-def run_program(arguments: Sequence[str], timeout_s: float) -> Ended:
-    """Run a program to its end, or to the end of `timeout_s`; its whole process group is then killed.
+def run_program(arguments: Sequence[str], timeout_s: float) -> Finished:
+    """Run a program until it ends or `timeout_s` has passed, and then kill its whole process group.
 
     Raises:
-        ResourceError: it can't be started.
+        ResourceError: the program can't be started.
     """
     with TemporaryFile() as output:
         try:
@@ -61,11 +80,11 @@ def run_program(arguments: Sequence[str], timeout_s: float) -> Ended:
         finally:
             _end(process)
         output.seek(0)
-        return Ended(code, output.read(MOST_BYTES))
+        return Finished(code, output.read(MAX_OUTPUT_BYTES))
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """Kill the group of a program that still runs (its time is up, or we are stopped)."""
+    """Kill the process group of a program that still runs, after its time limit or when we are stopped."""
     if process.returncode is None:
         if hasattr(os, "killpg"):
             with suppress(ProcessLookupError):
@@ -73,3 +92,104 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         else:
             process.kill()
         process.wait()
+
+
+@dataclass(frozen=True)
+class _Written:
+    """A sound, as it was written for fpcalc."""
+
+    seconds: float
+    """Duration of the whole sound."""
+    num_items: int
+    """Number of items that fpcalc must find in the written part."""
+
+
+class Fpcalc:
+    """The program fpcalc."""
+
+    def __init__(self, program: str = "fpcalc", timeout_s: float = _BASE_TIMEOUT_S) -> None:
+        """Find the program. `timeout_s` is the limit for each sound, plus a tenth of its duration. Raises `InvalidRequest` if
+        the program is missing."""
+        self._program, self._timeout_s = find_program(program, _FPCALC_REMEDY), timeout_s
+
+    def compressed(self, path: Path, longest_s: float) -> tuple[str, float]:
+        """Return the fingerprint of the first `longest_s` as AcoustID takes it, and the seconds of the whole sound.
+
+        The fingerprint is empty if the sound is shorter than one item.
+
+        Raises:
+            AudioError: as `open_mono` and its blocks do; "fpcalc_failed", "fpcalc_timeout".
+        """
+        written_sound, found = self._run(path, longest_s)
+        if not written_sound.num_items:
+            return "", written_sound.seconds
+        if not isinstance(found, str) or _num_items_in(found) != written_sound.num_items:
+            raise _failed(path)
+        return found, written_sound.seconds
+
+    def _run(self, path: Path, longest_s: float) -> tuple[_Written, Any]:
+        """Return the sound as it was written and the fingerprint in fpcalc's output; None if the sound is too short for one."""
+        with TemporaryDirectory(prefix="auralith-") as folder:
+            wav = Path(folder) / "sound.wav"
+            written_sound = _write(path, wav, longest_s)
+            if not written_sound.num_items:
+                return written_sound, None
+            arguments = [self._program, "-json", "-algorithm", "2", "-length", "0"]
+            timeout_s = self._timeout_s + written_sound.seconds / 10
+            finished = run_program([*arguments, str(wav)], timeout_s)
+        return written_sound, _fingerprint(finished, path)
+
+
+def _write(path: Path, wav: Path, longest_s: float) -> _Written:
+    """Write the first `longest_s` of a sound as 16-bit mono at fpcalc's rate."""
+    num_samples = written = 0
+
+    def beginning(sound: Mono) -> Iterator[np.ndarray]:
+        nonlocal num_samples
+        limit = round(longest_s * sound.sample_rate)
+        for block in sound.blocks:
+            part = block[: max(0, limit - num_samples)]
+            num_samples += len(block)
+            yield part[:, None]
+
+    try:
+        with (
+            open_mono(path) as sound,
+            soundfile.SoundFile(str(wav), "w", SAMPLE_RATE, 1, "PCM_16") as file,
+        ):
+            rate = sound.sample_rate
+            for part in resampled(beginning(sound), rate, SAMPLE_RATE, 1):
+                file.write(np.clip(part, -1, 1))
+                written += len(part)
+    except (OSError, soundfile.LibsndfileError) as error:
+        raise ResourceError(f"{wav} can't be written ({error}); make room for it") from error
+    return _Written(num_samples / rate, _num_items(written))
+
+
+def _num_items(num_samples: int) -> int:
+    frames = 1 + (num_samples - 4_096) // 1_365
+    return max(0, frames - _ITEM_FRAMES + 1)
+
+
+def _fingerprint(finished: Finished, path: Path) -> Any:
+    if finished.code is None:
+        raise AudioError(f"fpcalc took too long for {path}", "fpcalc_timeout")
+    if finished.code not in (0, 3):
+        raise _failed(path)
+    try:
+        return parse_json(finished.output)["fingerprint"]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise _failed(path) from error
+
+
+def _num_items_in(compressed: str) -> int:
+    """Return the number of items in a compressed fingerprint's header: three bytes after the algorithm's number."""
+    try:
+        head = base64.b64decode(compressed[:8], altchars=b"-_", validate=True)
+    except ValueError:
+        return -1
+    return int.from_bytes(head[1:4]) if len(head) >= 4 else -1
+
+
+def _failed(path: Path) -> AudioError:
+    return AudioError(f"fpcalc made no complete fingerprint of {path}", "fpcalc_failed")
