@@ -205,7 +205,7 @@ def test_an_index_of_another_version_or_parameters_is_refused(
 )
 def test_a_damaged_header_is_refused(copy: Path, header: bytes) -> None:
     (copy / "header.json").write_bytes(header)
-    assert "is no landmark index" in refused(copy)
+    assert "is not a landmark index" in refused(copy)
 
 
 @pytest.mark.parametrize("references", ["x", [["a"]], [["a", "b"]], [3], {"a": 1}, None])

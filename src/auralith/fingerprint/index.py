@@ -1,12 +1,12 @@
-"""The index of references: postings sorted by hash and where each hash's begin, memory-mapped.
+"""The index of reference recordings: postings sorted by hash, and where those of each hash begin, memory-mapped.
 
     header.json    parameters, version, references, the cap of a bucket
     offsets.npy    2^22 + 1 places in the postings
     references.npy frames.npy   of each posting
 
-References are added to shards that fit into memory; merging copies them shard by shard to where the counts of all say.
-A hash that is everywhere (silence, hum, test tones) says little: of a bucket beyond the cap an even selection is kept,
-so that it votes the less. An index of other parameters or another version is refused.
+References go to shards that fit into memory, and the shards are merged into one index. Hashes that occur everywhere
+(silence, hum, test tones) carry little evidence, so a bucket beyond the cap keeps an even selection of its postings. An
+index of other parameters or another version is refused.
 """
 
 import hashlib
@@ -31,17 +31,17 @@ _CHUNK = 4_000_000
 
 @dataclass(frozen=True)
 class IndexOptions:
-    """How an index is made."""
+    """Limits of building an index."""
 
     shard_postings: int = 20_000_000
-    """Postings sorted at a time: 16 bytes each in memory."""
+    """Postings that are sorted at a time; each takes 16 bytes of memory."""
     bucket_cap: int = 4_096
-    """Postings of one hash, at most."""
+    """Largest number of postings of one hash."""
 
 
 @dataclass(frozen=True)
 class Reference:
-    """What the index knows of a sound."""
+    """A recording in the index."""
 
     ref_id: str
     num_frames: int
@@ -59,11 +59,12 @@ class _Shard:
 def build_index(
     sounds: Iterable[tuple[str, Landmarks]], folder: Path, options: IndexOptions | None = None
 ) -> int:
-    """Write the index of (reference id, pruned landmarks) and return how many postings it has.
+    """Write an index of (reference id, pruned landmarks), and return its number of postings.
 
     Raises:
-        CheckpointError: the folder exists. ResourceError: it can't be written.
-        InvalidRequest: two references have one id, or there is none.
+        CheckpointError: the folder exists.
+        ResourceError: the folder can't be written.
+        InvalidRequest: two references have the same id, or there are none.
     """
     options = options or IndexOptions()
     with whole_folder(folder) as target:
@@ -94,18 +95,19 @@ def build_index(
 def _shards(
     sounds: Iterable[tuple[str, Landmarks]], references: list[Reference], options: IndexOptions
 ) -> Iterator[_Shard]:
-    """Sorted shards; notes the references on the way."""
+    """Yield sorted shards, and append their references to `references`."""
     parts: list[tuple[np.ndarray, ...]] = []
     size = 0
     names: set[str] = set()
-    for ref_id, found in sounds:
+    for ref_id, landmarks in sounds:
         if ref_id in names:
             raise InvalidRequest(f"two references have the id {ref_id}; give each its own")
         names.add(ref_id)
-        number = np.full(len(found.hashes), len(references), np.uint32)
-        parts.append((found.hashes.astype(np.uint32), number, found.frames.astype(np.uint32)))
-        references.append(Reference(ref_id, found.num_frames))
-        size += len(found.hashes)
+        number = np.full(len(landmarks.hashes), len(references), np.uint32)
+        columns = landmarks.hashes.astype(np.uint32), number, landmarks.frames.astype(np.uint32)
+        parts.append(columns)
+        references.append(Reference(ref_id, landmarks.num_frames))
+        size += len(landmarks.hashes)
         if size >= options.shard_postings:
             yield _sorted(parts)
             parts, size = [], 0
@@ -122,7 +124,7 @@ def _sorted(parts: list[tuple[np.ndarray, ...]]) -> _Shard:
 def _merge(
     folder: Path, num_shards: int, counts: np.ndarray, offsets: np.ndarray, cap: int
 ) -> None:
-    """Copy the shards' postings to their places, and remove the shards."""
+    """Copy the postings of the shards to their places, and remove the shards."""
     names = ("references", "frames")
     merged = {
         name: np.lib.format.open_memmap(
@@ -131,7 +133,7 @@ def _merge(
         for name in names
     }
     seen = np.zeros(NUM_HASHES, np.int64)
-    """Postings of each hash in the shards before."""
+    """Postings of each hash in earlier shards."""
     for number in range(num_shards):
         columns = {
             name: np.load(folder / f"shard-{number}-{name}.npy", mmap_mode="r")
@@ -153,14 +155,14 @@ def _merge(
 
 
 def _rank_in_run(hashes: Int[np.ndarray, " posting"]) -> Int[np.ndarray, " posting"]:
-    """The place of each value among its equals, of sorted values."""
+    """Return the rank of each value among its equals; the values are sorted."""
     return np.arange(len(hashes)) - np.searchsorted(hashes, hashes)
 
 
 def _places(
     rank: np.ndarray, count: np.ndarray, offset: np.ndarray, cap: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Which postings are kept, and where they go: of a bucket beyond the cap every count/cap-th."""
+    """Return which postings are kept and their places: every (count/cap)-th of a bucket beyond the cap, all of others."""
     slot = np.where(count > cap, rank * cap // count, rank)
     before = np.where(count > cap, (rank - 1) * cap // count, -1)
     kept = (slot != before) | (rank == 0)
@@ -169,16 +171,16 @@ def _places(
 
 @dataclass(frozen=True)
 class LandmarkIndex:
-    """An index on disk, opened."""
+    """An open index on disk."""
 
     folder: Path
     references: tuple[Reference, ...]
     digest: str
-    """Of the header, which names every reference: another index gives other answers."""
+    """Digest of the header, which names every reference: another index gives other answers."""
 
     @classmethod
     def open(cls, folder: Path) -> "LandmarkIndex":
-        """Raises `InvalidRequest` for what is no index, or one of another version or other parameters."""
+        """Open an index. Raises `InvalidRequest` if the folder is not one, or has another version or other parameters."""
         try:
             text = (folder / "header.json").read_bytes()
             header = parse_json(text)
@@ -186,7 +188,7 @@ class LandmarkIndex:
             references = tuple(Reference(str(name), int(n)) for name, n in header["references"])
         except (OSError, *SHAPE_ERRORS) as error:
             raise InvalidRequest(
-                f"{folder} is no landmark index; make one with auralith curate index"
+                f"{folder} is not a landmark index; make one with auralith curate index"
             ) from error
         if version != VERSION or parameters != asdict(PARAMETERS):
             raise InvalidRequest(
@@ -219,7 +221,7 @@ class LandmarkIndex:
     def postings(
         self, hashes: Int[np.ndarray, " query"]
     ) -> tuple[Int[np.ndarray, " hit"], Int[np.ndarray, " hit"], Int[np.ndarray, " hit"]]:
-        """(place in the query, reference, frame) of every posting of these hashes.
+        """Return (place in the query, reference, frame) of every posting of these hashes.
 
         Raises:
             InvalidRequest: the index is damaged.
@@ -230,7 +232,7 @@ class LandmarkIndex:
         query = np.repeat(np.arange(len(hashes)), lengths)
         first = np.repeat(starts - np.concatenate(([0], np.cumsum(lengths)[:-1])), lengths)
         place = np.arange(len(query)) + first
-        found = references[place].astype(np.int64)
-        if len(found) and found.max() >= len(self.references):
+        owners = references[place].astype(np.int64)
+        if len(owners) and owners.max() >= len(self.references):
             raise InvalidRequest(f"{self.folder} is damaged; index again")
-        return query, found, frames[place].astype(np.int64)
+        return query, owners, frames[place].astype(np.int64)

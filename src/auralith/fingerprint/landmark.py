@@ -1,11 +1,10 @@
-"""Landmarks of a sound: pairs of peaks in its spectrum, each a hash of 22 bits with the frame it stands at.
+"""Landmarks of a sound (Wang 2003): pairs of peaks in its spectrum, each a hash of 22 bits with the frame it starts at.
 
-Mono at 11,025 Hz; peaks are local maxima of the log spectrum above the 0.80 quantile of their half minute; a pair joins
-a peak to one of the next few (Wang 2003; the parameters are in `Parameters`). A sound is read in blocks and its half
-minutes are counted from its start, so an hour takes no more memory than a minute and the hashes don't depend on the
-blocks. A reference keeps the hashes of its most prominent peaks only, a query all. Prominent is what stands out of an
-even noise 10 dB below the sound too: in the silence behind clean music the log spectrum is full of peaks that no noisy
-recording of it has.
+The sound is mono at 11,025 Hz. Peaks are local maxima of the log spectrum above the 0.80 quantile of their half minute; a
+pair joins a peak to one of the next few (`Parameters`). Sounds are read in blocks, and half minutes are counted from the
+start, so an hour takes no more memory than a minute and the hashes don't depend on the size of the blocks. A reference
+keeps only the hashes of its most prominent peaks, a query keeps all. Prominence is measured over an even noise 10 dB
+below the sound: without that floor, the silence behind clean music is full of peaks that no noisy copy has.
 """
 
 import math
@@ -25,7 +24,7 @@ HASH_BITS = 22
 
 @dataclass(frozen=True)
 class Parameters:
-    """What hashes depend on; an index of other parameters is another index."""
+    """Parameters of the hashes; an index of other parameters is not comparable."""
 
     sample_rate: int = 11_025
     window: int = 1_024
@@ -34,19 +33,19 @@ class Parameters:
     num_bins: int = 392
     peak_frames: int = 11
     peak_bins: int = 21
-    """A peak is the maximum of so many frames and bins around it."""
+    """A peak is the maximum of this many frames and bins around it."""
     rise: float = 0.05
-    """Of a peak over the least of its bin in those frames (nepers); a steady tone has peaks of rounding errors else."""
+    """Height of a peak over the minimum of its bin in those frames, in nepers; excludes rounding errors of a steady tone."""
     quantile: float = 0.80
     segment_frames: int = 1_292
-    """The quantile is of so many frames, half a minute."""
+    """Frames over which the quantile is taken: half a minute."""
     pairs_per_peak: int = 4
     nearest_frames: int = 2
     farthest_frames: int = 63
     farthest_bins: int = 63
     reference_hashes_per_second: int = 30
     floor_db: float = -10.0
-    """Below the mean power of half a minute, over which peaks are prominent: what is softer doesn't outlast noise."""
+    """Level of the noise floor for prominence, relative to the mean power of the half minute; softer peaks don't survive noise."""
 
     @property
     def seconds_per_frame(self) -> float:
@@ -58,12 +57,12 @@ PARAMETERS = Parameters()
 
 @dataclass(frozen=True)
 class Landmarks:
-    """Hashes in the order of their frames."""
+    """Landmarks in the order of their frames."""
 
     hashes: Int[np.ndarray, " landmark"]
     frames: Int[np.ndarray, " landmark"]
     prominence: Float[np.ndarray, " landmark"]
-    """Of the weaker peak of each pair, over the mean around it and the floor (nepers)."""
+    """Height of the weaker peak of each pair over the local mean, both above the noise floor, in nepers."""
     num_frames: int
     seconds: float
 
@@ -76,13 +75,13 @@ class _Peaks:
 
 
 def read_landmarks(path: Path) -> Landmarks:
-    """All landmarks of a sound file. Raises `AudioError` as `open_mono` and its blocks do."""
+    """Return all landmarks of a sound file. Raises `AudioError` as `open_mono` and its blocks do."""
     with open_mono(path) as sound:
         return landmarks_of(sound.blocks, sound.sample_rate)
 
 
 def landmarks_of(blocks: Iterator[Float[np.ndarray, " sample"]], sample_rate: int) -> Landmarks:
-    """All landmarks of a mono sound that comes in blocks of any length."""
+    """Return all landmarks of a mono sound, given in blocks of any length."""
     finder = _PeakFinder()
     resampler = soxr.ResampleStream(sample_rate, PARAMETERS.sample_rate, 1, dtype="float32")
     num_samples = 0
@@ -96,7 +95,7 @@ def landmarks_of(blocks: Iterator[Float[np.ndarray, " sample"]], sample_rate: in
 
 
 def pruned(landmarks: Landmarks) -> Landmarks:
-    """Of each second the most prominent hashes, as a reference keeps them."""
+    """Return the most prominent landmarks of each second, as a reference keeps them."""
     second = (landmarks.frames * PARAMETERS.seconds_per_frame).astype(np.int64)
     order = np.lexsort((landmarks.hashes, landmarks.frames, -landmarks.prominence, second))
     starts = np.searchsorted(second[order], second[order])
@@ -112,14 +111,14 @@ def pruned(landmarks: Landmarks) -> Landmarks:
 
 
 class _PeakFinder:
-    """Peaks of a sound that comes in blocks, a segment at a time."""
+    """Find the peaks of a sound that comes in blocks, one segment at a time."""
 
     def __init__(self) -> None:
         self.num_frames = 0
         self._samples = np.zeros(0, np.float32)
         self._spectra = np.zeros((0, PARAMETERS.num_bins), np.float32)
         self._first = 0
-        """The frame that `_spectra` begins with: some frames before the next segment."""
+        """First frame of `_spectra`, a few frames before the next segment."""
         self._segment = 0
         self._found: list[_Peaks] = []
 
@@ -163,11 +162,11 @@ class _PeakFinder:
 
 
 _REACH = PARAMETERS.peak_frames // 2
-"""Frames that the maximum of a frame looks at on each side."""
+"""Frames on each side that the maximum of a frame covers."""
 
 
 def _log_spectra(samples: Float[np.ndarray, " sample"], count: int) -> np.ndarray:
-    """The natural log of the magnitudes of the bins in use, of `count` frames."""
+    """Return the natural log of the magnitudes of `count` frames, in the bins in use."""
     size = PARAMETERS.window
     frames = sliding_window_view(samples, size)[:: PARAMETERS.hop][:count]
     window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(size) / size)
@@ -177,7 +176,7 @@ def _log_spectra(samples: Float[np.ndarray, " sample"], count: int) -> np.ndarra
 
 
 def _maxima(spectra: Float[np.ndarray, "frame bin"]) -> Bool[np.ndarray, "frame bin"]:
-    """Where a value is the largest around it, and not one of a plateau (as in digital silence or a steady tone)."""
+    """Mark the values that are the largest around them and not on a plateau, as in digital silence or a steady tone."""
     largest = spectra
     for axis, size in ((0, PARAMETERS.peak_frames), (1, PARAMETERS.peak_bins)):
         largest = _padded_windows(largest, axis, size, -np.inf).max(axis=-1)
@@ -188,7 +187,7 @@ def _maxima(spectra: Float[np.ndarray, "frame bin"]) -> Bool[np.ndarray, "frame 
 
 
 def _over_floor(spectra: Float[np.ndarray, "frame bin"]) -> Float[np.ndarray, "frame bin"]:
-    """As if even noise lay below them."""
+    """Return the spectra as if an even noise at `floor_db` lay below them."""
     mean = np.log(np.exp(2 * spectra.astype(np.float64)).mean()) / 2
     return np.logaddexp(spectra, mean + math.log(10) * PARAMETERS.floor_db / 20)
 
@@ -201,7 +200,7 @@ def _local_means(spectra: Float[np.ndarray, "frame bin"]) -> Float[np.ndarray, "
 
 
 def _padded_windows(values: np.ndarray, axis: int, size: int, padding: float) -> np.ndarray:
-    """The `size` values around each along an axis, as a last axis."""
+    """Return the `size` values around each value along an axis, as a new last axis."""
     widths = [(0, 0), (0, 0)]
     widths[axis] = (size // 2, size // 2)
     padded = np.pad(values, widths, constant_values=padding)
@@ -209,7 +208,7 @@ def _padded_windows(values: np.ndarray, axis: int, size: int, padding: float) ->
 
 
 def _pairs(peaks: _Peaks) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Hash, frame and prominence of each pair, in the order of their frames."""
+    """Return hash, frame and prominence of each pair, in the order of their frames."""
     count = len(peaks.frames)
     taken = np.zeros(count, np.int64)
     found: list[tuple[np.ndarray, np.ndarray]] = []

@@ -1,6 +1,6 @@
-"""How surprising an alignment is: the tail of a Poisson distribution, in logarithms, since 1e-300 is common here.
+"""Significance of an alignment: tails of a Poisson distribution, in logarithms, since 1e-300 is common here.
 
-What is expected by chance, and what counts as evidence, is said in `votes`.
+`votes` defines what counts as evidence, and how much of it chance produces.
 """
 
 import math
@@ -12,7 +12,7 @@ _TERMS = 10_000
 
 
 def log_tail(votes: int, rate: float) -> float:
-    """ln P(X >= votes) for a Poisson X of mean `rate`; 0 where that is about 1."""
+    """Return ln P(X >= votes) for a Poisson X of mean `rate`; 0 if votes is at most the mean."""
     if votes <= rate or votes < 1:
         return 0.0
     if rate <= 0:
@@ -30,12 +30,12 @@ def log_tail(votes: int, rate: float) -> float:
 def log_tail_bound(
     votes: Integer[np.ndarray, " peak"], rates: Float[np.ndarray, " peak"]
 ) -> Float[np.ndarray, " peak"]:
-    """Chernoff's bound of the same, never below it, of many at once; all above 0."""
+    """Return Chernoff's upper bound of `log_tail` for many values at once; votes and rates are above 0."""
     bound = votes - rates - votes * np.log(votes / rates)
     return np.where(votes > rates, bound, 0.0)
 
 
 def corrected(log_p: float, trials: int) -> float:
-    """The probability that the best of so many trials does as well: min(1, p times trials)."""
+    """Return the probability that the best of `trials` does as well by chance: min(1, p · trials)."""
     log_corrected = log_p + math.log(max(trials, 1))
     return math.exp(log_corrected) if log_corrected < 0 else 1.0

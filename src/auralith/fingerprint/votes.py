@@ -1,15 +1,15 @@
-"""Where a query and a reference run alongside: the alignment that their common hashes vote for, and how sure it is.
+"""Alignment of a query and a reference: the one that their common hashes vote for, and its probability under chance.
 
-An alignment is an offset (reference frame minus query frame) and a drift, since a record played 1 % faster leaves its
-offset behind by a frame every second. Hashes within one frame of it are its votes; the stretch in which they are
-dense, by likelihood against chance, is what the two have in common.
+An alignment is an offset (reference frame minus query frame) and a drift, since a recording that plays 1 % faster shifts
+by about half a frame every second. Hashes within one frame of it are its votes; the stretch in which votes are dense, by
+likelihood against chance, is the common sound.
 
-Music repeats: in two songs at one tempo the same drum puts the same hash on every beat, and all of them agree at every
-offset of a beat. Counted as they are, hashes call 22 of 50 songs of the benchmark that aren't in the index known, at
-p = 1e-9; counted as here, 1 of 100. Each hash counts once in a stretch, at its first place: by chance a hash that the
-stretch shares n times with a reference of T frames gets there with probability 1 - exp(-3 n / T). And since one stroke
-makes several hashes at a time, what counts is anchor frames; as in a compound Poisson process, as many of them are
-expected by chance as hashes, divided by how many of those there are to a frame.
+Music repeats: in two songs of one tempo, the same drum puts the same hash on every beat, and all of these agree at every
+offset of a beat. A plain count of hashes calls 22 of 50 songs of the benchmark that aren't in the index known, at
+p = 1e-9; the count used here calls 1 of 100. Each hash counts once in a stretch, at its first place: by chance, a hash
+that the stretch shares n times with a reference of T frames votes with probability 1 - exp(-3 n / T). One stroke makes
+several hashes at a time, so the evidence is the number of anchor frames; as in a compound Poisson process, the number
+expected by chance is that of hashes divided by the mean number of hashes in a frame.
 """
 
 import math
@@ -22,20 +22,20 @@ from jaxtyping import Bool, Int
 from auralith.fingerprint.significance import log_tail, log_tail_bound
 
 DRIFTS = tuple(percent / 100 for percent in (0, 0.5, -0.5, 1, -1, 1.5, -1.5, 2, -2))
-"""How much faster the query may run than the reference; midway between two of them votes stay together for 28 s."""
+"""Relative speeds of the query that are tried; midway between two of them, votes stay together for 28 s."""
 _WIDTH = 3
-"""Offsets that vote together, as the frames of two sounds need not coincide."""
+"""Neighboring offsets that vote together, since the frames of two sounds need not coincide."""
 _ZERO = 1 << 31
-"""Of offsets as the low half of a key, which is never negative."""
+"""Added to an offset in the low half of a key, so that it is never negative."""
 _NEARLY = 0.9
-"""Share of the surest's logarithm that is nearly as sure."""
+"""Alignments whose log probability reaches this share of the surest one's count as nearly as sure."""
 _TRIED = 8
-"""Alignments of a reference that are looked at closely: those with most votes."""
+"""Alignments of a reference that are evaluated: those with the most votes."""
 
 
 @dataclass(frozen=True)
 class Hits:
-    """Hashes that a query shares with references; of each the frames in both."""
+    """Hashes that a query shares with references, with the frames in both."""
 
     hashes: Int[np.ndarray, " hit"]
     references: Int[np.ndarray, " hit"]
@@ -43,7 +43,7 @@ class Hits:
     reference_frames: Int[np.ndarray, " hit"]
 
     def where(self, kept: Bool[np.ndarray, " hit"] | Int[np.ndarray, " kept"] | slice) -> "Hits":
-        """Some of them: by a mask, by their places or by a slice."""
+        """Return a selection of the hits by a mask, by places or by a slice."""
         return Hits(*(column[kept] for column in vars(self).values()))
 
 
@@ -57,17 +57,17 @@ class Alignment:
     votes: int
     """Anchor frames that count."""
     hits: int
-    """Hashes that agree, repeated ones too."""
+    """Hashes that agree, including repeated ones."""
     log_p: float
-    """Natural logarithm of the probability of so many votes by chance, not corrected for the offsets and drifts."""
+    """Natural logarithm of the probability of as many votes by chance, not corrected for offsets and drifts."""
 
 
 def candidates(
     hits: Hits, window: tuple[int, int], reference_frames: Int[np.ndarray, " reference"], count: int
 ) -> Int[np.ndarray, " candidate"]:
-    """The references with the most surprising number of hits at one offset, the most surprising first.
+    """Return the references with the most surprising number of hits at one offset, the most surprising first.
 
-    The hits are those of a window of the query: its first frame and how many it has.
+    The hits are those of a window of the query, given by its first frame and its number of frames.
     """
     start, size = window
     offsets = hits.reference_frames - (hits.query_frames - start)
@@ -85,10 +85,10 @@ def candidates(
 def best_alignment(
     hits: Hits, query_frames: int, reference_frames: int, min_frames: int, max_log_p: float
 ) -> Alignment | None:
-    """The best alignment with one reference, whose hits these are, that is long and sure enough.
+    """Return the best alignment with one reference, whose hits these are, that is long and sure enough; None if none is.
 
-    Of those nearly as sure as the surest it is the one on which most hashes agree: a loop that repeats gives no more
-    evidence the second time.
+    Among those nearly as sure as the surest, it is the one on which most hashes agree: a repeating loop adds no evidence
+    the second time.
     """
     found = [
         alignment
@@ -103,7 +103,7 @@ def best_alignment(
 
 
 def _promising(hits: Hits) -> Sequence[tuple[float, int]]:
-    """The drifts and offsets with the most votes."""
+    """Return the drifts and offsets with the most votes."""
     found: list[tuple[int, float, int]] = []
     for drift in DRIFTS:
         offsets, votes = _votes(_offsets(hits, drift))
@@ -116,7 +116,7 @@ def _promising(hits: Hits) -> Sequence[tuple[float, int]]:
 def _aligned(
     hits: Hits, drift: float, offset: int, query_frames: int, reference_frames: int
 ) -> Alignment | None:
-    """The stretch of one alignment; None if its anchor frames are no denser than chance."""
+    """Return one alignment with its stretch; None if its anchor frames are not denser than chance."""
     votes = hits.where(np.abs(_offsets(hits, drift) - offset) <= _WIDTH // 2)
     frames = np.unique(votes.query_frames)
     overlap = min(query_frames, reference_frames - offset) - max(0, -offset)
@@ -137,7 +137,7 @@ def _aligned(
 
 
 def _densest(frames: Int[np.ndarray, " vote"], rate: float, chance: float) -> tuple[int, int]:
-    """First and last frame of the stretch whose votes best tell a rate (votes per frame) from chance."""
+    """Return the first and last frame of the stretch whose votes best separate a rate (votes per frame) from chance."""
     gain, cost = math.log(rate / chance) / 2, math.sqrt(rate * chance) - chance
     score = gain * np.arange(len(frames)) - cost * frames
     lowest = np.minimum.accumulate(score)
@@ -147,14 +147,14 @@ def _densest(frames: Int[np.ndarray, " vote"], rate: float, chance: float) -> tu
 
 
 def _evidence(votes: Hits) -> tuple[int, int]:
-    """Anchor frames at which a hash votes that hasn't before, and the different hashes."""
+    """Return the number of anchor frames at which a hash votes for the first time, and of different hashes."""
     order = np.argsort(votes.query_frames, kind="stable")
     different, first = np.unique(votes.hashes[order], return_index=True)
     return len(np.unique(votes.query_frames[order][first])), len(different)
 
 
 def _expected(hits: Hits, reference_frames: int) -> float:
-    """How many different hashes of a stretch are votes by chance."""
+    """Return the number of different hashes of a stretch that vote by chance."""
     _, counts = np.unique(hits.hashes, return_counts=True)
     return float(-np.expm1(-_WIDTH * counts / reference_frames).sum())
 
@@ -168,7 +168,7 @@ def _within(frames: Int[np.ndarray, " hit"], start: int, last: int) -> Bool[np.n
 
 
 def _votes(keys: Int[np.ndarray, " hit"]) -> tuple[np.ndarray, np.ndarray]:
-    """The different keys, and how often each and its two neighbors are there."""
+    """Return the different keys, and how often each occurs together with its two neighbors."""
     different, counts = np.unique(keys, return_counts=True)
     votes = counts.copy()
     next_to = np.diff(different) == 1
