@@ -173,11 +173,11 @@ def test_a_place_is_checked_before_the_model_is_loaded(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"settings": None}, "'settings' must be a section"),
+        ({"settings": None}, "settings must be a section"),
         ({"batch_size": 0}, "batch_index"),
-        ({"batch_size": "many"}, "'batch_size' must be int"),
-        ({"model_hash": 3}, "'model_hash' must be str"),
-        ({"extra": 3}, "unknown setting 'extra'"),
+        ({"batch_size": "many"}, "batch_size must be a whole number"),
+        ({"model_hash": 3}, "model_hash must be text"),
+        ({"extra": 3}, "extra is not a setting"),
         ({"model": "no-such-model"}, "give it with --model"),
         ({"model": "../of/another"}, "give it with --model"),
         ({"model": "https://a.example/model"}, "give it with --model"),

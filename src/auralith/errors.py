@@ -6,10 +6,31 @@ is not an `AuralithError` is a defect of this package.
 
 import reprlib
 import unicodedata
+from collections.abc import Callable
+
+
+class Field(str):
+    """The name of a setting within a message, which a caller can replace by the name that its own users know."""
+
+    __slots__ = ()
 
 
 class AuralithError(Exception):
-    """Base of every error that is the input's fault or the machine's, never the package's."""
+    """Base of every error that is the input's fault or the machine's, never the package's.
+
+    The message is given in one or more parts. A part that is a `Field` names a setting as Python does; `rename` turns
+    it into an option, a column or a key.
+    """
+
+    def __init__(self, *parts: str) -> None:
+        super().__init__(*parts)
+
+    def __str__(self) -> str:
+        return "".join(self.args)
+
+    def rename(self, name_of: Callable[[Field], str]) -> None:
+        """Call each field of the message what `name_of` returns for it. Only a name that is again a `Field` can change later."""
+        self.args = tuple(name_of(part) if isinstance(part, Field) else part for part in self.args)
 
 
 class InvalidRequest(AuralithError, ValueError):

@@ -8,12 +8,13 @@ the expected one, and a setting that was removed with its remedy (the schema's c
 
 import difflib
 import types
-from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, Field, fields, is_dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from dataclasses import Field as DataclassField
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
-from auralith.errors import InvalidRequest, shown
+from auralith.errors import Field, InvalidRequest, shown
 from auralith.foreign import parse_toml
 
 Settings = TypeVar("Settings")
@@ -24,15 +25,32 @@ def load_settings(
     path: str | Path | None = None,
     overrides: Sequence[str] = (),
     base: Settings | None = None,
+    options: Mapping[str, Any] | None = None,
 ) -> Settings:
-    """The settings of a TOML file (all defaults without one), changed by `a.b=c` overrides in their order.
+    """The settings of a TOML file (all defaults without one), changed by `options`, then by `a.b=c` overrides in order.
 
-    What neither names is taken from `base`, or from the schema's defaults without one. The right side of an override is a TOML value; what isn't one is taken as a string (`name=tiny`).
+    What none of them names is taken from `base`, or from the schema's defaults without one. `options` are values by path,
+    such as {"loop.steps": 100}. The right side of an override is a TOML value; what isn't one, or isn't one that fits, is
+    taken as a string (`name=tiny`, and `name=1` where names are text).
+
+    Raises:
+        InvalidRequest: a value is unknown, of another type or out of its range. Its name in the message says where it was
+            given: `loop.steps in FILE`, `--set loop.steps`, or, as a `Field`, the path of an option or a default.
     """
     table: dict[str, Any] = {} if path is None else read_toml(path)
-    for override in overrides:
-        _set(table, override)
-    return _build(schema, table, "", base)
+    places = [_Place(key, "", f" in {path}") for key in _leaves(table)]
+    try:
+        for key, value in (options or {}).items():
+            places.append(_Place(key))
+            _set(table, key, value)
+        for override in overrides:
+            key, value = _parsed(override)
+            places.append(_Place(key, "--set "))
+            _set(table, key, value)
+        return _build(schema, table, "", base)
+    except InvalidRequest as error:
+        error.rename(lambda field: _named(field, places))
+        raise
 
 
 def build_settings(schema: type[Settings], table: Mapping[str, Any]) -> Settings:
@@ -52,24 +70,74 @@ def read_toml(path: str | Path) -> dict[str, Any]:
         raise InvalidRequest(f"{path} is not TOML: {error}") from error
 
 
-def _set(table: dict[str, Any], override: str) -> None:
-    key, equals, text = override.partition("=")
-    *parents, last = key.strip().split(".")
-    if not equals or not all((*parents, last)):
-        raise InvalidRequest(f"'{override}' is not an override; write it as section.key=value")
-    for parent in parents:
-        table = table.setdefault(parent, {})
-        if not isinstance(table, dict):
-            raise InvalidRequest(f"'{key}' can't be set: '{parent}' is a value, not a section")
-    table[last] = _value(text.strip())
+@dataclass(frozen=True)
+class _Place:
+    """Where a value was given, as the words around its path in a message; none for an option."""
+
+    path: str
+    before: str = ""
+    after: str = ""
+
+    def concerns(self, field: str) -> bool:
+        """Return whether a field is what was given here, a part of it, or a section around it."""
+        own, other = f"{self.path}.", f"{field.partition('[')[0]}."
+        return own.startswith(other) or other.startswith(own)
 
 
-def _value(text: str) -> Any:
+def _named(field: Field, places: Sequence[_Place]) -> str:
+    """Return a field with the place where it was given, the last one where there are several."""
+    place = next((place for place in reversed(places) if place.concerns(field)), _Place(field))
+    if not (place.before or place.after):
+        return field
+    return f"{place.before}{field}{place.after}"
+
+
+def _leaves(table: Mapping[str, Any], where: str = "") -> Iterator[str]:
+    for key, value in table.items():
+        if isinstance(value, dict) and value:
+            yield from _leaves(value, f"{where}{key}.")
+        else:
+            yield f"{where}{key}"
+
+
+@dataclass(frozen=True)
+class _Written:
+    """The right side of an override, where the field decides whether its TOML value or its text is meant."""
+
+    text: str
+    value: Any
+    """What the text means in TOML."""
+
+
+def _parsed(override: str) -> tuple[str, Any]:
+    """Return the path and the value of an `a.b=c` override."""
+    key, equals, text = (part.strip() for part in override.partition("="))
+    if not equals or not all(key.split(".")):
+        raise InvalidRequest(
+            f"--set {shown(override)} is not a setting with its value; write --set section.key=value"
+        )
     try:
-        parsed = parse_toml(f"value = {text}")
+        table = parse_toml(f"value = {text}")
     except ValueError:
-        return text
-    return parsed["value"]
+        return key, text
+    value = table["value"]
+    if len(table) > 1:  # more lines, with keys of their own
+        return key, text
+    return key, value if isinstance(value, str) else _Written(text, value)
+
+
+def _set(table: dict[str, Any], path: str, value: Any) -> None:
+    """Set what is at a path of a table; its sections are made, or copied, on the way."""
+    *parents, last = path.split(".")
+    for i, parent in enumerate(parents, 1):
+        section = table.get(parent, {})
+        section = section.value if isinstance(section, _Written) else section
+        if not isinstance(section, dict):
+            outer = ".".join(parents[:i])
+            raise InvalidRequest(Field(path), f" can't be set: {outer} is a value, not a section")
+        table[parent] = dict(section)
+        table = table[parent]
+    table[last] = value
 
 
 def _build(
@@ -80,21 +148,25 @@ def _build(
     known = {field.name: field for field in fields(schema) if field.init}
     for key in table:
         if key not in known:
-            raise InvalidRequest(_unknown(f"{where}{key}", key, schema))
+            raise _unknown(f"{where}{key}", key, schema)
     values = {
         key: _convert(known[key].type, table[key], f"{where}{key}", _default(known[key], base))
         for key in table
     }
-    if base is not None:
-        return schema(**({name: getattr(base, name) for name in known} | values))
     for name, field in known.items():
         required = field.default is MISSING and field.default_factory is MISSING
-        if required and name not in values:
-            raise InvalidRequest(f"'{where}{name}' is missing; it has no default")
-    return schema(**values)
+        if required and base is None and name not in values:
+            raise InvalidRequest(Field(f"{where}{name}"), " is missing; it has no default")
+    if base is not None:
+        values = {name: getattr(base, name) for name in known} | values
+    try:
+        return schema(**values)
+    except InvalidRequest as error:
+        error.rename(lambda field: Field(f"{where}{field}"))
+        raise
 
 
-def _default(field: Field[Any], base: object) -> Any:
+def _default(field: DataclassField[Any], base: object) -> Any:
     if base is not None:
         return getattr(base, field.name)
     if field.default_factory is not MISSING:
@@ -102,18 +174,21 @@ def _default(field: Field[Any], base: object) -> Any:
     return field.default
 
 
-def _unknown(path: str, key: str, schema: type) -> str:
+def _unknown(path: str, key: str, schema: type) -> InvalidRequest:
+    name = Field(shown(path)[1:-1])
     removed: Mapping[str, str] = getattr(schema, "REMOVED", {})
     if key in removed:
-        return f"{path} is no longer a setting: {removed[key]}"
+        return InvalidRequest(name, f" is no longer a setting: {removed[key]}")
     known = [field.name for field in fields(schema) if field.init]
     near = difflib.get_close_matches(key[:60], known, n=1)
     hint = f"did you mean '{near[0]}'?" if near else f"known are {', '.join(known)}"
-    return f"unknown setting {shown(path)}; {hint}"
+    return InvalidRequest(name, f" is not a setting; {hint}")
 
 
 def _convert(annotation: Any, value: Any, where: str, default: Any = None) -> Any:
     """`value` as `annotation` wants it, or `InvalidRequest`. An int is a float; nothing else is cast."""
+    if isinstance(value, _Written):
+        return _convert_written(annotation, value, where, default)
     origin, arguments = get_origin(annotation), get_args(annotation)
     if is_dataclass(annotation) and isinstance(annotation, type) and isinstance(value, dict):
         base = default if type(default) is annotation else None
@@ -130,11 +205,23 @@ def _convert(annotation: Any, value: Any, where: str, default: Any = None) -> An
         if abs(value) < 2**1000:
             return float(value)
         raise _mismatch(annotation, value, where)
-    if annotation is Path and isinstance(value, str):
+    if annotation is Path and isinstance(value, str | Path):
         return Path(value)
     if isinstance(annotation, type) and type(value) is annotation:
         return value
     raise _mismatch(annotation, value, where)
+
+
+def _convert_written(annotation: Any, written: _Written, where: str, default: Any) -> Any:
+    """The TOML value if it fits, else the text: a column may be called 1, true or 2026-03-31."""
+    try:
+        return _convert(annotation, written.value, where, default)
+    except InvalidRequest:
+        try:
+            return _convert(annotation, written.text, where, default)
+        except InvalidRequest:
+            pass
+        raise
 
 
 def _convert_union(annotation: Any, value: Any, where: str, default: Any) -> Any:
@@ -163,13 +250,22 @@ def _convert_tuple(annotation: Any, value: Sequence[Any], where: str) -> Any:
     return tuple(_convert(m, item, f"{where}[{i}]") for i, (m, item) in enumerate(pairs))
 
 
+_KINDS = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "text",
+    Path: "a path",
+}
+
+
 def _mismatch(annotation: Any, value: Any, where: str) -> InvalidRequest:
     if is_dataclass(annotation):
         expected = "a section"
     elif get_origin(annotation) is Literal:
         expected = " or ".join(repr(choice) for choice in get_args(annotation))
     elif isinstance(annotation, type) and not get_args(annotation):
-        expected = annotation.__name__
+        expected = _KINDS.get(annotation, annotation.__name__)
     else:
         expected = str(annotation).replace("typing.", "")
-    return InvalidRequest(f"'{where}' must be {expected}, not {shown(value)}")
+    return InvalidRequest(Field(where), f" must be {expected}, not {shown(value)}")

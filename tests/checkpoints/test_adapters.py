@@ -250,10 +250,10 @@ def test_tensors_that_do_not_belong_are_named(base: Checkpoint, tmp_path: Path, 
         ("{", "not JSON"),
         ("[]", "another adapter format"),
         ('{"config": {}, "format_version": 2}', "another adapter format"),
-        ('{"config": {"rank": "many"}, "format_version": 1}', "'config.rank' must be int"),
+        ('{"config": {"rank": "many"}, "format_version": 1}', "config.rank must be a whole number"),
         ('{"config": {"rank": -1}, "format_version": 1}', "rank is -1"),
         ('{"config": {"knid": "lora"}, "format_version": 1}', "did you mean 'kind'"),
-        ('{"format_version": 1}', "'config' is missing"),
+        ('{"format_version": 1}', "config is missing"),
     ],
 )
 def test_metadata_that_cannot_be_right(

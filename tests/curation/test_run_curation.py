@@ -182,7 +182,9 @@ def test_a_setting_that_does_not_exist_is_named_with_the_nearest(
     inputs: Path, tmp_path: Path
 ) -> None:
     path = recipe(inputs, tmp_path / "out", "misspelled")
-    with pytest.raises(InvalidRequest, match=r"unknown setting 'dedup'; did you mean 'dedupe'\?"):
+    with pytest.raises(
+        InvalidRequest, match=r"--set dedup is not a setting; did you mean 'dedupe'\?"
+    ):
         load_settings(CurationSettings, path, ["dedup=true"])
 
 
