@@ -4,13 +4,15 @@ import json
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from auralith.cli.fields import Sets, given
 from auralith.cli.lines import warn
-from auralith.cli.options import ConfigOption, WeightsOption
+from auralith.cli.options import ConfigOption, WeightsOption, grouped
 from auralith.cli.progress import stage_progress
 
 if TYPE_CHECKING:
@@ -23,6 +25,26 @@ _MOST_NAMED = 20
 """Files that can't be used, on the terminal."""
 
 
+@dataclass(frozen=True)
+class Changes:
+    """Settings that have an option of their own."""
+
+    variants: Annotated[
+        int | None, typer.Option(min=0, help="Wordings of a made prompt; 0 leaves text out.")
+    ] = None
+    resample: Annotated[
+        bool, typer.Option("--resample", help="Resample files at other rates instead of refusing.")
+    ] = False
+    shard_size: Annotated[
+        int | None,
+        Sets("shard_mb"),
+        typer.Option(
+            min=1, help="MB of a shard; a twentieth of the whole if left out, 256 at most."
+        ),
+    ] = None
+
+
+@grouped
 def encode(
     dataset: Annotated[
         Path,
@@ -47,18 +69,8 @@ def encode(
     prompt_column: Annotated[
         str, typer.Option(help="Column of the prompts; '' makes them from the other columns.")
     ] = "prompt",
-    variants: Annotated[
-        int | None, typer.Option(min=0, help="Wordings of a made prompt; 0 leaves text out.")
-    ] = None,
-    resample: Annotated[
-        bool, typer.Option("--resample", help="Resample files at other rates instead of refusing.")
-    ] = False,
-    shard_size: Annotated[
-        int | None,
-        typer.Option(
-            min=1, help="MB of a shard; a twentieth of the whole if left out, 256 at most."
-        ),
-    ] = None,
+    *,
+    changes: Changes,
     set: Annotated[
         list[str] | None,
         typer.Option(
@@ -80,9 +92,7 @@ def encode(
     from auralith.training.encode import EncodeOptions, encode_dataset
     from auralith.training.encoder import LatentEncoder
 
-    named = {"variants": variants, "shard_mb": shard_size, "resample": "true" if resample else None}
-    overrides = [f"{name}={value}" for name, value in named.items() if value is not None]
-    options = load_settings(EncodeOptions, overrides=[*overrides, *(set or ())])
+    options = load_settings(EncodeOptions, overrides=set or (), options=given(changes))
     recordings = open_recordings(
         dataset, path_column=path_column, prompt_column=prompt_column or None
     )

@@ -25,6 +25,7 @@ from auralith.cli.convert import convert
 from auralith.cli.curate import curate
 from auralith.cli.encode import encode
 from auralith.cli.extend import extend
+from auralith.cli.fields import name_options
 from auralith.cli.finetune import finetune
 from auralith.cli.generate import generate
 from auralith.cli.info import info
@@ -94,6 +95,7 @@ def main() -> None:
 def run(arguments: Sequence[str], app: typer.Typer = app, program: str = "auralith") -> int:
     """Run one command of `app`, which its help calls `program`, and return its exit code."""
     _log_to_stderr()
+    name_options(app)
     try:
         with handled(TERMINATION, interrupt):
             options = {"prog_name": program, "standalone_mode": False, "obj": arguments}

@@ -1,12 +1,12 @@
 """`auralith curate index` and `identify`: known recordings, and where they play in the curation's."""
 
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from auralith.cli.fields import Sets
 from auralith.cli.lines import warn
 
 if TYPE_CHECKING:
@@ -65,6 +65,7 @@ def identify(
     ] = None,
     provider: Annotated[
         list[str] | None,
+        Sets("providers"),
         typer.Option(help="landmark, acoustid or audible-magic; several: a match of any counts."),
     ] = None,
     fpcalc: Annotated[
@@ -89,8 +90,8 @@ def identify(
     from auralith.curation.identification import IdentifierFiles, Identify, IdentifySettings
     from auralith.settings import load_settings
 
-    chosen = [f"providers={json.dumps(provider)}"] if provider else []
-    settings = load_settings(IdentifySettings, overrides=[*chosen, *(set or ())])
+    chosen = {"providers": provider} if provider else {}
+    settings = load_settings(IdentifySettings, overrides=set or (), options=chosen)
     files = IdentifierFiles(fpcalc, audible_magic, audible_magic_config)
     known = None if index is None else index.resolve()
     step = Step(Identify, settings, (known, files.absolute()), heavy=True)

@@ -52,12 +52,11 @@ def tag(
     from auralith.curation.tagging.stage import Tagging, TaggingSettings, pinned
     from auralith.settings import load_settings
 
-    overrides = list(set or ())
+    chosen: dict[str, object] = {"allow_unknown_weights": True} if allow_unknown_weights else {}
     if weights_sha256:
-        overrides.append(f'weights_sha256="{weights_sha256}"')
-    if allow_unknown_weights:
-        overrides.append("allow_unknown_weights=true")
-    settings = pinned(load_settings(TaggingSettings, overrides=overrides), weights, folder)
+        chosen["weights_sha256"] = weights_sha256
+    settings = load_settings(TaggingSettings, overrides=set or (), options=chosen)
+    settings = pinned(settings, weights, folder)
     step = Step(Tagging, settings, (weights, device), heavy=True)
     run_step(folder, step, root, EngineSettings(workers=workers))
 
