@@ -19,7 +19,6 @@ from rich.console import Console
 from rich.table import Table
 
 from auralith.curation.engine import StageProgress
-from auralith.curation.metadata.generated import generate_catalogue
 from auralith.curation.outcomes import outcomes
 from auralith.curation.publish.attribution import write_attribution
 from auralith.curation.publish.card import write_card
@@ -29,6 +28,7 @@ from auralith.curation.publish.manifest import write_manifest
 from auralith.curation.run import curate, now
 from auralith.curation.settings import CurationSettings, SourceSettings
 from auralith.curation.store import Store
+from benchmarks.metadata_catalogue import generate_catalogue
 
 
 class Share(NamedTuple):

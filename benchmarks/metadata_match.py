@@ -4,7 +4,7 @@ Searches for the tracks of a CSV file (`title` and `author`, such as the public 
 none is given) in a generated catalogue in the Spotify-tracks schema, some of whose rows are the searched tracks themselves,
 misspelled. Seconds are wall time, and in brackets the process's own, which other work on the machine does not change.
 
-    python benchmarks/metadata_match.py --queries fma_attribution.csv --rows 114000 --plot curve.png
+    python -m benchmarks.metadata_match --queries fma_attribution.csv --rows 114000 --plot curve.png
 """
 
 import argparse
@@ -21,14 +21,14 @@ from pathlib import Path
 import numpy as np
 
 from auralith.curation.metadata import TIERS, Searcher, Work, read_catalogue
-from auralith.curation.metadata.corruptions import (
+from auralith.files import whole_file
+from benchmarks.metadata_catalogue import generate_catalogue
+from benchmarks.metadata_corruptions import (
     CORRUPTIONS,
     CurvePoint,
     precision_recall,
     recall_by_corruption,
 )
-from auralith.curation.metadata.generated import generate_catalogue
-from auralith.files import whole_file
 
 THRESHOLDS = (*range(50, 90, 5), *range(90, 101))
 

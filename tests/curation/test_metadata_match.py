@@ -23,9 +23,9 @@ from auralith.curation.metadata import (
 )
 from auralith.curation.metadata.blocks import consonants
 from auralith.curation.metadata.catalogue import collect
-from auralith.curation.metadata.generated import generate_catalogue
 from auralith.curation.stage import Stage, params_hash
 from auralith.errors import AuralithError, InvalidRequest, ResourceError
+from benchmarks.metadata_catalogue import generate_catalogue
 
 HEADER = ["", "track_id", "artists", "album_name", "track_name", "popularity", "duration_ms"]
 KNOWN = [

@@ -7,7 +7,8 @@ import pytest
 
 from auralith.curation.metadata import Catalogue, Searcher
 from auralith.curation.metadata.catalogue import Work
-from auralith.curation.metadata.corruptions import (
+from benchmarks.metadata_catalogue import generate_catalogue
+from benchmarks.metadata_corruptions import (
     CORRUPTIONS,
     Recall,
     corrupted,
@@ -15,7 +16,6 @@ from auralith.curation.metadata.corruptions import (
     recall_by_corruption,
     recall_of,
 )
-from auralith.curation.metadata.generated import generate_catalogue
 
 SEED = 11
 

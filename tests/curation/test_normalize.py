@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auralith.curation.metadata.normalize import normalize, normalize_latin, repair
-from auralith.curation.metadata.transliteration import latin
+from auralith.curation.metadata.normalize import latin, normalize, normalize_latin, repair
 
 
 @pytest.mark.parametrize(

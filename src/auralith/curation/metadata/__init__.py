@@ -1,11 +1,10 @@
-"""The search of metadata in a list of commercial music: is this recording somebody's published track?
+"""Metadata search: decide whether a recording may be a track in a list of commercial music.
 
-normalize   one spelling for titles and names (transliteration gives a second one)
-catalogue   the list: read, reduced to distinct tracks
-blocks      which pairs are looked at
-tiers       how alike they are, and what it means
+normalize   one spelling for titles and names, and a second one in Latin letters
+catalogue   the list, reduced to distinct tracks
+blocks      the pairs of tracks that are compared
+tiers       similarity of a pair, and the tier that follows from it
 stage       the step of a curation: every tier goes to people
-corruptions, generated   how well it works, measured on damage made for it
 """
 
 from auralith.curation.metadata.catalogue import Catalogue, Work, read_catalogue

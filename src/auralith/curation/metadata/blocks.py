@@ -1,12 +1,12 @@
-"""Which pairs are worth a look: those that share a block, out of the full cross of two lists.
+"""Blocking: select the pairs of two lists that are worth comparing, those that share a block.
 
-    artist      the same artist
-    words       the same words in another order ("Smith, John")
-    consonants  the first eight consonants, for other vowels and for slips further on
-    title       the rarest word of the title, for artists that are spelled quite differently
+    artist      equal artists
+    words       equal words of the artist in any order ("Smith, John")
+    consonants  equal first eight consonants of the artist, for differing vowels and later typos
+    title       equal rarest word of the title, for artists that are spelled very differently
 
-A track is listed in one spelling per artist (and once for all of them together), and in a second one in Latin letters
-if it has other letters: each is a `Spelling`, and pairs are pairs of spellings.
+A track has one spelling per artist and one for all of them together, and again in Latin letters if it has others: each
+is a `Spelling`, and pairs are pairs of spellings.
 """
 
 from collections import Counter
@@ -24,22 +24,22 @@ from auralith.curation.metadata.normalize import normalize, normalize_latin
 _VOWELS = frozenset("aeiouyаеиоуыэюяіїєαεηιουω ")
 _NUM_CONSONANTS = 8
 _MAX_PAIRS = 1 << 20
-"""Pairs looked at together: bounds memory, whatever the lists."""
+"""Pairs that are compared at a time, which bounds memory."""
 
 
 @dataclass(frozen=True, slots=True)
 class Spelling:
-    """One way to compare a work. All three are empty where there is nothing to compare."""
+    """One spelling of a work. Artist, title and album are empty if they hold nothing to compare."""
 
     work: int
-    """Position in its list."""
+    """Position of the work in its list."""
     artist: str
     title: str
     album: str
 
 
 def spellings(works: Sequence[Work]) -> list[Spelling]:
-    """The distinct spellings of each work, in order."""
+    """Return the distinct spellings of each work, in order."""
     return [
         spelling
         for position, work in enumerate(works)
@@ -56,7 +56,7 @@ def _spellings_of(position: int, work: Work) -> Iterator[Spelling]:
 
 
 class TitleWords:
-    """How rare the words of a list's titles are."""
+    """Frequencies of the words in a list's titles."""
 
     def __init__(self, listed: Sequence[Spelling]) -> None:
         titles = {(one.work, one.title) for one in listed}
@@ -64,12 +64,12 @@ class TitleWords:
         self._counts = Counter(word for _, title in titles for word in set(title.split()))
 
     def rarest(self, title: str) -> str:
-        """Its rarest word that the list has; empty if it has none of them."""
+        """Return the title's rarest word that occurs in the list; empty if none does."""
         known = [word for word in title.split() if word in self._counts]
         return min(known, key=lambda word: (self._counts[word], word), default="")
 
     def idf(self, title: str) -> float:
-        """log(titles / titles with the word) of the rarest word, in nats; 0 for a title without known words."""
+        """Return log(titles / titles with the word) of the rarest word, in nats; 0 for a title without known words."""
         word = self.rarest(title)
         return log(self._num_titles / self._counts[word]) if word else 0.0
 
@@ -79,12 +79,12 @@ def sorted_words(text: str) -> str:
 
 
 def consonants(artist: str) -> str:
-    """The first eight consonants and digits; empty if there are none."""
+    """Return the first eight consonants and digits; empty if there are none."""
     return "".join(sign for sign in artist if sign not in _VOWELS)[:_NUM_CONSONANTS]
 
 
 class Blocks:
-    """A list of spellings by block; `pairs` joins another list to it."""
+    """A list of spellings, indexed by block; `pairs` joins another list to it."""
 
     def __init__(self, listed: Sequence[Spelling]) -> None:
         self.words = TitleWords(listed)
@@ -99,7 +99,7 @@ class Blocks:
     def pairs(
         self, queries: Sequence[Spelling]
     ) -> Iterator[tuple[Int[np.ndarray, " pair"], Int[np.ndarray, " pair"]]]:
-        """Positions (query, listed) of all pairs that share a block, each once, in bounded portions."""
+        """Yield the positions (query, listed) of all pairs that share a block, each once, in bounded portions."""
         found = [
             postings.find(keys)
             for postings, keys in zip(self._postings, self._keys(queries), strict=True)
@@ -114,14 +114,14 @@ class Blocks:
 
 
 def _portions(sizes: Int[np.ndarray, " query"]) -> Iterator[tuple[int, int]]:
-    """Ranges of queries with about `_MAX_PAIRS` pairs each, or one query alone."""
+    """Yield ranges of queries with about `_MAX_PAIRS` pairs each, or a single query."""
     portion = np.cumsum(sizes) // _MAX_PAIRS
     starts = np.flatnonzero(np.diff(portion, prepend=-1))
     yield from pairwise([*starts.tolist(), len(sizes)])
 
 
 class _Postings:
-    """Positions by key, as one array and the range of each key."""
+    """Positions grouped by key: one array, and the range of each key."""
 
     def __init__(self, keys: Sequence[str]) -> None:
         self._codes = {key: code for code, key in enumerate(dict.fromkeys(filter(None, keys)))}
@@ -140,7 +140,7 @@ class _Postings:
 
 @dataclass(frozen=True)
 class _Ranges:
-    """For each query the range of positions that share its block."""
+    """The range of positions that share the block of each query."""
 
     positions: Int[np.ndarray, " position"]
     starts: Int[np.ndarray, " query"]

@@ -1,8 +1,8 @@
-"""The list of commercial music to search in, in the Spotify-tracks schema: a CSV file with a row per track and genre.
+"""The list of commercial music in the Spotify-tracks schema: a CSV file with a row for each track and genre.
 
-A track that repeats over genres is one entry; a track id that comes back with another title or artist is kept under
-each, for either may be the true one. A row that can't be searched for (no id, no artist, cells missing) is
-left out, counted under its reason, and the first such lines are named. Columns that the search does not use are not read.
+A track that repeats over genres becomes one entry; a track id with several titles or artists is kept under each, since
+any may be the true one. A row that can't be searched for (no id, no artist, missing cells) is left out and counted under
+its reason, and the first such lines are named. Columns that the search doesn't use are not read.
 """
 
 from collections import Counter
@@ -19,38 +19,38 @@ from auralith.files import file_hash
 REQUIRED = ("track_id", "artists", "album_name", "track_name")
 _DURATION = "duration_ms"
 _NAMED_LINES = 5
-"""How many bad lines a report names."""
+"""Number of bad lines that a report names."""
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """A track as somebody lists it, in that list's own spelling."""
+    """A track in the spelling of its list."""
 
     id: str
     title: str
     artist: str
-    """Several are joined by ";"."""
+    """Artists, joined by ";"."""
     album: str = ""
     seconds: float | None = None
 
 
 @dataclass(frozen=True)
 class Catalogue:
-    """The distinct tracks of a list, and what reading it found."""
+    """The distinct tracks of a list, with counts of its rows."""
 
     works: tuple[Work, ...]
     num_rows: int
     duplicates: int = 0
-    """Rows that repeat another row's track."""
+    """Rows that repeat the track of another row."""
     conflicting_ids: int = 0
-    """Track ids that stand for more than one title, artist, album or length."""
+    """Track ids with more than one title, artist, album or duration."""
     bad: dict[str, int] = field(default_factory=dict)
-    """Rows left out, by reason."""
+    """Number of rows left out, by reason."""
     bad_lines: tuple[str, ...] = ()
-    """The first of them: "line 12: no artist"."""
+    """Descriptions of the first rows left out: "row 12: no artist"."""
 
     def summary(self) -> str:
-        """One line for a person."""
+        """Return a line for people."""
         left_out = ", ".join(
             f"{count} rows left out: {reason}" for reason, count in self.bad.items()
         )
@@ -67,11 +67,11 @@ class Catalogue:
 
 
 def read_catalogue(path: Path) -> Catalogue:
-    """The catalogue in a CSV file (UTF-8, comma, a header line).
+    """Return the catalogue in a CSV file (UTF-8, commas, a header line).
 
     Raises:
-        ResourceError: it can't be opened.
-        InvalidRequest: it is no such table, lacks a column, or has no usable row.
+        ResourceError: the file can't be opened.
+        InvalidRequest: it isn't such a table, lacks a column, or has no usable row.
     """
     broken: list[tuple[int, str]] = []
     table = _read_csv(path, broken)
@@ -90,7 +90,7 @@ def _hash_of(path: Path, size: int, modified_ns: int) -> str:
 
 
 def file_sha256(path: Path) -> str:
-    """SHA-256 of a catalogue's bytes, in hexadecimal; raises `ResourceError` if it can't be opened."""
+    """Return the SHA-256 of a catalogue's bytes, in hexadecimal. Raises `ResourceError` if it can't be opened."""
     try:
         facts = path.stat()
         return _hash_of(path, facts.st_size, facts.st_mtime_ns)
@@ -133,7 +133,7 @@ def _read_csv(path: Path, broken: list[tuple[int, str]]) -> Any:
         raise _unreadable(path, error) from error
     except arrow.ArrowInvalid as error:
         raise InvalidRequest(
-            f"the catalogue {path} is no CSV table in UTF-8 ({error}); correct it"
+            f"the catalogue {path} is not a CSV table in UTF-8 ({error}); correct it"
         ) from error
 
 
@@ -147,7 +147,7 @@ def _header(path: Path) -> list[str]:
         raise _unreadable(path, error) from error
     except (UnicodeDecodeError, csv.Error) as error:
         raise InvalidRequest(
-            f"the catalogue {path} is no CSV table in UTF-8 ({error}); correct it"
+            f"the catalogue {path} is not a CSV table in UTF-8 ({error}); correct it"
         ) from error
 
 
@@ -176,7 +176,7 @@ def _seconds(milliseconds: str | None) -> float | None:
 def collect(
     rows: Iterable[Work], broken: Iterable[tuple[int, str]] = (), place: str = "the catalogue"
 ) -> Catalogue:
-    """Distinct works out of rows; `broken` are those that were no rows: line (the header is 1) and reason."""
+    """Return the distinct works of rows; `broken` lists lines (the header is 1) that could not be read, with reasons."""
     distinct: dict[Work, None] = {}
     bad: list[tuple[int, str]] = []
     count = 0

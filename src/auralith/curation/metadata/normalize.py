@@ -1,14 +1,15 @@
-"""One spelling for titles and names, so that what differs only in how it was written compares equal.
+"""Normalize titles and names, so that those that differ only in spelling compare equal.
 
-    repair      HTML entities, UTF-8 that was read as Latin-1 (ftfy), and nothing else: most non-ASCII text is right
-    fold        NFKD, combining marks dropped, casefold; full-width forms become ASCII
-    strip       file suffix and track number, then guests, then bracketed qualifiers: moved aside, not lost
-    words       & is and, a leading "the" goes, punctuation becomes space
+    repair      decode HTML entities and UTF-8 that was read as Latin-1 (ftfy), and nothing else: most text is right
+    fold        NFKD without combining marks, casefold; full-width forms become ASCII
+    strip       move aside file suffix and track number, then guests, then bracketed qualifiers
+    words       & becomes and, a leading "the" is dropped, punctuation becomes space
 
-Only the first 1,000 characters count, blanks in a row as one: several patterns take quadratic time.
+Only the first 1,000 characters count, with runs of blanks as one: several patterns take quadratic time.
 
-Every step keeps what it would otherwise empty, so "(Live)" and "feat." remain titles. Scripts other than Latin stay as
-they are; `latin` gives a second key for those who wrote the same name in Latin letters.
+No step may empty a text, so "(Live)" and "feat." remain titles. Scripts other than Latin stay as they are; `latin` gives
+a second key, which equals the key of a list that writes the same name in Latin letters. Letters without an entry in its
+tables stay: a guess at the reading of a Chinese character would invent names.
 """
 
 import html
@@ -17,11 +18,10 @@ import unicodedata
 from dataclasses import dataclass
 from functools import lru_cache
 
-from auralith.curation.metadata.transliteration import latin
 from auralith.extras import require
 
 LONGEST = 1_000
-"""Characters of a title or a name that are compared."""
+"""Number of leading characters of a title or a name that are compared."""
 _BLANKS = re.compile(r"[ \t\n\r\f\v]+")
 _SUFFIX = re.compile(r"\s*\.(mp3|wav|flac|ogg|aiff?|m4a|wma|opus)\s*$")
 _TRACK_NUMBER = re.compile(
@@ -30,7 +30,7 @@ _TRACK_NUMBER = re.compile(
 _GUEST_WORD = r"(?:(?:feat|ft)\.\s*|(?:feat|ft|featuring)\s+)"
 _BRACKETED_GUESTS = re.compile(rf"\s*[(\[]\s*(?:{_GUEST_WORD}|with\s+)([^)\]]+)[)\]]")
 _GUESTS = re.compile(rf"(?<![\s])(?<!\d(?=\s+ft\s))\s+-?{_GUEST_WORD}([^(\[]+)")
-"""Not after a number, where "ft" are feet."""
+"""Doesn't match after a number, where "ft" means feet."""
 _GUEST_SEPARATOR = re.compile(r"\s*(?:,|;|&|\band\b)\s*")
 _QUALIFIERS = (
     "remaster",
@@ -51,35 +51,61 @@ _DASH = re.compile(
 )
 _LEADING_THE = re.compile(r"^the\s+(?=\S)")
 _NOT_ASCII_WORD = re.compile(r"[^0-9a-z]+")
+_CYRILLIC = dict(
+    zip(
+        "абвгдезийклмнопрстуфхцчшщъыьэюяёіїєґўјљњћђџ",
+        "a b v g d e z i y k l m n o p r s t u f kh ts ch sh shch  y  e yu ya e i yi ye g u j lj nj c dj dz".split(
+            " "
+        ),
+        strict=True,
+    )
+) | {"ж": "zh"}
+_GREEK = dict(
+    zip(
+        "αβγδεζηθικλμνξοπρσςτυφχψω",
+        "a v g d e z i th i k l m n x o p r s s t y f ch ps o".split(),
+        strict=True,
+    )
+)
+_ARMENIAN = dict(
+    zip(
+        "աբգդեզէըթժիլխծկհձղճմյնշոչպջռսվտրցւփքօֆ",
+        "a b g d e z e y t zh i l kh ts k h dz gh ch m y n sh o ch p j r s v t r ts w p k o f".split(),
+        strict=True,
+    )
+)
+_LETTERS = _CYRILLIC | _GREEK | _ARMENIAN
+_TABLE = str.maketrans(_LETTERS | {letter.upper(): text for letter, text in _LETTERS.items()})
+_KANA = ("HIRAGANA LETTER ", "KATAKANA LETTER ")
 
 
 @dataclass(frozen=True, slots=True)
 class Normalized:
-    """A title or a name in the spelling that is compared, and what was moved aside on the way."""
+    """A title or a name in the spelling that is compared, and the parts that were moved aside."""
 
     key: str
-    """Words with single spaces; empty where there is neither a letter nor a digit."""
+    """Words with single spaces; empty if the text has neither a letter nor a digit."""
     flags: tuple[str, ...] = ()
-    """Of "suffix", "track_number", "year" and the qualifiers ("live", "remaster"), sorted."""
+    """Kinds of parts that were moved aside, sorted: "suffix", "track_number", "year" and qualifiers such as "live"."""
     guests: tuple[str, ...] = ()
     signs: str = ""
-    """The folded text where the key is empty, so that "@" equals "@" and nothing else."""
+    """The folded text if the key is empty, so that "@" equals only "@"."""
 
     @property
     def comparable(self) -> str:
-        """What to compare: the key, or the signs of a title without a word. Empty means that there is nothing."""
+        """Return the text to compare: the key, or the signs of a title without words; empty if there is neither."""
         return self.key or self.signs
 
 
 @lru_cache(maxsize=1 << 16)
 def normalize(raw: str) -> Normalized:
-    """The key of a title or a name; never raises, whatever the text."""
+    """Return the normalized form of a title or a name; never raises."""
     return _normalize_repaired(repair(_beginning(raw)))
 
 
 @lru_cache(maxsize=1 << 16)
 def normalize_latin(raw: str) -> Normalized:
-    """The second key, of the text in Latin letters; the first key again where it is in Latin letters anyway."""
+    """Return the normalized form of the text in Latin letters; that of `normalize` if it is in Latin letters already."""
     if raw.isascii():
         return normalize(raw)
     return _normalize_repaired(latin(repair(_beginning(raw))))
@@ -91,7 +117,7 @@ def _beginning(text: str) -> str:
 
 
 def repair(raw: str) -> str:
-    """HTML entities decoded and wrongly decoded UTF-8 put right; good text of any script comes back as it is."""
+    """Decode HTML entities and repair wrongly decoded UTF-8; good text of any script is returned unchanged."""
     text = html.unescape(raw) if "&" in raw else raw
     return text if text.isascii() else str(require("ftfy", "curate").fix_encoding(text))
 
@@ -111,7 +137,7 @@ def _normalize_repaired(text: str) -> Normalized:
 
 
 def fold(text: str) -> str:
-    """NFKD without combining marks, in one case."""
+    """Return the text in NFKD without combining marks, casefolded."""
     if text.isascii():
         return text.lower()
     decomposed = unicodedata.normalize("NFKD", text)
@@ -171,5 +197,27 @@ def _has_word(text: str) -> bool:
 
 @lru_cache(maxsize=1 << 12)
 def _is_word_sign(sign: str) -> bool:
-    """Letters, digits, and the vowel signs of scripts that write them as marks."""
+    """Return whether a character is a letter, a digit, or a vowel sign of a script that writes them as marks."""
     return unicodedata.category(sign)[0] in "LNM"
+
+
+def latin(text: str) -> str:
+    """Return the text with Cyrillic, Greek, Armenian and kana in Latin letters, roughly as music catalogues write them."""
+    composed = unicodedata.normalize("NFKC", _without_accents(text))
+    return "".join(_kana(sign) for sign in composed.translate(_TABLE))
+
+
+def _without_accents(text: str) -> str:
+    """Drop the accents of Greek; marks that make other letters, as in Cyrillic and kana, stay."""
+    decomposed = unicodedata.normalize("NFD", text)
+    return "".join(sign for sign in decomposed if sign not in "\u0301\u0300\u0342\u0344")
+
+
+def _kana(sign: str) -> str:
+    if sign == "ー":  # lengthens the vowel before it
+        return ""
+    if not "\u3041" <= sign <= "\u30fa":
+        return sign
+    name = unicodedata.name(sign, "")
+    reading = next((name.removeprefix(prefix) for prefix in _KANA if name.startswith(prefix)), sign)
+    return reading.removeprefix("SMALL ").lower()

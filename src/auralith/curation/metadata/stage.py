@@ -1,7 +1,7 @@
-"""The step "metadata": FMA recordings are searched for in the catalogue, and every tier goes to people.
+"""The step "metadata": search for FMA recordings in the catalogue; every match goes to people, whatever its tier.
 
-A recording without an artist, or without a title where its artist is not in the list, can't be searched for: that is
-"indeterminate" and goes to people too. Recordings of other sources are none of its business.
+A recording without an artist, or without a title and with an artist that is not listed, is "indeterminate" and goes to
+people too. Recordings of other sources are skipped.
 """
 
 from collections.abc import Sequence
@@ -25,12 +25,12 @@ _RULES_VERSION = "1"
 
 @dataclass(frozen=True)
 class MetadataSettings:
-    """What the search depends on."""
+    """Settings of the metadata search."""
 
     sources: tuple[str, ...] = ("fma",)
-    """Whose recordings are searched for."""
+    """Sources whose recordings are searched for."""
     max_matches: int = 20
-    """Matches kept as evidence of one recording, the strongest first; all are counted."""
+    """Number of matches kept as evidence for a recording, the strongest first; all are counted."""
     tiers: TierOptions = field(default_factory=TierOptions)
 
     def __post_init__(self) -> None:
@@ -40,7 +40,7 @@ class MetadataSettings:
 
 @dataclass
 class MetadataStage:
-    """The search as a step; the catalogue is read at the first call, once in a process."""
+    """The search as a step; each process reads the catalogue once, at the first call."""
 
     settings: MetadataSettings
     catalogue: Path
@@ -48,7 +48,7 @@ class MetadataStage:
     name: str = field(default="metadata", init=False)
     provider: str = field(default="catalogue", init=False)
     provider_version: str = field(init=False)
-    """Version of the rules, and of the list: the beginning of its SHA-256. Where the list lies is no part of it."""
+    """Version of the rules and of the list (the beginning of its SHA-256), wherever the list lies."""
     inputs: tuple[str, ...] = field(
         default=("source", "title", "author", "album", "duration_s"), init=False
     )
@@ -70,7 +70,7 @@ class MetadataStage:
         )
 
     def process(self, rows: Sequence[Row], root: Path) -> list[Finding]:
-        """A finding for each row; raises as `read_catalogue` does, before the first one."""
+        """Return a finding for each row. Raises as `read_catalogue` does, before the first one."""
         searcher = _searcher(self.catalogue, self.provider_version, self.settings.tiers)
         works = [_work(row) for row in rows]
         asked = [i for i, row in enumerate(rows) if row["source"] in self.settings.sources]
@@ -97,7 +97,7 @@ class MetadataStage:
 
 @lru_cache(maxsize=2)
 def _searcher(catalogue: Path, version: str, options: TierOptions) -> Searcher:
-    """The catalogue of that version, kept from slice to slice."""
+    """Return the catalogue of a version, kept from slice to slice."""
     return Searcher(read_catalogue(catalogue), options)
 
 
@@ -123,7 +123,7 @@ def _match_fields() -> "list[tuple[str, pa.DataType]]":
 
 
 def metadata_matches(evidence: "pa.Table") -> "pa.Table":
-    """The table `metadata_matches`: a row for each match of each recording in a table of this stage's evidence."""
+    """Return the table `metadata_matches`: a row for each match in a table of this stage's evidence."""
     pa = require("pyarrow", "curate")
     rows = [
         {"rec_id": row["rec_id"], **match}

@@ -1,13 +1,13 @@
-"""How alike two tracks are, and what it means: the tiers A–E, by rapidfuzz scores from 0 to 100.
+"""Similarity of two tracks and the tiers A–E that follow from it, by rapidfuzz scores from 0 to 100.
 
     A  artist and title equal
     B  both nearly equal
     C  artist equal, title not
-    D  title nearly equal and telling (three words, or a rare one), artist similar
+    D  title nearly equal and distinctive (three words, or a rare one), artist similar
     E  artist and album equal
 
-Nothing matches on its title alone: every rule asks something of the artist. An artist whose words come in another order
-is equal. Every tier goes to people; none removes anything.
+No title matches alone: every rule has a condition on the artist. Artists with the same words in another order are equal.
+Every tier goes to people; none removes a recording.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,38 +24,38 @@ from auralith.extras import require
 
 Tier = Literal["A", "B", "D", "E", "C"]
 TIERS: tuple[Tier, ...] = get_args(Tier)
-"""From the strongest to the weakest, which is the order of review."""
+"""Tiers from the strongest to the weakest, which is the order of review."""
 _SAME_DURATION_SECONDS = 3.0
 
 
 @dataclass(frozen=True)
 class TierOptions:
-    """Thresholds of the rules; scores from 0 to 100."""
+    """Thresholds of the rules, for scores from 0 to 100."""
 
     near: float = 90.0
-    """B: both `ratio`s at least this."""
+    """Tier B: least `ratio` of both artist and title."""
     near_title: float = 95.0
-    """D: title `ratio` at least this,"""
+    """Tier D: least `ratio` of the title."""
     min_title_words: int = 3
-    """and the title has so many words"""
+    """Tier D: least number of words of the title, unless it has a rare word."""
     idf_cut: float = 9.0
-    """or one as rare as this, log(titles / titles with it): 9 is one title in 8,103;"""
+    """Tier D: least log(titles / titles with the word) of a rare word; 9 means one title in 8,103."""
     similar_artist: float = 60.0
-    """and the artist's `token_set_ratio` is at least this."""
+    """Tier D: least `token_set_ratio` of the artist."""
 
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """A track of the catalogue that a recording may be, with what speaks for it."""
+    """A track of the catalogue that a recording may be, with the evidence for it."""
 
     ref_id: str
     tier: Tier
     artist_score: float
     title_score: float
     duration_delta_s: float | None
-    """Reference minus recording; None unless both state a length."""
+    """Duration of the reference minus that of the recording; None unless both state one."""
     flags: tuple[str, ...]
-    """"same_duration" (within 3 s), and what was moved aside in either title: "query_live", "ref_remaster"."""
+    """"same_duration" (within 3 s), and parts that were moved aside in either title: "query_live", "ref_remaster"."""
     ref_title: str
     ref_artist: str
     ref_album: str
@@ -68,28 +68,28 @@ class Match:
 
 @dataclass(frozen=True)
 class Found:
-    """What a recording may be."""
+    """Result of a search for one recording."""
 
     matches: list[Match]
     total: int
-    """Matches there are, of which `matches` may be only the strongest."""
+    """Number of all matches; `matches` may hold only the strongest."""
 
 
 @dataclass(frozen=True)
 class ScoredPairs:
-    """Pairs of works that share a block, each with its best spelling's scores; sorted by query and reference."""
+    """Pairs of works that share a block, with the scores of their best spellings; sorted by query and reference."""
 
     query: Int[np.ndarray, " pair"]
     reference: Int[np.ndarray, " pair"]
     artist_score: Float[np.ndarray, " pair"]
     title_score: Float[np.ndarray, " pair"]
     rank: Int[np.ndarray, " pair"]
-    """Position in `TIERS`, or `len(TIERS)` where no rule holds."""
+    """Position in `TIERS`, or `len(TIERS)` if no rule holds."""
 
 
 @dataclass
 class Searcher:
-    """A catalogue prepared for searching; holds some 3 KB per track."""
+    """A catalogue prepared for searching; takes about 3 KB per track."""
 
     catalogue: Catalogue
     options: TierOptions = field(default_factory=TierOptions)
@@ -98,16 +98,18 @@ class Searcher:
         listed = spellings(self.catalogue.works)
         self._blocks = Blocks(listed)
         self._listed = _Columns.of(listed)
-        self._telling = np.array([self._tells(one.title) for one in listed], dtype=bool)
+        self._distinctive = np.array(
+            [self._is_distinctive(one.title) for one in listed], dtype=bool
+        )
 
-    def _tells(self, title: str) -> bool:
+    def _is_distinctive(self, title: str) -> bool:
         words = len(title.split())
         return words >= self.options.min_title_words or (
             words > 0 and self._blocks.words.idf(title) >= self.options.idf_cut
         )
 
     def search(self, works: Sequence[Work], limit: int | None = None) -> list["Found"]:
-        """What each work may be, the strongest first, at most `limit` each; ties in the catalogue's order."""
+        """Return the matches of each work, at most `limit` each, the strongest first and ties in the catalogue's order."""
         pairs = self.pairs(works)
         scores = pairs.artist_score + pairs.title_score
         order = np.lexsort((pairs.reference, -scores, pairs.rank, pairs.query))
@@ -138,7 +140,7 @@ class Searcher:
         )
 
     def pairs(self, works: Sequence[Work]) -> ScoredPairs:
-        """Every pair that shares a block, whatever its scores."""
+        """Return every pair that shares a block, whatever its scores."""
         listed = spellings(works)
         queries = _Columns.of(listed)
         portions = [self._score(queries, *pairs) for pairs in self._blocks.pairs(listed)]
@@ -151,7 +153,7 @@ class Searcher:
         query: Int[np.ndarray, " pair"],
         listed: Int[np.ndarray, " pair"],
     ) -> tuple[np.ndarray, ...]:
-        """Works, scores and rank of each pair of spellings; those of one work pair come apart."""
+        """Return works, scores and rank of each pair of spellings; one pair of works may have several."""
         left, right = queries.at(query), self._listed.at(listed)
         artist = np.maximum(
             _ratio(left.artist, right.artist), _ratio(left.sorted_artist, right.sorted_artist)
@@ -159,13 +161,13 @@ class Searcher:
         title = _ratio(left.title, right.title)
         album_equal = (left.album == right.album) & (left.album != "")
         similar = self._similar_artists(left, right, title)
-        rank = self._rank(artist, title, album_equal, similar & self._telling[listed])
+        rank = self._rank(artist, title, album_equal, similar & self._distinctive[listed])
         return left.work, right.work, artist, title, rank
 
     def _similar_artists(
         self, left: "_Columns", right: "_Columns", title: Float[np.ndarray, " pair"]
     ) -> Bool[np.ndarray, " pair"]:
-        """Where D's rule for the artist holds; looked at only where its rule for the title does."""
+        """Return where the artist fulfills tier D; computed only where the title does."""
         fuzz = require("rapidfuzz.fuzz", "curate")
         similar = np.zeros(len(title), dtype=bool)
         near = np.flatnonzero(title >= self.options.near_title)
@@ -178,14 +180,14 @@ class Searcher:
         artist: Float[np.ndarray, " pair"],
         title: Float[np.ndarray, " pair"],
         album_equal: Bool[np.ndarray, " pair"],
-        telling_title: Bool[np.ndarray, " pair"],
+        distinctive_title: Bool[np.ndarray, " pair"],
     ) -> Int[np.ndarray, " pair"]:
         artist_equal, title_equal = artist == 100, title == 100
         near = (artist >= self.options.near) & (title >= self.options.near)
         rules = [
             artist_equal & title_equal,
             near,
-            telling_title,
+            distinctive_title,
             artist_equal & album_equal,
             artist_equal,
         ]
@@ -212,7 +214,7 @@ def _best_spelling(
 
 @dataclass(frozen=True)
 class _Columns:
-    """Spellings as arrays (of strings, except `work`), to be picked from by position."""
+    """Spellings as arrays (of strings, except `work`), to select from by position."""
 
     work: Int[np.ndarray, " spelling"]
     artist: np.ndarray
@@ -241,7 +243,7 @@ class _Columns:
 
 
 def _ratio(left: np.ndarray, right: np.ndarray) -> Float[np.ndarray, " pair"]:
-    """`ratio` of each pair, 0 where either side is empty: nothing is never equal to nothing."""
+    """Return the `ratio` of each pair, 0 if either side is empty: empty texts are not equal."""
     fuzz = require("rapidfuzz.fuzz", "curate")
     return np.where((left != "") & (right != ""), _scores(left, right, fuzz.ratio), 0.0)
 
@@ -254,14 +256,14 @@ def _scores(
 
 
 def duration_delta(work: Work, reference: Work) -> float | None:
-    """Reference minus work, in seconds."""
+    """Return the duration of the reference minus that of the work in seconds; None unless both have one."""
     if work.seconds is None or reference.seconds is None:
         return None
     return round(reference.seconds - work.seconds, 3)
 
 
 def match_flags(work: Work, reference: Work, delta: float | None) -> tuple[str, ...]:
-    """What else a reviewer should know of a pair."""
+    """Return further evidence about a pair, for reviewers."""
     same = ["same_duration"] if delta is not None and abs(delta) < _SAME_DURATION_SECONDS else []
     query = [f"query_{flag}" for flag in normalize(work.title).flags]
     listed = [f"ref_{flag}" for flag in normalize(reference.title).flags]

@@ -1,8 +1,8 @@
-"""How well the search finds what it should: recall by kind of damage, and precision against recall.
+"""Quality of the metadata search: recall by kind of damage, and precision against recall.
 
-Each corruption spells a catalogue's track as a careless list would; the share of them found again, by tier, is the recall of
-that kind. Where the damage has nothing to act on (mojibake of an ASCII title) a track does not count. "identity" changes
-nothing, and its recall must be 1.
+Each corruption misspells a track of the catalogue as a careless list would; recall is the share of such tracks that the
+search finds again, by tier. A track that the corruption leaves unchanged (mojibake of an ASCII title) doesn't count.
+"identity" changes nothing, and its recall must be 1.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -11,18 +11,18 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from auralith.curation.metadata.catalogue import Work
+from auralith.curation.metadata.normalize import latin
 from auralith.curation.metadata.tiers import TIERS, Searcher, Tier
-from auralith.curation.metadata.transliteration import latin
 
 Corruption = Callable[[Work, np.random.Generator], Work]
-"""Another spelling of a work; the work itself where there is nothing to damage."""
+"""Returns another spelling of a work, or the work itself if the corruption doesn't apply to it."""
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 _GUESTS = (" feat. Mira Volk", " ft. Otto Brandt", " (feat. Nils & Ana)", " featuring The Lamps")
 _QUALIFIERS = (" (Remastered 2011)", " [Live]", " (Radio Edit)", " - Mono Version", " (Demo)")
 
 
 def _in_one_field(change: Callable[[str, np.random.Generator], str]) -> Corruption:
-    """The change made to the title or to the artist, whichever the dice say."""
+    """Apply a change to the title or to the artist, at random."""
 
     def corrupt(work: Work, rng: np.random.Generator) -> Work:
         if rng.random() < 0.5:
@@ -40,7 +40,7 @@ def _in_both_fields(change: Callable[[str], str]) -> Corruption:
 
 
 def _typo(text: str, rng: np.random.Generator) -> str:
-    """One letter replaced, left out or doubled."""
+    """Replace, leave out or double one letter."""
     if not text:
         return text
     at = int(rng.integers(len(text)))
@@ -49,7 +49,7 @@ def _typo(text: str, rng: np.random.Generator) -> str:
 
 
 def _swap(text: str, rng: np.random.Generator) -> str:
-    """Two neighboring letters change places."""
+    """Swap two neighboring letters."""
     if len(text) < 2:
         return text
     at = int(rng.integers(len(text) - 1))
@@ -57,7 +57,7 @@ def _swap(text: str, rng: np.random.Generator) -> str:
 
 
 def _reorder(work: Work, rng: np.random.Generator) -> Work:
-    """The artist's last word first, with a comma."""
+    """Put the artist's last word first, with a comma."""
     first, _, last = work.artist.rpartition(" ")
     return replace(work, artist=f"{last}, {first}") if first else work
 
@@ -78,7 +78,7 @@ def _file_name(work: Work, rng: np.random.Generator) -> Work:
 
 
 def _mojibake(text: str) -> str:
-    """UTF-8 read as Windows-1252, or as Latin-1 where that has no such sign."""
+    """Read UTF-8 as Windows-1252, or as Latin-1 if that has no such character."""
     raw = text.encode()
     try:
         return raw.decode("cp1252")
@@ -101,7 +101,7 @@ CORRUPTIONS: Mapping[str, Corruption] = {
 
 @dataclass(frozen=True)
 class Recall:
-    """How many of the corrupted tracks were found again, and by which tier."""
+    """Number of corrupted tracks that were found again, by tier."""
 
     corruption: str
     total: int
@@ -113,12 +113,12 @@ class Recall:
 
     @property
     def recall(self) -> float:
-        """0 to 1; NaN if no track could be corrupted so."""
+        """Share of the tracks that were found, 0 to 1; NaN if the corruption applies to none."""
         return self.found / self.total if self.total else float("nan")
 
 
 def corrupted(works: Sequence[Work], corruption: str, seed: int) -> tuple[list[Work], list[Work]]:
-    """Those works that the corruption changes (all, for "identity"), before and after."""
+    """Return the works that the corruption changes (all, for "identity"), before and after."""
     rng = np.random.default_rng(seed)
     pairs = [(work, CORRUPTIONS[corruption](work, rng)) for work in works]
     changed = [(old, new) for old, new in pairs if corruption == "identity" or new != old]
@@ -126,12 +126,12 @@ def corrupted(works: Sequence[Work], corruption: str, seed: int) -> tuple[list[W
 
 
 def recall_by_corruption(searcher: Searcher, sample: Sequence[Work], seed: int) -> list[Recall]:
-    """For each corruption, how many of the sample (tracks of the catalogue) are found as themselves."""
+    """Return the recall of each corruption over a sample of the catalogue's tracks."""
     return [recall_of(corruption, searcher, sample, seed) for corruption in CORRUPTIONS]
 
 
 def recall_of(corruption: str, searcher: Searcher, sample: Sequence[Work], seed: int) -> Recall:
-    """The recall of one corruption; "identity" must give 1."""
+    """Return the recall of one corruption; that of "identity" must be 1."""
     positions = {work: position for position, work in enumerate(searcher.catalogue.works)}
     originals, queries = corrupted(sample, corruption, seed)
     wanted = np.array([positions[work] for work in originals], dtype=np.int64)
@@ -143,13 +143,13 @@ def recall_of(corruption: str, searcher: Searcher, sample: Sequence[Work], seed:
 
 @dataclass(frozen=True)
 class CurvePoint:
-    """What a threshold on the lower of both scores would give."""
+    """Precision and recall of a threshold on the lower of both scores."""
 
     threshold: float
     precision: float
-    """Share of the pairs at or above it that are the same track; NaN if there is none."""
+    """Share of the pairs at or above the threshold that are the same track; NaN if there are none."""
     recall: float
-    """Share of the tracks that are found as themselves."""
+    """Share of the tracks that are found."""
 
 
 def precision_recall(
@@ -159,7 +159,7 @@ def precision_recall(
     thresholds: Sequence[float],
     seed: int,
 ) -> list[CurvePoint]:
-    """The curve over all corruptions but identity; `strangers` are tracks that the catalogue does not have.
+    """Return the curve over all corruptions but identity; `strangers` are tracks that the catalogue lacks.
 
     Pairs with the same title and artist under another id count as the same track: no text tells them apart.
     """

@@ -1,4 +1,4 @@
-"""A made-up catalogue of any size, for measuring the search without a list that may not be passed on.
+"""A synthetic catalogue of any size, since the real lists of commercial music may not be redistributed.
 
 Words come from a vocabulary of invented syllables with Zipf-Mandelbrot frequencies, so that some titles are common and many are
 rare, as in real lists; a share of the artists writes with accents or in Cyrillic letters. Every fourth track carries a
@@ -27,7 +27,7 @@ _REPEATED = 0.2
 
 
 def generate_catalogue(num_rows: int, seed: int) -> Catalogue:
-    """A catalogue of so many rows before repeated ones are reduced; the same for the same seed."""
+    """Return a catalogue of `num_rows` rows before repeated ones are merged; the same seed gives the same catalogue."""
     rng = np.random.default_rng(seed)
     words = _words(rng)
     num_tracks = max(1, round(num_rows * (1 - _REPEATED)))
@@ -53,7 +53,7 @@ def _word(rng: np.random.Generator) -> str:
 
 
 def _artist(rng: np.random.Generator, words: list[str], id: str) -> list[Work]:
-    """All tracks of one artist: one to ten albums."""
+    """Return all tracks of one artist, on one to ten albums."""
     script = rng.choice(["plain", "accented", "cyrillic"], p=[0.85, 0.1, 0.05])
     name = _phrase(rng, words, 3, script, rare=True)
     works = []
