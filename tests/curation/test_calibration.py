@@ -18,8 +18,7 @@ from auralith.curation.tagging.calibration import (
     grid_threshold,
     music_at,
 )
-from auralith.curation.tagging.meter import THRESHOLDS, MusicMeter
-from auralith.curation.tagging.tagger import TaggerFacts
+from auralith.curation.tagging.meter import THRESHOLDS, MusicMeter, TaggerFacts
 from auralith.errors import InvalidRequest
 
 FACTS = TaggerFacts("stub", 32_000, 320_000, 320)

@@ -9,11 +9,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from auralith.curation.tagging import panns, weights
-from auralith.curation.tagging.frontend import fourier_rows, log_mel, mel_matrix
-from auralith.curation.tagging.panns import Cnn14DecisionLevelMax, fixed_tensors
-from auralith.curation.tagging.taggers import PannsTagger
-from auralith.curation.tagging.weights import check_hash, existing_weights, read_panns
+from auralith.curation.tagging import panns, taggers
+from auralith.curation.tagging.panns import (
+    Cnn14DecisionLevelMax,
+    fixed_tensors,
+    fourier_rows,
+    log_mel,
+    mel_matrix,
+    read_panns,
+)
+from auralith.curation.tagging.taggers import PannsTagger, check_hash, existing_weights
 from auralith.errors import CheckpointError, InvalidRequest
 
 TINY = (3, 4, 4, 5, 6, 8)
@@ -228,7 +233,7 @@ def convolution(x: np.ndarray, kernel: np.ndarray) -> np.ndarray:
 @pytest.fixture
 def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
     """Loading at a width that a test can afford; nothing else differs."""
-    monkeypatch.setattr(weights, "Cnn14DecisionLevelMax", lambda: Cnn14DecisionLevelMax(TINY))
+    monkeypatch.setattr(panns, "Cnn14DecisionLevelMax", lambda: Cnn14DecisionLevelMax(TINY))
 
 
 def save(path: Path, state: dict[str, Tensor], **beside: object) -> Path:
@@ -272,7 +277,7 @@ def test_an_unknown_hash_is_refused_unless_allowed_or_named(tmp_path: Path) -> N
 
 
 def test_a_known_hash_needs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(weights, "KNOWN_SHA256", frozenset({"a" * 64}))
+    monkeypatch.setattr(taggers, "KNOWN_SHA256", frozenset({"a" * 64}))
     check_hash("w.pth", "a" * 64, None, False)
     with pytest.raises(CheckpointError):
         check_hash("w.pth", "b" * 64, None, False)

@@ -17,13 +17,17 @@ from typer.testing import CliRunner, Result
 from auralith.cli.curate.tagging import register
 from auralith.curation.stage import Finding, Stage
 from auralith.curation.store import RECORDINGS, Store
-from auralith.curation.tagging.classes import class_indices, read_labels
-from auralith.curation.tagging.meter import THRESHOLDS, MusicMeter
+from auralith.curation.tagging.meter import (
+    THRESHOLDS,
+    MusicMeter,
+    Tagger,
+    TaggerFacts,
+    class_indices,
+    read_labels,
+    windows,
+)
 from auralith.curation.tagging.stage import Tagging, TaggingSettings, pinned, tag_schema
-from auralith.curation.tagging.tagger import Tagger, TaggerFacts
-from auralith.curation.tagging.taggers import AstTagger
-from auralith.curation.tagging.weights import PIN_NAME
-from auralith.curation.tagging.windows import windows
+from auralith.curation.tagging.taggers import PIN_NAME, AstTagger
 from auralith.errors import CheckpointError, InvalidRequest, ResourceError
 from auralith.sound.stream import open_sound
 
@@ -96,7 +100,7 @@ def test_windows_and_rows_of_lengths(
     with open_sound(tmp_path / "a.wav") as stream:
         found = list(windows(stream, RATE, FACTS.window_samples, "mean"))
     assert len(found) == count
-    assert all(window.voices.shape == (1, FACTS.window_samples) for window in found)
+    assert all(window.channels.shape == (1, FACTS.window_samples) for window in found)
     assert sum(-(-window.num_samples // HOP) for window in found) == rows
     stage = Tagging(tagger=Stub())
     (finding,) = stage.process([{"rec_id": "a:1", "path": "a.wav"}], tmp_path)
@@ -130,7 +134,7 @@ def test_windows_join_to_the_resampled_whole(tmp_path: Path) -> None:
     samples = 0.1 * np.random.default_rng(0).standard_normal(44_100 * 11).astype(np.float32)
     soundfile.write(tmp_path / "a.wav", samples, 44_100, subtype="FLOAT")
     with open_sound(tmp_path / "a.wav") as stream:
-        parts = [w.voices[0, : w.num_samples] for w in windows(stream, RATE, 10 * RATE, "mean")]
+        parts = [w.channels[0, : w.num_samples] for w in windows(stream, RATE, 10 * RATE, "mean")]
     expected = soxr.resample(samples, 44_100, RATE)
     np.testing.assert_allclose(np.concatenate(parts), expected, atol=1e-6)
 

@@ -1,8 +1,8 @@
-"""The largest threshold at which no known music is missed, exactly, and what it means for other recordings.
+"""Calibrate the tagger: the largest threshold at which no known music is missed, and the bound that follows from it.
 
-A track is found at τ exactly where τ ≤ q, the order statistic that tagging keeps (the 3,000th-largest frame for 30 s).
-So nothing is missed where τ ≤ min q over the tracks, and the threshold is the largest of the grid that is. If n tracks
-were found out of n, the rate of misses is below 1 − 0.05^(1/n) with 95 % confidence (binomial, one-sided).
+A track is found at τ if and only if τ ≤ q, the order statistic that tagging keeps (the 3,000th-largest frame for 30 s).
+No track is missed if τ ≤ min q over the tracks; the threshold is the largest such τ of the grid. If all of n tracks are
+found, the rate of misses is below 1 − 0.05^(1/n) with 95 % confidence (binomial, one-sided).
 """
 
 from collections.abc import Mapping
@@ -18,32 +18,32 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 COLUMNS = ("rec_id", "status", "q3000", "params_hash", "tagger", "weights_sha256", "class_set")
-"""Of the tags' table, what is needed here."""
+"""Columns of the tags' table that calibration reads."""
 _SLACK = 1e-9
 _MISSED_BY_CHANCE = 0.05
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """What known music says about the threshold."""
+    """Result of a calibration with known music."""
 
     num_tracks: int
     num_short: int
-    """Left out: too short for the rule."""
+    """Tracks that were left out because they are too short for the rule."""
     num_failed: int
-    """Left out: not tagged (damaged, missing)."""
+    """Tracks that were left out because tagging failed (damaged, missing)."""
     lowest: float
-    """The smallest q ..."""
+    """Smallest q."""
     lowest_rec_id: str
-    """... and the track that has it."""
+    """Track with the smallest q."""
     threshold: float | None
-    """The largest of 0.05 … 0.95 at which every track is found; None if there is none."""
+    """Largest of 0.05 … 0.95 at which every track is found; None if there is none."""
     false_negative_bound: float
     """One-sided 95 % bound on the share of music that is missed at the threshold."""
 
 
 def calibrate(tags: "pa.Table") -> Calibration:
-    """From the tagging of known music, the table of evidence with `COLUMNS`.
+    """Return the calibration from the tags of known music, a table of evidence with `COLUMNS`.
 
     Raises:
         InvalidRequest: no track is long enough, or the table mixes taggers, weights or class sets.
@@ -70,20 +70,20 @@ def calibrate(tags: "pa.Table") -> Calibration:
 
 
 def grid_threshold(lowest: float) -> float | None:
-    """The largest of `THRESHOLDS` that is not above q. Compared, not divided: in binary 0.15 / 0.05 is below 3."""
+    """Return the largest of `THRESHOLDS` that is at most q, by comparison: in binary, 0.15 / 0.05 is below 3."""
     return max((tau for tau in THRESHOLDS if _reaches(lowest, tau)), default=None)
 
 
 def false_negative_bound(num_tracks: int) -> float:
-    """One-sided 95 % bound on the rate of misses when none of n was missed; about 3/n."""
+    """Return the one-sided 95 % bound on the rate of misses if none of n was missed; about 3/n."""
     return 1 - _MISSED_BY_CHANCE ** (1 / num_tracks)
 
 
 def flagged_share(tags: "pa.Table", threshold: float) -> float:
-    """Share of the tagged recordings, too short ones included, that the cumulative rule flags at a threshold.
+    """Return the share of tagged recordings, including too short ones, that the cumulative rule flags at a threshold.
 
     Raises:
-        InvalidRequest: nothing was tagged.
+        InvalidRequest: no recording was tagged.
     """
     rows = tags.select(["status", "q3000"]).to_pylist()
     tagged = [row["q3000"] for row in rows if row["status"] == "ok"]
@@ -93,7 +93,7 @@ def flagged_share(tags: "pa.Table", threshold: float) -> float:
 
 
 def music_at(tags: "pa.Table", threshold: float, seconds: float) -> list[str]:
-    """Ids of the recordings with so many seconds of music at one of `THRESHOLDS`; no sound is heard again.
+    """Return the ids of recordings with at least this many seconds of music at one of `THRESHOLDS`, from kept figures.
 
     Raises:
         InvalidRequest: the threshold is not on the grid.
@@ -110,7 +110,7 @@ def music_at(tags: "pa.Table", threshold: float, seconds: float) -> list[str]:
 
 
 def _reaches(q: float, threshold: float) -> bool:
-    """In float32, as the meter compares, with slack for a q that was computed otherwise."""
+    """Compare in float32 as the meter does, with slack for a q that was computed elsewhere."""
     return bool(np.float32(threshold) <= np.float32(q + _SLACK))
 
 

@@ -1,52 +1,185 @@
-"""Probabilities → seconds of music, as exact counts of frames.
+"""Seconds of music in a file: the tagger's windows of its sound, the classes that count as music, and counts of frames.
 
     m[t] = max over the classes of the set of p[t, class];  seconds(τ) = frame length · #{t : m[t] ≥ τ}
 
-All comparisons are in float32, in which taggers speak, so that a probability of 0.7 is active at τ = 0.7. Kept of a
-recording is m alone (four bytes a frame) and counts.
+Comparisons are in float32, as taggers compute, so that a probability of 0.7 is active at τ = 0.7. Of a recording only m
+(four bytes a frame) and counts are kept.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol, get_args, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
 
-from auralith.curation.tagging.tagger import TaggerFacts
+from auralith.errors import AudioError, InvalidRequest
+from auralith.sound.resampling import resampled
+from auralith.sound.stream import SoundStream
+from auralith.tables import strict_rows
 
+NUM_LABELS = 527
+MUSIC_ROOT = 137
+"""Index of *Music* (/m/04rlf) in AudioSet's published list of labels; its subtree has 150 classes."""
+ClassSet = Literal["music_only", "subtree", "subtree+singing", "subtree-bells"]
+
+_INSTRUMENTS = {28, 92, *range(138, 216)}  # choir and cowbell come earlier in the list
+_GENRES = {30, 31, *range(216, 266)}  # as do chant and mantra
+_CONCEPTS_ROLES_MOODS = set(range(266, 283))
+_SUBTREE = {MUSIC_ROOT} | _INSTRUMENTS | _GENRES | _CONCEPTS_ROLES_MOODS
+# singing, yodeling, rapping, humming: outside the subtree
+_SINGING = {27, 29, *range(32, 38)}
+# bells of churches and bicycles, wind chimes: in the subtree, though often not music
+_BELLS = set(range(200, 208))
+
+_SETS: dict[ClassSet, set[int]] = {
+    "music_only": {MUSIC_ROOT},
+    "subtree": _SUBTREE,
+    "subtree+singing": _SUBTREE | _SINGING,
+    "subtree-bells": _SUBTREE - _BELLS,
+}
+Stereo = Literal["mean", "max"]
+"""mean: tag the mean of all channels. max: tag each channel, and take the higher probability; music in antiphase
+vanishes in the mean."""
 THRESHOLDS = tuple(k / 20 for k in range(1, 20))
-"""0.05, 0.10 … 0.95."""
+"""Thresholds whose seconds are kept: 0.05, 0.10 … 0.95."""
 TOP_CLASSES = 5
 
 
 @dataclass(frozen=True)
+class TaggerFacts:
+    """Name, sample rate and framing of a tagger."""
+
+    name: str
+    sample_rate: int
+    """Sample rate of its input, in Hz."""
+    window_samples: int
+    """Samples of one window, a whole number of frames."""
+    hop_samples: int
+    """Samples of one frame."""
+
+    @property
+    def frames_per_window(self) -> int:
+        return self.window_samples // self.hop_samples
+
+    def seconds(self, num_frames: int) -> float:
+        """Return the duration of frames, rounded once, so that 3,000 frames of 10 ms are exactly 30 s."""
+        return num_frames * self.hop_samples / self.sample_rate
+
+    def frames(self, seconds: float) -> int:
+        """Return the least number of frames that last at least this long."""
+        return -int(-seconds * self.sample_rate // self.hop_samples)
+
+
+@runtime_checkable
+class Tagger(Protocol):
+    """A tagger: the probability of each AudioSet class in each frame of one window of mono sound.
+
+    It loads its weights at the first use, and raises `CheckpointError` then.
+    """
+
+    @property
+    def facts(self) -> TaggerFacts: ...
+
+    def weights_sha256(self) -> str:
+        """Return the SHA-256 of the file of weights, in hexadecimal; computed once."""
+        ...
+
+    def framewise(self, waveform: Float[np.ndarray, "sample"]) -> Float[np.ndarray, "frame label"]:
+        """Return probabilities, 0 … 1, for exactly one window: `frames_per_window` rows of 527."""
+        ...
+
+
+def class_indices(name: ClassSet) -> tuple[int, ...]:
+    """Return the indices of a class set, ascending. Raises `InvalidRequest` for an unknown name."""
+    if name not in _SETS:
+        raise InvalidRequest(f"class set {name!r} is unknown; use {', '.join(get_args(ClassSet))}")
+    return tuple(sorted(_SETS[name]))
+
+
+def read_labels(path: Path) -> tuple[str, ...]:
+    """Return the names of the 527 classes in a CSV file with the columns index, mid, display_name.
+
+    Raises:
+        InvalidRequest: the file can't be read, or isn't that list.
+    """
+    rows = [row.cells for row in strict_rows(path)]
+    names = tuple(row.get("display_name") or "" for row in rows)
+    in_order = [row.get("index") for row in rows] == [str(index) for index in range(NUM_LABELS)]
+    if not in_order or not all(names):
+        raise InvalidRequest(
+            f"{path} isn't AudioSet's list of {NUM_LABELS} classes (index, mid, display_name);"
+            " use its class_labels_indices.csv"
+        )
+    return names
+
+
+@dataclass(frozen=True)
+class Window:
+    """One window of sound; its first `num_samples` are from the file, the rest is zeros."""
+
+    channels: Float[np.ndarray, "channel sample"]
+    num_samples: int
+
+
+def windows(
+    stream: SoundStream, sample_rate: int, window_samples: int, stereo: Stereo
+) -> Iterator[Window]:
+    """Yield all windows of a stream, without overlap.
+
+    Raises:
+        AudioError: "nan_samples", "no_samples", or what `stream.blocks` raises.
+    """
+    rest = None
+    for block in _resampled(stream, sample_rate, stereo):
+        rest = block if rest is None else np.concatenate([rest, block])
+        while len(rest) >= window_samples:
+            yield Window(np.ascontiguousarray(rest[:window_samples].T), window_samples)
+            rest = rest[window_samples:]
+    if rest is None:
+        raise AudioError("the file holds no samples; leave it out", "no_samples")
+    if len(rest):
+        padding = np.zeros((window_samples - len(rest), rest.shape[1]), np.float32)
+        yield Window(np.ascontiguousarray(np.concatenate([rest, padding]).T), len(rest))
+
+
+def _resampled(stream: SoundStream, sample_rate: int, stereo: Stereo) -> Iterator[np.ndarray]:
+    """Return blocks (sample, channel) at the tagger's sample rate."""
+    num_channels = 1 if stereo == "mean" else stream.format.channels
+    blocks = stream.finite_blocks()
+    mixed = (block.mean(axis=1, keepdims=True) if stereo == "mean" else block for block in blocks)
+    return resampled(mixed, stream.format.sample_rate, sample_rate, num_channels)
+
+
+@dataclass(frozen=True)
 class MusicTime:
-    """What was heard of a recording, in seconds at the threshold unless said."""
+    """Amounts of music in a recording, in seconds at the threshold unless stated otherwise."""
 
     seconds: float
-    """Of the recording, in whole frames."""
+    """Duration of the recording, in whole frames."""
     by_threshold: tuple[float, ...]
-    """For each of `THRESHOLDS`."""
+    """Seconds of music at each of `THRESHOLDS`."""
     cumulative: float
     longest_run: float
     clipwise: float
-    """Windows in which any frame is active, each counted in full."""
+    """Duration of the windows with any active frame."""
     top_classes: tuple[tuple[int, float], ...]
     """The classes of the set that are active longest, at most five, with their seconds."""
     order_statistic: float | None
-    """The largest threshold at which `min_seconds` are music (q3000 for 30 s at 100 frames a second); None if the
-    recording is shorter."""
+    """Largest threshold at which `min_seconds` are music (q3000 for 30 s at 100 frames a second); None if the recording
+    is shorter."""
     peak: float
-    """The largest m."""
+    """Largest m."""
 
     @property
     def per_class(self) -> float:
-        """Of the class that is active longest."""
+        """Seconds of the class that is active longest."""
         return self.top_classes[0][1] if self.top_classes else 0.0
 
 
 class MusicMeter:
-    """Give it each window's probabilities in order, then ask for the `result`."""
+    """Counts active frames: `add` the probabilities of each window in order, then take the `result`."""
 
     def __init__(
         self, facts: TaggerFacts, classes: Sequence[int], threshold: float, min_seconds: float
@@ -57,14 +190,14 @@ class MusicMeter:
         self._active = np.zeros(len(classes), np.int64)
 
     def add(self, probabilities: Float[np.ndarray, "frame label"]) -> None:
-        """Count the frames of one window; those in its padding must be gone."""
+        """Count the frames of one window, given without those in its padding."""
         music = probabilities[:, self._classes].astype(np.float32)
         self._m.append(music.max(axis=1))
         self._active += (music >= self._threshold).sum(axis=0)
 
     @property
     def result(self) -> MusicTime:
-        """Of at least one frame."""
+        """Return the amounts of music; at least one frame must have been added."""
         m, seconds = np.concatenate(self._m), self._facts.seconds
         active = m >= self._threshold
         windows = sum(bool((part >= self._threshold).any()) for part in self._m)

@@ -1,8 +1,8 @@
-"""The tagging step: which recordings are music, by the rule of the model card, and the numbers for every other rule.
+"""The tagging step: flag music by the rule of the model card, and keep the figures for every other rule.
 
-A recording is flagged "music" when music is active for 30 s at 0.15. The network's calibration, its classes, how
-seconds are counted and how stereo is heard aren't published: each is a setting. The columns keep the seconds for 19
-thresholds and the order statistic q3000, so that another threshold or another number of seconds is a query.
+A recording is flagged "music" when music is active for 30 s at 0.15. The class set, the rule for counting seconds and the
+treatment of stereo are not published, so each is a setting. The columns keep the seconds at 19 thresholds and the order
+statistic q3000, so that another threshold or another number of seconds is only a query.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,10 +14,16 @@ import numpy as np
 
 from auralith.curation.probe import sound_path
 from auralith.curation.stage import Finding, Row
-from auralith.curation.tagging.classes import NUM_LABELS, ClassSet, class_indices
-from auralith.curation.tagging.meter import MusicMeter, MusicTime
-from auralith.curation.tagging.tagger import Tagger
-from auralith.curation.tagging.windows import Stereo, windows
+from auralith.curation.tagging.meter import (
+    NUM_LABELS,
+    ClassSet,
+    MusicMeter,
+    MusicTime,
+    Stereo,
+    Tagger,
+    class_indices,
+    windows,
+)
 from auralith.errors import AudioError, InvalidRequest
 from auralith.extras import require
 from auralith.sound.stream import SoundStream, open_sound
@@ -26,18 +32,18 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 Rule = Literal["cumulative", "per_class", "longest_run", "clipwise"]
-"""What must last: music of any class in all; one class in all; music without a gap; windows with any music."""
+"""Measure of seconds: of any class in total; of one class in total; without a gap; of windows with any music."""
 SHORT_SECONDS, SHORT_SHARE = 3.0, 0.8
-"""Of recordings under `min_seconds`, those that `flag_short` flags."""
+"""Least duration and least share of music of the recordings that `flag_short` flags."""
 
 
 @dataclass(frozen=True)
 class TaggingSettings:
-    """The rule. Where the weights lie and what computes them is no part of it, but which weights they are is."""
+    """Settings of the rule. They include which weights are used, but not where the file lies or on which device."""
 
     tagger: Literal["panns", "ast"] = "panns"
     weights_sha256: str | None = None
-    """The hash that the weights must have; None takes any known file."""
+    """Required SHA-256 of the weights; None accepts any known file."""
     allow_unknown_weights: bool = False
     class_set: ClassSet = "subtree"
     threshold: float = 0.15
@@ -45,7 +51,7 @@ class TaggingSettings:
     rule: Rule = "cumulative"
     stereo: Stereo = "mean"
     flag_short: bool = False
-    """Also flag recordings of 3 s and more, too short for the rule, if 80 % of them is music ("music_short")."""
+    """Also flag recordings from 3 s up to `min_seconds` if 80 % is music ("music_short")."""
 
     def __post_init__(self) -> None:
         if not 0 < self.threshold < 1:
@@ -55,7 +61,7 @@ class TaggingSettings:
 
 
 class Tagging:
-    """The stage. What isn't music passes; music is flagged for identification."""
+    """The stage: music is flagged for identification, everything else passes."""
 
     name = "tag"
     provider_version = "1"
@@ -69,9 +75,9 @@ class Tagging:
         *,
         tagger: Tagger | None = None,
     ) -> None:
-        """`weights` is what the tagger needs: a file for panns, a folder for ast. `tagger` stands in for both."""
+        """`weights` is a file for panns, a folder for ast. `tagger` replaces both, in tests."""
         self.settings = settings
-        self._tagger = _made(settings, weights, device) if tagger is None else tagger
+        self._tagger = _make_tagger(settings, weights, device) if tagger is None else tagger
         self._classes = class_indices(settings.class_set)
         self.provider = self._tagger.facts.name
 
@@ -80,7 +86,7 @@ class Tagging:
         return tag_schema()
 
     def process(self, rows: Sequence[Row], root: Path) -> list[Finding]:
-        """Raises CheckpointError where there are no weights, or unknown ones."""
+        """Return a finding for each recording. Raises `CheckpointError` if the weights are missing or unknown."""
         same = {
             "tagger": self._tagger.facts.name,
             "weights_sha256": self._tagger.weights_sha256(),
@@ -93,7 +99,7 @@ class Tagging:
             return Finding("skipped", "quarantine", "no_path", columns=same)
         try:
             with open_sound(sound_path(root, row["path"])) as stream:
-                time = self._listen(stream)
+                time = self._measure(stream)
         except AudioError as error:
             return Finding("error", "quarantine", error.reason_code, columns=same)
         reason = self._reason(time)
@@ -101,16 +107,16 @@ class Tagging:
         columns = {**same, **_columns(time)}
         return Finding("ok", "flag" if reason else "pass", reason, score, columns)
 
-    def _listen(self, stream: SoundStream) -> MusicTime:
+    def _measure(self, stream: SoundStream) -> MusicTime:
         facts, settings = self._tagger.facts, self.settings
         meter = MusicMeter(facts, self._classes, settings.threshold, settings.min_seconds)
         for window in windows(stream, facts.sample_rate, facts.window_samples, settings.stereo):
-            voices = [self._heard(voice) for voice in window.voices]
-            meter.add(np.max(voices, axis=0)[: -(-window.num_samples // facts.hop_samples)])
+            channels = [self._probabilities(channel) for channel in window.channels]
+            meter.add(np.max(channels, axis=0)[: -(-window.num_samples // facts.hop_samples)])
         return meter.result
 
-    def _heard(self, voice: np.ndarray) -> np.ndarray:
-        probabilities = self._tagger.framewise(voice)
+    def _probabilities(self, channel: np.ndarray) -> np.ndarray:
+        probabilities = self._tagger.framewise(channel)
         assert probabilities.shape == (self._tagger.facts.frames_per_window, NUM_LABELS)
         if not ((probabilities >= 0) & (probabilities <= 1)).all():  # NaN must not count as silence
             raise AudioError("the tagger's answer is not between 0 and 1", "not_a_probability")
@@ -126,7 +132,7 @@ class Tagging:
         return None
 
 
-def _made(settings: TaggingSettings, weights: Path | None, device: str) -> Tagger:
+def _make_tagger(settings: TaggingSettings, weights: Path | None, device: str) -> Tagger:
     from auralith.curation.tagging.taggers import AstTagger, PannsTagger  # torch
 
     if settings.tagger == "ast":
@@ -142,17 +148,17 @@ def _made(settings: TaggingSettings, weights: Path | None, device: str) -> Tagge
 def pinned(
     settings: TaggingSettings, weights: Path | None, folder: Path | None = None
 ) -> TaggingSettings:
-    """The settings with the hash of the weights at hand in them, so that evidence says which weights it is of.
+    """Return the settings with the hash of the given weights, so that evidence records which weights made it.
 
-    An unknown file that is allowed once in the curation `folder` is the only one that it takes from then on.
+    An unknown file that is allowed once in the curation `folder` is the only one accepted there from then on.
 
     Raises:
-        CheckpointError: there are no weights, or not the wanted ones.
-        InvalidRequest: the wanted hash is none.
+        CheckpointError: the weights are missing, or not the required ones.
+        InvalidRequest: the required hash is malformed.
     """
-    from auralith.curation.tagging.weights import check_hash, check_pin  # torch
+    from auralith.curation.tagging.taggers import check_hash, check_pin  # torch
 
-    digest = _made(settings, weights, "cpu").weights_sha256()
+    digest = _make_tagger(settings, weights, "cpu").weights_sha256()
     allowed = settings.allow_unknown_weights
     if settings.tagger == "panns" and not settings.weights_sha256 and folder is not None:
         check_pin(folder, weights, digest, allowed)
@@ -162,8 +168,8 @@ def pinned(
 
 
 def tag_schema() -> "pa.Schema":
-    """The stage's own columns. `seconds` is what was heard, in whole frames; q3000 the 3,000th-largest frame where
-    `min_seconds` is 30 and frames last 10 ms, else that of as many frames as `min_seconds` has."""
+    """Return the stage's own columns. `seconds` is the duration in whole frames; q3000 is the 3,000th-largest frame if
+    `min_seconds` is 30 and frames last 10 ms, and otherwise that of as many frames as `min_seconds` has."""
     pa = require("pyarrow", "curate")
     top = pa.struct([("index", pa.int32()), ("seconds", pa.float64())])
     return pa.schema(

@@ -1,8 +1,12 @@
-"""The taggers behind the protocol: PANNs at 100 frames a second, AST (Gong et al. 2021) with one frame per clip.
+"""The taggers: PANNs at 100 frames a second, and AST (Gong et al. 2021) with one frame per clip.
 
-Both load their weights at the first use, on the device that is named.
+Both load their weights at the first use, on the given device. The clip-level network Cnn14 has the names and shapes of
+Cnn14_DecisionLevelMax, so its file would load and give meaningless frames; only the hash tells them apart. A file must
+therefore have a known hash, or the one that was asked for.
 """
 
+import json
+import re
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,22 +18,21 @@ from torch import nn
 
 from auralith.checkpoints.tensors import read_json
 from auralith.checkpoints.text_encoder import without_code
-from auralith.curation.tagging.classes import NUM_LABELS
-from auralith.curation.tagging.frontend import HOP, SAMPLE_RATE
-from auralith.curation.tagging.tagger import TaggerFacts
-from auralith.curation.tagging.weights import (
-    check_hash,
-    existing_weights,
-    read_panns,
-)
-from auralith.errors import CheckpointError
-from auralith.files import file_hash
+from auralith.curation.tagging.meter import NUM_LABELS, TaggerFacts
+from auralith.curation.tagging.panns import FILE_NAME, HOP, SAMPLE_RATE, WHERE, read_panns
+from auralith.errors import CheckpointError, InvalidRequest, ResourceError
+from auralith.files import file_hash, whole_file
+from auralith.foreign import SHAPE_ERRORS, parse_json
 from auralith.resources import choose_device
 
 if TYPE_CHECKING:
     from transformers import ASTFeatureExtractor, ASTForAudioClassification
 
 AST_NAME = "MIT/ast-finetuned-audioset-10-10-0.4593"
+KNOWN_SHA256: frozenset[str] = frozenset()
+"""Hashes of published files. None has been verified yet."""
+PIN_NAME = "tagger_weights.json"
+"""File in a curation's folder with the hash of an unknown file that was trusted at its first use."""
 
 
 class PannsTagger:
@@ -63,7 +66,7 @@ class PannsTagger:
         return read_panns(path).to(choose_device(self._device))
 
     def framewise(self, waveform: Float[np.ndarray, "sample"]) -> Float[np.ndarray, "frame label"]:
-        """The frames that begin in the window; the network makes one more, centered on its end."""
+        """Return the frames that begin in the window; the network makes one more, centered on its end."""
         device = next(self._network.parameters()).device
         with torch.inference_mode():
             framewise = self._network(torch.from_numpy(waveform)[None].to(device)).framewise[0]
@@ -73,7 +76,7 @@ class PannsTagger:
 class AstTagger:
     """The Audio Spectrogram Transformer through transformers, from a folder that `save_pretrained` wrote.
 
-    It says for a clip of 10.24 s what is in it, not when: its frame is its window.
+    It tags a clip of 10.24 s as a whole, so its frame is its window.
     """
 
     facts = TaggerFacts("ast", 16_000, 163_840, 163_840)
@@ -128,7 +131,9 @@ def _load_ast(
         )
         extractor = ASTFeatureExtractor.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError, RuntimeError) as error:
-        raise CheckpointError(f"{folder} is no folder of an AST ({error}); get it again") from error
+        raise CheckpointError(
+            f"{folder} is not the folder of an AST ({error}); get it again"
+        ) from error
     if network.config.num_labels != NUM_LABELS:
         raise CheckpointError(
             f"{folder} knows {network.config.num_labels} classes, not AudioSet's {NUM_LABELS};"
@@ -136,3 +141,70 @@ def _load_ast(
         )
     nn.Module.to(network.eval(), device)
     return network, extractor
+
+
+def existing_weights(path: Path | None) -> Path:
+    """Return the path of an existing file of weights.
+
+    Raises:
+        CheckpointError: the file is missing; the message names the one that is needed and its source.
+    """
+    if path is None or not path.is_file():
+        given = "no weights are given" if path is None else f"{path} is not a file"
+        raise CheckpointError(
+            f"{given}; the music tagger needs {FILE_NAME} (about 327 MB, published at {WHERE}):"
+            " download it and name it with --weights"
+        )
+    return path
+
+
+def check_hash(path: str, found: str, wanted: str | None, allow_unknown: bool) -> None:
+    """Raise `CheckpointError` unless a file has the wanted hash or, if `wanted` is empty, a known one."""
+    if wanted:
+        if len(wanted) != 64:
+            raise InvalidRequest(f"{wanted!r} is not a SHA-256; give its 64 hexadecimal digits")
+        if found != wanted.lower():
+            raise CheckpointError(
+                f"{path} has the SHA-256 {found}, not {wanted}; fetch the file again"
+            )
+    elif found not in KNOWN_SHA256 and not allow_unknown:
+        raise CheckpointError(
+            f"{path} has the unknown SHA-256 {found}; if you trust the file, give that hash with"
+            " --weights-sha256, or allow any with --allow-unknown-weights"
+        )
+
+
+def check_pin(folder: Path, path: Path | None, found: str, allow_unknown: bool) -> None:
+    """Compare the hash of a file with the one that this curation trusted first.
+
+    With `allow_unknown` and no pin yet, the hash becomes the pin; `PIN_NAME` in the folder holds it.
+
+    Raises:
+        CheckpointError: the file is unknown and not allowed, or another one was trusted before.
+        ResourceError: the pin can't be read or written.
+    """
+    pin = folder / PIN_NAME
+    trusted = _read_pin(pin)
+    if trusted == found:
+        return
+    if trusted:
+        raise CheckpointError(
+            f"{path} has the SHA-256 {found}, but this curation trusts {trusted}; use that file, or remove"
+            f" {pin} to trust another"
+        )
+    check_hash(str(path), found, None, allow_unknown)
+    if found not in KNOWN_SHA256:
+        with whole_file(pin) as file:
+            file.write(json.dumps({"panns": found}).encode() + b"\n")
+
+
+def _read_pin(pin: Path) -> str | None:
+    if not pin.is_file():
+        return None
+    try:
+        trusted = parse_json(pin.read_bytes())["panns"]
+    except (OSError, *SHAPE_ERRORS) as error:
+        raise ResourceError(f"{pin} can't be read ({error}); remove it to pin again") from error
+    if not re.fullmatch(r"[0-9a-f]{64}", str(trusted)):
+        raise ResourceError(f"{pin} holds no SHA-256; remove it to pin again")
+    return trusted
