@@ -1,9 +1,10 @@
 """Number formats by hardware: one question, asked by generation, training and planning alike."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from conftest import GOLDEN
@@ -134,3 +135,34 @@ def test_an_accelerator_does_not_depend_on_the_cpu(native: bool, name: str) -> N
 def test_float16_needs_cuda() -> None:
     with pytest.raises(InvalidRequest, match=r"float16 .* use float32 or bfloat16"):
         choose_precision("float16", CPU)
+
+
+@pytest.mark.parametrize(
+    "allocate",
+    [
+        lambda: torch.empty(1 << 58),
+        lambda: np.empty(1 << 58, np.uint8),
+        lambda: bytes(1 << 58),
+    ],
+    ids=["torch", "numpy", "python"],
+)
+def test_a_lack_of_memory_is_one_line(
+    allocate: Callable[[], object],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("auralith.pipeline.load", lambda *_, **__: allocate())
+    assert run(["generate", "rain"]) == 2
+    assert capsys.readouterr().err.startswith("auralith: error: out of memory; make fewer")
+
+
+@pytest.mark.parametrize("error", [RuntimeError("shapes differ"), RecursionError("too deep")])
+def test_other_errors_of_the_libraries_are_defects(
+    error: RuntimeError, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("auralith.pipeline.load", load)
+    with pytest.raises(type(error)):
+        run(["generate", "rain"])

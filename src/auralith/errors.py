@@ -4,6 +4,7 @@ The command line prints the message and exits with code 2; an HTTP server answer
 is not an `AuralithError` is a defect of this package.
 """
 
+import re
 import reprlib
 import unicodedata
 from collections.abc import Callable
@@ -73,6 +74,18 @@ class Interrupted(KeyboardInterrupt):
 
 class MissingExtra(AuralithError, ImportError):
     """An optional library is not installed; the message says which extra brings it."""
+
+
+_SHORT_OF_MEMORY = re.compile(
+    "out of memory|not enough memory|can't allocate memory|bad_alloc|can't start new thread"
+)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an error says that memory is short, as Python, NumPy and torch (a RuntimeError) say it."""
+    if isinstance(error, RuntimeError):
+        return _SHORT_OF_MEMORY.search(str(error)) is not None
+    return isinstance(error, MemoryError)
 
 
 def shown(value: object, limit: int = 60) -> str:

@@ -23,6 +23,7 @@ from auralith.data.crops import AudioOptions
 from auralith.data.recordings import open_recordings
 from auralith.data.report import scan
 from auralith.errors import AudioError
+from auralith.sound.levels import require_usable
 from auralith.sound.measuring import measure
 from auralith.sound.mpeg import find_frames
 from auralith.sound.reading import exact_subtype, read, read_info
@@ -359,3 +360,34 @@ def test_half_an_hour_of_silence_is_measured_in_little_memory() -> None:
     tracemalloc.stop()
     assert found.num_samples == 1_800 * RATE
     assert peak < 20e6
+
+
+@pytest.mark.parametrize("channels", [1, 2, 5])
+def test_no_more_values_are_read_at_once_than_the_limit(
+    channels: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, length = tmp_path / "a.wav", 4 * RATE
+    soundfile.write(path, np.full((length, channels), 0.1), RATE)
+    monkeypatch.setattr("auralith.sound.reading.MOST_VALUES", length * channels)
+    assert read(path)[0].shape == (channels, length)
+    monkeypatch.setattr("auralith.sound.reading.MOST_VALUES", length * channels - 1)
+    assert read(path, 1)[0].shape == (channels, length - 1)
+    with pytest.raises(AudioError, match=r"a\.wav is longer than 4 s, the most") as caught:
+        read(path)
+    assert caught.value.reason_code == "too_long"
+
+
+@pytest.mark.parametrize("place", [0, 7, (1 << 18) - 1, 1 << 18, (1 << 18) + 5, (1 << 19) + 2])
+def test_the_worst_sample_is_found_in_any_block(place: int) -> None:
+    waveform = torch.full((2, (1 << 19) + 3), 0.1)
+    waveform[1, place] = -1e4
+    with pytest.raises(AudioError, match=rf"peaks at \+80 dBFS at sample {place + 3}\b"):
+        require_usable(waveform, "x", 3)
+    waveform[0, place] = torch.nan
+    with pytest.raises(AudioError, match=rf"NaN or infinity at sample {place + 3}$"):
+        require_usable(waveform, "x", 3)
+    whole = torch.full(
+        (2, (1 << 19) + 3), 1e4
+    )  # a level that is wrong throughout: its scale is told
+    with pytest.raises(AudioError, match=r"integer scale; divide its samples by 2\^15"):
+        require_usable(whole, "x")

@@ -36,7 +36,7 @@ from auralith.cli.loop import loop
 from auralith.cli.plan import plan
 from auralith.cli.train import train
 from auralith.cli.vary import vary
-from auralith.errors import AuralithError, Interrupted, one_line
+from auralith.errors import AuralithError, Interrupted, is_out_of_memory, one_line
 from auralith.signals import TERMINATION, handled, interrupt
 
 RESUMED = ("finetune", "train", "encode", "batch", "curate")
@@ -104,7 +104,9 @@ def run(arguments: Sequence[str], app: typer.Typer = app, program: str = "aurali
         return _fail(
             str(error.format_message() if isinstance(error, typer.TyperException) else error)
         )
-    except MemoryError:
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
         return _fail("out of memory; make fewer or shorter sounds at once")
     except (
         BrokenPipeError

@@ -32,7 +32,7 @@ def make_edits(
     Without a prompt, the one that is inside the file (or inside `like`) is taken.
     """
     from auralith.cli.progress import generation_progress
-    from auralith.editing import apply, read_clip
+    from auralith.editing import apply, longest_clip, read_clip
     from auralith.request import GenerationRequest
     from auralith.sound.reading import read_info
 
@@ -44,25 +44,13 @@ def make_edits(
     if file is not None:
         read_info(file)  # a bad file is refused before the model is loaded
     model = open_model(loading)
-    clip = None if file is None else read_clip(file, _longest(edit, model))
+    clip = None if file is None else read_clip(file, longest_clip(edit, model))
     seed = model.resolve(request).seed
     requests = numbered(replace(request, seed=seed), writing.n)
     paths = target.paths(announced_seeds(requests))
     with generation_progress() as on_step:
         sounds = (apply(model, item, clip, edit, on_step) for item in requests)
         save_all(zip(sounds, paths, strict=True), writing, signer)
-
-
-def _longest(edit: "Edit", model: "Auralith") -> float | None:
-    """Seconds of a sound that an edit can use; None where it keeps all."""
-    from auralith.edits import Extension, Variation
-
-    match edit:
-        case Variation():
-            return model.config.audio.seconds(model.config.window_samples)
-        case Extension():
-            return edit.seconds_total
-    return None
 
 
 def own_prompt(file: Path | None) -> str:

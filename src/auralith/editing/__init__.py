@@ -11,7 +11,7 @@ ordinary generation that `Steering` leads.
 """
 
 from auralith.editing.clip import Clip, read_clip
-from auralith.editing.dispatch import apply, redo
+from auralith.editing.dispatch import apply, longest_clip, redo
 from auralith.editing.extension import extend
 from auralith.editing.inpainting import inpaint
 from auralith.editing.looping import make_loop
@@ -27,6 +27,7 @@ __all__ = [
     "apply",
     "extend",
     "inpaint",
+    "longest_clip",
     "make_loop",
     "read_clip",
     "redo",

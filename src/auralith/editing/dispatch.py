@@ -34,6 +34,16 @@ def apply(
             return extend(model, request, clip, edit, on_step)
 
 
+def longest_clip(edit: Edit, model: Auralith) -> float | None:
+    """Return the seconds of a sound that an edit can use, for `read_clip`; None where it keeps all of the sound."""
+    match edit:
+        case Variation():
+            return model.config.audio.seconds(model.config.window_samples)
+        case Extension():
+            return edit.seconds_total
+    return None
+
+
 def redo(
     model: Auralith,
     request: GenerationRequest,

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from auralith.content_credentials import ContentSigner
-from auralith.editing import read_clip, vary_batch
+from auralith.editing import longest_clip, read_clip, vary_batch
 from auralith.errors import AudioError, InvalidRequest, NonFiniteError
 from auralith.files import (
     check_writable,
@@ -207,7 +207,8 @@ class _Run:
         variation = batch[0].variation
         if variation is None:
             return self.model.generate_batch(requests, self._step)
-        clips = [read_clip(item.clip) for item in batch if item.clip is not None]
+        longest = longest_clip(variation, self.model)
+        clips = [read_clip(item.clip, longest) for item in batch if item.clip is not None]
         return vary_batch(self.model, requests, clips, variation, self._step)
 
     def _entered(self, item: Item, path: Path, sound: Audio) -> Entry:

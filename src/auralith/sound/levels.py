@@ -13,6 +13,7 @@ SILENCE_DB = -60.0
 HIGHEST_DB = 40.0
 """A peak above this (dBFS) is no sound: samples are damaged, or on the scale of integers."""
 _INTEGER_BITS = (16, 24, 32)
+_BLOCK_SAMPLES = 1 << 18
 _NORMALIZE_ABOVE = 1e-5
 """Below this peak (-100 dBFS) there is nothing to normalize but rounding noise."""
 
@@ -42,15 +43,22 @@ def require_usable(waveform: Float[Tensor, "channel sample"], name: str, start: 
     """
     if not waveform.numel():
         return
-    largest, first = waveform.abs().amax(dim=0).max(dim=0)  # NaN counts as the largest
-    if not math.isfinite(float(largest)):
-        first = (~torch.isfinite(waveform)).any(dim=0).nonzero()[0]
+    peak, place = 0.0, start
+    for part in waveform.split(_BLOCK_SAMPLES, dim=1):  # in blocks, as long sounds fill memory
+        largest, first = part.abs().amax(dim=0).max(dim=0)  # NaN counts as the largest
+        if not math.isfinite(float(largest)):
+            first = (~torch.isfinite(part)).any(dim=0).nonzero()[0]
+            raise AudioError(
+                f"{name} is not finite: NaN or infinity at sample {start + int(first)}",
+                "nan_samples",
+            )
+        if float(largest) > peak:
+            peak, place = float(largest), start + int(first)
+        start += part.shape[1]
+    if decibels(peak) > HIGHEST_DB:
         raise AudioError(
-            f"{name} is not finite: NaN or infinity at sample {start + int(first)}", "nan_samples"
+            f"{name} {impossible_level(peak, place, _rms(waveform))}", "impossible_level"
         )
-    if decibels(float(largest)) > HIGHEST_DB:
-        told = impossible_level(float(largest), start + int(first), _rms(waveform))
-        raise AudioError(f"{name} {told}", "impossible_level")
 
 
 def impossible_level(peak: float, sample: int, rms: float) -> str:
@@ -63,7 +71,8 @@ def impossible_level(peak: float, sample: int, rms: float) -> str:
 
 
 def _rms(waveform: Tensor) -> float:
-    return float(waveform.double().square().mean().sqrt())
+    parts = waveform.split(_BLOCK_SAMPLES, dim=1)
+    return math.sqrt(math.fsum(float(p.double().square().sum()) for p in parts) / waveform.numel())
 
 
 def is_silent(waveform: Float[Tensor, "channel sample"]) -> bool:

@@ -19,6 +19,9 @@ from auralith.sound.stream import SoundStream, open_sound
 
 _EXACT = {"PCM_S8": "pcm16", "PCM_U8": "pcm16", "PCM_16": "pcm16", "PCM_24": "pcm24"}
 """libsndfile's encodings to the subtypes that hold all their values; the others need floats."""
+MOST_VALUES = 2 * 48_000 * 3_600
+"""Samples times channels that are read at once: an hour of stereo at 48 kHz, 1.4 GB. A file of silence unpacks to
+thousands of times its size, and headers may claim anything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +68,8 @@ def read(
 
     Raises:
         AudioError: the file doesn't exist, is not a sound file, is empty or damaged, ends before its header says
-            (unless `allow_cut`), or holds NaN, infinity or an impossible level; `reason_code` says which.
+            (unless `allow_cut`), holds more than `MOST_VALUES`, or NaN, infinity or an impossible level; `reason_code`
+            says which.
     """
     with open_sound(source, name) as stream:
         samples = _collected(stream, start, stop, allow_cut=allow_cut)
@@ -86,9 +90,19 @@ def exact_subtype(path: Source | str) -> str:
 def _collected(
     stream: SoundStream, start: int, stop: int | None, *, allow_cut: bool
 ) -> Float[np.ndarray, "sample channel"]:
-    """All of a stretch, from as many blocks as it takes."""
-    nothing = np.zeros((0, stream.format.channels), np.float32)
-    return np.concatenate([nothing, *stream.blocks(start, stop, allow_cut=allow_cut)])
+    """All of a stretch, from as many blocks as it takes. Raises `AudioError` ("too_long") beyond `MOST_VALUES`."""
+    blocks = [np.zeros((0, stream.format.channels), np.float32)]
+    room = MOST_VALUES
+    for block in stream.blocks(start, stop, allow_cut=allow_cut):
+        room -= block.size
+        if room < 0:
+            seconds = MOST_VALUES // stream.format.channels / stream.format.sample_rate
+            raise AudioError(
+                f"{stream.name} is longer than {seconds:.0f} s, the most that is read of its format at once; cut it",
+                "too_long",
+            )
+        blocks.append(block)
+    return np.concatenate(blocks)
 
 
 def _no_samples(name: str) -> AudioError:

@@ -44,7 +44,13 @@ from auralith.data.latents import (
 from auralith.data.prompts import PromptOptions, prompt_of
 from auralith.data.recordings import Recording, Recordings
 from auralith.data.report import DatasetReport, scan
-from auralith.errors import AuralithError, CheckpointError, InvalidRequest, ResourceError
+from auralith.errors import (
+    AuralithError,
+    CheckpointError,
+    InvalidRequest,
+    ResourceError,
+    is_out_of_memory,
+)
 from auralith.files import check_writable, clear_leftovers, exclusive, size_text
 from auralith.training.encoder import LatentEncoder
 
@@ -258,6 +264,12 @@ class _ShardEncoder:
                 raise
             except AuralithError as error:
                 self.failures.append((recording.path, str(error)))
+                yield 0.0
+            except (MemoryError, RuntimeError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                reason = f"{recording.path} takes more memory than there is; cut it"
+                self.failures.append((recording.path, reason))
                 yield 0.0
 
     def texts(self) -> dict[str, Tensor]:
