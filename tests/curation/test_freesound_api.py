@@ -13,9 +13,9 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from auralith.curation.http import MARGIN_S, RateLimit, TokenBucket
 from auralith.curation.sources import FreesoundClient, FreesoundSearch, FreesoundSounds, ingest
-from auralith.curation.sources.freesound_client import LIMITS
-from auralith.curation.sources.rate_limit import MARGIN_S, RateLimit, TokenBucket
+from auralith.curation.sources.freesound import LIMITS
 from auralith.curation.store import Store
 from auralith.errors import AuralithError, InvalidRequest, ResourceError
 

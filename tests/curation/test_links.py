@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from auralith.curation.links import is_valid_link, page_link, web_link
-from auralith.curation.sources.freesound_pack import author_link, sound_url
+from auralith.curation.sources.freesound import author_link, sound_url
 
 SITE = "https://freesound.org"
 

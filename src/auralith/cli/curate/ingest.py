@@ -73,7 +73,7 @@ def ingest(
     from auralith.curation.inputs import remember_root, source_names
     from auralith.curation.settings import SourceSettings
     from auralith.curation.sources import ingest_steps, require_recordings
-    from auralith.curation.sources.column_map import MappedTable
+    from auralith.curation.sources.tables import MappedTable
     from auralith.curation.store import Store
     from auralith.tables.row import listed
 

@@ -9,6 +9,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from auralith.curation.http import Clock, RateLimit, SystemClock
 from auralith.curation.identification.interface import (
     AudioRef,
     Fingerprint,
@@ -20,7 +21,6 @@ from auralith.curation.identification.interface import (
     unanswerable,
 )
 from auralith.curation.identification.programs import Finished, Fpcalc, find_program, run_program
-from auralith.curation.sources.rate_limit import Clock, RateLimit, SystemClock
 from auralith.errors import AudioError, InvalidRequest, ResourceError
 from auralith.extras import require
 from auralith.foreign import parse_json

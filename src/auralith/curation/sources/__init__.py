@@ -1,27 +1,30 @@
-"""Sources: what there is, as rows of `recordings`.
+"""Sources of recordings: metadata in, rows of the table `recordings` out.
 
-freesound_pack · freesound_api · fma · stability · folder · column_map    one source each
-records · paths    a row as a recording; paths that stay below the root
-freesound_client · rate_limit    HTTP within the published limits
-intake    rows into the store, counted: new, repeated, or rejected with a reason
+records    a row as a recording; paths that stay below the root; the interface of a source
+tables     any table with a map of its columns, and Stability AI's attribution lists
+folder     a folder of sounds with sidecars
+fma        the Free Music Archive's metadata
+freesound  data packs, and the API
+intake     rows into the store, counted: new, repeated, or rejected with a reason
 """
 
-from auralith.curation.sources.column_map import mapped_table
 from auralith.curation.sources.fma import fma_tracks
 from auralith.curation.sources.folder import FolderSource
-from auralith.curation.sources.freesound_api import FreesoundSearch, FreesoundSounds
-from auralith.curation.sources.freesound_client import FreesoundClient
-from auralith.curation.sources.freesound_pack import data_pack
+from auralith.curation.sources.freesound import (
+    FreesoundClient,
+    FreesoundSearch,
+    FreesoundSounds,
+    data_pack,
+)
 from auralith.curation.sources.intake import (
+    REJECTED,
     IngestProgress,
     ingest,
     ingest_steps,
     require_recordings,
 )
-from auralith.curation.sources.paths import safe_path
-from auralith.curation.sources.source import Source, SourceRow
-from auralith.curation.sources.stability import stability_list
-from auralith.curation.sources.stored import REJECTED
+from auralith.curation.sources.records import Source, SourceRow, safe_path
+from auralith.curation.sources.tables import MappedTable, mapped_table, stability_list
 
 __all__ = [
     "REJECTED",
@@ -30,6 +33,7 @@ __all__ = [
     "FreesoundSearch",
     "FreesoundSounds",
     "IngestProgress",
+    "MappedTable",
     "Source",
     "SourceRow",
     "data_pack",

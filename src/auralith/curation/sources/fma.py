@@ -11,20 +11,20 @@ from pathlib import Path
 from typing import Any
 
 from auralith.curation.sources.records import (
+    FMA,
     BadRow,
     Record,
-    field,
+    fma_path,
     identity,
     seconds,
-    usual_path,
+    text_of,
     words,
     year,
 )
-from auralith.curation.sources.source import TableSource, batch_of
+from auralith.curation.sources.tables import TableSource, batch_of
 from auralith.errors import InvalidRequest
 from auralith.tables import read_rows
 
-SOURCE = "fma"
 _RAW_REQUIRED = ("track_id", "track_title", "artist_name", "license_title", "license_url")
 _REQUIRED = ("track_id", "track.title", "artist.name", "track.license")
 _LONGEST_LITERAL = 100_000
@@ -45,7 +45,7 @@ def fma_tracks(path: Path, root: Path | None = None) -> TableSource:
         return raw_record(cells, root) if raw else track_record(cells, names, root)
 
     required, header_lines = (_RAW_REQUIRED, 1) if raw else (_REQUIRED, 3)
-    return TableSource(batch_of("fma", [file]), SOURCE, [file], convert, required, header_lines)
+    return TableSource(batch_of("fma", [file]), FMA, [file], convert, required, header_lines)
 
 
 def _chosen(path: Path) -> Path:
@@ -76,50 +76,45 @@ def _genre_names(file: Path) -> dict[str, str]:
 
 def raw_record(cells: Mapping[str, Any], root: Path | None) -> Record:
     """A recording of a row of raw_tracks.csv."""
-    record = identity(SOURCE, cells.get("track_id"))
+    record = identity(FMA, cells.get("track_id"))
     genres = literal(cells.get("track_genres"))
-    created = _iso(field(cells, "track_date_created"))
+    created = _iso(text_of(cells, "track_date_created"))
     return record | {
         "path": fma_path(record["source_id"], root),
-        "url": field(cells, "track_url"),
-        "title": field(cells, "track_title"),
-        "author": field(cells, "artist_name"),
-        "author_url": field(cells, "artist_url"),
+        "url": text_of(cells, "track_url"),
+        "title": text_of(cells, "track_title"),
+        "author": text_of(cells, "artist_name"),
+        "author_url": text_of(cells, "artist_url"),
         "tags": words(literal(cells.get("tags"))),
-        "description": field(cells, "track_information"),
-        "album": field(cells, "album_title"),
+        "description": text_of(cells, "track_information"),
+        "album": text_of(cells, "album_title"),
         "genres": words([one.get("genre_title") for one in genres if isinstance(one, dict)]),
         "year": year(cells.get("track_date_recorded")),
         "created": created,
-        "license_raw": field(cells, "license_title"),
-        "license_url_raw": field(cells, "license_url"),
+        "license_raw": text_of(cells, "license_title"),
+        "license_url_raw": text_of(cells, "license_url"),
         "duration_s": seconds(cells.get("track_duration")),
     }
 
 
 def track_record(cells: Mapping[str, Any], names: Mapping[str, str], root: Path | None) -> Record:
     """A recording of a row of tracks.csv, its columns named `level.name`; genre ids without a name are left out."""
-    record = identity(SOURCE, cells.get("track_id"))
+    record = identity(FMA, cells.get("track_id"))
     ids = [str(id) for id in literal(cells.get("track.genres"))]
-    genres = [names[id] for id in ids if id in names] or [field(cells, "track.genre_top")]
+    genres = [names[id] for id in ids if id in names] or [text_of(cells, "track.genre_top")]
     return record | {
         "path": fma_path(record["source_id"], root),
-        "title": field(cells, "track.title"),
-        "author": field(cells, "artist.name"),
+        "title": text_of(cells, "track.title"),
+        "author": text_of(cells, "artist.name"),
         "tags": words(literal(cells.get("track.tags"))),
-        "description": field(cells, "track.information"),
-        "album": field(cells, "album.title"),
+        "description": text_of(cells, "track.information"),
+        "album": text_of(cells, "album.title"),
         "genres": words(genres),
         "year": year(cells.get("track.date_recorded") or cells.get("album.date_released")),
-        "created": field(cells, "track.date_created"),
-        "license_raw": field(cells, "track.license"),
+        "created": text_of(cells, "track.date_created"),
+        "license_raw": text_of(cells, "track.license"),
         "duration_s": seconds(cells.get("track.duration")),
     }
-
-
-def fma_path(id: str, root: Path | None) -> str | None:
-    """Where the public dumps keep a track; None if it isn't there."""
-    return usual_path(f"{int(id) // 1000:03d}/{int(id):06d}.mp3", root)
 
 
 def literal(written: object) -> list[Any]:

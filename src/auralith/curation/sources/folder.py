@@ -10,10 +10,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from auralith.curation.sources.column_map import check_source_name, mapped_record
-from auralith.curation.sources.paths import CONTROL, safe_path
-from auralith.curation.sources.records import BadRow, Record
-from auralith.curation.sources.source import SLICE_ROWS, SourceRow
+from auralith.curation.sources.records import (
+    CONTROL,
+    SLICE_ROWS,
+    BadRow,
+    Record,
+    SourceRow,
+    safe_path,
+)
+from auralith.curation.sources.tables import check_source_name, mapped_record
 from auralith.errors import InvalidRequest
 from auralith.tables.json_rows import load_json
 from auralith.tables.names import find_column

@@ -10,21 +10,25 @@ rejected rows. So a kill loses at most a slice, and the same call again finds wh
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from auralith.curation.sources.records import Record
-from auralith.curation.sources.source import Source, SourceRow, TableSource
-from auralith.curation.sources.stored import REJECTED, Stored
+from auralith.curation.sources.records import Record, Source, SourceRow
+from auralith.curation.sources.tables import TableSource
 from auralith.curation.store import RECORDINGS, Store
-from auralith.errors import InvalidRequest
+from auralith.errors import InvalidRequest, ResourceError
 from auralith.extras import require
 from auralith.tables.row import listed
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from pyarrow import parquet
+else:
+    pa = require("pyarrow", "curate")
+    parquet = require("pyarrow.parquet", "curate")
 
 _NOT_CONTENT = ("ingest_batch", "retrieved_at")
 _REMEDIES = {
@@ -35,6 +39,19 @@ _REMEDIES = {
     "not_utf8": "save the table as UTF-8",
 }
 """What to do about the commonest reasons for rejecting rows."""
+REJECTED = pa.schema(
+    [
+        ("source", pa.string()),
+        ("file", pa.string()),
+        ("line", pa.int64()),  # where the row ends in a CSV, its number elsewhere
+        ("rec_id", pa.string()),  # null if the row has no usable id
+        ("reason_code", pa.string()),
+        ("raw", pa.string()),  # JSON of the cells
+        ("ingest_batch", pa.string()),
+        ("retrieved_at", pa.string()),
+    ]
+)
+"""Rows of a source that became no recording: quarantined, and counted apart."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +109,7 @@ class _Ingest:
         self.rejected = Counter[str]()
         self.columns = tuple(n for n in RECORDINGS.names if n not in _NOT_CONTENT)
         self.seen: dict[str, int] = {}
-        self.stored = Stored(store)
+        self.stored = _Stored(store)
 
     def add(self, rows: list[SourceRow]) -> IngestProgress:
         """Sort a slice of rows into new, repeated and rejected, and write it."""
@@ -158,15 +175,14 @@ class _Ingest:
 
     def _table(self, rows: list[dict[str, Any]], schema: "pa.Schema") -> "pa.Table":
         """The rows with the columns that all rows of this call share."""
-        arrow = require("pyarrow", "curate")
         shared = {"ingest_batch": self.source.batch, "retrieved_at": self.retrieved_at}
         columns = [
-            arrow.repeat(arrow.scalar(shared[one.name], one.type), len(rows))
+            pa.repeat(pa.scalar(shared[one.name], one.type), len(rows))
             if one.name in shared
-            else arrow.array([row.get(one.name) for row in rows], one.type)
+            else pa.array([row.get(one.name) for row in rows], one.type)
             for one in schema
         ]
-        return arrow.Table.from_arrays(columns, schema=schema)
+        return pa.Table.from_arrays(columns, schema=schema)
 
 
 def _is_encodable(content: tuple[Any, ...]) -> bool:
@@ -177,3 +193,30 @@ def _is_encodable(content: tuple[Any, ...]) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+class _Stored:
+    """Which recordings a store has; their content is read only for those that are asked for."""
+
+    def __init__(self, store: Store) -> None:
+        self._files = store.slices("recordings")
+        self._file_of: dict[str, int] = {}
+        for number, path in enumerate(self._files):
+            for id in _read_slice(path, ["rec_id"], None).column("rec_id").to_pylist():
+                self._file_of[id] = number
+
+    def find(self, ids: set[str], columns: Sequence[str]) -> Iterator[dict[str, Any]]:
+        """Those of the ids that are stored, as rows of these columns."""
+        there = sorted(id for id in ids if id in self._file_of)
+        for number in sorted({self._file_of[id] for id in there}):
+            yield from _read_slice(self._files[number], list(columns), there).to_pylist()
+
+
+def _read_slice(path: Path, columns: list[str], ids: list[str] | None) -> Any:
+    filters = None if ids is None else [("rec_id", "in", ids)]
+    try:
+        return parquet.read_table(path, columns=columns, filters=filters, use_threads=False)
+    except (pa.ArrowException, OSError) as error:
+        raise ResourceError(
+            f"{path} can't be read ({error}); remove it to have its rows made again"
+        ) from error

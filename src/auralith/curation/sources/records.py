@@ -1,24 +1,32 @@
-"""One row of a source as a recording: the columns of `recordings`, each from what was written.
+"""Rows of a source as recordings: the columns of `recordings`, paths that stay below the root, and the interface of sources.
 
-What can't be a recording raises `BadRow` with its reason code: no id, a path that leaves the root, a value of the
-wrong kind. A number that isn't one is only missing. Text stays as it was written, since attribution repeats it.
+A row that can't become a recording raises `BadRow` with its reason code: no id, a path that leaves the root, a value of
+the wrong kind. A malformed number only becomes null. Text stays as it was written, since attribution repeats it.
 """
 
 import math
-from collections.abc import Mapping
+import os
+import re
+from collections.abc import Iterator, Mapping
 from datetime import date, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
-from auralith.curation.sources.paths import CONTROL, safe_path, stays_below
 from auralith.errors import InvalidRequest
 from auralith.tables.cells import existing_name
 
+FREESOUND, FMA = "freesound", "fma"
 Record = dict[str, Any]
 """Columns of `recordings`; one that is left out is null. Lists are tuples, so that records can be compared."""
-NUMERIC_IDS = ("freesound", "fma")
+NUMERIC_IDS = (FREESOUND, FMA)
 """Sources whose ids are whole numbers."""
 _TRUE, _FALSE = ("true", "1", "yes"), ("false", "0", "no")
+CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+"""Characters that stand in no name: controls, and bytes that weren't UTF-8."""
+_LEAVES = re.compile(r"^[\\/]|^[A-Za-z]:|(?:^|[\\/])\.\.(?:[\\/]|$)")
+"""Absolute, with a Windows drive, or with `..` between the separators of either system."""
+SLICE_ROWS = 20_000
+"""Rows of one file in the store: what is held in memory at a time."""
 
 
 class BadRow(ValueError):
@@ -105,6 +113,11 @@ def usual_path(path: str, root: Path | None) -> str | None:
     return _checked(path, root) if root and (root / path).exists() else None
 
 
+def fma_path(id: str, root: Path | None) -> str | None:
+    """Return the path of a track in FMA's public dumps; None if the file isn't there."""
+    return usual_path(f"{int(id) // 1000:03d}/{int(id):06d}.mp3", root)
+
+
 def _checked(path: str, root: Path | None) -> str:
     """The path; with the separators of this system where only that file is there."""
     if not stays_below(path):
@@ -118,6 +131,59 @@ def _checked(path: str, root: Path | None) -> str:
     return path
 
 
-def field(cells: Mapping[str, Any], name: str) -> str | None:
+def text_of(cells: Mapping[str, Any], name: str) -> str | None:
     """The text of a cell, None if there is none."""
     return text(cells.get(name))
+
+
+def stays_below(relative: str) -> bool:
+    """Whether a path, as written, can only lie below the folder it starts from; links aren't looked at."""
+    return bool(relative) and not CONTROL.search(relative) and not _LEAVES.search(relative)
+
+
+def safe_path(root: Path, relative: str) -> Path:
+    """`root / relative`, which needn't exist.
+
+    Raises:
+        InvalidRequest: the path is absolute, has `..` in it, or leads out of `root` through a link.
+    """
+    top = os.path.realpath(root)
+    path = root / relative
+    if not stays_below(relative) or not _is_below(os.path.realpath(path), top):
+        raise InvalidRequest(f"the path {relative!r} leaves {root}; only files below it are read")
+    return path
+
+
+def _is_below(resolved: str, top: str) -> bool:
+    return resolved.startswith(top.rstrip(os.sep) + os.sep)
+
+
+class SourceRow(NamedTuple):
+    """One row of a source."""
+
+    file: str
+    line: int
+    raw: Any
+    """As it was read, for the table of rejected rows."""
+    record: Record | None
+    """None exactly where there is a reason."""
+    reason_code: str | None = None
+    rec_id: str | None = None
+    """Of a rejected row, where it is known without a recording."""
+
+
+@runtime_checkable
+class Source(Protocol):
+    """Where recordings come from. The same input gives the same rows, in the same order, under the same batch."""
+
+    batch: str
+    """Names this input in `ingest_batch` and in the files of the store."""
+    name: str
+    """For rejected rows whose source isn't known."""
+    slice_rows: int
+    start: int
+    """Rows of this batch that earlier calls have finished and that this one leaves out."""
+
+    def rows(self) -> Iterator[SourceRow]:
+        """All rows; raises `AuralithError` where the source as a whole can't be read."""
+        ...

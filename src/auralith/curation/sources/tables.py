@@ -1,10 +1,15 @@
-"""Any table of recordings: which of its columns are which of ours.
+"""Sources that are tables: any table with a map of its columns, and Stability AI's attribution lists.
 
-A column that isn't mapped is found by the names that `auralith.tables.names` knows; of several the first one there
-that a row fills is taken. Two licenses of one row that differ make it a rejected row: neither may be left out.
+An unmapped column is recognized by the names in `auralith.tables.names`; of several for one field, the first one that a
+row fills is taken. Two licenses in one row that differ make it a rejected row, since neither may be ignored.
+
+The attribution lists have the columns `id,title,author,license,url`, with licenses without version. The source of a row
+follows from its URL, so that one rule reads both lists. Title and author stay exactly as written: new lists repeat them.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+import hashlib
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from itertools import chain
@@ -12,18 +17,24 @@ from pathlib import Path
 from typing import Any
 
 from auralith.curation.sources.records import (
+    FMA,
+    FREESOUND,
+    SLICE_ROWS,
     BadRow,
     Record,
+    SourceRow,
     flag,
+    fma_path,
     identity,
     named_path,
     seconds,
     text,
+    text_of,
     words,
     year,
 )
-from auralith.curation.sources.source import TableSource, batch_of
 from auralith.errors import InvalidRequest
+from auralith.tables import Row, read_rows
 from auralith.tables.names import find_columns
 
 _LISTS = ("tags", "genres", "parents")
@@ -35,6 +46,63 @@ _TEXTS = (
 COLUMNS = ("source_id", "path", *_TEXTS, *_LICENSES, *_LISTS, "year", "is_remix", "duration_s")
 """What a column may be mapped to."""
 _OTHERS: dict[str, Callable[[Any], Any]] = {"year": year, "is_remix": flag, "duration_s": seconds}
+_ATTRIBUTION_COLUMNS = ("id", "title", "author", "license", "url")
+_PAGE = re.compile(
+    r"(?P<author>https?://(?:www\.)?(?P<site>freemusicarchive|freesound)\.org/(?:music|people)/[^/]+/).*"
+)
+_SOURCES = {"freemusicarchive": FMA, "freesound": FREESOUND}
+Convert = Callable[[Mapping[str, Any]], Record]
+"""Cells to a recording; raises `BadRow`."""
+
+
+@dataclass
+class TableSource:
+    """One or more tables whose rows become recordings by one rule."""
+
+    batch: str
+    name: str
+    files: Sequence[Path]
+    convert: Convert
+    required: Sequence[str] = ()
+    header_lines: int = 1
+    slice_rows: int = SLICE_ROWS
+    start: int = 0
+    columns: dict[str, None] = field(default_factory=dict)
+    """The columns that the rows so far had, in their order."""
+
+    def rows(self) -> Iterator[SourceRow]:
+        """The rows of all files, in their order."""
+        for file in self.files:
+            for row in read_rows(file, self.required, header_lines=self.header_lines):
+                yield self._converted(row)
+
+    def _converted(self, row: Row) -> SourceRow:
+        if row.problem:
+            return SourceRow(row.file, row.line, row.cells, None, row.problem)
+        if row.cells.keys() - self.columns.keys():
+            self.columns |= dict.fromkeys(row.cells)
+        try:
+            return SourceRow(row.file, row.line, row.cells, self.convert(row.cells))
+        except BadRow as bad:
+            return SourceRow(row.file, row.line, row.cells, None, bad.reason_code)
+
+
+def batch_of(kind: str, files: Sequence[Path], *settings: str) -> str:
+    """A name for these files, from their content and what is done with it.
+
+    Raises:
+        InvalidRequest: one can't be read.
+    """
+    digest = hashlib.sha256("\0".join(settings).encode())
+    for path in files:
+        try:
+            with path.open("rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+        except OSError as error:
+            raise InvalidRequest(
+                f"{path} can't be read ({error.strerror or error}); give a table of recordings"
+            ) from error
+    return f"{kind}-{digest.hexdigest()[:12]}"
 
 
 @dataclass
@@ -126,3 +194,32 @@ def check_source_name(source: str) -> None:
     """Raise `InvalidRequest` for a name that can't stand before the colon of an id."""
     if not source or not source.replace("-", "").replace("_", "").isalnum():
         raise InvalidRequest(f"'{source}' can't name a source; use letters, digits, - and _")
+
+
+def stability_list(path: Path, root: Path | None = None) -> TableSource:
+    """One of the two published lists, or any of the same columns whose URLs lead to the two sites."""
+
+    def convert(cells: Mapping[str, Any]) -> Record:
+        return attribution_record(cells, root)
+
+    return TableSource(
+        batch_of("attribution", [path]), "attribution", [path], convert, _ATTRIBUTION_COLUMNS
+    )
+
+
+def attribution_record(cells: Mapping[str, Any], root: Path | None) -> Record:
+    """A recording of a row; raises `BadRow` if its URL is of neither site."""
+    url = text_of(cells, "url")
+    page = _PAGE.fullmatch(url or "")
+    if not page:
+        raise BadRow("source_unknown" if text_of(cells, "id") else "no_id")
+    record = identity(_SOURCES[page["site"]], cells.get("id"))
+    is_fma = record["source"] == FMA
+    return record | {
+        "path": fma_path(record["source_id"], root) if is_fma else None,
+        "url": url,
+        "title": text_of(cells, "title"),
+        "author": text_of(cells, "author"),
+        "author_url": page["author"],
+        "license_raw": text_of(cells, "license"),
+    }

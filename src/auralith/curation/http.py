@@ -1,15 +1,18 @@
-"""Published request limits, kept exactly: token buckets whose tokens come back one window after they were taken.
+"""HTTP manners that clients of web services share: published request limits, kept exactly, and a cache of responses.
 
-So no window of that length, wherever it begins, sees more requests than the bucket has tokens (a bucket that refills
-steadily would allow twice as many). What was taken is kept in a file, because a daily limit outlives a process.
+A limit is a set of token buckets whose tokens come back one window after they were taken. So no window of that length,
+wherever it begins, sees more requests than the bucket has tokens (a bucket that refills steadily would allow twice as
+many). Taken tokens are kept in a file, because a daily limit outlives a process.
 """
 
+import gzip
+import hashlib
 import json
 import time
 from collections import deque
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from auralith.errors import ResourceError
 from auralith.files import whole_file
@@ -96,6 +99,25 @@ class RateLimit:
                 " the same command continues from here after that"
             )
         self.clock.sleep(seconds)
+
+
+class CachedResponse:
+    """The last body of one request, and the ETag that it came with."""
+
+    def __init__(self, folder: Path, request: str) -> None:
+        self._file = folder / f"{hashlib.sha256(request.encode()).hexdigest()}.json.gz"
+        self.etag: str | None = None
+        self.body: Any = None
+        try:
+            kept = parse_json(gzip.decompress(self._file.read_bytes()))
+            self.etag, self.body = kept["etag"], kept["body"]
+        except (OSError, EOFError, *SHAPE_ERRORS):
+            pass  # none yet, or damaged: ask without it
+
+    def keep(self, etag: str | None, body: Any) -> None:
+        if etag:
+            with whole_file(self._file) as file:
+                file.write(gzip.compress(json.dumps({"etag": etag, "body": body}).encode(), 6))
 
 
 def _read(state: Path | None, now: float) -> list[float]:
