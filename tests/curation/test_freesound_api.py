@@ -401,5 +401,5 @@ def test_an_answer_of_another_shape_is_one_line(client: FreesoundClient, store: 
 
 
 def test_ids_must_be_numbers(client: FreesoundClient, store: Store) -> None:
-    with pytest.raises(InvalidRequest, match="'1 OR 2' is no Freesound id"):
+    with pytest.raises(InvalidRequest, match="'1 OR 2' is not a Freesound id"):
         FreesoundSounds(client, store, ["1 OR 2"])

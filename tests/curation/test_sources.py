@@ -291,7 +291,7 @@ def test_a_map_to_a_column_that_isnt_there_stops_before_anything_is_written(
     table = write(tmp_path / "t.csv", ["id", "title"], ["1", "a"])
     with pytest.raises(InvalidRequest, match="no column 'name'"):
         take(mapped_table(table, "mine", {"title": "name"}), store)
-    with pytest.raises(InvalidRequest, match="'titel' is no column of recordings"):
+    with pytest.raises(InvalidRequest, match="'titel' is not a column of recordings"):
         mapped_table(table, "mine", {"titel": "title"})
     with pytest.raises(InvalidRequest, match="can't name a source"):
         mapped_table(table, "a:b", {})

@@ -19,22 +19,22 @@ from auralith.files import whole_file
 from auralith.foreign import SHAPE_ERRORS, parse_json
 
 MARGIN_S = 1.0
-"""Added to each window: a request arrives a little later than it was sent."""
+"""Seconds added to each window, since a request arrives a little later than it was sent."""
 
 
 @runtime_checkable
 class Clock(Protocol):
-    """Time, so that tests needn't wait for it."""
+    """A clock, which tests replace so that they needn't wait."""
 
     def now(self) -> float:
-        """Seconds since 1970."""
+        """Return the seconds since 1970."""
         ...
 
     def sleep(self, seconds: float) -> None: ...
 
 
 class SystemClock:
-    """The machine's time."""
+    """The clock of the machine."""
 
     def now(self) -> float:
         return time.time()
@@ -44,25 +44,25 @@ class SystemClock:
 
 
 class TokenBucket:
-    """`tokens` requests in any `seconds`."""
+    """A limit of `tokens` requests in any `seconds`."""
 
     def __init__(self, tokens: int, seconds: float, taken: Iterable[float] = ()) -> None:
         self.tokens, self.seconds = tokens, seconds + MARGIN_S
         self.taken = deque(sorted(taken), maxlen=tokens)
 
     def wait(self, now: float) -> float:
-        """Seconds until there is a token; 0 if there is one."""
+        """Return the seconds until a token is available; 0 if one is."""
         if len(self.taken) < self.tokens:
             return 0.0
         return max(0.0, self.taken[0] + self.seconds - now)
 
     def take(self, now: float) -> None:
-        """Take a token; the oldest one has come back by then."""
+        """Take a token, after `wait` has passed."""
         self.taken.append(now)
 
 
 class RateLimit:
-    """Several buckets, a token from each for every request."""
+    """Several buckets; each request takes a token of each."""
 
     def __init__(
         self,
@@ -71,7 +71,7 @@ class RateLimit:
         state: Path | None = None,
         max_wait_s: float = 3_600.0,
     ) -> None:
-        """`windows` are pairs of tokens and seconds; `state` is the file that keeps what was taken."""
+        """Set up the buckets: `windows` are pairs of tokens and seconds, `state` is the file that keeps the taken tokens."""
         self.clock, self.state, self.max_wait_s = clock, state, max_wait_s
         taken = _read(state, clock.now())
         self.buckets = [TokenBucket(tokens, seconds, taken) for tokens, seconds in windows]
@@ -80,7 +80,7 @@ class RateLimit:
         """Wait for a token of each bucket and take it.
 
         Raises:
-            ResourceError: that would take longer than `max_wait_s`.
+            ResourceError: the wait would exceed `max_wait_s`.
         """
         while (wait := max(bucket.wait(self.clock.now()) for bucket in self.buckets)) > 0:
             self.wait(wait)
@@ -92,7 +92,7 @@ class RateLimit:
                 file.write(json.dumps(list(taken)).encode())
 
     def wait(self, seconds: float) -> None:
-        """Sleep; raises `ResourceError` instead if that is longer than `max_wait_s`."""
+        """Sleep. Raises `ResourceError` instead if that exceeds `max_wait_s`."""
         if seconds > self.max_wait_s:
             raise ResourceError(
                 f"the request limit is reached for {seconds / 3600:.1f} h;"
@@ -102,7 +102,7 @@ class RateLimit:
 
 
 class CachedResponse:
-    """The last body of one request, and the ETag that it came with."""
+    """The last response to one request, kept with its ETag in a file of `folder`."""
 
     def __init__(self, folder: Path, request: str) -> None:
         self._file = folder / f"{hashlib.sha256(request.encode()).hexdigest()}.json.gz"
@@ -112,16 +112,17 @@ class CachedResponse:
             kept = parse_json(gzip.decompress(self._file.read_bytes()))
             self.etag, self.body = kept["etag"], kept["body"]
         except (OSError, EOFError, *SHAPE_ERRORS):
-            pass  # none yet, or damaged: ask without it
+            pass  # missing or damaged: ask without an ETag
 
     def keep(self, etag: str | None, body: Any) -> None:
+        """Keep a body, if it has an ETag to ask again with."""
         if etag:
             with whole_file(self._file) as file:
                 file.write(gzip.compress(json.dumps({"etag": etag, "body": body}).encode(), 6))
 
 
 def _read(state: Path | None, now: float) -> list[float]:
-    """The times in a state file that lie in the past; a damaged file means nothing was taken."""
+    """Return the past times in a state file; a damaged file counts as no tokens taken."""
     if state is None or not state.is_file():
         return []
     try:

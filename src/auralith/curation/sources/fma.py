@@ -1,7 +1,7 @@
 """The Free Music Archive's metadata: `raw_tracks.csv` (the crawl, with license URLs) and `tracks.csv` (three header lines).
 
-Lists are Python literals in the files and are read as such, never evaluated. Sounds lie under
-`<id // 1000>/<id>.mp3`, three and six digits; a path is written only where the file is at hand.
+Lists are Python literals in the files and are parsed as such, never evaluated. Sounds lie at `<id // 1000>/<id>.mp3`,
+with three and six digits; a recording gets a path only if the file is there.
 """
 
 import ast
@@ -28,7 +28,7 @@ from auralith.tables import read_rows
 _RAW_REQUIRED = ("track_id", "track_title", "artist_name", "license_title", "license_url")
 _REQUIRED = ("track_id", "track.title", "artist.name", "track.license")
 _LONGEST_LITERAL = 100_000
-"""Characters; Python's parser needs some hundred times as much memory."""
+"""Longest literal in characters; Python's parser needs some hundred times as much memory."""
 
 
 def fma_tracks(path: Path, root: Path | None = None) -> TableSource:
@@ -58,7 +58,7 @@ def _chosen(path: Path) -> Path:
 
 
 def _is_raw(file: Path) -> bool:
-    """Whether this is the crawl: its first line names the ids, that of tracks.csv begins blank."""
+    """Return whether a file is the crawl: its first line names the ids, that of tracks.csv begins blank."""
     try:
         with file.open(encoding="utf-8-sig", errors="replace") as opened:
             return opened.readline().startswith(("track_id,", '"track_id"'))
@@ -67,7 +67,7 @@ def _is_raw(file: Path) -> bool:
 
 
 def _genre_names(file: Path) -> dict[str, str]:
-    """Titles by genre id; empty without the file."""
+    """Return the titles by genre id; empty without the file."""
     if not file.is_file():
         return {}
     rows = read_rows(file, ("genre_id", "title"))
@@ -75,7 +75,7 @@ def _genre_names(file: Path) -> dict[str, str]:
 
 
 def raw_record(cells: Mapping[str, Any], root: Path | None) -> Record:
-    """A recording of a row of raw_tracks.csv."""
+    """Return the recording of a row of raw_tracks.csv."""
     record = identity(FMA, cells.get("track_id"))
     genres = literal(cells.get("track_genres"))
     created = _iso(text_of(cells, "track_date_created"))
@@ -98,7 +98,7 @@ def raw_record(cells: Mapping[str, Any], root: Path | None) -> Record:
 
 
 def track_record(cells: Mapping[str, Any], names: Mapping[str, str], root: Path | None) -> Record:
-    """A recording of a row of tracks.csv, its columns named `level.name`; genre ids without a name are left out."""
+    """Return the recording of a row of tracks.csv with columns `level.name`; genre ids without a name are left out."""
     record = identity(FMA, cells.get("track_id"))
     ids = [str(id) for id in literal(cells.get("track.genres"))]
     genres = [names[id] for id in ids if id in names] or [text_of(cells, "track.genre_top")]
@@ -118,7 +118,7 @@ def track_record(cells: Mapping[str, Any], names: Mapping[str, str], root: Path 
 
 
 def literal(written: object) -> list[Any]:
-    """A list written as a Python literal; empty if nothing is written. Raises `BadRow` for anything else."""
+    """Return a list written as a Python literal; empty if the cell is blank. Raises `BadRow` for anything else."""
     if not isinstance(written, str) or not written.strip():
         return []
     if written in ("[]", "nan"):
@@ -135,7 +135,7 @@ def literal(written: object) -> list[Any]:
 
 
 def _iso(written: str | None) -> str | None:
-    """The crawl's `11/26/2008 01:48:12 AM` as ISO 8601; anything else as it is."""
+    """Return the crawl's `11/26/2008 01:48:12 AM` as ISO 8601, and anything else unchanged."""
     try:
         return datetime.strptime(written or "", "%m/%d/%Y %I:%M:%S %p").isoformat()
     except ValueError:

@@ -1,7 +1,7 @@
-"""A plain folder of sounds: `name.json` beside `name.wav` holds the fields of a recording, `name.txt` its description.
+"""A folder of sounds: `name.json` beside `name.wav` holds the fields of a recording, `name.txt` its description.
 
-Folders are walked in sorted order, hidden files left out. The id is the path from the root, unless the JSON has one.
-A link that leaves the folder is a rejected row, so that nothing is left out silently.
+Folders are walked in sorted order without hidden files. The id is the path from the root, unless the JSON has one. A link
+that leaves the folder becomes a rejected row, so that no sound is left out silently.
 """
 
 import hashlib
@@ -27,10 +27,10 @@ from auralith.tables.text import decoded
 
 
 class FolderSource:
-    """The sounds below a folder, with what their sidecars say."""
+    """The sounds below a folder, with the fields of their sidecars."""
 
     def __init__(self, root: Path, source: str = "folder") -> None:
-        """Raises `InvalidRequest` if `root` is no folder, or the source's name can't be part of an id."""
+        """Raises `InvalidRequest` if `root` is not a folder, or the source's name can't be part of an id."""
         check_source_name(source)
         if not root.is_dir():
             raise InvalidRequest(f"{root} is not a folder; give the folder of the sounds")
@@ -39,7 +39,7 @@ class FolderSource:
         self.batch = f"folder-{self._fingerprint(source)}"
 
     def rows(self) -> Iterator[SourceRow]:
-        """A row for each sound, and one for each link that leaves the folder."""
+        """Yield a row for each sound, and one for each link that leaves the folder."""
         for number, found in enumerate(_sounds(self.root), 1):
             relative = found.path.relative_to(self.root).as_posix()
             try:
@@ -62,7 +62,7 @@ class FolderSource:
         return mapped_record(fields | {"path": relative}, self.name, {}, None, None)
 
     def _fingerprint(self, source: str) -> str:
-        """Of the names and sizes of all sounds: more sounds are another batch."""
+        """Return a digest of the names and sizes of all sounds, so that added sounds make another batch."""
         digest = hashlib.sha256(source.encode())
         for path, _, _ in _sounds(self.root):
             size = path.lstat().st_size
@@ -72,7 +72,7 @@ class FolderSource:
 
 
 def _sounds(root: Path) -> Iterator[SoundFile]:
-    """Sound files, and links to folders, which aren't followed."""
+    """Return sound files, and links to folders, which aren't followed."""
     from auralith.sound.sources import SOUND_SUFFIXES  # with torch: not for tables
 
     return walk_sounds(root, SOUND_SUFFIXES, with_links=True)
@@ -86,7 +86,7 @@ def _require_below(root: Path, relative: str) -> None:
 
 
 def _text(root: Path, path: Path | None) -> str | None:
-    """The file's text, None if there is none; a sidecar must not leave the folder either."""
+    """Return the text of a sidecar, which must not leave the folder either; None if it doesn't exist."""
     if path is None or not path.is_file():
         return None
     _require_below(root, path.relative_to(root).as_posix())

@@ -38,7 +38,7 @@ from auralith.files import make_folder
 SITE = "https://freesound.org"
 _PACK_COLUMNS = ("filepath", "id", "username", "title", "license", "generative_ai_preference")
 PAGE_SIZE = 150
-"""The most that the API allows."""
+"""Sounds per page, the maximum of the API."""
 PAGES_PER_SLICE = 10
 FIELDS = (
     "id,url,name,tags,description,category,subcategory,category_code,geotag,created,license,"
@@ -55,14 +55,14 @@ LIMITS = {
 _ATTEMPTS = 5
 _TIMEOUT_S = 30.0
 _NO_RETRY_AFTER_S = 60.0
-"""Wait after a 429 that doesn't say how long: the shorter window."""
+"""Wait after a 429 without Retry-After: the shorter window."""
 
 
 def data_pack(path: Path, root: Path | None = None) -> TableSource:
-    """A metadata file (.csv, .json or .jsonl), or the folder of a pack with all of them.
+    """Return a source of a metadata file (.csv, .json or .jsonl), or of all those in the folder of a pack.
 
     Raises:
-        InvalidRequest: there is no metadata.
+        InvalidRequest: the folder holds no metadata.
     """
     files = sorted(path.glob("**/metadata_*.csv")) if path.is_dir() else [path]
     if not files:
@@ -75,7 +75,7 @@ def data_pack(path: Path, root: Path | None = None) -> TableSource:
 
 
 def pack_record(cells: Mapping[str, Any], root: Path | None) -> Record:
-    """A recording of a row of a pack."""
+    """Return the recording of a row of a pack."""
     record = identity(FREESOUND, cells.get("id"))
     author = text_of(cells, "username")
     return record | {
@@ -95,25 +95,25 @@ def pack_record(cells: Mapping[str, Any], root: Path | None) -> Record:
 
 
 def author_link(author: str | None) -> str | None:
-    """Return the page of a user, None where there is none."""
+    """Return the page of a user; None without a user name."""
     return page_link(SITE, "people", author) if author else None
 
 
 def sound_url(author: str | None, id: str) -> str:
-    """The page of a sound; without its author the address that leads there."""
+    """Return the page of a sound; without its author, the address that leads there."""
     page = page_link(SITE, "people", author, "sounds", id) if author else None
     return page or f"{SITE}/s/{id}/"
 
 
 @runtime_checkable
 class Api(Protocol):
-    """What `FreesoundClient` does."""
+    """Interface of `FreesoundClient`."""
 
     def get(self, path: str, params: dict[str, str]) -> Any: ...
 
 
 class FreesoundSearch:
-    """All sounds that a query and a Solr filter find, oldest first; both empty: all of Freesound."""
+    """All sounds that a query and a Solr filter find, oldest first; all of Freesound if both are empty."""
 
     name = FREESOUND
     slice_rows = PAGE_SIZE * PAGES_PER_SLICE
@@ -125,7 +125,7 @@ class FreesoundSearch:
         self.start = self._done.in_batch
 
     def rows(self) -> Iterator[SourceRow]:
-        """New sounds page by page, from one page before the last finished one: deleted sounds move pages up."""
+        """Yield new sounds page by page, from one before the last finished page, since deleted sounds move pages up."""
         page = max(1, self.start // PAGE_SIZE)
         while True:
             params = _search_params(self._query, self._filter, page)
@@ -138,7 +138,7 @@ class FreesoundSearch:
 
 
 class FreesoundSounds:
-    """The sounds of a list of ids; one that Freesound doesn't have becomes a rejected row, `not_found`."""
+    """The sounds of a list of ids; an unknown id becomes a rejected row, `not_found`."""
 
     name = FREESOUND
     slice_rows = PAGE_SIZE * PAGES_PER_SLICE
@@ -146,7 +146,7 @@ class FreesoundSounds:
     def __init__(self, api: Api, store: Store, ids: Sequence[str]) -> None:
         """Raises `InvalidRequest` for an id that isn't a whole number."""
         if bad := [id for id in ids if not (id.isascii() and id.isdigit())]:
-            raise InvalidRequest(f"'{bad[0]}' is no Freesound id; ids are whole numbers")
+            raise InvalidRequest(f"'{bad[0]}' is not a Freesound id; ids are whole numbers")
         self._ids = list(dict.fromkeys(str(int(id)) for id in ids))
         self._api = api
         self.batch = _batch("freesound-ids", *self._ids)
@@ -154,7 +154,7 @@ class FreesoundSounds:
         self.start = self._done.in_batch
 
     def rows(self) -> Iterator[SourceRow]:
-        """A row for each id that isn't finished."""
+        """Yield a row for each id that isn't finished."""
         todo = [id for id in self._ids if f"{FREESOUND}:{id}" not in self._done.ids]
         for start in range(0, len(todo), PAGE_SIZE):
             wanted = todo[start : start + PAGE_SIZE]
@@ -166,7 +166,7 @@ class FreesoundSounds:
                     yield self._single(id)
 
     def _single(self, id: str) -> SourceRow:
-        """A sound that the search doesn't know; some aren't indexed."""
+        """Return the row of a sound that the search doesn't know; some aren't indexed."""
         place = f"sounds/{id}/"
         found = self._api.get(place, {"fields": FIELDS})
         rows = list(self._done.new_rows([found], place)) if found else []
@@ -175,7 +175,7 @@ class FreesoundSounds:
 
 
 class _Done:
-    """Ids that needn't be asked for: those in the store, those rejected in this batch, those of this run."""
+    """Ids that needn't be requested: those in the store, rejected in this batch, or of this run."""
 
     def __init__(self, store: Store, batch: str) -> None:
         self.ids: set[str] = set()
@@ -189,7 +189,7 @@ class _Done:
                     self.ids.add(rec_id)
 
     def new_rows(self, found: list[Any], place: str) -> Iterator[SourceRow]:
-        """Rows of the sounds that aren't done, which then are."""
+        """Yield rows of the sounds that aren't done, and mark them as done."""
         for number, sound in enumerate(found, 1):
             try:
                 record = sound_record(sound)
@@ -202,7 +202,7 @@ class _Done:
 
 
 def sound_record(sound: object) -> Record:
-    """A recording of a sound as the API describes it; raises `BadRow`."""
+    """Return the recording of a sound in the API's JSON. Raises `BadRow`."""
     if not isinstance(sound, dict):
         raise BadRow("row_unreadable")
     record = identity(FREESOUND, sound.get("id"))
@@ -230,7 +230,7 @@ def _search_params(query: str, filter: str, page: int) -> dict[str, str]:
 
 
 def _results(answer: object) -> list[Any]:
-    """The sounds of a page; none after the last page, which is a 404."""
+    """Return the sounds of a page; none for a 404, which follows the last page."""
     if answer is None:
         return []
     results = answer.get("results") if isinstance(answer, dict) else None
@@ -244,15 +244,15 @@ def _batch(kind: str, *parts: str) -> str:
 
 
 class _Failure(NamedTuple):
-    """What may be otherwise in a while."""
+    """A failure that may pass."""
 
     problem: str
     wait_s: float | None = None
-    """As the server asks; None: longer after each attempt."""
+    """Wait that the server asks for; None for one that grows with each attempt."""
 
 
 class FreesoundClient:
-    """GET requests with a key. `folder` keeps responses and the count of requests between runs."""
+    """A client for GET requests with a key. `folder` keeps responses and the count of requests between runs."""
 
     def __init__(
         self,
@@ -264,9 +264,9 @@ class FreesoundClient:
         clock: Clock | None = None,
         max_wait_s: float = 3_600.0,
     ) -> None:
-        """Raises `InvalidRequest` for a key that can't be one, `ResourceError` if the folder can't be written."""
+        """Raises `InvalidRequest` for a malformed key, `ResourceError` if the folder can't be written."""
         if not (key.isascii() and key.isalnum()):
-            raise InvalidRequest("the Freesound key is not one: letters and digits are expected")
+            raise InvalidRequest("the Freesound key is malformed: letters and digits are expected")
         httpx = require("httpx", "curate")
         make_folder(folder)
         self.folder, self._key, self._base_url = folder, key, base_url.rstrip("/")
@@ -280,11 +280,11 @@ class FreesoundClient:
         return f"FreesoundClient({self._base_url})"
 
     def get(self, path: str, params: Mapping[str, str]) -> Any:
-        """The JSON of a resource; None if there is no such thing (404).
+        """Return the JSON of a resource; None if it doesn't exist (404).
 
         Raises:
             InvalidRequest: the key or the request is refused.
-            ResourceError: there is no sensible answer after several attempts, or the limit is reached for long.
+            ResourceError: all attempts failed, or the limit requires too long a wait.
         """
         url = f"{self._base_url}/{path}"
         cached = CachedResponse(self.folder, f"{url}?{sorted(params.items())}")
@@ -302,7 +302,7 @@ class FreesoundClient:
         )
 
     def _attempt(self, url: str, params: Mapping[str, str], cached: CachedResponse) -> Any:
-        """The JSON, None for 404, or a `_Failure` that may pass."""
+        """Return the JSON, None for 404, or a `_Failure`."""
         response = self._send(url, params, cached)
         if isinstance(response, _Failure):
             return response
@@ -321,12 +321,12 @@ class FreesoundClient:
             body = response.json()
         except ValueError:
             return _Failure("an answer that isn't JSON")
-        if self._key not in response.text:  # an answer that echoes the key is not for the disk
+        if self._key not in response.text:  # a response that echoes the key is not kept on disk
             cached.keep(response.headers.get("ETag"), body)
         return body
 
     def _send(self, url: str, params: Mapping[str, str], cached: CachedResponse) -> Any:
-        """The response, or a `_Failure` to get one."""
+        """Return the response, or a `_Failure`."""
         httpx = require("httpx", "curate")
         self._limit.acquire()
         headers = {"If-None-Match": cached.etag} if cached.etag else {}
@@ -336,7 +336,7 @@ class FreesoundClient:
             return _Failure(type(error).__name__)
 
     def _retry_after(self, response: Any) -> float | None:
-        """Seconds that the server asks to wait, given as a number or a date; None if it doesn't say."""
+        """Return the seconds that the server asks to wait, from a number or a date; None without either."""
         written = response.headers.get("Retry-After", "").strip()
         if written.isdigit():
             return float(written)

@@ -1,11 +1,11 @@
-"""Rows of a source into `recordings`, slice by slice; what can't be a recording into `rejected`, with its reason.
+"""Intake: rows of a source into `recordings`, slice by slice; invalid rows go to `rejected`, with the reason.
 
-Every row that is read becomes one of three: a new recording, a repeat of one that is there with the same content, or a
-rejected row. An id seen again with other content is rejected too, as `conflicting_id`, and puts the recording of that
-id into quarantine (outcomes reads that from `rejected`), because nobody can tell which of the two is right.
+Every row becomes a new recording, a repeat of a stored one with the same content, or a rejected row. An id with differing
+content is rejected as `conflicting_id` and puts the stored recording into quarantine (outcomes reads that from
+`rejected`), because either may be the right one.
 
-A slice is written under a name that follows from the batch and the position of its first row, recordings before
-rejected rows. So a kill loses at most a slice, and the same call again finds what is there and adds only the rest.
+The name of a slice follows from the batch and the position of its first row, and recordings are written before rejected
+rows. So a kill loses at most one slice, and the same call again adds only what is missing.
 """
 
 import json
@@ -38,7 +38,7 @@ _REMEDIES = {
     "conflicting_id": "give the rows other ids, or ingest them into a new folder",
     "not_utf8": "save the table as UTF-8",
 }
-"""What to do about the commonest reasons for rejecting rows."""
+"""Remedies for the commonest reasons for rejecting rows."""
 REJECTED = pa.schema(
     [
         ("source", pa.string()),
@@ -51,23 +51,23 @@ REJECTED = pa.schema(
         ("retrieved_at", pa.string()),
     ]
 )
-"""Rows of a source that became no recording: quarantined, and counted apart."""
+"""Schema of the rejected rows of sources, which are counted apart as quarantined."""
 
 
 @dataclass(frozen=True)
 class IngestProgress:
-    """Rows of this call so far: `read` = `added` + `repeated` + all of `rejected`."""
+    """Counts of rows of one call so far: `read` = `added` + `repeated` + all of `rejected`."""
 
     read: int
     added: int
     repeated: int
-    """Rows whose recording is there already, with the same content."""
+    """Rows whose recording is stored already, with the same content."""
     rejected: Mapping[str, int]
-    """Count by reason code."""
+    """Number of rows by reason code."""
 
 
 def ingest_steps(store: Store, source: Source, retrieved_at: str) -> Iterator[IngestProgress]:
-    """Bring a source into the store; one step for each slice written, and at least one.
+    """Bring a source into the store, and yield the counts after each slice, at least once.
 
     Raises:
         AuralithError: the source as a whole can't be read, or the store can't be written.
@@ -81,7 +81,7 @@ def ingest_steps(store: Store, source: Source, retrieved_at: str) -> Iterator[In
 
 
 def require_recordings(last: IngestProgress, source: Source) -> None:
-    """Raise `InvalidRequest` where every row of a source was rejected, with what may be the remedy."""
+    """Raise `InvalidRequest` with a remedy if every row of a source was rejected."""
     total = sum(last.rejected.values())
     if not total or total < last.read:
         return
@@ -95,13 +95,13 @@ def require_recordings(last: IngestProgress, source: Source) -> None:
 
 
 def ingest(store: Store, source: Source, retrieved_at: str) -> IngestProgress:
-    """The counts at the end of `ingest_steps`."""
+    """Bring a source into the store, and return the final counts of `ingest_steps`."""
     *_, last = ingest_steps(store, source, retrieved_at)
     return last
 
 
 class _Ingest:
-    """What one call has seen: a hash of the content for each id, and what the store had before."""
+    """State of one call: a hash of the content for each id, and the earlier content of the store."""
 
     def __init__(self, store: Store, source: Source, retrieved_at: str) -> None:
         self.store, self.source, self.retrieved_at = store, source, retrieved_at
@@ -112,7 +112,7 @@ class _Ingest:
         self.stored = _Stored(store)
 
     def add(self, rows: list[SourceRow]) -> IngestProgress:
-        """Sort a slice of rows into new, repeated and rejected, and write it."""
+        """Sort a slice of rows into new, repeated and rejected ones, and write it."""
         self._recall(rows)
         new: list[Record] = []
         rejected: list[dict[str, Any]] = []
@@ -128,7 +128,7 @@ class _Ingest:
         return IngestProgress(self.read, self.added, self.repeated, dict(self.rejected))
 
     def _admit(self, row: SourceRow, new: list[Record]) -> str | None:
-        """Take a row's recording if it is new; the reason if it must be rejected."""
+        """Append a row's recording to `new` if it is new; return the reason if it must be rejected."""
         record = row.record
         assert record is not None
         content = self._content(record)
@@ -148,7 +148,7 @@ class _Ingest:
         return tuple([record.get(name) for name in self.columns])
 
     def _recall(self, rows: list[SourceRow]) -> None:
-        """Hash the content of those recordings of the store whose ids come up in these rows."""
+        """Hash the content of the stored recordings whose ids occur in these rows."""
         ids = {row.record["rec_id"] for row in rows if row.record} - self.seen.keys()
         for record in self.stored.find(ids, self.columns):
             content = {n: tuple(v) if isinstance(v, list) else v for n, v in record.items()}
@@ -174,7 +174,7 @@ class _Ingest:
         self.added += len(new)
 
     def _table(self, rows: list[dict[str, Any]], schema: "pa.Schema") -> "pa.Table":
-        """The rows with the columns that all rows of this call share."""
+        """Return the rows as a table, with the columns that all rows of this call share."""
         shared = {"ingest_batch": self.source.batch, "retrieved_at": self.retrieved_at}
         columns = [
             pa.repeat(pa.scalar(shared[one.name], one.type), len(rows))
@@ -186,7 +186,7 @@ class _Ingest:
 
 
 def _is_encodable(content: tuple[Any, ...]) -> bool:
-    """Whether all text is valid Unicode: bytes that weren't UTF-8 were read as lone surrogates."""
+    """Return whether all text is valid Unicode: bytes that weren't UTF-8 were read as lone surrogates."""
     texts = [part for value in content for part in (value if isinstance(value, tuple) else [value])]
     try:
         "".join([text for text in texts if isinstance(text, str)]).encode()
@@ -196,7 +196,7 @@ def _is_encodable(content: tuple[Any, ...]) -> bool:
 
 
 class _Stored:
-    """Which recordings a store has; their content is read only for those that are asked for."""
+    """The recordings of a store; their content is read only when it is needed."""
 
     def __init__(self, store: Store) -> None:
         self._files = store.slices("recordings")
@@ -206,10 +206,10 @@ class _Stored:
                 self._file_of[id] = number
 
     def find(self, ids: set[str], columns: Sequence[str]) -> Iterator[dict[str, Any]]:
-        """Those of the ids that are stored, as rows of these columns."""
-        there = sorted(id for id in ids if id in self._file_of)
-        for number in sorted({self._file_of[id] for id in there}):
-            yield from _read_slice(self._files[number], list(columns), there).to_pylist()
+        """Yield the stored recordings among these ids, as rows of these columns."""
+        stored = sorted(id for id in ids if id in self._file_of)
+        for number in sorted({self._file_of[id] for id in stored}):
+            yield from _read_slice(self._files[number], list(columns), stored).to_pylist()
 
 
 def _read_slice(path: Path, columns: list[str], ids: list[str] | None) -> Any:

@@ -22,11 +22,11 @@ NUMERIC_IDS = (FREESOUND, FMA)
 """Sources whose ids are whole numbers."""
 _TRUE, _FALSE = ("true", "1", "yes"), ("false", "0", "no")
 CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
-"""Characters that stand in no name: controls, and bytes that weren't UTF-8."""
+"""Characters that no name may have: controls, and bytes that weren't UTF-8."""
 _LEAVES = re.compile(r"^[\\/]|^[A-Za-z]:|(?:^|[\\/])\.\.(?:[\\/]|$)")
-"""Absolute, with a Windows drive, or with `..` between the separators of either system."""
+"""Matches absolute paths, Windows drives, and `..` between the separators of either system."""
 SLICE_ROWS = 20_000
-"""Rows of one file in the store: what is held in memory at a time."""
+"""Rows of one file in the store, which is the number held in memory at a time."""
 
 
 class BadRow(ValueError):
@@ -38,7 +38,7 @@ class BadRow(ValueError):
 
 
 def identity(source: str, written: object) -> Record:
-    """rec_id, source and source_id; raises `BadRow` where there is no id or none that this source could have."""
+    """Return rec_id, source and source_id. Raises `BadRow` if the id is missing or invalid for the source."""
     id = (text(written) or "").strip()
     if not id:
         raise BadRow("no_id")
@@ -52,7 +52,7 @@ def identity(source: str, written: object) -> Record:
 
 
 def text(value: object) -> str | None:
-    """A text as written, None if it is blank; raises `BadRow` for a list or an object."""
+    """Return a value as text, unchanged, or None if it is blank. Raises `BadRow` for a list or an object."""
     if isinstance(value, str):
         return value if value and not value.isspace() else None
     if value is None:
@@ -65,7 +65,7 @@ def text(value: object) -> str | None:
 
 
 def words(value: object, separator: str | None = None) -> tuple[str, ...] | None:
-    """A list, or a text split at the separator (at white space without one), without blanks."""
+    """Return the parts of a list, or of a text split at the separator (default: white space), without blank ones."""
     if value is None or isinstance(value, str):
         parts = (value or "").split(separator)
     elif isinstance(value, list | tuple):
@@ -76,7 +76,7 @@ def words(value: object, separator: str | None = None) -> tuple[str, ...] | None
 
 
 def seconds(value: object) -> float | None:
-    """A duration in seconds: a number, `MM:SS` or `HH:MM:SS`; None if it is none of these or negative."""
+    """Return a duration in seconds from a number, `MM:SS` or `HH:MM:SS`; None for anything else and for negative ones."""
     total = 0.0
     try:
         for part in str(value).split(":"):
@@ -87,7 +87,7 @@ def seconds(value: object) -> float | None:
 
 
 def year(value: object) -> int | None:
-    """A year of four digits, or that of a date which begins or ends with it; None otherwise."""
+    """Return a year of four digits, or that of a date that begins or ends with it; None otherwise."""
     written = str(value).split(" ")[0].split("T")[0]
     for part in (written[:4], written[-4:]):
         if part.isascii() and part.isdigit() and len(part) == 4 and part >= "1000":
@@ -96,20 +96,20 @@ def year(value: object) -> int | None:
 
 
 def flag(value: object) -> bool | None:
-    """A truth value, also as a text; None if it is neither."""
+    """Return a truth value from itself or from text; None for anything else."""
     written = str(value).strip().casefold()
     return True if written in _TRUE else False if written in _FALSE else None
 
 
 def named_path(value: object, root: Path | None) -> str | None:
-    """A path that the row names, relative to the root; raises `BadRow` if it would leave it."""
+    """Return a path that the row names, relative to the root. Raises `BadRow` if it leaves the root."""
     if (path := text(value)) is None:
         return None
     return _checked(path, root)
 
 
 def usual_path(path: str, root: Path | None) -> str | None:
-    """A path that follows from the id: only if the file is there, since not everybody has the sound."""
+    """Return a path that follows from the id; None if the file isn't there, since the sounds may be elsewhere."""
     return _checked(path, root) if root and (root / path).exists() else None
 
 
@@ -119,7 +119,7 @@ def fma_path(id: str, root: Path | None) -> str | None:
 
 
 def _checked(path: str, root: Path | None) -> str:
-    """The path; with the separators of this system where only that file is there."""
+    """Return a path below the root, with this system's separators if only that file exists."""
     if not stays_below(path):
         raise BadRow("path_outside_root")
     if root is not None:
@@ -132,17 +132,17 @@ def _checked(path: str, root: Path | None) -> str:
 
 
 def text_of(cells: Mapping[str, Any], name: str) -> str | None:
-    """The text of a cell, None if there is none."""
+    """Return the text of a cell; None if it is blank or missing."""
     return text(cells.get(name))
 
 
 def stays_below(relative: str) -> bool:
-    """Whether a path, as written, can only lie below the folder it starts from; links aren't looked at."""
+    """Return whether a path, as written, stays below the folder it starts from; links aren't followed."""
     return bool(relative) and not CONTROL.search(relative) and not _LEAVES.search(relative)
 
 
 def safe_path(root: Path, relative: str) -> Path:
-    """`root / relative`, which needn't exist.
+    """Return `root / relative`; the file needn't exist.
 
     Raises:
         InvalidRequest: the path is absolute, has `..` in it, or leads out of `root` through a link.
@@ -164,26 +164,26 @@ class SourceRow(NamedTuple):
     file: str
     line: int
     raw: Any
-    """As it was read, for the table of rejected rows."""
+    """Content as it was read, for the table of rejected rows."""
     record: Record | None
-    """None exactly where there is a reason."""
+    """The recording; None if and only if there is a reason code."""
     reason_code: str | None = None
     rec_id: str | None = None
-    """Of a rejected row, where it is known without a recording."""
+    """Id of a rejected row, if it is known without a recording."""
 
 
 @runtime_checkable
 class Source(Protocol):
-    """Where recordings come from. The same input gives the same rows, in the same order, under the same batch."""
+    """A source of recordings. The same input gives the same rows, in the same order, under the same batch."""
 
     batch: str
-    """Names this input in `ingest_batch` and in the files of the store."""
+    """Name of this input in `ingest_batch` and in the files of the store."""
     name: str
-    """For rejected rows whose source isn't known."""
+    """Source of rejected rows whose source isn't known."""
     slice_rows: int
     start: int
-    """Rows of this batch that earlier calls have finished and that this one leaves out."""
+    """Number of rows of this batch that earlier calls have finished and that `rows` leaves out."""
 
     def rows(self) -> Iterator[SourceRow]:
-        """All rows; raises `AuralithError` where the source as a whole can't be read."""
+        """Yield all rows. Raises `AuralithError` if the source as a whole can't be read."""
         ...

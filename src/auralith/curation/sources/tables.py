@@ -44,7 +44,7 @@ _TEXTS = (
     *("gen_ai_preference", "category_code"),
 )
 COLUMNS = ("source_id", "path", *_TEXTS, *_LICENSES, *_LISTS, "year", "is_remix", "duration_s")
-"""What a column may be mapped to."""
+"""Columns of `recordings` that a column may be mapped to."""
 _OTHERS: dict[str, Callable[[Any], Any]] = {"year": year, "is_remix": flag, "duration_s": seconds}
 _ATTRIBUTION_COLUMNS = ("id", "title", "author", "license", "url")
 _PAGE = re.compile(
@@ -52,7 +52,7 @@ _PAGE = re.compile(
 )
 _SOURCES = {"freemusicarchive": FMA, "freesound": FREESOUND}
 Convert = Callable[[Mapping[str, Any]], Record]
-"""Cells to a recording; raises `BadRow`."""
+"""Turns cells into a recording; raises `BadRow`."""
 
 
 @dataclass
@@ -68,10 +68,10 @@ class TableSource:
     slice_rows: int = SLICE_ROWS
     start: int = 0
     columns: dict[str, None] = field(default_factory=dict)
-    """The columns that the rows so far had, in their order."""
+    """Columns of the rows so far, in their order."""
 
     def rows(self) -> Iterator[SourceRow]:
-        """The rows of all files, in their order."""
+        """Yield the rows of all files, in their order."""
         for file in self.files:
             for row in read_rows(file, self.required, header_lines=self.header_lines):
                 yield self._converted(row)
@@ -88,10 +88,10 @@ class TableSource:
 
 
 def batch_of(kind: str, files: Sequence[Path], *settings: str) -> str:
-    """A name for these files, from their content and what is done with it.
+    """Return a name for the batch, derived from the content of the files and from settings.
 
     Raises:
-        InvalidRequest: one can't be read.
+        InvalidRequest: a file can't be read.
     """
     digest = hashlib.sha256("\0".join(settings).encode())
     for path in files:
@@ -112,7 +112,7 @@ class MappedTable(TableSource):
     mapped: Mapping[str, str] = field(default_factory=dict)
 
     def unused(self) -> list[str]:
-        """The columns, of the rows so far, that nothing is taken from."""
+        """Return the columns of the rows so far that fill no column of `recordings`."""
         used = set(chain.from_iterable(_sources(self.columns, self.mapped).values()))
         return [name for name in self.columns if name not in used]
 
@@ -125,16 +125,16 @@ def mapped_table(
     separator: str | None = None,
     root: Path | None = None,
 ) -> MappedTable:
-    """The rows of a table as recordings of `source`; `columns` maps our columns to the table's.
+    """Return a source of a table's rows as recordings of `source`; `columns` maps our columns to the table's.
 
-    Lists are split at `separator`, at white space without one.
+    Lists are split at `separator` (default: white space).
 
     Raises:
         InvalidRequest: a column of ours is unknown, or the source's name can't be part of an id.
     """
     check_source_name(source)
     if unknown := [name for name in columns if name not in COLUMNS]:
-        raise InvalidRequest(f"'{unknown[0]}' is no column of recordings: {', '.join(COLUMNS)}")
+        raise InvalidRequest(f"'{unknown[0]}' is not a column of recordings: {', '.join(COLUMNS)}")
 
     def convert(cells: Mapping[str, Any]) -> Record:
         return mapped_record(cells, source, columns, separator, root)
@@ -151,7 +151,7 @@ def mapped_record(
     separator: str | None,
     root: Path | None,
 ) -> Record:
-    """A recording of cells whose names are known or are mapped; raises `BadRow`."""
+    """Return the recording in cells with known or mapped names. Raises `BadRow`."""
     sources = _sources(cells, columns)
 
     def cell(name: str) -> Any:
@@ -168,7 +168,7 @@ def mapped_record(
 
 
 def _sources(columns: Iterable[str], mapped: Mapping[str, str]) -> dict[str, list[str]]:
-    """For each column of ours those of the table that may fill it, the one to take first at the beginning."""
+    """Return, for each of our columns, the table's columns that may fill it, in order of preference."""
     return _found_sources(tuple(columns), tuple(mapped.items()))
 
 
@@ -176,28 +176,28 @@ def _sources(columns: Iterable[str], mapped: Mapping[str, str]) -> dict[str, lis
 def _found_sources(
     columns: tuple[str, ...], mapped: tuple[tuple[str, str], ...]
 ) -> dict[str, list[str]]:
-    """A mapped column fills nothing else."""
+    """Do the work of `_sources`; a mapped column fills no other one."""
     given = dict(mapped)
     free = [name for name in columns if name not in given.values()]
     return {ours: [given[ours]] if ours in given else find_columns(free, ours) for ours in COLUMNS}
 
 
 def _only_license(cells: Mapping[str, Any], columns: Iterable[str]) -> str | None:
-    """Return what a row says of its license; raises `BadRow` if two columns say different things."""
-    said = {found for column in columns if (found := text(cells.get(column)))}
-    if len(said) > 1:
+    """Return the license of a row. Raises `BadRow` if two columns differ."""
+    licenses = {found for column in columns if (found := text(cells.get(column)))}
+    if len(licenses) > 1:
         raise BadRow("conflicting_license")
-    return next(iter(said), None)
+    return next(iter(licenses), None)
 
 
 def check_source_name(source: str) -> None:
-    """Raise `InvalidRequest` for a name that can't stand before the colon of an id."""
+    """Raise `InvalidRequest` for a name that can't be the part of an id before the colon."""
     if not source or not source.replace("-", "").replace("_", "").isalnum():
         raise InvalidRequest(f"'{source}' can't name a source; use letters, digits, - and _")
 
 
 def stability_list(path: Path, root: Path | None = None) -> TableSource:
-    """One of the two published lists, or any of the same columns whose URLs lead to the two sites."""
+    """Return a source of one of the two published lists, or of a table with their columns and URLs of the two sites."""
 
     def convert(cells: Mapping[str, Any]) -> Record:
         return attribution_record(cells, root)
@@ -208,7 +208,7 @@ def stability_list(path: Path, root: Path | None = None) -> TableSource:
 
 
 def attribution_record(cells: Mapping[str, Any], root: Path | None) -> Record:
-    """A recording of a row; raises `BadRow` if its URL is of neither site."""
+    """Return the recording of a row. Raises `BadRow` if its URL is of neither site."""
     url = text_of(cells, "url")
     page = _PAGE.fullmatch(url or "")
     if not page:
