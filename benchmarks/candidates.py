@@ -20,9 +20,8 @@ from auralith.checkpoints import Spec
 from auralith.checkpoints.transform import to_diffusers, to_single_file
 from auralith.config import DiTConfig, ModelConfig, OobleckConfig
 from auralith.families.networks import Networks, without_memory
-from auralith.models import tiling
+from auralith.models.latent_codec import LatentCodec
 from auralith.models.lazy_tensor import Weights, weights_of
-from auralith.pipeline import TILE_FRAMES
 
 CONTEXT_ROWS = 130
 CFG_SCALE = 7.0
@@ -71,7 +70,7 @@ def ours(networks: Networks) -> Candidate:
         return step
 
     def decode(latents: Tensor) -> Tensor:
-        return tiling.decode(networks.autoencoder, latents, TILE_FRAMES)
+        return LatentCodec(networks.autoencoder).decode(latents)
 
     return Candidate("auralith", request, decode)
 

@@ -31,8 +31,7 @@ from auralith.diffusion import OBJECTIVES, Guidance, Predictor, Projection
 from auralith.edits import Edit, SourceFile
 from auralith.errors import InvalidRequest, NonFiniteError, shown
 from auralith.guided import guided
-from auralith.models import tiling
-from auralith.models.autoencoder import Autoencoder
+from auralith.models.latent_codec import LatentCodec
 from auralith.noise import ItemStreams, NoiseStream, ReferenceNoise
 from auralith.provenance import EMBEDDED_NAME, AdapterUse, Provenance
 from auralith.request import GenerationRequest, plain_number
@@ -44,7 +43,6 @@ from auralith.samplers.repaint import repainted_steps
 from auralith.sound.arrays import AnyLatents, AnyWaveform, batched, latents_of, waveforms_of
 
 EMBEDDED = Path(__file__).parent / "embedded"
-TILE_FRAMES = 256
 STREAM_FRAMES = 64
 log = logging.getLogger(__name__)
 
@@ -93,6 +91,7 @@ class Auralith(Resolver):
         self.checkpoint, self.name, self.adapters = checkpoint, name, tuple(adapters)
         self.device, self.dtype = device, dtype
         self.dit, self.autoencoder = checkpoint.dit, checkpoint.autoencoder
+        self.codec = LatentCodec(self.autoencoder, checkpoint.config.latent_scale)
         self.conditioner = Conditioner(
             checkpoint.config, checkpoint.numbers, checkpoint.text_encoder, checkpoint.tokenizer
         )
@@ -189,12 +188,12 @@ class Auralith(Resolver):
 
         Raises `InvalidRequest` for other axes, and for another number of channels than the model's latents have.
         """
-        return self._decoded(latents, tiling.decode)
+        return self._decoded(latents, self.codec.decode)
 
     @torch.no_grad()
     def decode_circular(self, latents: AnyLatents) -> Float[Tensor, "*batch audio_channel sample"]:
         """Return the waveform of latents that are one turn of a loop, as `decode` otherwise."""
-        return self._decoded(latents, tiling.decode_circular)
+        return self._decoded(latents, self.codec.decode_circular)
 
     @torch.no_grad()
     def encode(
@@ -213,19 +212,17 @@ class Auralith(Resolver):
         """
         batch = waveforms_of(waveform, channels=self.config.audio.channels)
         missing = -batch.shape[-1] % self.config.audio.samples_per_frame
-        padded = torch.nn.functional.pad(batch, (0, missing)).to(self.device, self.dtype)
-        posterior = tiling.encode(self.autoencoder, padded, TILE_FRAMES)
-        found = posterior.mean
+        posterior = self.codec.encode(torch.nn.functional.pad(batch, (0, missing)))
+        latents = posterior.mean
         if noise is not None:
-            found = posterior.sample(self._fitting(noise, found.shape, "the noise").to(found))
-        latents = found.float() / self.config.latent_scale
+            latents = posterior.sample(self._fitting(noise, latents.shape, "the noise").float())
         return latents if batched(waveform) else latents[0]
 
     def _decoded(
-        self, latents: AnyLatents, decode: Callable[[Autoencoder, Tensor, int], Tensor]
+        self, latents: AnyLatents, decode: Callable[[Tensor], Tensor]
     ) -> Float[Tensor, "*batch audio_channel sample"]:
         batch = latents_of(latents, self.config.audio.latent_channels)
-        waveform = decode(self.autoencoder, self._scaled(batch), TILE_FRAMES).float()
+        waveform = decode(batch).float()
         return waveform if batched(latents) else waveform[0]
 
     def _fitting(
@@ -238,10 +235,6 @@ class Auralith(Resolver):
                 f"{name} has shape {tuple(latents.shape)}; (batch, channel, frame) must be {tuple(shape)} here"
             )
         return found.to(self.device)
-
-    def _scaled(self, latents: Float[Tensor, "batch channel frame"]) -> Tensor:
-        """Latents as the autoencoder takes them."""
-        return (latents * self.config.latent_scale).to(self.device, self.dtype)
 
     def _generate_group(
         self, group: list[GenerationRequest], on_step: Callable[[Step], None] | None
@@ -270,8 +263,8 @@ class Auralith(Resolver):
         self, latents: Float[Tensor, "one channel frame"], size: int, chunk_frames: int
     ) -> Iterator[Float[Tensor, "channel sample"]]:
         """Yield the first `size` samples of a sound, each piece as it is decoded."""
-        scaled = self._scaled(latents[..., : self.frames_to_decode(size, latents.shape[-1])])
-        tiles = self.autoencoder.decode_tiles(scaled, chunk_frames)
+        wanted = latents[..., : self.frames_to_decode(size, latents.shape[-1])]
+        tiles = self.codec.pieces(wanted, chunk_frames)
         while size:
             with torch.inference_mode():  # left before the caller has the piece
                 chunk = next(tiles)[0, :, :size].float().cpu().contiguous()
@@ -280,11 +273,7 @@ class Auralith(Resolver):
 
     def frames_to_decode(self, num_samples: int, num_frames: int) -> int:
         """Only the frames that the wanted samples depend on."""
-        if self.autoencoder.decoder_halo is None:
-            return num_frames
-        return min(
-            num_frames, self.config.audio.num_frames(num_samples) + self.autoencoder.decoder_halo
-        )
+        return self.codec.frames_needed(self.config.audio.num_frames(num_samples), num_frames)
 
     def provenance(
         self,

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from auralith.checkpoints import Checkpoint
 from auralith.config import OobleckConfig
-from auralith.models import tiling
 from auralith.models.autoencoder import Oobleck, decoder_halo, encoder_halo
+from auralith.models.latent_codec import LatentCodec
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def test_halos_of_the_published_strides() -> None:
 def test_decoder_halo_is_what_gradients_reach(oobleck: Oobleck) -> None:
     latents = torch.zeros(1, 16, 33, requires_grad=True)
     rate = oobleck.samples_per_frame
-    halo = oobleck.decoder_halo or 0
+    halo = oobleck.decoder_halo
     oobleck.decode(latents)[..., 16 * rate : 17 * rate].square().sum().backward()
     assert latents.grad is not None
     reached = latents.grad.abs().sum((0, 1)).nonzero().flatten()
@@ -54,7 +54,7 @@ def test_decoder_halo_is_what_gradients_reach(oobleck: Oobleck) -> None:
 def test_tiled_decoding_equals_whole(oobleck: Oobleck, num_frames: int) -> None:
     latents = torch.randn(2, 16, num_frames, generator=torch.Generator().manual_seed(3))
     whole = oobleck.decode(latents)
-    assert relative_error(tiling.decode(oobleck, latents, tile=12), whole) <= DECODED
+    assert relative_error(LatentCodec(oobleck, tile_frames=12).decode(latents), whole) <= DECODED
 
 
 @torch.inference_mode()
@@ -62,7 +62,7 @@ def test_tiled_decoding_equals_whole(oobleck: Oobleck, num_frames: int) -> None:
 def test_tiled_encoding_equals_whole(oobleck: Oobleck, num_samples: int) -> None:
     waveform = torch.randn(1, 2, num_samples, generator=torch.Generator().manual_seed(4))
     whole = oobleck.encode(waveform)
-    tiled = tiling.encode(oobleck, waveform, tile=12)
+    tiled = LatentCodec(oobleck, tile_frames=12).encode(waveform)
     assert relative_error(tiled.mean, whole.mean) <= DECODED
     assert relative_error(tiled.std, whole.std) <= DECODED
 
@@ -74,7 +74,7 @@ def test_a_halo_too_small_is_noticed(oobleck: Oobleck) -> None:
     halo = oobleck.decoder_halo
     try:
         oobleck.decoder_halo = 3
-        assert relative_error(tiling.decode(oobleck, latents, tile=10), whole) > DECODED
+        assert relative_error(LatentCodec(oobleck, tile_frames=10).decode(latents), whole) > DECODED
     finally:
         oobleck.decoder_halo = halo
 

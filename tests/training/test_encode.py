@@ -21,7 +21,6 @@ from auralith.data.latent_header import shard_path
 from auralith.data.latents import LatentCache
 from auralith.data.recordings import Recordings
 from auralith.errors import CheckpointError, InvalidRequest, ResourceError
-from auralith.models import tiling
 from auralith.models.autoencoder import Oobleck
 from auralith.pipeline import Auralith, load
 from auralith.sound.reading import SoundInfo
@@ -325,7 +324,7 @@ def test_a_reconstruction_is_of_what_was_stored(embedded: Auralith, tmp_path: Pa
 def test_long_recordings_are_encoded_in_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
     encoder = LatentEncoder(oobleck(), AUDIO)
     whole = encoder.encode(noise(8 * 3_000))
-    monkeypatch.setattr("auralith.training.encoder.TILE_FRAMES", 100)
+    encoder.codec.tile_frames = 100
     lengths: list[int] = []
     original = encoder.autoencoder.encode
 
@@ -338,7 +337,7 @@ def test_long_recordings_are_encoded_in_tiles(monkeypatch: pytest.MonkeyPatch) -
     assert len(lengths) > 30
     assert max(lengths) <= 100 + 2 * encoder.tail_frames
     torch.testing.assert_close(tiled, whole, rtol=1e-4, atol=1e-5)
-    assert tiling.encode(encoder.autoencoder, noise(80)[None], 100).mean.shape[-1] == 10
+    assert encoder.codec.encode(noise(80)[None]).mean.shape[-1] == 10
 
 
 def test_a_hash_knows_values_and_not_their_format() -> None:

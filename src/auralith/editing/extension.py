@@ -23,7 +23,6 @@ from auralith.editing.timeline import (
     Timeline,
     encode_span,
     fade_samples,
-    halo,
     window_seed,
     without_seconds,
 )
@@ -124,7 +123,7 @@ class _Plan:
         self.window = self.model.config.window_frames
         self.spare = 0 if knows_start else self.window // SPARE_SHARE
         self.overlap, self.overlap_of_change = self._overlap_frames()
-        kept = min(file_frames, max(self.overlap, margin + halo(self.model)))
+        kept = min(file_frames, max(self.overlap, margin + self.model.autoencoder.decoder_halo))
         margin = min(margin, file_frames)
         if self.is_after:
             self.known, self.new = (file_frames - kept, file_frames), (file_frames, self.num_frames)
@@ -152,7 +151,7 @@ class _Plan:
     def _mirror(self, waveform: Float[Tensor, "channel sample"]) -> None:
         """The file continued by its mirror image at both ends: the encoder should not see it break off."""
         rate = self.audio.samples_per_frame
-        self.mirror_frames = min(halo(self.model), waveform.shape[-1] // rate)
+        self.mirror_frames = min(self.model.autoencoder.decoder_halo, waveform.shape[-1] // rate)
         reflected = waveform.flip(-1)
         size = self.mirror_frames * rate
         self.mirrored = torch.cat((reflected[:, -size:], waveform, reflected[:, :size]), dim=-1)

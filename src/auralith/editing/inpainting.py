@@ -20,7 +20,6 @@ from auralith.editing.timeline import (
     Timeline,
     encode_span,
     fade_samples,
-    halo,
     window_seed,
     without_seconds,
 )
@@ -96,7 +95,7 @@ def _windows(model: Auralith, free: list[Span], num_frames: int, margin: int) ->
     longest = model.config.window_frames
     if num_frames <= longest:
         return [(0, num_frames)]
-    room = longest - 2 * max(longest // CONTEXT_SHARE, margin + halo(model))
+    room = longest - 2 * max(longest // CONTEXT_SHARE, margin + model.autoencoder.decoder_halo)
     windows: list[Span] = []
     for start, stop in _grouped(free, room):
         if stop - start > room:

@@ -24,11 +24,6 @@ OnStep = Callable[[Step], None] | None
 Span = tuple[int, int]
 """First and the one after the last, in frames or samples."""
 
-UNKNOWN_HALO = 12
-"""Frames of context where an autoencoder names no halo."""
-UNKNOWN_REACH = 4
-"""Frames around new latents within which such an autoencoder's sound is taken to differ."""
-
 
 @dataclass
 class Timeline:
@@ -83,7 +78,7 @@ class Timeline:
     def decode(self, span: Span) -> Float[Tensor, "channel sample"]:
         """The waveform of known frames; the frames around them are the context, as far as they are known."""
         start, stop = span
-        context = halo(self.model)
+        context = self.model.autoencoder.decoder_halo
         first, last = start, stop
         while first > 0 and start - first < context and self.known[first - 1]:
             first -= 1
@@ -119,23 +114,17 @@ def encode_span(
     """Latents of some frames of a waveform at the model's rate; silence is what comes after it."""
     start, stop = span
     rate = model.config.audio.samples_per_frame
-    first = max(0, start - (model.autoencoder.encoder_halo or UNKNOWN_HALO))
-    last = stop + (model.autoencoder.encoder_halo or UNKNOWN_HALO)
+    halo = model.autoencoder.encoder_halo
+    first, last = max(0, start - halo), stop + halo
     latents = model.encode(waveform[None, :, first * rate : last * rate])
     return latents[..., start - first : stop - first]
-
-
-def halo(model: Auralith) -> int:
-    """Frames of context on each side of what is decoded."""
-    return model.autoencoder.decoder_halo or UNKNOWN_HALO
 
 
 def fade_samples(model: Auralith, crossfade: float | None, sample_rate: int) -> int:
     """Length of a seam in samples at `sample_rate`: as asked for, or as far as new latents change the sound."""
     audio = model.config.audio
     if crossfade is None:
-        reach = model.autoencoder.decoder_halo or UNKNOWN_REACH
-        crossfade = audio.seconds(reach * audio.samples_per_frame)
+        crossfade = audio.seconds(model.autoencoder.seam_frames * audio.samples_per_frame)
     return max(1, round(crossfade * sample_rate))
 
 

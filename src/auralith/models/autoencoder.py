@@ -42,11 +42,25 @@ class Posterior:
 
 
 class Autoencoder(nn.Module, ABC):
-    """Interface of every autoencoder. Halos are the frames of context a tile needs per side; None: don't tile."""
+    """Interface of every autoencoder."""
 
     samples_per_frame: int
-    encoder_halo: int | None
-    decoder_halo: int | None
+    encoder_halo: int
+    """Frames per side that a latent frame's value depends on, or more."""
+    decoder_halo: int
+    """Frames per side that the sound of a frame depends on, or more."""
+    is_tileable: bool = True
+    """Whether a part with its halos is encoded and decoded as in the whole."""
+
+    @property
+    def tail_frames(self) -> int:
+        """Frames of silence behind a sound until the latents are those of silence alone."""
+        return self.encoder_halo
+
+    @property
+    def seam_frames(self) -> int:
+        """Frames per side within which a frame is heard."""
+        return self.decoder_halo
 
     @abstractmethod
     def encode(self, waveform: Float[Tensor, "batch channel sample"]) -> Posterior:
@@ -69,10 +83,10 @@ class Autoencoder(nn.Module, ABC):
     ) -> Iterator[Float[Tensor, "batch audio_channel sample"]]:
         """Yield what `decode` returns piece by piece, `tile` frames each, computed with exact context.
 
-        Without a `decoder_halo` all comes in one piece.
+        An autoencoder that is not tileable gives all in one piece.
         """
         halo, rate = self.decoder_halo, self.samples_per_frame
-        if halo is None or latents.shape[-1] <= tile:
+        if not self.is_tileable or latents.shape[-1] <= tile:
             yield self.decode(latents)
             return
         for start, end, kept_start, kept_end in tile_bounds(latents.shape[-1], tile, halo):

@@ -187,8 +187,8 @@ class SpectralDecoder(nn.Module):
 class Spectral(Autoencoder):
     """`latent_mean` and `latent_std` are measured after training, so that latents come out with unit variance."""
 
-    encoder_halo = None
-    decoder_halo = None
+    encoder_halo = decoder_halo = 12
+    is_tileable = False  # noise and phases run on from the first frame
 
     def __init__(self, config: SpectralConfig) -> None:
         super().__init__()
@@ -201,6 +201,14 @@ class Spectral(Autoencoder):
         self.register_buffer("latent_std", torch.ones(config.latent_channels, 1))
         self.latent_mean: Tensor
         self.latent_std: Tensor
+
+    @property
+    def tail_frames(self) -> int:
+        return 16
+
+    @property
+    def seam_frames(self) -> int:
+        return 4
 
     def encode(self, waveform: Float[Tensor, "batch channel sample"]) -> Posterior:
         usable = waveform.shape[-1] // self.samples_per_frame * self.samples_per_frame

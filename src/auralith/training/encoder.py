@@ -19,15 +19,12 @@ from auralith.data.crops import AudioOptions, prepare
 from auralith.data.latents import LatentCache
 from auralith.data.recordings import Recordings
 from auralith.errors import CheckpointError, NonFiniteError
-from auralith.models import tiling
 from auralith.models.autoencoder import Autoencoder
+from auralith.models.latent_codec import LatentCodec
 
 if TYPE_CHECKING:
     from auralith.pipeline import Auralith
 
-TILE_FRAMES = 256
-UNKNOWN_HALO = 16
-"""Frames for silence to settle in where the autoencoder's reach is not known; the spectral one sees 11."""
 TEXT_BATCH = 32
 
 
@@ -49,11 +46,11 @@ class LatentEncoder:
         compute: torch.dtype = torch.float32,
     ) -> None:
         self.autoencoder, self.audio, self.conditioner = autoencoder, audio, conditioner
-        self.latent_scale, self.compute = latent_scale, compute
+        self.codec, self.compute = LatentCodec(autoencoder, latent_scale), compute
         self.device = device or torch.device("cpu")
         self.autoencoder_hash = weights_hash(autoencoder)
         self.text_hash = None if conditioner is None else weights_hash(conditioner.text_encoder)
-        self.tail_frames = autoencoder.encoder_halo or UNKNOWN_HALO
+        self.tail_frames = autoencoder.tail_frames
 
     @classmethod
     def of(cls, model: "Auralith", compute: torch.dtype = torch.float32) -> "LatentEncoder":
@@ -61,7 +58,7 @@ class LatentEncoder:
             model.autoencoder,
             model.config.audio,
             model.conditioner,
-            latent_scale=model.config.latent_scale,
+            latent_scale=model.codec.latent_scale,
             device=model.device,
             compute=compute,
         )
@@ -79,9 +76,9 @@ class LatentEncoder:
         with torch.autocast(
             self.device.type, self.compute, enabled=self.compute is not torch.float32
         ):
-            posterior = tiling.encode(self.autoencoder, padded, TILE_FRAMES)
+            posterior = self.codec.encode(padded)
         mean, std = (
-            part[0, :, : num_frames + self.tail_frames].float().cpu() / self.latent_scale
+            part[0, :, : num_frames + self.tail_frames].cpu()
             for part in (posterior.mean, posterior.std)
         )
         return mean, std
@@ -89,8 +86,7 @@ class LatentEncoder:
     @torch.inference_mode()
     def decode(self, latents: Float[Tensor, "latent frame"]) -> Float[Tensor, "channel sample"]:
         """Waveform of latents in float32, on the CPU."""
-        scaled = (latents * self.latent_scale)[None].to(self.device)
-        return tiling.decode(self.autoencoder, scaled, TILE_FRAMES)[0].float().cpu()
+        return self.codec.decode(latents[None])[0].float().cpu()
 
     def silence(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Mean and standard deviation of a frame that has nothing but silence around it."""

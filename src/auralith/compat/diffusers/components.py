@@ -37,11 +37,10 @@ from auralith.families.stable_audio_1.diffusers import (
     transformer_json,
     vae_json,
 )
-from auralith.models import tiling
 from auralith.models.attention import Rotary
 from auralith.models.autoencoder import Autoencoder, Oobleck, Posterior, weight_normed
 from auralith.models.dit import DiT
-from auralith.pipeline import TILE_FRAMES
+from auralith.models.latent_codec import LatentCodec
 
 Waveform = Float[Tensor, "batch audio_channel sample"]
 States = Float[Tensor, "batch token dim"]
@@ -117,6 +116,10 @@ class Vae(Component):
         self.use_slicing = self.use_tiling = False
 
     @property
+    def codec(self) -> LatentCodec:
+        return LatentCodec(self.network, self.latent_scale)
+
+    @property
     def spec(self) -> Spec | None:
         network = self.network
         return Spec(self.audio, network.config) if isinstance(network, Oobleck) else None
@@ -127,19 +130,18 @@ class Vae(Component):
 
     def encode(self, x: Waveform, return_dict: bool = True) -> Any:
         """An `EncoderOutput`, or a tuple: the distribution of the latents of whole frames."""
-        items = x.to(self.device, self.dtype).split(1 if self.use_slicing else max(1, len(x)))
+        items = x.split(1 if self.use_slicing else max(1, len(x)))
         with parametrize.cached():
-            found = [tiling.encode(self.network, item, TILE_FRAMES) for item in items]
+            found = [self.codec.encode(item) for item in items]
         mean, std = (torch.cat([getattr(p, name) for p in found]) for name in ("mean", "std"))
-        distribution = LatentDistribution(mean / self.latent_scale, std / self.latent_scale)
+        distribution = LatentDistribution(mean.to(self.dtype), std.to(self.dtype))
         return EncoderOutput(distribution) if return_dict else (distribution,)
 
     def decode(self, z: Latents, return_dict: bool = True, generator: Generators = None) -> Any:
         """A `DecoderOutput`, or a tuple: the waveform. Decoding draws nothing, whatever the `generator`."""
-        scaled = z.to(self.device, self.dtype) * self.latent_scale
-        items = scaled.split(1 if self.use_slicing else max(1, len(z)))
+        items = z.split(1 if self.use_slicing else max(1, len(z)))
         with parametrize.cached():
-            sample = torch.cat([tiling.decode(self.network, item, TILE_FRAMES) for item in items])
+            sample = torch.cat([self.codec.decode(item) for item in items])
         return DecoderOutput(sample) if return_dict else (sample,)
 
     def forward(

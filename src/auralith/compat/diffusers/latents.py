@@ -73,10 +73,8 @@ def decode(vae: Vae, latents: Latents, counts: list[int]) -> Waveform:
     """
     if not latents.isfinite().all():
         raise NonFiniteError("the latents became NaN or infinite; try dtype=torch.float32")
-    longest, halo = max(counts), vae.network.decoder_halo
-    frames = latents.shape[-1]
-    if halo is not None:
-        frames = min(frames, vae.audio.num_frames(longest) + halo)
+    longest = max(counts)
+    frames = vae.codec.frames_needed(vae.audio.num_frames(longest), latents.shape[-1])
     waveforms = vae.decode(latents[..., :frames])[0][..., :longest]
     for waveform, count in zip(waveforms, counts, strict=True):
         waveform[..., count:] = 0

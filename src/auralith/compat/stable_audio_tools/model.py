@@ -19,10 +19,9 @@ from auralith.conditioning import Conditioner, TextStates
 from auralith.config import DistributionShift, ModelConfig
 from auralith.diffusion import shift_times
 from auralith.errors import InvalidRequest, shown
-from auralith.models import tiling
 from auralith.models.autoencoder import Autoencoder
 from auralith.models.dit import DiT
-from auralith.pipeline import TILE_FRAMES
+from auralith.models.latent_codec import LatentCodec
 from auralith.request import check_unicode
 
 if TYPE_CHECKING:
@@ -128,18 +127,22 @@ class Pretransform(nn.Module):
                 f"the waveform has {x.shape[1]} channels of {x.shape[-1]} samples; encoding needs "
                 f"{self.io_channels} channels and at least {self.downsampling_ratio} samples"
             )
-        posterior = tiling.encode(self.model, x.to(self._dtype), TILE_FRAMES)
+        posterior = self.codec.encode(x)
         latents = posterior.mean
         if generator is not None:
             noise = torch.randn(latents.shape, generator=generator, device=generator.device)
             latents = posterior.sample(noise.to(latents))
-        return latents / self.scale
+        return latents.to(self._dtype)
 
     def decode(
         self, z: Float[Tensor, "batch latent frame"]
     ) -> Float[Tensor, "batch audio_channel sample"]:
         """The waveform of latents, not normalized, in the autoencoder's dtype."""
-        return tiling.decode(self.model, (z * self.scale).to(self._dtype), TILE_FRAMES)
+        return self.codec.decode(z)
+
+    @property
+    def codec(self) -> LatentCodec:
+        return LatentCodec(self.model, self.scale)
 
     @property
     def _dtype(self) -> torch.dtype:
