@@ -1,9 +1,9 @@
-"""The attribution page: who made what a model was trained on, under which license, and where it is.
+"""The attribution page: author, title, source and license of every recording that a model was trained on.
 
-entries   what is said of each recording      catalog   all of them, in the order of the page
-listing   in lists of pages                   pages     as HTML, from templates/
-tables    as CSV and JSON lines               search    the index that a browser searches without a server
-site      all of it, written as one folder    verify    compare a folder with its manifest
+entries  the statement about one recording     catalog  all recordings, in the order of the page
+tables   CSV files and JSON lines              search   the index that a browser searches without a server
+site     pages and everything else, written as one folder
+verify   a comparison of a written folder with its manifest
 """
 
 from auralith.curation.publish.attribution.site import write_attribution

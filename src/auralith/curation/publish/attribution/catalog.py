@@ -1,8 +1,8 @@
-"""The manifest's recordings in the order of the page: by author and title, as a reader looks for them.
+"""The manifest's recordings in the order of the page: by author and title.
 
-Latin letters come first, then digits, then all else; accents and case don't count. Only columns are held, once, as
-Arrow has them; an order is a column of row numbers. Entries are made where they are written, some thousand at a time,
-so that half a million recordings need little more memory than their texts.
+Latin letters come first, then digits, then everything else; accents and case don't count. Columns are held once, in Arrow;
+an order is a column of row numbers. Entries are made when they are written, a few thousand at a time, so that half a
+million recordings need little more memory than their texts.
 """
 
 import math
@@ -27,21 +27,21 @@ COLUMNS = (
     *("rec_id", "source", "title", "author", "author_url", "url", "license_spdx"),
     *("license_version", "license_uri", "retrieved_at", "sha256", "duration_s"),
 )
-"""Of the manifest, what an entry is made of."""
+"""Columns of the manifest that entries are made from."""
 _BATCH = 5_000
 _NUMBER = re.compile(r"\d+")
 _DIGITS = 20
-"""Numbers in ids have fewer; longer ones are sorted as text."""
+"""Digits that numbers in ids are padded to for sorting; longer numbers are sorted as text."""
 
 
 @dataclass(frozen=True)
 class Catalog:
-    """Recordings in an order."""
+    """Recordings in some order."""
 
     table: "pa.Table"
-    """Of `COLUMNS`; a part's is that of the whole."""
+    """Table of `COLUMNS`; a part of a catalog shares that of the whole."""
     rows: "pa.Array"
-    """Of the table, in the order meant."""
+    """Row numbers of the table, in order."""
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -51,29 +51,29 @@ class Catalog:
             yield from self.entries(start, start + _BATCH)
 
     def entries(self, start: int, stop: int) -> list[Entry]:
-        """The entries from `start` up to `stop`, or to the end."""
-        return self._made(self.rows.slice(start, stop - start))
+        """Return the entries from `start` up to `stop` or the end."""
+        return self._entries(self.rows.slice(start, stop - start))
 
     def at(self, places: list[int]) -> list[Entry]:
-        """The entries at these places."""
-        return self._made(self.rows.take(pa.array(places, pa.int64())))
+        """Return the entries at these places."""
+        return self._entries(self.rows.take(pa.array(places, pa.int64())))
 
     def column(self, name: str) -> "pa.ChunkedArray":
-        """A column, in this order."""
+        """Return a column in this order."""
         return self.table[name].take(self.rows)
 
     @property
     def seconds(self) -> float:
-        """Of all recordings whose length is known."""
+        """Return the sum of the known durations."""
         return math.fsum(self.column("duration_s").drop_null().to_pylist())
 
     def of(self, value: str, column: str = "source") -> "Catalog":
-        """Those with this value, in the same order."""
+        """Return the recordings with this value, in the same order."""
         mask = compute.equal(self.column(column), value)
         return Catalog(self.table, self.rows.filter(mask.combine_chunks()))
 
     def by_source_and_license(self) -> Mapping[tuple[str, str], "Catalog"]:
-        """Those of each source and license, in the same order; the largest group first."""
+        """Return the recordings of each source and license in the same order, the largest group first."""
         keys = ["source", "license_spdx"]
         held = pa.table({name: self.column(name) for name in keys})
         counts = held.group_by(keys).aggregate([([], "count_all")])
@@ -86,7 +86,7 @@ class Catalog:
         }
 
     def by_id(self) -> "Catalog":
-        """By source and id; numbers in ids count as numbers."""
+        """Return the recordings ordered by source and id; numbers in ids count as numbers."""
         keys = {
             "source": self.column("source"),
             "id": _mapped(self.column("rec_id"), _numbered),
@@ -94,7 +94,7 @@ class Catalog:
         return Catalog(self.table, self.rows.take(_order(keys)))
 
     def initials(self) -> Mapping[str, int]:
-        """The place of the first entry of each initial of an author: A … Z, "0–9", or "…"."""
+        """Return the place of the first entry of each author's initial: A … Z, "0–9", or "…"."""
         places: dict[str, int] = {}
         last = None
         for place, author in enumerate(_values(self.column("author"))):
@@ -103,16 +103,16 @@ class Catalog:
                 last = author
         return places
 
-    def _made(self, rows: "pa.Array") -> list[Entry]:
+    def _entries(self, rows: "pa.Array") -> list[Entry]:
         return [_entry(row) for row in self.table.take(rows).to_pylist()]
 
 
 def read_catalog(folder: Path) -> Catalog:
-    """What a curation's manifest says, in the order of the page.
+    """Return the recordings of a curation's manifest, in the order of the page.
 
     Raises:
         InvalidRequest: there is no manifest yet.
-        ResourceError: it can't be read.
+        ResourceError: the manifest can't be read.
     """
     table = read_manifest(folder, COLUMNS).combine_chunks()
     for name in ("source", "license_spdx"):
@@ -128,23 +128,23 @@ def read_catalog(folder: Path) -> Catalog:
 
 
 def _order(keys: Mapping[str, "pa.Array | pa.ChunkedArray"]) -> "pa.Array":
-    """The rows as these columns sort them, the first one first."""
+    """Return the row numbers sorted by these columns, of which the first counts most."""
     return compute.sort_indices(pa.table(dict(keys)), [(name, "ascending") for name in keys])
 
 
 def _values(column: "pa.ChunkedArray") -> Iterator[str | None]:
-    """The texts of a column, a batch of them in memory."""
+    """Yield the texts of a column, with one batch in memory."""
     for start in range(0, len(column), _BATCH):
         yield from column.slice(start, _BATCH).to_pylist()
 
 
 def _mapped(column: "pa.ChunkedArray", change: Callable[[str], str]) -> "pa.Array":
-    """Texts changed; null counts as empty."""
+    """Return the changed texts of a column; null counts as empty."""
     return pa.array((change(text or "") for text in _values(column)), pa.string(), size=len(column))
 
 
 def _ranks(authors: "pa.ChunkedArray") -> "pa.Array":
-    """The place of each author among all: the same where only accents or case differ."""
+    """Return the rank of each author among all, equal for authors that differ only in accents or case."""
     names = compute.fill_null(authors, "")
     distinct = names.unique()
     keys = [_key(name) for name in distinct.to_pylist()]
@@ -176,7 +176,7 @@ def _key(text: str) -> str:
 
 
 def _numbered(rec_id: str) -> str:
-    """An id that sorts as text where its numbers stand in order."""
+    """Return an id whose order as text is that of its numbers."""
     return _NUMBER.sub(lambda number: number[0].zfill(_DIGITS), rec_id)
 
 

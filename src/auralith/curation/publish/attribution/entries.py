@@ -1,7 +1,7 @@
-"""What is said of each recording: title, author, source and license (TASL), with their links, and how it was used.
+"""The attribution of one recording: title, author, source and license (TASL) with their links, and its use.
 
-Texts are as the source has them; only links are looked at, since a page must lead nowhere but to the web. Words, by
-which authors are sorted and recordings are found, are without accents and case.
+Texts are unchanged from the source; only links are checked, since pages may lead only to web addresses. Words, by which
+authors are sorted and recordings are found, ignore accents and case.
 """
 
 import re
@@ -13,7 +13,7 @@ from functools import cache
 from auralith.curation.license_terms import CC0, SAMPLING_PLUS, UNVERSIONED, obligations
 
 USE = "Used to train the model; not redistributed. Cut, resampled and encoded for training."
-"""What was done with every recording."""
+"""Statement of use, for every recording."""
 CHANGES = "cut, resampled and encoded for training"
 SAMPLING_PLUS_URI = "https://creativecommons.org/licenses/sampling+/1.0/"
 _WORD = re.compile(r"[^\W_]+")
@@ -22,7 +22,7 @@ _PORT = re.compile(r"/licenses/by/\d\.\d/([a-z]+)/?", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One recording. Links are https or http, or None; title and author are as written, and may be empty."""
+    """One recording. Links are https or http, or None; title and author are unchanged and may be empty."""
 
     rec_id: str
     source: str
@@ -39,17 +39,17 @@ class Entry:
 
     @property
     def source_id(self) -> str:
-        """The id in its source."""
+        """Return the id in its source."""
         return self.rec_id.partition(":")[2]
 
     @property
     def shown_title(self) -> str:
-        """The title; the source's id where there is none."""
+        """Return the title, or the source's id if it is blank."""
         return self.title if self.title.strip() else self.source_id
 
     @property
     def license_text(self) -> str:
-        """What people call its license, with the jurisdiction that only the link names where SPDX has no id for it."""
+        """Return the common name of the license, with the jurisdiction in its link if SPDX has no id for that port."""
         name = license_name(self.license_spdx)
         port = _PORT.search(self.license_uri or "")
         if port is None or name.endswith(port[1].upper()):
@@ -58,20 +58,20 @@ class Entry:
 
     @property
     def license_link(self) -> str | None:
-        """Where the license is read: its deed, or for CC BY without a version the source's page, which states it."""
+        """Return the link to the license: its deed or, for CC BY without a version, the source's page, which states it."""
         if self.license_spdx == SAMPLING_PLUS:
             return SAMPLING_PLUS_URI
         return self.url if self.license_spdx == UNVERSIONED else self.license_uri
 
     @property
     def restriction(self) -> str:
-        """What a reader must know before using the recording themselves; empty for most licenses."""
+        """Return the restrictions on using the recording; empty for most licenses."""
         return _restriction(self.license_spdx)
 
 
 @cache
 def license_name(spdx: str) -> str:
-    """What people call a license."""
+    """Return the common name of a license."""
     if spdx == CC0:
         return "CC0 1.0"
     if spdx == SAMPLING_PLUS:
@@ -85,7 +85,7 @@ def license_name(spdx: str) -> str:
 
 
 def words(text: str) -> Iterator[str]:
-    """The words that a text is found by: without accents, in lower case. The page's script does the same."""
+    """Yield the words of a text without accents, in lower case. The page's script does the same."""
     return (found[0] for found in _WORD.finditer(_folded(text)))
 
 
@@ -104,4 +104,4 @@ def _folded(text: str) -> str:
         return text.lower()
     parts = unicodedata.normalize("NFKD", text)
     plain = "".join(c for c in parts if not unicodedata.category(c).startswith("M"))
-    return plain.lower().replace("ς", "σ")  # one letter, whose form at a word's end is another
+    return plain.lower().replace("ς", "σ")  # the same letter, in its form at the end of a word

@@ -1,29 +1,78 @@
-"""The attribution as one folder of static files, written whole: pages, search, tables.
+"""The attribution as one folder of static files, written whole: HTML pages, tables and the index of the search.
 
-Equal settings and an equal manifest give equal files, so `verify` writes them again and compares.
+The pages list all recordings, and those of each source and license. Foreign text is escaped and isolated for its writing
+direction; no page needs another site, and only the search needs a script. Equal settings and an equal manifest give equal
+files, so `verify` writes them again and compares.
 """
 
 import json
+import re
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
+from typing import NamedTuple
 
+from auralith.curation.links import web_link
 from auralith.curation.publish.attribution.catalog import Catalog, read_catalog
-from auralith.curation.publish.attribution.listing import Listing, everything, parts
-from auralith.curation.publish.attribution.pages import listing_page, start_page
+from auralith.curation.publish.attribution.entries import USE, Entry, license_name
 from auralith.curation.publish.attribution.search import write_search
 from auralith.curation.publish.attribution.tables import write_tables
 from auralith.curation.publish.settings import PublishSettings
 from auralith.errors import InvalidRequest, ResourceError
 from auralith.files import whole_folder
 from auralith.foreign import parse_json
+from auralith.pages import template
 
 FOLDER = "attribution"
 SETTINGS = "settings.json"
 _RENDERED = ("name", "contact", "page_entries")
 """The settings that the pages depend on."""
 _AGAIN = "auralith curate attribution build writes the pages again"
+ALL, PART = "page", "list"
+"""Prefixes of the file names of pages: of the list of all recordings, and of the other lists."""
+_PACKAGE = "auralith.curation.publish.attribution"
+
+
+class Count(NamedTuple):
+    """Number of recordings, and the sum of their known durations."""
+
+    recordings: int
+    seconds: float
+
+    @property
+    def cells(self) -> tuple[str, str]:
+        """Return recordings and hours as the first page shows them; a dash if no duration is known."""
+        return f"{self.recordings:,}", f"{self.seconds / 3_600:,.1f}" if self.seconds else "–"
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A list of recordings with `page_entries` on a page, and at least one page."""
+
+    title: str
+    slug: str
+    """Prefix of the file names of its pages."""
+    catalog: Catalog
+    page_entries: int
+
+    @property
+    def num_pages(self) -> int:
+        return max(1, -(-len(self.catalog) // self.page_entries))
+
+    def name(self, page: int) -> str:
+        """Return the file name of a page; the first is number 1."""
+        return f"{self.slug}-{page}.html"
+
+    def entries(self, page: int) -> list[Entry]:
+        """Return the entries on a page."""
+        start = (page - 1) * self.page_entries
+        return self.catalog.entries(start, start + self.page_entries)
+
+    @cached_property
+    def count(self) -> Count:
+        return Count(len(self.catalog), self.catalog.seconds)
 
 
 def write_attribution(folder: Path, options: PublishSettings) -> Path:
@@ -92,3 +141,66 @@ def _initials(whole: Listing) -> Mapping[str, str]:
         initial: f"{whole.name(1 + place // whole.page_entries)}#e{place}"
         for initial, place in whole.catalog.initials().items()
     }
+
+
+def listing_page(listing: Listing, number: int) -> str:
+    """Return one page of a listing; the first is number 1."""
+    return template(_PACKAGE, "list.html.j2").render(
+        title=f"{listing.title}, page {number} of {listing.num_pages}",
+        listing=listing,
+        number=number,
+        start=(number - 1) * listing.page_entries,
+        use=USE,
+    )
+
+
+def start_page(
+    name: str,
+    contact: str,
+    everything: Listing,
+    groups: Mapping[tuple[str, str], Listing],
+    initials: Mapping[str, str],
+    tables: Mapping[str, str],
+) -> str:
+    """Return the first page: the counts, the search and the links to every recording.
+
+    `groups` are listings by source and license, `initials` links by the first letter of the author, `tables` a line
+    about each file that holds the same as a table.
+    """
+    return template(_PACKAGE, "index.html.j2").render(
+        title=f"Attribution: {name}",
+        name=name,
+        contact=contact,
+        everything=everything,
+        groups=groups,
+        initials=initials,
+        tables=tables,
+        use=USE,
+        license_name=license_name,
+        web_link=web_link,
+    )
+
+
+def everything(catalog: Catalog, page_entries: int) -> Listing:
+    """Return the list of all recordings."""
+    return Listing("All recordings", ALL, catalog, page_entries)
+
+
+def parts(catalog: Catalog, page_entries: int) -> Mapping[tuple[str, str], Listing]:
+    """Return a list for each source and license, the largest first, under distinct names."""
+    found: dict[tuple[str, str], Listing] = {}
+    taken: set[str] = set()
+    for (source, spdx), part in catalog.by_source_and_license().items():
+        slug = _slug(source, spdx)
+        while slug in taken:
+            slug += "-"
+        taken.add(slug)
+        title = f"{source}, {license_name(spdx)}"
+        found[source, spdx] = Listing(title, slug, part, page_entries)
+    return found
+
+
+def _slug(source: str, spdx: str) -> str:
+    """Return a prefix of file names, without the parts of license ids that only name a registry."""
+    plain = f"{source} {spdx.replace('LicenseRef-', '').replace('scancode-', '')}".lower()
+    return f"{PART}-" + re.sub(r"[^a-z0-9.]+", "-", plain).strip("-")

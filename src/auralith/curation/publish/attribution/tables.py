@@ -1,6 +1,6 @@
-"""The attribution as tables: Stability AI's schema, one with everything, and JSON lines.
+"""The attribution as tables: Stability AI's schema, an extended CSV, and JSON lines.
 
-`csv.writer` with its defaults writes the published FMA list byte for byte from what was read of it.
+`csv.writer` with its defaults reproduces the published FMA list byte for byte from its parsed rows.
 """
 
 import csv
@@ -17,7 +17,7 @@ from auralith.curation.publish.attribution.entries import CHANGES, Entry
 HEADER = ("id", "title", "author", "license", "url")
 EXTENDED, LINES = "attribution_extended.csv", "attribution.jsonl"
 LIST = "_attribution.csv"
-"""The end of the name of a source's list."""
+"""Suffix of the file name of a source's list."""
 _LABELS = {"cc0": "cc0", "cc-by": "ccby", "sampling+": "sampling+"}
 _FIELDS = tuple(field.name for field in fields(Entry))
 _EXTENDED = (
@@ -36,10 +36,10 @@ class Table:
 
     name: str
     about: str
-    """What it holds, in a line."""
+    """Description of the content, in a line."""
     catalog: Catalog
     columns: tuple[str, ...]
-    """Columns of a CSV file; the first is the id. Empty for JSON lines."""
+    """Columns of a CSV file, of which the first is the id; empty for JSON lines."""
     cells: Callable[[Entry], Mapping[str, object]]
 
     def texts(self) -> Iterator[str]:
@@ -50,7 +50,7 @@ class Table:
             yield self.text(self.cells(entry))
 
     def text(self, cells: Mapping[str, object]) -> str:
-        """Return a row as it stands in the file."""
+        """Return a row in the form of the file."""
         if self.columns:
             return csv_line([cells[name] or "" for name in self.columns])
         return json.dumps(cells, ensure_ascii=False) + "\n"
@@ -76,9 +76,9 @@ def tables(catalog: Catalog) -> list[Table]:
 
 
 def write_tables(catalog: Catalog, folder: Path) -> dict[str, str]:
-    """Write all of them into `folder`, in the catalog's order, which has each source's recordings together.
+    """Write all tables into `folder`, and return their names with descriptions.
 
-    Their names, with a line that says what each holds.
+    Rows are in the catalog's order, which must keep the recordings of each source together.
     """
     found = tables(catalog)
     for table in found:
@@ -95,8 +95,8 @@ def csv_line(cells: Sequence[object]) -> str:
 
 
 def _published(entry: Entry) -> dict[str, object]:
-    told = (entry.source_id, entry.title, entry.author, _label(entry), entry.url)
-    return dict(zip(HEADER, told, strict=True))
+    cells = (entry.source_id, entry.title, entry.author, _label(entry), entry.url)
+    return dict(zip(HEADER, cells, strict=True))
 
 
 def _known(entry: Entry) -> Mapping[str, object]:
@@ -109,6 +109,6 @@ def _by_source(catalog: Catalog) -> Iterator[tuple[str, Catalog]]:
 
 
 def _label(entry: Entry) -> str:
-    """As the published lists name licenses; the SPDX id of what they have no name for."""
+    """Return the label of a license in the published lists, or its SPDX id if they have none."""
     family = family_of(entry.license_spdx)
     return _LABELS[family] if family else entry.license_spdx
