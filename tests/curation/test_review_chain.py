@@ -79,7 +79,7 @@ def tamper(folder: Path, *statements: str) -> None:
         ),
         (
             ["DELETE FROM decisions WHERE seq = 3", "DELETE FROM chain WHERE position = 4"],
-            f"it has not the 4 entries that {HEAD_NAME} knows of",
+            f"it lacks the 4 entries that {HEAD_NAME} records",
         ),
         (
             [
@@ -254,7 +254,7 @@ def test_a_log_that_is_cut_with_its_head_is_found_by_the_manifest(tmp_path: Path
     assert verify_attribution(tmp_path) == []
     tamper(tmp_path, "DELETE FROM withdrawals", "DELETE FROM chain WHERE position > 1")
     (tmp_path / HEAD_NAME).unlink()
-    with pytest.raises(ResourceError, match="2 entries that the manifest knows of"):
+    with pytest.raises(ResourceError, match="2 entries that the manifest records"):
         verify_attribution(tmp_path)
     with pytest.raises(InvalidRequest, match="no recording"):
         withdraw(tmp_path, Wanted(("freesound:9",)), "asked")

@@ -1,12 +1,12 @@
 """People decide: a queue of suspects, two independent decisions on each, a third on conflict, and a log that only grows.
 
-    suspects    what has to be looked at, from the evidence
-    rules       what a decision may say, and when an item is settled
+    suspects    recordings that people have to judge, from the evidence
+    rules       valid decisions, and when an item is settled
     log         review.sqlite, append-only
-    chain       its hashes: what was changed or cut is found
-    withdrawal  recordings that are taken out on request
-    queue       who looks at what, what came of it, and Cohen's kappa
-    exchange    items out to CSV and Label Studio, decisions in; formats has the files
+    chain       the log's hash chain, which detects changes
+    withdrawal  recordings that are removed on request
+    queue       items for a reviewer, their outcomes, and Cohen's kappa
+    exchange    items to CSV and Label Studio, decisions back; formats reads and writes the files
 
 Everything here takes plain values, so that the command line and a web page call the same functions.
 """

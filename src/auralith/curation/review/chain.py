@@ -1,11 +1,11 @@
-"""The hash chain of the review log: each decision and withdrawal carries the hash of the one before it.
+"""The hash chain of the review log: each decision and withdrawal includes the hash of the one before it.
 
     entry n: SHA-256 of the canonical JSON of [hash of entry n-1, kind, facts]
 
-The facts are the whole row, and for a decision the item it is about. So a decision that was changed, removed, added or
-moved is found when the log is read. That the last ones are missing can only be seen from outside: number and hash of
-the newest entry stand in `review.head.json` beside the log, in the manifest and in the card. Where these are behind the
-log, it has grown since; a log that is behind them was cut.
+The facts are the whole row and, for a decision, its item. So a decision that was changed, removed, added or moved is
+detected when the log is read. A missing end can only be detected from outside: number and hash of the newest entry are
+kept in `review.head.json` beside the log, in the manifest and in the card. If these are behind the log, it has grown
+since; a log that is behind them was cut.
 """
 
 import hashlib
@@ -63,7 +63,7 @@ class Head:
     hash: str
 
     def text(self) -> str:
-        """Return it as JSON, as the manifest has it."""
+        """Return the head as JSON, in the form of the manifest."""
         return json.dumps(asdict(self))
 
 
@@ -73,7 +73,7 @@ class Entry(NamedTuple):
     position: int
     kind: str
     row: int
-    """Key of the decision or withdrawal; for "begun" how many decisions are older than the chain."""
+    """Key of the decision or withdrawal; for "begun", the number of decisions older than the chain."""
     previous: str
     hash: str
 
@@ -85,7 +85,7 @@ def has_chain(connection: sqlite3.Connection) -> bool:
 
 
 def begin(connection: sqlite3.Connection) -> int:
-    """Write the first entry, and one for each decision of an older log; return how many those are."""
+    """Write the first entry, and one for each decision of an older log; return the number of those decisions."""
     if connection.execute("SELECT 1 FROM chain").fetchone():
         return 0
     seqs = [row[0] for row in connection.execute("SELECT seq FROM decisions ORDER BY seq")]
@@ -115,7 +115,7 @@ def head(connection: sqlite3.Connection) -> Head:
 
 
 def check(connection: sqlite3.Connection, path: Path) -> None:
-    """Compare every row of the log `path` with the chain, and the chain with the head that stands beside the log.
+    """Compare every row of the log `path` with the chain, and the chain with the head beside the log.
 
     Raises:
         ResourceError: a decision or withdrawal was changed, removed, added or moved, or the log was cut.
@@ -129,11 +129,11 @@ def check(connection: sqlite3.Connection, path: Path) -> None:
     for problem in _problems(connection, entries):
         raise broken(path, problem)
     if noted and not contains(connection, noted):
-        raise broken(path, f"it has not the {noted.entries} entries that {HEAD_NAME} knows of")
+        raise broken(path, f"it lacks the {noted.entries} entries that {HEAD_NAME} records")
 
 
 def contains(connection: sqlite3.Connection, noted: Head) -> bool:
-    """Return whether a log has an entry that was its newest once."""
+    """Return whether a log has an entry that was once its newest."""
     if not noted.entries:
         return True
     row = connection.execute(
@@ -163,7 +163,7 @@ def _problems(connection: sqlite3.Connection, entries: list[Entry]) -> Iterator[
 
 
 def _facts(connection: sqlite3.Connection, kind: str) -> dict[int, Facts]:
-    """The rows of a kind by their number, each with all that is signed."""
+    """Return the rows of a kind by number, each with all hashed columns."""
     return {row[0]: list(row[1:]) for row in connection.execute(_ROWS[kind])}
 
 

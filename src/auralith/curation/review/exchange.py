@@ -1,9 +1,9 @@
-"""Items out to other tools and decisions back, as CSV for spreadsheets or as Label Studio's JSON.
+"""Export items to other tools and import decisions, as CSV for spreadsheets or as Label Studio's JSON.
 
-An export shows each open item without anybody's decision; settled items come with theirs only on request. An import
-hands in decisions as if each had been typed: by the same rules, in one transaction, appended and never overwriting. Rows
-are matched by `item_id`; a file of another curation is refused whole, a row that can't be used is named with its reason,
-and a file that is imported twice adds nothing the second time.
+An export lists open items without decisions; settled items, with theirs, only on request. An import enters decisions as
+if each had been typed: by the same rules, in one transaction, appended and never overwriting. Rows are matched by
+`item_id`; a file of another curation is refused whole, a row that can't be used is named with its reason, and importing a
+file twice adds nothing the second time.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -30,24 +30,24 @@ _Kind = TypeVar("_Kind")
 
 @dataclass(frozen=True)
 class ExportOptions:
-    """What goes into an export."""
+    """Selection and form of an export."""
 
     settled: bool = False
-    """Settled items too, with their decisions."""
+    """Include settled items with their decisions."""
     reviewer: str | None = None
-    """Only items on which this person may decide, with the name filled in."""
+    """Include only items on which this person may decide, with the name filled in."""
     stage: str | None = None
     audio_prefix: str = ""
-    """Set before the relative path of a sound file, such as "/data/local-files/?d=" for Label Studio."""
+    """Prefix of the relative path of a sound file, such as "/data/local-files/?d=" for Label Studio."""
 
 
 @dataclass(frozen=True)
 class ImportReport:
-    """What became of an imported file."""
+    """Result of an import."""
 
     appended: int
     already: int
-    """Decisions that the log had."""
+    """Decisions that the log had already."""
     blank: int
     """Rows without a decision."""
     rejected: tuple[str, ...] = field(default=())
@@ -65,7 +65,7 @@ _READERS: Mapping[str, Callable[[str, Mapping[str, str]], list[Handed]]] = {
 
 
 def export_items(folder: Path, path: Path, options: ExportOptions | None = None) -> int:
-    """Write items to a .csv or .json (Label Studio) file, and say how many.
+    """Write items to a .csv or .json (Label Studio) file, and return their number.
 
     Raises:
         InvalidRequest: another suffix, no review, or an unusable name. ResourceError: it can't be written.

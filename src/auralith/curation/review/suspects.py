@@ -1,7 +1,7 @@
-"""What has to be looked at: every match, every answer that is none, and every tier of the metadata search.
+"""Suspects for review: every match, every error or indeterminate answer, and every tier of the metadata search.
 
-A recording's last row of a stage counts; what an earlier run under other settings said is past. Of each suspect the
-recording's metadata and the whole evidence are kept with the item, so that it can be shown later as it was.
+The last row of a recording in a stage counts, not those of earlier runs under other settings. The recording's metadata
+and the whole evidence are stored with the item, so that it can be shown unchanged later.
 """
 
 import hashlib
@@ -30,7 +30,7 @@ _SHOWN_LICENSE = ("license_raw", "license_url_raw")
 
 @dataclass(frozen=True)
 class Suspect:
-    """A recording that people should look at, and why."""
+    """A recording that people should judge, with the evidence."""
 
     rec_id: str
     stage: str
@@ -43,14 +43,13 @@ class Suspect:
 
     @property
     def item_id(self) -> str:
-        """The same for the same evidence, in any process; begins with a letter so that no spreadsheet takes it for a
-        number."""
+        """Return an id that depends only on the evidence; its first letter keeps spreadsheets from reading a number."""
         text = "\n".join((self.rec_id, self.stage, self.evidence_key))
         return "r" + hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def suspects(store: Store) -> list[Suspect]:
-    """All suspects of a curation, by its evidence as it is now."""
+    """Return all suspects of a curation's present evidence."""
     rows = [row for stage in REVIEWED_STAGES for row in _flagged(_last_rows(store, stage))]
     recordings = _recordings(store, {row["rec_id"] for row in rows})
     return [_suspect(row, recordings.get(row["rec_id"], {})) for row in rows]

@@ -1,4 +1,4 @@
-"""Taking recordings out on request: by id, author or link, with a reason, for good, in the log beside the decisions."""
+"""Withdrawal of recordings on request, by id, author or link: permanent, with a reason, in the log of decisions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ _COLUMN_OF = {"ids": "rec_id", "authors": "author", "urls": "url"}
 
 @dataclass(frozen=True)
 class Wanted:
-    """Which recordings are meant; every value must name at least one."""
+    """Selection of recordings; every value must match at least one."""
 
     ids: tuple[str, ...] = ()
     """`rec_id`, such as "freesound:7"."""
@@ -40,20 +40,20 @@ def withdraw(folder: Path, wanted: Wanted, reason: str, reviewer: str = "") -> l
     """Take out recordings, and return the ids of those that were not out yet.
 
     Raises:
-        InvalidRequest: nothing is named, a name fits no recording, or the reason is empty. Nothing is written then.
+        InvalidRequest: nothing is selected, a value matches no recording, or the reason is empty. Nothing is written then.
         ResourceError: the log can't be used.
     """
-    said = check_note(reason)
-    if not said:
+    note = check_note(reason)
+    if not note:
         raise InvalidRequest("a withdrawal needs a reason; give one with --reason")
     who = reviewer_name(reviewer) if reviewer else ""
     ids, now = _found(folder, wanted), utc_now()
     with writing(folder) as connection:
-        return [id for id in ids if append_withdrawal(connection, Withdrawal(id, said, who, now))]
+        return [id for id in ids if append_withdrawal(connection, Withdrawal(id, note, who, now))]
 
 
 def withdrawals(folder: Path) -> list[Withdrawal]:
-    """Return what was taken out, in its order; nothing where there is no log.
+    """Return the withdrawals in order; none without a log.
 
     Raises:
         ResourceError: the log is damaged, or somebody changed it.
@@ -65,7 +65,7 @@ def withdrawals(folder: Path) -> list[Withdrawal]:
 
 
 def newest_entry(folder: Path) -> chain.Head | None:
-    """Return the newest entry of the log; None where there is no log, or one without a chain."""
+    """Return the newest entry of the log; None without a log or without a chain."""
     if not is_begun(folder):
         return None
     with reading(folder) as connection:
@@ -73,13 +73,13 @@ def newest_entry(folder: Path) -> chain.Head | None:
 
 
 def check_head(folder: Path, noted: chain.Head) -> None:
-    """Raise ResourceError unless the log has an entry that was its newest when a manifest was written."""
+    """Raise `ResourceError` unless the log has the entry that was its newest when a manifest was written."""
     if is_begun(folder):
         with reading(folder) as connection:
             if chain.has_chain(connection) and chain.contains(connection, noted):
                 return
     raise chain.broken(
-        log_path(folder), f"it has not the {noted.entries} entries that the manifest knows of"
+        log_path(folder), f"it lacks the {noted.entries} entries that the manifest records"
     )
 
 

@@ -1,9 +1,9 @@
-"""The index that a browser searches without a server, also from a file: scripts that hand their data to a function.
+"""The search index for a browser without a server, even from `file://`: scripts that pass their data to a function.
 
-Words lie in shards by their first characters, two at first and more where a shard would be larger than `SHARD_BYTES`;
-`index.js` names the shards. A word leads to places in the list of entries, written as steps in base 36; of a word that
-is nearly everywhere the first `MOST_PLACES` are kept, and the page says so. What is shown of a result comes from small
-blocks of entries, of which a search loads only those that it shows.
+Words are sharded by their first two characters, or more where a shard would exceed `SHARD_BYTES`; `index.js` names the
+shards. A word has places in the list of entries, written as steps in base 36; of a word with more than `MOST_PLACES`, the
+first ones are kept, and the page says so. Results are shown from small blocks of entries, of which a search loads only
+those that it shows.
 """
 
 import json
@@ -23,15 +23,15 @@ SHARD_BYTES = 256 * 1024
 MOST_PLACES = 20_000
 BLOCK_ENTRIES = 200
 _FRAME_BYTES = 64
-"""Of a shard, what is more than its words."""
+"""Bytes of a shard beside its words."""
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 Member = tuple[str, str]
-"""A word, and the member of a JavaScript object that says where it is."""
+"""A word, and the member of a JavaScript object with its places."""
 
 
 def write_search(catalog: Catalog, folder: Path, page_entries: int) -> None:
-    """Write the shards and blocks below `folder`; `page_entries` stand on a page."""
+    """Write the shards and blocks below `folder`, for pages of `page_entries`."""
     folder.mkdir()
     names = []
     for number, (prefix, members) in enumerate(_shards(_members(catalog))):
@@ -45,7 +45,7 @@ def write_search(catalog: Catalog, folder: Path, page_entries: int) -> None:
 
 
 def steps(places: Iterable[int]) -> str:
-    """Rising numbers as the steps between them."""
+    """Return rising numbers as the steps between them, in base 36."""
     found, last = [], 0
     for place in places:
         found.append(_base36(place - last))
@@ -54,7 +54,7 @@ def steps(places: Iterable[int]) -> str:
 
 
 def _members(catalog: Catalog) -> Iterator[Member]:
-    """Every word in the order of the alphabet; with one place more than `MOST_PLACES` where there are more."""
+    """Yield every word in alphabetical order, with at most one place more than `MOST_PLACES`."""
     known, word_of, place_of = _occurrences(catalog)
     alphabet = sorted(known)
     rank = np.empty(len(alphabet), dtype=np.int32)
@@ -72,7 +72,7 @@ def _members(catalog: Catalog) -> Iterator[Member]:
 def _occurrences(
     catalog: Catalog,
 ) -> tuple[dict[str, int], Int[np.ndarray, "found"], Int[np.ndarray, "found"]]:
-    """A number for each word; then of each word in an entry its number, and the entry's place, which rises."""
+    """Return a number for each word, and number and place of each word in an entry, in the order of places."""
     known: dict[str, int] = {}
     word_of, place_of = array("i"), array("i")
     for place, entry in enumerate(catalog):
@@ -84,13 +84,13 @@ def _occurrences(
 
 
 def _shards(members: Iterable[Member]) -> Iterator[tuple[str, list[str]]]:
-    """The prefix and members of each shard, sorted by prefix."""
+    """Yield prefix and members of each shard, sorted by prefix."""
     for prefix, some in groupby(members, key=lambda member: member[0][:2]):
         yield from _split(prefix, list(some))
 
 
 def _split(prefix: str, members: Sequence[Member]) -> Iterator[tuple[str, list[str]]]:
-    """A shard, or several by longer prefixes. A word that is the prefix itself stays with that name."""
+    """Yield a shard, or several with longer prefixes. A word that equals the prefix keeps that name."""
     size = sum(len(member) + 1 for _, member in members)
     if len(members) == 1 or size <= SHARD_BYTES - _FRAME_BYTES:
         yield prefix, [member for _, member in members]
@@ -100,7 +100,7 @@ def _split(prefix: str, members: Sequence[Member]) -> Iterator[tuple[str, list[s
 
 
 def _shown(entry: Entry) -> list[str | None]:
-    """What a result shows; the page's script has the same order."""
+    """Return the fields of a result, in the order that the page's script expects."""
     return [
         entry.shown_title,
         entry.url,
@@ -118,7 +118,7 @@ def _write(path: Path, text: str) -> None:
 
 
 def _json(value: object) -> str:
-    """JSON in ASCII, which is JavaScript too, whatever a reader takes the file's encoding for."""
+    """Return JSON in ASCII, which is JavaScript in any encoding that a reader may assume."""
     return json.dumps(value, separators=(",", ":"))
 
 
