@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import auralith
-from auralith.data.recordings import open_recordings
+from auralith.data.datasets import open_recordings
 from auralith.training.finetune import FinetuneSettings, finetune
 from auralith.training.task import LoopSettings
 

@@ -9,8 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from auralith.data.entries import Recording
-from auralith.data.recordings import Recordings
+from auralith.data.recordings import Recording, Recordings
 from auralith.foreign import parse_json
 from auralith.sound.reading import SoundInfo
 from recipes.tiny.synth import SAMPLE_RATE, Sound, clip, draw_sound
@@ -31,7 +30,7 @@ class ProceduralRecordings(Recordings):
         # the first draw of `clip(i)`, without rendering
         sound = draw_sound(np.random.default_rng((i, 0)))
         name = f"clip-{i:06d}"
-        return Recording(name, name, None, {FIELD: json.dumps(asdict(sound))})
+        return Recording(name, name, (), {FIELD: json.dumps(asdict(sound))})
 
     def info(self, i: int) -> SoundInfo:
         seconds = sound_of(self[i].metadata).seconds

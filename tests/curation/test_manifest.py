@@ -25,8 +25,8 @@ from auralith.curation.publish.settings import HighFidelity, PublishSettings
 from auralith.curation.settings import CurationSettings, SourceSettings
 from auralith.curation.store import EVIDENCE, RECORDINGS, Store
 from auralith.data.crops import AudioOptions
+from auralith.data.datasets import open_recordings
 from auralith.data.prompts import PromptOptions
-from auralith.data.recordings import open_recordings
 from auralith.data.report import scan
 from auralith.errors import InvalidRequest, ResourceError
 
@@ -230,7 +230,7 @@ def test_training_reads_it_as_it_is(sounding: tuple[Store, CurationSettings]) ->
     report = scan(recordings, AudioOptions(), PromptOptions())
     assert report.bad == () and len(report.usable) == 8
     freesound = next(r for r in map(recordings.__getitem__, range(8)) if "freesound" in r.path)
-    assert freesound.prompt is None and freesound.metadata["tags"] == "noise, short"
+    assert freesound.prompts == () and freesound.metadata["tags"] == "noise, short"
 
 
 def test_paths_start_from_the_manifest_and_name_no_machine(

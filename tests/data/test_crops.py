@@ -14,7 +14,8 @@ from sounds import RATE, tone, write_sound
 from torch import Tensor
 
 from auralith.data.crops import AudioOptions, crop_start, crop_timing, prepare, read_crop
-from auralith.data.recordings import Recording, Recordings, open_recordings
+from auralith.data.datasets import open_recordings
+from auralith.data.recordings import Recording, Recordings
 from auralith.errors import InvalidRequest
 from auralith.sound.reading import SoundInfo
 from auralith.sound.resampling import resample
@@ -33,7 +34,7 @@ class InMemory(Recordings):
         return 1
 
     def __getitem__(self, i: int) -> Recording:
-        return Recording("a", "a.wav", "a tone", {})
+        return Recording("a", "a.wav", ("a tone",), {})
 
     def info(self, i: int) -> SoundInfo:
         return SoundInfo(self.waveform.shape[1], self.rate, self.waveform.shape[0])

@@ -89,26 +89,26 @@ def test_the_same_stream_makes_the_same_prompt(metadata: dict[str, str], seed: i
 
 
 def test_its_own_prompt_wins_unless_told_otherwise():
-    recording = Recording("a", "a.wav", "rain", FOUND_SOUND)
+    recording = Recording("a", "a.wav", ("rain",), FOUND_SOUND)
     rng = np.random.default_rng(0)
     assert {prompt_of(recording, PLAIN, rng) for _ in range(50)} == {"rain"}
     mixed = PromptOptions(metadata_probability=0.25)
     own = [prompt_of(recording, mixed, rng) == "rain" for _ in range(2000)]
     assert abs(np.mean(own) - 0.75) < 0.05
-    bare = Recording("a", "a.wav", "rain", {"license": "CC0"})
+    bare = Recording("a", "a.wav", ("rain",), {"license": "CC0"})
     assert prompt_of(bare, PromptOptions(metadata_probability=1.0), rng) == "rain"
 
 
 def test_a_recording_that_says_nothing_is_named():
     rng = np.random.default_rng(0)
     with pytest.raises(InvalidRequest, match=r"^a\.wav has an empty prompt"):
-        prompt_of(Recording("a", "a.wav", "", FOUND_SOUND), PLAIN, rng)
+        prompt_of(Recording("a", "a.wav", ("",), FOUND_SOUND), PLAIN, rng)
     with pytest.raises(InvalidRequest, match=r"^a\.wav has no prompt and no metadata"):
-        prompt_of(Recording("a", "a.wav", None, {"license": "CC0"}), PLAIN, rng)
+        prompt_of(Recording("a", "a.wav", (), {"license": "CC0"}), PLAIN, rng)
 
 
 def test_one_of_several_captions_is_drawn():
-    recording = Recording("a", "a.wav", "rain", {}, ("drops", "water"))
+    recording = Recording("a", "a.wav", ("rain", "drops", "water"), {})
     drawn = [
         prompt_of(recording, PromptOptions(), np.random.default_rng(seed)) for seed in range(40)
     ]
@@ -117,6 +117,6 @@ def test_one_of_several_captions_is_drawn():
 
 
 def test_a_prompt_that_is_no_text_is_refused_when_it_is_used():
-    recording = Recording("a", "a.wav", None, FOUND_SOUND, problem="the prompt is an object")
+    recording = Recording("a", "a.wav", (), FOUND_SOUND, problem="the prompt is an object")
     with pytest.raises(InvalidRequest, match="the prompt is an object"):
         prompt_of(recording, PromptOptions(), np.random.default_rng(0))

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sounds import RATE, sound_bytes, tone, write_sound, write_tar
 
-from auralith.data.recordings import open_recordings
+from auralith.data.datasets import open_recordings
 from auralith.errors import AudioError, InvalidRequest
 from auralith.sound.reading import read, read_info
 
@@ -80,7 +80,7 @@ KINDS = [as_csv, as_jsonl, as_parquet, as_folder, as_shards]
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_gives_the_same_recordings(kind, folder: Path):
     recordings = open_recordings(kind(folder))
-    assert [r.prompt for r in recordings] == ["a tone, low", "another tone"]
+    assert [r.prompts for r in recordings] == [("a tone, low",), ("another tone",)]
     assert [dict(r.metadata) for r in recordings] == [{"genre": "test"}, {}]
     assert [r.id.removeprefix("s-00.tar/").removeprefix("s-01.tar/") for r in recordings] == [
         "a.wav",
@@ -114,7 +114,7 @@ def test_members_of_a_shard_group_up_to_the_first_dot(tmp_path: Path):
         "y.old/3.flac": sound_bytes(),
     }
     recordings = open_recordings(write_tar(tmp_path / "s.tar", members))
-    assert [r.prompt for r in recordings] == ["one", "no sound here", None]
+    assert [r.prompts for r in recordings] == [("one",), ("no sound here",), ()]
     assert recordings[0].metadata == {"tags": "a, b"}
     with pytest.raises(AudioError, match=r"s\.tar/x/2\.txt is not a readable sound file"):
         recordings.info(1)
@@ -130,8 +130,8 @@ def test_shards_hold_what_webdataset_finds_in_them(tmp_path: Path):
     assert [r.id.removeprefix("s.tar/").split(".")[0] for r in found] == [
         sample["__key__"] for sample in expected
     ]
-    assert [r.prompt for r in found] == [
-        sample["txt"].decode() if "txt" in sample else None for sample in expected
+    assert [r.prompts for r in found] == [
+        (sample["txt"].decode(),) if "txt" in sample else () for sample in expected
     ]
 
 
@@ -156,7 +156,7 @@ def test_paths_may_be_absolute_and_repeat(folder: Path, tmp_path_factory: pytest
 
 def test_without_a_prompt_column_prompts_are_left_to_the_metadata(folder: Path):
     recordings = open_recordings(as_csv(folder), prompt_column=None)
-    assert recordings[0].prompt is None
+    assert recordings[0].prompts == ()
     assert recordings[0].metadata == {"prompt": "a tone, low", "genre": "test"}
 
 
@@ -327,7 +327,7 @@ def test_sounds_inside_and_beside_a_parquet_table(tmp_path: Path):
     table = pyarrow.table({"audio": audio, "text": ["one", "two", "three", "four"]})
     pyarrow.parquet.write_table(table, tmp_path / "t.parquet", row_group_size=3)
     recordings = open_recordings(tmp_path / "t.parquet")
-    assert [r.prompt for r in recordings] == ["one", "two", "three", "four"]
+    assert [r.prompts[0] for r in recordings] == ["one", "two", "three", "four"]
     assert [r.id for r in recordings] == ["x.wav", "b.wav", "gone.wav", "row 4"]
     assert [recordings.seconds(i) for i in (0, 1, 3)] == [0.5] * 3
     assert torch.equal(recordings.read(0)[0], recordings.read(1)[0])

@@ -11,8 +11,7 @@ from torch import Tensor, nn
 
 from auralith.config import OobleckConfig
 from auralith.data.crops import AudioOptions
-from auralith.data.entries import Recording
-from auralith.data.recordings import Recordings
+from auralith.data.recordings import Recording, Recordings
 from auralith.errors import InvalidRequest
 from auralith.models.autoencoder import Oobleck
 from auralith.models.discriminator import Discriminator, DiscriminatorConfig
@@ -87,7 +86,7 @@ class Listed(Recordings):
         return len(self.waveforms)
 
     def __getitem__(self, i: int) -> Recording:
-        return Recording(str(i), f"file-{i}.wav", None, {})
+        return Recording(str(i), f"file-{i}.wav", (), {})
 
     def info(self, i: int) -> SoundInfo:
         waveform = self.waveforms[i]

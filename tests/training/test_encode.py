@@ -16,10 +16,9 @@ from torch import Tensor
 
 from auralith.cli.encode import encode as encode_verb
 from auralith.config import AudioFormat, OobleckConfig
-from auralith.data.entries import Recording
 from auralith.data.latent_header import shard_path
 from auralith.data.latents import LatentCache
-from auralith.data.recordings import Recordings
+from auralith.data.recordings import Recording, Recordings
 from auralith.errors import CheckpointError, InvalidRequest, ResourceError
 from auralith.models.autoencoder import Oobleck
 from auralith.pipeline import Auralith, load
@@ -45,7 +44,7 @@ class Sounds(Recordings):
         return len(self.names)
 
     def __getitem__(self, i: int) -> Recording:
-        return Recording(self.names[i], self.names[i], None, {"title": f"sound {i}", "genre": "x"})
+        return Recording(self.names[i], self.names[i], (), {"title": f"sound {i}", "genre": "x"})
 
     def info(self, i: int) -> SoundInfo:
         waveform = self.waveforms[i]

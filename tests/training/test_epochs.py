@@ -12,8 +12,7 @@ import torch
 from test_autoencoder_task import OPTIMIZATION, SETTINGS, discriminator, oobleck
 from torch import Tensor
 
-from auralith.data.entries import Recording
-from auralith.data.recordings import Recordings
+from auralith.data.recordings import Recording, Recordings
 from auralith.errors import InvalidRequest
 from auralith.settings import load_settings
 from auralith.sound.reading import SoundInfo
@@ -38,7 +37,7 @@ class Described(Recordings):
         return len(self.rows)
 
     def __getitem__(self, i: int) -> Recording:
-        return Recording(str(i), f"{i}.wav", None, self.rows[i][1])
+        return Recording(str(i), f"{i}.wav", (), self.rows[i][1])
 
     def info(self, i: int) -> SoundInfo:
         return SoundInfo(round(self.rows[i][0] * RATE), RATE, 2)

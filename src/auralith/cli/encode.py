@@ -85,7 +85,7 @@ def encode(
     ] = "float32",
 ) -> None:
     """Encode a dataset for training. Prints the folder of the latents last."""
-    from auralith.data.recordings import open_recordings
+    from auralith.data.datasets import open_recordings
     from auralith.pipeline import load
     from auralith.resources import choose_dtype
     from auralith.settings import load_settings

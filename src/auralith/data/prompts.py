@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from auralith.data.entries import Recording
+from auralith.data.recordings import Recording
 from auralith.errors import InvalidRequest
 
 STRUCTURED_FIELDS = (
@@ -50,12 +50,12 @@ def prompt_of(recording: Recording, options: PromptOptions, rng: np.random.Gener
     """
     if recording.problem:
         raise InvalidRequest(recording.problem)
-    if recording.prompt == "":
+    if recording.prompts[:1] == ("",):
         raise InvalidRequest(f"{recording.path} has an empty prompt; say what is heard in it")
     made = rng.random() < options.metadata_probability
-    if recording.prompt is not None and not (made and usable_fields(recording.metadata, options)):
-        prompts = recording.prompts
-        return recording.prompt if len(prompts) == 1 else prompts[rng.integers(len(prompts))]
+    prompts = recording.prompts
+    if prompts and not (made and usable_fields(recording.metadata, options)):
+        return prompts[0] if len(prompts) == 1 else prompts[rng.integers(len(prompts))]
     if not usable_fields(recording.metadata, options):
         raise InvalidRequest(
             f"{recording.path} has no prompt and no metadata to make one of;"

@@ -1,23 +1,68 @@
-"""The door to a dataset: `open_recordings` makes the same list of recordings of a table, a folder or shards.
+"""One recording as every kind of dataset describes it, and a list of them with their sound.
 
-Items are read by position, in any order and from any thread; nothing is decoded before it is asked for. Opening lists
-what the dataset says; whether each file can be used is for the scan (`auralith.data.report`).
+`auralith.data.datasets` makes such a list of a table, a folder or shards. Items are read by position, in any order and
+from any thread; nothing is decoded before it is asked for.
 """
 
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Protocol, runtime_checkable
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from jaxtyping import Float
 from torch import Tensor
 
-from auralith.data.entries import Entry, Recording
-from auralith.data.folders import read_folder
-from auralith.data.shards import expand_shards, read_shards
-from auralith.data.tables import read_table
-from auralith.errors import InvalidRequest
+from auralith.errors import printable
 from auralith.sound.reading import SoundInfo, read, read_info
-from auralith.tables import SUFFIXES
+from auralith.sound.sources import Source
+from auralith.tables import cells
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """A sound with what is known about it.
+
+    One without prompts gets one made from its `metadata`; an empty prompt is a mistake.
+    """
+
+    id: str
+    """Unique in its dataset and the same in every run: the path as the dataset writes it."""
+    path: str
+    """For messages; a member of a shard is `shard.tar/name`."""
+    prompts: tuple[str, ...]
+    """Captions of the sound; each use draws one."""
+    metadata: Mapping[str, str]
+    problem: str = ""
+    """Why it has no prompt that can be used, if that is so."""
+
+
+class Entry(NamedTuple):
+    """A recording and the place of its bytes."""
+
+    recording: Recording
+    source: Source
+
+
+def recording(
+    id: str, path: str, fields: Mapping[str, Any], prompt_key: str | None, place: str
+) -> Recording:
+    """Return a recording of what was read. Its name and path may hold bytes that are not UTF-8, which are escaped.
+
+    `prompt_key` names the field of its prompts, one or a list; the other fields become text.
+
+    Raises:
+        InvalidRequest: something is not UTF-8; `place` says where.
+    """
+    place = printable(place)
+    prompts: tuple[str, ...] = ()
+    problem = ""
+    if prompt_key is not None:
+        try:
+            prompts = cells.captions(fields.get(prompt_key), f"{place}: the {prompt_key}") or ()
+        except cells.NotText as error:  # the scan counts it
+            problem = str(error)
+    others = {name: value for name, value in fields.items() if name != prompt_key}
+    metadata = cells.fields(others, place)
+    return Recording(printable(id), printable(path), prompts, metadata, problem)
 
 
 @runtime_checkable
@@ -69,36 +114,3 @@ class StoredRecordings(Recordings):
     ) -> tuple[Float[Tensor, "channel sample"], int]:
         recording, source = self._entries[i]
         return read(source, start, stop, name=recording.path)
-
-
-def open_recordings(
-    path: str | Path, *, path_column: str = "path", prompt_column: str | None = "prompt"
-) -> StoredRecordings:
-    """The recordings of a dataset.
-
-    `path` is a table (.csv, .tsv, .jsonl, .json or .parquet); a folder of sounds with .txt or .json files beside
-    them; a .tar shard, a pattern of shards with braces, or a folder of shards. `prompt_column` is also the key of the
-    prompt in JSON; with None every prompt is made from the other fields. Columns are found in any case, and under
-    their usual names under the other names of `tables.names` too.
-
-    Raises:
-        InvalidRequest: the path doesn't exist or is none of these, a column is missing (named), a table is damaged.
-        MissingExtra: Parquet or shards without their library.
-    """
-    return StoredRecordings(_entries(Path(path), path_column, prompt_column))
-
-
-def _entries(path: Path, path_column: str, prompt_column: str | None) -> list[Entry]:
-    if path.suffix.lower() in SUFFIXES and path.is_file():
-        return read_table(path, path_column, prompt_column)
-    if path.suffix.lower() == ".tar" and (path.is_file() or "{" in str(path)):
-        return read_shards(expand_shards(path), prompt_column)
-    if not path.exists():
-        raise InvalidRequest(f"{path} doesn't exist; give a table, a folder or shards of sounds")
-    if not path.is_dir():
-        known = ", ".join(SUFFIXES)
-        raise InvalidRequest(f"{path} is no dataset; give one of {known}, .tar or a folder")
-    entries = read_folder(path, prompt_column) or read_shards(expand_shards(path), prompt_column)
-    if not entries:
-        raise InvalidRequest(f"{path} holds no sound files and no .tar shards; name another folder")
-    return entries

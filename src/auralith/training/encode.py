@@ -214,8 +214,9 @@ def make_plan(encoder: LatentEncoder, recordings: Recordings, options: EncodeOpt
         lengths = pool.map(recordings.seconds, report.usable)
         for i, seconds in zip(report.usable, lengths, strict=True):
             recording = recordings[i]
-            words = [recording.id, recording.prompt, sorted(recording.metadata.items()), seconds]
-            words += [recording.more_prompts] if recording.more_prompts else []
+            first, more = next(iter(recording.prompts), None), recording.prompts[1:]
+            words = [recording.id, first, sorted(recording.metadata.items()), seconds]
+            words += [more] if more else []
             digest.update(json.dumps(words).encode())
             sizes.append(_item_bytes(encoder, recording, seconds, options))
     limit = options.shard_mb or min(max(sum(sizes) // (20 * MB), 1), 256)
@@ -345,7 +346,7 @@ def _item_bytes(
     own = 200 + len(recording.id) + len(recording.path) + sum(map(len, fields))
     if encoder.conditioner is None or not options.variants:
         return latents + own
-    letters = len(recording.prompt) if recording.prompt else sum(map(len, fields))
+    letters = len(recording.prompts[0]) if recording.prompts else sum(map(len, fields))
     tokens = min(letters // 3 + 2, encoder.conditioner.config.text.max_tokens)
     wordings = min(len(recording.prompts) or options.variants, options.variants)
     return latents + own + 2 * wordings * tokens * encoder.conditioner.config.text_width

@@ -25,7 +25,7 @@ from auralith.checkpoints.opening import named_text_encoder
 from auralith.checkpoints.tensors import read_json
 from auralith.checkpoints.text_encoder import open_text_encoder
 from auralith.config import AudioFormat, ModelConfig, OobleckConfig
-from auralith.data.recordings import open_recordings
+from auralith.data.datasets import open_recordings
 from auralith.data.report import scan
 from auralith.errors import InvalidRequest
 from auralith.files import make_folder, whole_file
