@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from auralith.curation.license_parsing import parse
 from auralith.curation.links import is_valid_link
 from auralith.curation.metadata.normalize import normalize, normalize_latin
+from auralith.curation.review.formats import _csv_cell
 from auralith.tables.cells import captions
 
 LENGTH = 4_000
@@ -43,6 +44,7 @@ PIECES = (
         "[",
     ),
     *("cc by ", "1.0", "creativecommons.org/licenses/", "https://", "not ", "a.", "a-", "%41"),
+    *(";", ";=", '"', "=", "\n"),
 )
 
 
@@ -50,7 +52,14 @@ def _captions(text: str) -> object:
     return captions(text, "a cell")
 
 
-SEARCHES = (normalize.__wrapped__, normalize_latin.__wrapped__, parse, is_valid_link, _captions)
+SEARCHES = (
+    normalize.__wrapped__,
+    normalize_latin.__wrapped__,
+    parse,
+    is_valid_link,
+    _captions,
+    _csv_cell,
+)
 
 
 def test_twice_the_length_takes_twice_the_time() -> None:

@@ -35,6 +35,11 @@ TEXTS = {
     "ansi": "a\x1b[2J\x1b]0;owned\x07\x1b[201~\x9b31m\x08\x7f\r\u2028b",
     "bidi": "a\u202egpj.exe\u2066\u200e\u200b\ufeff",
     "nul": "a\0b\ud800",
+    "formula": "=cmd|' /C calc'!A0;=1+1\t=1+1\r\n@SUM(1+1)",
+    "full-width formula": "\uff1dcmd;\uff0b1",
+    "quotes": "\",=1+1,\"';=1+1;'",
+    "script": "</script><script>alert(1)</script>]]>",
+    "template": "{{7*7}} {% raw %} ${7*7} #{7*7} <%= 7*7 %> %(x)s {0} {x!r}",
     "long": "x" * 100_000,
     "unclosed": "`[](" * 25_000,
 }

@@ -1,13 +1,15 @@
 """The file formats of an export: CSV for spreadsheets and Label Studio's JSON.
 
 CSV has one row for each item, with empty cells for reviewer, decision, reason code and note; a settled item has one row
-for each decision. Titles come from strangers, and spreadsheets run cells that begin with = + - or @: such a cell gets an
-apostrophe before it.
+for each decision. Titles come from strangers, and spreadsheets run cells that begin with = + - or @, or with the full-width
+forms of these: such a cell gets an apostrophe before it. So does what stands inside of a cell behind a semicolon, a tab or
+a line end, where a spreadsheet that is set to another separator would begin a cell.
 """
 
 import csv
 import io
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,7 +93,9 @@ class Handed:
 
 ANSWER = ("reviewer", "decision", "reason_code", "note")
 _REQUIRED = ("item_id", "curation", "reviewer", "decision", "reason_code")
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+_BEFORE_FORMULA = re.compile(r'(?<![;|"\s])[;|"\s]*+(?=[=+@\uff1d\uff0b\uff0d\uff20-])')
+"""What stands before the signs that spreadsheets calculate from; those of East Asia read the full-width ones alike."""
+_SEPARATORS = frozenset(";|\t\r\n")
 _COLUMNS = (
     "item_id",
     "curation",
@@ -126,10 +130,15 @@ def _csv_rows(item: Exported) -> Iterator[dict[str, Any]]:
 
 
 def _csv_cell(value: object) -> str:
-    if value is None:
-        return ""
-    text = str(value)
-    return "'" + text if isinstance(value, str) and text.startswith(_FORMULA) else text
+    if not isinstance(value, str):
+        return "" if value is None else str(value)
+    text = _BEFORE_FORMULA.sub(_disarmed, value)
+    return f"'{text}" if text.startswith(("\t", "\r", "\n")) else text
+
+
+def _disarmed(before: re.Match[str]) -> str:
+    begins_cell = not before.start() or not _SEPARATORS.isdisjoint(before[0])
+    return f"{before[0]}'" if begins_cell else before[0]
 
 
 def read_csv(text: str, reviewers: Mapping[str, str]) -> list[Handed]:
