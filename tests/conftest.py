@@ -9,6 +9,8 @@ import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported
 
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from auralith.checkpoints import Checkpoint, open_checkpoint
+from auralith.signals import ENDING
 
 LIMITS = ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "MKL_ENABLE_INSTRUCTIONS")
 settings.register_profile("repeatable", deadline=None, derandomize=True)
@@ -56,3 +59,15 @@ def checkpoint(tiny_name: str) -> Checkpoint:
 
 def open_tiny(name: str) -> Checkpoint:
     return open_checkpoint(GOLDEN / name, device=torch.device("cpu"), dtype=torch.float32)
+
+
+@pytest.fixture
+def heeded_signals() -> Iterator[None]:
+    """Signals as in a terminal: under nohup, or in the background, some are ignored."""
+    ignored = [number for number in ENDING if signal.getsignal(number) == signal.SIG_IGN]
+    for number in ignored:
+        default = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
+        signal.signal(number, default)
+    yield
+    for number in ignored:
+        signal.signal(number, signal.SIG_IGN)

@@ -55,7 +55,9 @@ def test_ctrl_c_leaves_no_file(tmp_path: Path) -> None:
     assert any(line.startswith("seed ") for line in process.stderr)  # the loop has begun
     process.send_signal(signal.SIGINT)
     errors = process.stderr.read()
-    assert process.wait(60) == 130 and "Traceback" not in errors
+    assert process.wait(60) == 130
+    assert errors.splitlines()[-1] == "auralith: interrupted; no half-written file is left"
+    assert "Traceback" not in errors
     assert not list(tmp_path.iterdir())
 
 

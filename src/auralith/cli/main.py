@@ -1,8 +1,8 @@
 """The `auralith` command: its verbs, and how errors become text and exit codes.
 
 0 done; 2 the input or the machine is at fault, one line on stderr says how; 3 a set was made without some of its rows,
-which stderr names; 130 interrupted, 143 terminated, 129 hung up: what can be gone on with is said. Anything else that goes wrong is a defect and shows its traceback. Verbs import
-heavy libraries when they run, so `--help` answers at once.
+which stderr names; 130 interrupted, 143 terminated, 129 hung up, and one line says how to go on. Anything else that
+goes wrong is a defect and shows its traceback. Verbs import heavy libraries when they run, so `--help` answers at once.
 """
 
 import logging
@@ -37,20 +37,27 @@ from auralith.cli.plan import plan
 from auralith.cli.train import train
 from auralith.cli.vary import vary
 from auralith.errors import AuralithError, Interrupted, is_out_of_memory, one_line
-from auralith.signals import TERMINATION, handled, interrupt
+from auralith.signals import leave, raised_signals
 
 RESUMED = ("finetune", "train", "encode", "batch", "curate")
 """Verbs that go on where they were stopped when they are run again."""
 
 
+class _Ended(Exception):
+    """Carries an interruption past typer, which would forget which signal it was and what was kept."""
+
+    def __init__(self, interruption: KeyboardInterrupt) -> None:
+        self.interruption = interruption
+
+
 class _Verbs(TyperGroup):
-    """The verbs; an interruption leaves them with its exit code, and with how to go on."""
+    """The verbs, whose interruptions typer leaves alone."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
-        except KeyboardInterrupt as error:  # typer would forget which signal it was
-            raise typer.Exit(_interrupted(error, ctx.obj)) from error
+        except KeyboardInterrupt as error:
+            raise _Ended(error) from error
 
 
 app = typer.Typer(
@@ -89,7 +96,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # what a terminal's encoding lacks becomes an escape
             stream.reconfigure(errors="backslashreplace")
-    sys.exit(run(sys.argv[1:]))
+    leave(run(sys.argv[1:]))
 
 
 def run(arguments: Sequence[str], app: typer.Typer = app, program: str = "auralith") -> int:
@@ -97,9 +104,8 @@ def run(arguments: Sequence[str], app: typer.Typer = app, program: str = "aurali
     _log_to_stderr()
     name_options(app)
     try:
-        with handled(TERMINATION, interrupt):
-            options = {"prog_name": program, "standalone_mode": False, "obj": arguments}
-            code = app(list(arguments) or ["--help"], **options)
+        with raised_signals():
+            code = _code(app, arguments, program)
     except (AuralithError, typer.TyperException) as error:
         return _fail(
             str(error.format_message() if isinstance(error, typer.TyperException) else error)
@@ -117,14 +123,24 @@ def run(arguments: Sequence[str], app: typer.Typer = app, program: str = "aurali
         return _fail(f"{error.filename or 'the system'}: {error.strerror or error}")
     except KeyboardInterrupt as error:
         return _interrupted(error, arguments)
+    return code
+
+
+def _code(app: typer.Typer, arguments: Sequence[str], program: str) -> int:
+    try:
+        code = app(list(arguments) or ["--help"], prog_name=program, standalone_mode=False)
+    except _Ended as ended:
+        raise ended.interruption from None
     return code if isinstance(code, int) else 0
 
 
 def _interrupted(error: KeyboardInterrupt, arguments: Sequence[str]) -> int:
+    what = str(error) or "interrupted"
     if arguments and arguments[0] in RESUMED:
-        what = str(error) or "interrupted"
         print(f"auralith: {what}; to go on, type", file=sys.stderr)
         print(_command(arguments), file=sys.stderr)
+    else:
+        print(f"auralith: {what}; no half-written file is left", file=sys.stderr)
     number = error.signal_number if isinstance(error, Interrupted) else signal.SIGINT
     return 128 + number
 

@@ -7,6 +7,7 @@ order, so both runners write the same rows to the same files. Rows hold paths an
 """
 
 import os
+import signal
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from auralith.curation.stage import Stage, params_hash
 from auralith.curation.store import EVIDENCE, Key, Store, batches
 from auralith.curation.worker import Worker, flat, found_schema
-from auralith.errors import InvalidRequest
+from auralith.errors import Interrupted, InvalidRequest
 from auralith.extras import require
 from auralith.files import clear_leftovers, exclusive
 
@@ -119,7 +120,8 @@ def _run(
 ) -> Iterator[StageProgress]:
     earlier = _earlier(store, step, recordings, settings)
     todo = _todo(step, recordings, list(earlier))
-    done, total = recordings.num_rows - todo.num_rows, recordings.num_rows
+    done, total = len(earlier), recordings.num_rows
+    _require_all(done + todo.num_rows, total)
     counts = Counter(earlier.values())
     yield StageProgress(step.stage.name, done, total, dict(counts))
     if not todo.num_rows:
@@ -131,6 +133,13 @@ def _run(
         done += evidence.num_rows
         counts.update(_outcomes(evidence))
         yield StageProgress(step.stage.name, done, total, dict(counts))
+    _require_all(done, total)
+
+
+def _require_all(found: int, total: int) -> None:
+    """Raise `Interrupted` for rows that are missing: on Ctrl-C Daft ends its streams as if they were complete."""
+    if found != total:
+        raise Interrupted(signal.SIGINT)
 
 
 def is_ray() -> bool:
