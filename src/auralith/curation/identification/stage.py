@@ -1,4 +1,4 @@
-"""The identification step: every recording that needs it, before a backend; a match is for people to judge."""
+"""The identification step: ask a backend about recordings; people judge its matches."""
 
 import math
 import time
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _SMALLEST_P = 1e-300
-_TOLD = ("title", "artist", "album", "isrc", "label")
+_META = ("title", "artist", "album", "isrc", "label")
 
 
 class Identify:
-    """The stage. `index` is the landmark index's folder; `identifier` stands in place of what the settings name."""
+    """The stage. `index` is the folder of the landmark index; `identifier` replaces the backend that the settings name."""
 
     name = "identify"
     inputs: tuple[str, ...] = ("path",)
@@ -58,8 +58,8 @@ class Identify:
         pa = require("pyarrow", "curate")
         number, text = pa.float64(), pa.string()
         stretch = [("query_start_s", number), ("duration_s", number), ("ref_start_s", number)]
-        told = [(name, text) for name in (*_TOLD, "rule")]
-        match = pa.struct([("ref", text), *stretch, ("score", number), ("p_value", number), *told])
+        meta = [(name, text) for name in (*_META, "rule")]
+        match = pa.struct([("ref", text), *stretch, ("score", number), ("p_value", number), *meta])
         return pa.schema(
             [
                 ("answer", text),
@@ -72,7 +72,7 @@ class Identify:
         )
 
     def process(self, rows: Sequence[Row], root: Path) -> list[Finding]:
-        """A finding for each recording. What a sound can't be told by goes into quarantine."""
+        """Return a finding for each recording; one without a sound or an answer goes into quarantine."""
         places = [i for i, row in enumerate(rows) if row["path"]]
         fingerprints = [self._fingerprint(rows[i], root) for i in places]
         answers = dict(zip(places, self._answers(fingerprints), strict=True))
@@ -89,7 +89,7 @@ class Identify:
         return self._identifier.analyze(AudioRef(row["rec_id"], path))
 
     def _answers(self, fingerprints: list[Fingerprint]) -> list[Identification]:
-        """What may have another answer in a while is asked about again."""
+        """Return the answers; ask again, with growing pauses, about those that may change."""
         answers = self._identifier.identify(fingerprints)
         for attempt in range(self.settings.retries):
             again = [
@@ -106,8 +106,8 @@ class Identify:
         return answers
 
     def _may_change(self, status: str, fingerprint: Fingerprint) -> bool:
-        """Errors may pass but for those of the sound itself, and so may what a service can't tell of a sound that is
-        long enough."""
+        """Return whether another attempt may give another answer: after errors other than of the sound itself, and after
+        indeterminate answers of a service about a sound that is long enough."""
         info = self._identifier.info
         if status == "indeterminate":
             return not info.deterministic and fingerprint.seconds >= info.min_seconds
@@ -131,15 +131,15 @@ def _finding(answer: Identification) -> Finding:
 
 
 def _score(match: Match) -> float:
-    """More is surer: -log10 of the probability where there is one."""
+    """Return -log10 of the probability if there is one, else the backend's own score; more is surer."""
     if match.p_value is None:
         return match.score
     return -math.log10(max(match.p_value, _SMALLEST_P))
 
 
 def _row(match: Match) -> dict[str, Any]:
-    told = {name: match.meta.get(name) for name in _TOLD}
-    return told | {
+    meta = {name: match.meta.get(name) for name in _META}
+    return meta | {
         "ref": match.ref_id,
         "query_start_s": match.query_start_s,
         "duration_s": match.duration_s,

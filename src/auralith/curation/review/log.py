@@ -1,9 +1,9 @@
-"""The log of a review: `review.sqlite` in the curation's folder, with the items to look at and what people decided.
+"""The log of a review: `review.sqlite` in the curation's folder, with items and the decisions on them.
 
 It only grows. Triggers abort every UPDATE and DELETE, and every INSERT that would replace a row or come out of turn, so
-that no tool rewrites what somebody signed. Write-ahead logging lets many read while one writes; a writer takes the lock
-before it looks, so what it decided on still holds when it writes. A transaction that was cut off leaves nothing. What was
-changed in spite of the triggers is found whenever the log is read: see `chain`.
+that no tool rewrites a signed decision. Write-ahead logging allows many readers beside one writer; a writer takes the
+lock before it reads, so the state that it read still holds when it writes. An interrupted transaction leaves nothing.
+Changes made in spite of the triggers are detected whenever the log is read: see `chain`.
 """
 
 import json
@@ -25,7 +25,7 @@ from auralith.foreign import parse_json
 log = logging.getLogger(__name__)
 FILE_NAME = "review.sqlite"
 _WAIT_SECONDS = 30.0
-"""How long a writer waits for the others."""
+"""Longest wait of a writer for others."""
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS items (
@@ -92,40 +92,41 @@ class Item:
     """"match", "indeterminate", "error", or the metadata tier."""
     score: float | None
     is_match: bool
-    """An automatic match: overturning it takes two."""
+    """The item is an automatic match, which takes two decisions to overturn."""
     grouped_by: str
-    """What it is looked at together with, such as an album; empty for nothing."""
+    """Group that is reviewed together, such as an album; empty for none."""
     evidence_key: str
     opened_at: str
 
 
 @dataclass(frozen=True, slots=True)
 class Withdrawal:
-    """A recording that was taken out on request, for good."""
+    """A recording that was permanently removed on request."""
 
     rec_id: str
     reason: str
     reviewer: str
-    """Who took it out; empty where nobody said."""
+    """Person who withdrew it; empty if unknown."""
     at: str
-    """UTC, ISO 8601."""
+    """Time in UTC, ISO 8601."""
 
 
 def log_path(folder: Path) -> Path:
-    """Where the log of a curation lies."""
+    """Return the path of a curation's log."""
     return folder / FILE_NAME
 
 
 @contextmanager
 def writing(folder: Path) -> Iterator[sqlite3.Connection]:
-    """One transaction, alone; all of it is written at the end, or nothing if the block fails. Makes the log if needed.
+    """Give an exclusive transaction, written at the end, or not at all if the block fails. Makes the log if needed.
 
     Raises:
-        InvalidRequest: there is no such folder. ResourceError: the log is damaged, not writable, or busy for 30 s.
+        InvalidRequest: the folder doesn't exist.
+        ResourceError: the log is damaged, not writable, or locked for 30 s.
     """
     if not folder.is_dir():
         raise InvalidRequest(f"there is no curation in {folder}; name its folder")
-    is_begun(folder)  # says where a log that was begun is gone
+    is_begun(folder)  # raises if a log was begun and is gone
     with _connection(folder) as connection:
         _prepare(connection, log_path(folder))
         connection.execute("BEGIN IMMEDIATE")
@@ -134,7 +135,7 @@ def writing(folder: Path) -> Iterator[sqlite3.Connection]:
             yield connection
             newest = chain.head(connection)
         except BaseException:
-            if connection.in_transaction:  # SQLite has ended it itself where the disk is full
+            if connection.in_transaction:  # SQLite ends it itself if the disk is full
                 connection.execute("ROLLBACK")
             raise
         connection.execute("COMMIT")
@@ -143,10 +144,11 @@ def writing(folder: Path) -> Iterator[sqlite3.Connection]:
 
 @contextmanager
 def reading(folder: Path) -> Iterator[sqlite3.Connection]:
-    """One consistent view of the log, which has to be there.
+    """Give a consistent view of an existing log.
 
     Raises:
-        InvalidRequest: there is none. ResourceError: it is damaged or can't be read.
+        InvalidRequest: the folder has no log.
+        ResourceError: the log is damaged or can't be read.
     """
     if not is_begun(folder):
         raise InvalidRequest(
@@ -168,7 +170,7 @@ def is_begun(folder: Path) -> bool:
             begun = _has_tables(connection)
     if noted and not begun:
         raise ResourceError(
-            f"{path} is gone, though {chain.HEAD_NAME} knows of {noted.entries} entries; restore a backup"
+            f"{path} is gone, though {chain.HEAD_NAME} records {noted.entries} entries; restore a backup"
         )
     return begun
 
@@ -196,9 +198,9 @@ def _remedy(error: sqlite3.Error) -> str:
 
 
 def _prepare(connection: sqlite3.Connection, path: Path) -> None:
-    """Make the tables of a new log, and the chain of one that is older than chains, once.
+    """Make the tables of a new log, or the chain of a log that is older than chains.
 
-    Of several processes that begin, one does and the others find it.
+    If several processes begin at once, one does the work and the others find it done.
     """
     if chain.has_chain(connection):
         return
@@ -224,13 +226,13 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def _has_tables(connection: sqlite3.Connection) -> bool:
-    """All of them or none: they are made in one transaction."""
+    """Return whether the tables exist; they are made in one transaction, so one stands for all."""
     found = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone()
     return found is not None
 
 
 def _use_wal(connection: sqlite3.Connection) -> None:
-    """SQLite doesn't wait for others when it changes the mode, so we do."""
+    """Switch to write-ahead logging, waiting for other processes, which SQLite itself doesn't do here."""
     until = time.monotonic() + _WAIT_SECONDS
     while True:
         try:
@@ -243,7 +245,7 @@ def _use_wal(connection: sqlite3.Connection) -> None:
 
 
 def _statements(script: str) -> Iterator[str]:
-    """The statements of a script, to be executed in one transaction (`executescript` would commit first)."""
+    """Yield the statements of a script, for execution in one transaction (`executescript` would commit first)."""
     statement = ""
     for line in script.splitlines(keepends=True):
         statement += line
@@ -253,12 +255,12 @@ def _statements(script: str) -> Iterator[str]:
 
 
 def curation_id(connection: sqlite3.Connection) -> str:
-    """The random name of this curation, which its exports carry."""
+    """Return the random name of this curation, which its exports carry."""
     return connection.execute("SELECT value FROM meta WHERE name = 'curation'").fetchone()[0]
 
 
 def read_items(connection: sqlite3.Connection, item_id: str | None = None) -> list[Item]:
-    """All items in the order they were opened, or the one."""
+    """Return all items in the order of opening, or only one of them."""
     where, values = ("WHERE item_id = ?", [item_id]) if item_id is not None else ("", [])
     rows = connection.execute(f"SELECT {_ITEM_COLUMNS} FROM items {where} ORDER BY number", values)
     return [_item(dict(zip(_ITEM_NAMES, row, strict=True))) for row in rows]
@@ -269,7 +271,7 @@ def _item(facts: dict[str, Any]) -> Item:
 
 
 def newest_item_id(connection: sqlite3.Connection, rec_id: str, stage: str) -> str:
-    """Of a recording's items of a stage, the one opened last."""
+    """Return the id of the newest item of a recording in a stage."""
     return connection.execute(
         "SELECT item_id FROM items WHERE rec_id = ? AND stage = ? ORDER BY number DESC LIMIT 1",
         [rec_id, stage],
@@ -277,13 +279,13 @@ def newest_item_id(connection: sqlite3.Connection, rec_id: str, stage: str) -> s
 
 
 def read_payload(connection: sqlite3.Connection, item_id: str) -> dict[str, Any]:
-    """What was known of an item when it was opened: the recording and the evidence."""
+    """Return the recording and the evidence as they were when the item was opened."""
     row = connection.execute("SELECT payload FROM items WHERE item_id = ?", [item_id]).fetchone()
     return parse_json(row[0])
 
 
 def read_decisions(connection: sqlite3.Connection, item_id: str | None = None) -> list[Decision]:
-    """All decisions in their order, or those of one item."""
+    """Return all decisions in order, or those of one item."""
     where, values = ("WHERE item_id = ?", [item_id]) if item_id is not None else ("", [])
     rows = connection.execute(
         f"SELECT {_DECISION_COLUMNS} FROM decisions {where} ORDER BY seq", values
@@ -292,7 +294,7 @@ def read_decisions(connection: sqlite3.Connection, item_id: str | None = None) -
 
 
 def append_item(connection: sqlite3.Connection, item: Item, payload: dict[str, Any]) -> bool:
-    """Add an item; False if it is there already."""
+    """Add an item; return False if the log has it already."""
     if connection.execute("SELECT 1 FROM items WHERE item_id = ?", [item.item_id]).fetchone():
         return False
     text = json.dumps(payload, ensure_ascii=False, sort_keys=True, default=str)
@@ -307,7 +309,7 @@ def _values(item: Item) -> Sequence[Any]:
 
 
 def append_decision(connection: sqlite3.Connection, decision: Decision) -> int:
-    """Add a decision, whose `seq` is given by the log and returned. The caller has checked it against the rules."""
+    """Add a decision that the rules allow, and return the `seq` that the log gives it."""
     cursor = connection.execute(
         "INSERT INTO decisions (item_id, rec_id, reviewer, reviewer_key, role, decision, reason_code, note, at)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -327,7 +329,7 @@ def append_decision(connection: sqlite3.Connection, decision: Decision) -> int:
 
 
 def append_withdrawal(connection: sqlite3.Connection, withdrawal: Withdrawal) -> bool:
-    """Add a withdrawal; False if the recording is withdrawn already."""
+    """Add a withdrawal; return False if the recording is withdrawn already."""
     known = "SELECT 1 FROM withdrawals WHERE rec_id = ?"
     if connection.execute(known, [withdrawal.rec_id]).fetchone():
         return False
@@ -341,7 +343,7 @@ def append_withdrawal(connection: sqlite3.Connection, withdrawal: Withdrawal) ->
 
 
 def read_withdrawals(connection: sqlite3.Connection) -> list[Withdrawal]:
-    """All withdrawals in their order; none in a log that is older than they are."""
+    """Return all withdrawals in order; none from a log that is older than withdrawals."""
     if not chain.has_chain(connection):
         return []
     sql = "SELECT rec_id, reason, reviewer, at FROM withdrawals ORDER BY number"

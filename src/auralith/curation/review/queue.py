@@ -1,8 +1,8 @@
-"""Who looks at what, and what came of it: the functions that the command line and a web page call, on plain values.
+"""The review queue: items for a reviewer, decisions, and outcomes. The command line and a web page call these functions.
 
-The state of an item is folded from its decisions each time; nothing stores it. A reviewer sees nobody else's decision on
-an item until it is settled. Evidence that was made again under other settings opens a new item, which takes the place of
-the recording's older one of that stage; what people removed stays removed.
+The state of an item is computed from its decisions each time and never stored. A reviewer sees no other decision on an
+item until it is settled. Evidence made under other settings opens a new item, which supersedes the recording's older item
+of that stage; a removal stays.
 """
 
 from collections import Counter
@@ -43,7 +43,7 @@ from auralith.files import utc_now
 
 State = Literal["open", "kept", "removed"]
 TIER_ORDER = ("match", "A", "B", "D", "E", "indeterminate", "error", "C")
-"""What is looked at first; within a tier by group (album, artist), then by score."""
+"""Order of review; within a tier items are ordered by group (album, artist), then by score."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Case:
     item: Item
     decisions: tuple[Decision, ...]
     superseded: bool = False
-    """Newer evidence has taken its place."""
+    """Newer evidence has opened another item in its place."""
 
     @property
     def settled(self) -> Settled | None:
@@ -65,11 +65,11 @@ class Case:
 
     @property
     def role(self) -> Role | None:
-        """Whose turn it is; None if it is nobody's."""
+        """Return the role of the next decision; None if no decision is due."""
         return None if self.superseded else next_role(self.decisions, self.item.is_match)
 
     def may_decide(self, reviewer: str) -> bool:
-        """Whether it is open and this person has not decided on it."""
+        """Return whether the item is open and this person has not decided on it."""
         key = reviewer_key(reviewer)
         return self.role is not None and all(
             reviewer_key(one.reviewer) != key for one in self.decisions
@@ -82,38 +82,38 @@ class ItemView:
 
     item: Item
     payload: dict[str, Any]
-    """"recording" and "evidence", as they were when the item was opened. Untrusted text."""
+    """"recording" and "evidence" at the time the item was opened; untrusted text."""
     state: State
     role: Role | None
     decisions: tuple[Decision, ...]
-    """All of them once it is settled; before that only the viewer's own."""
+    """All decisions once the item is settled; before that, only the viewer's own."""
 
 
 @dataclass(frozen=True)
 class ReviewState:
-    """What people say of a recording, over all its items."""
+    """Outcome of the review for a recording, over all its items."""
 
     rec_id: str
     state: State
     stage: str
-    """Of the item that says so: the first one that removes it, else that is open, else that keeps it."""
+    """Stage of the deciding item: the first that removes the recording, else that is open, else that keeps it."""
     reason_code: str | None
-    """None while it is open."""
+    """None while the item is open."""
     item_id: str
     evidence_key: str
-    """Provider, version and settings of the evidence that was looked at: "provider/version/params_hash"."""
+    """Provider, version and settings of the judged evidence: "provider/version/params_hash"."""
 
 
 @dataclass(frozen=True)
 class Recorded:
-    """A decision as it went into the log, and the item's state after it."""
+    """A decision as the log has it, and the state of its item after it."""
 
     decision: Decision
     state: State
 
 
 def open_items(folder: Path, suspects: Sequence[Suspect]) -> int:
-    """Put suspects in the queue, and say how many were not there yet. All go in or none."""
+    """Put suspects into the queue, all or none, and return how many are new."""
     now = utc_now()
     with writing(folder) as connection:
         return sum(append_item(connection, _item(one, now), dict(one.payload)) for one in suspects)
@@ -127,7 +127,7 @@ def _item(one: Suspect, now: str) -> Item:
 
 
 def cases(folder: Path) -> list[Case]:
-    """Every item with its decisions, in the order of review; raises as `reading` does."""
+    """Return every item with its decisions, in the order of review. Raises as `reading` does."""
     with reading(folder) as connection:
         items, decisions = read_items(connection), read_decisions(connection)
     by_item: dict[str, list[Decision]] = {}
@@ -152,10 +152,10 @@ def _order(case: Case) -> tuple[Any, ...]:
 
 
 def next_item(folder: Path, reviewer: str, stage: str | None = None) -> ItemView | None:
-    """The first item that this person may decide on; None if there is none.
+    """Return the first item that this person may decide on; None if there is none.
 
     Raises:
-        InvalidRequest: no name, or no review in the folder.
+        InvalidRequest: the name is empty, or the folder has no review.
     """
     name = reviewer_name(reviewer)
     for case in cases(folder):
@@ -165,7 +165,7 @@ def next_item(folder: Path, reviewer: str, stage: str | None = None) -> ItemView
 
 
 def view_item(folder: Path, item_id: str, reviewer: str | None = None) -> ItemView:
-    """One item, with the decisions that this person may see.
+    """Return an item with the decisions that this person may see.
 
     Raises:
         InvalidRequest: there is no such item.
@@ -197,11 +197,11 @@ def decide(
     reason_code: str | None = None,
     note: str = "",
 ) -> Recorded:
-    """Write down what somebody decides on an item.
+    """Record a person's decision on an item.
 
     Raises:
-        InvalidRequest: no such item, a settled or replaced one, no name, one who has decided on it already, or a
-            decision or reason that is none. Nothing is written then.
+        InvalidRequest: the item is unknown, settled or superseded, the name is empty or has decided already, or the
+            decision or reason is invalid. Nothing is written then.
     """
     [result] = decide_many(folder, [Entry(item_id, reviewer, decision, reason_code, note)])
     if isinstance(result, InvalidRequest):
@@ -211,7 +211,7 @@ def decide(
 
 @dataclass(frozen=True)
 class Entry:
-    """A decision that somebody hands in."""
+    """A decision to be recorded."""
 
     item_id: str
     reviewer: str
@@ -221,8 +221,8 @@ class Entry:
 
 
 def decide_many(folder: Path, entries: Sequence[Entry]) -> list[Recorded | InvalidRequest]:
-    """Write down decisions in their order, in one transaction; what is wrong with one says its result."""
-    with reading(folder):  # that has one; `writing` would make it
+    """Record decisions in order, in one transaction; the result of an invalid one is its error."""
+    with reading(folder):  # requires an existing review, which `writing` would begin
         pass
     with writing(folder) as connection:
         return [_record(connection, entry) for entry in entries]
@@ -239,7 +239,7 @@ def _record(connection: Connection, entry: Entry) -> Recorded | InvalidRequest:
 
 
 def _decision(case: Case, entry: Entry) -> Decision:
-    """The decision that an entry is, by the rules; its `seq` is not known yet."""
+    """Return an entry as a decision, if the rules allow it; its `seq` is not known yet."""
     name, item = reviewer_name(entry.reviewer), case.item
     if any(reviewer_key(one.reviewer) == reviewer_key(name) for one in case.decisions):
         raise InvalidRequest(
@@ -258,9 +258,9 @@ def _decision(case: Case, entry: Entry) -> Decision:
 
 
 def verdicts(folder: Path) -> dict[str, ReviewState]:
-    """What people say of each recording that was put before them; nothing where there is no review yet.
+    """Return the outcome for each recording under review; empty before a review is begun.
 
-    Removed as soon as one of its items is removed, kept once the newest item of each stage is.
+    A recording is removed once one of its items is removed, and kept once the newest item of each stage is kept.
     """
     if not is_begun(folder):
         return {}
@@ -272,14 +272,14 @@ def verdicts(folder: Path) -> dict[str, ReviewState]:
 
 
 def _state(found: Sequence[Case]) -> ReviewState:
-    says = min(found, key=lambda case: ("removed", "open", "kept").index(case.state))
+    deciding = min(found, key=lambda case: ("removed", "open", "kept").index(case.state))
     return ReviewState(
-        rec_id=says.item.rec_id,
-        state=says.state,
-        stage=says.item.stage,
-        reason_code=says.settled.reason_code if says.settled else None,
-        item_id=says.item.item_id,
-        evidence_key=says.item.evidence_key,
+        rec_id=deciding.item.rec_id,
+        state=deciding.state,
+        stage=deciding.item.stage,
+        reason_code=deciding.settled.reason_code if deciding.settled else None,
+        item_id=deciding.item.item_id,
+        evidence_key=deciding.item.evidence_key,
     )
 
 
@@ -289,16 +289,16 @@ class Agreement:
 
     stage: str
     counts: dict[tuple[Choice, Choice], int]
-    """Items by first and second decision, all nine pairs."""
+    """Number of items by first and second decision, for all nine pairs."""
 
     @property
     def num_items(self) -> int:
-        """Items with at least two decisions."""
+        """Return the number of items with at least two decisions."""
         return sum(self.counts.values())
 
     @property
     def kappa(self) -> float | None:
-        """(p_o − p_e) / (1 − p_e); None without items, and where both always decided the same one thing (p_e = 1)."""
+        """Return (p_o − p_e) / (1 − p_e); None without items, and if all decisions are the same (p_e = 1)."""
         size = self.num_items
         agreed = sum(self.counts[choice, choice] for choice in CHOICES) * size
         first, second = Counter[str](), Counter[str]()

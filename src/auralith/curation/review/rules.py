@@ -1,7 +1,7 @@
-"""What a decision may say, who may make it, and when an item is settled. Pure functions; the log keeps what they allow.
+"""Rules of the review: valid decisions, who may make them, and when an item is settled. All functions are pure.
 
-Two people decide without seeing each other's answer. If both keep or both remove, that is it; anything else, "unsure"
-included, goes to a third, who must choose. To overturn an automatic match, two of them have to sign for keeping.
+Two people decide without seeing each other's answer. If both keep or both remove, the item is settled; otherwise, also
+after an "unsure", a third person must choose. Overturning an automatic match takes two decisions to keep.
 """
 
 import unicodedata
@@ -33,17 +33,17 @@ CODES: dict[Choice, tuple[str, ...]] = {
     ),
     "unsure": (),
 }
-"""The reason codes of each choice; "unsure" gives none."""
+"""Reason codes of each choice; "unsure" takes none."""
 NOT_OVERTURNED = "match_not_overturned"
-"""Why an automatic match stays removed though the third reviewer would keep it: only one signed for that."""
+"""Reason code of an automatic match that stays removed because only one of three reviewers would keep it."""
 _MAX_NAME = 100
 _MAX_NOTE = 4_000
-"""Characters."""
+"""Largest lengths in characters."""
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """A line of the log."""
+    """A decision in the log."""
 
     seq: int
     item_id: str
@@ -54,19 +54,19 @@ class Decision:
     reason_code: str | None
     note: str
     at: str
-    """UTC, ISO 8601."""
+    """Time in UTC, ISO 8601."""
 
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """What people decided of an item."""
+    """Outcome of an item."""
 
     state: Literal["kept", "removed"]
     reason_code: str
 
 
 def settle(decisions: Sequence[Decision], is_match: bool) -> Settled | None:
-    """The outcome of an item's decisions in their order; None while it is open."""
+    """Return the outcome of an item from its decisions in order; None while it is open."""
     if len(decisions) < 2:
         return None
     last = decisions[-1].decision
@@ -79,39 +79,39 @@ def settle(decisions: Sequence[Decision], is_match: bool) -> Settled | None:
 
 
 def next_role(decisions: Sequence[Decision], is_match: bool) -> Role | None:
-    """Whose turn it is; None for a settled item."""
+    """Return the role of the next decision; None for a settled item."""
     return None if settle(decisions, is_match) else ROLES[len(decisions)]
 
 
 def check_choice(decision: str, reason_code: str | None, role: Role) -> Choice:
-    """The decision, if it is one that may be made.
+    """Return a decision if it is valid.
 
     Raises:
-        InvalidRequest: an unknown word or code, a code of the other side, or a third person who is unsure.
+        InvalidRequest: the decision or code is unknown, they don't belong together, or a third reviewer is unsure.
     """
     choice: Choice | None = next((known for known in CHOICES if known == decision), None)
     if choice is None:
-        raise InvalidRequest(f"{decision!r} is no decision; say {', '.join(CHOICES)}")
+        raise InvalidRequest(f"{decision!r} is not a decision; use {', '.join(CHOICES)}")
     codes = CODES[choice]
     if codes and reason_code not in codes:
-        said = f"{reason_code!r} is no reason to" if reason_code else "a reason is needed to"
-        raise InvalidRequest(f"{said} {decision}; give one of {', '.join(codes)}")
+        problem = f"{reason_code!r} is not a reason to" if reason_code else "a reason is needed to"
+        raise InvalidRequest(f"{problem} {decision}; give one of {', '.join(codes)}")
     if reason_code and not codes:
         raise InvalidRequest(
-            f"who is unsure gives no reason code ({reason_code!r}); put it in the note"
+            f"an 'unsure' decision takes no reason code ({reason_code!r}); put it in the note"
         )
     if decision == "unsure" and role == "third":
         raise InvalidRequest(
-            "the third person settles a conflict; say keep or remove, or leave it to another"
+            "the third reviewer settles a conflict; decide keep or remove, or leave it to another"
         )
     return choice
 
 
 def check_note(note: str) -> str:
-    """The note without space around it.
+    """Return the note without surrounding white space.
 
     Raises:
-        InvalidRequest: it is too long, or holds what is no text (NUL, bytes that are not UTF-8).
+        InvalidRequest: it is too long, or not valid text (NUL, bytes that are not UTF-8).
     """
     note = note.strip()
     if len(note) > _MAX_NOTE:
@@ -119,15 +119,15 @@ def check_note(note: str) -> str:
             f"the note has {len(note)} characters, {_MAX_NOTE} at most; shorten it"
         )
     if any(sign == "\0" or unicodedata.category(sign) == "Cs" for sign in note):
-        raise InvalidRequest("the note holds what is no text; write it in UTF-8")
+        raise InvalidRequest("the note is not valid text; write it in UTF-8")
     return note
 
 
 def reviewer_name(name: str) -> str:
-    """The name as it is shown, in one line.
+    """Return the name in the form that is shown, on one line.
 
     Raises:
-        InvalidRequest: it is empty, too long, or holds signs that don't show.
+        InvalidRequest: it is empty, too long, or has unprintable characters.
     """
     shown = " ".join(unicodedata.normalize("NFC", name).split())
     if not reviewer_key(shown):
@@ -140,13 +140,13 @@ def reviewer_name(name: str) -> str:
         )
     if not shown.isprintable():
         raise InvalidRequest(
-            f"the reviewer's name {shown!r} holds signs that don't show; leave them out"
+            f"the reviewer's name {shown!r} has unprintable characters; leave them out"
         )
     return shown
 
 
 def reviewer_key(name: str) -> str:
-    """Who it is: names that differ only in case, accents' encoding, width or space are one person."""
+    """Return a key of the person: names that differ only in case, encoding of accents, width or spaces share it."""
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
     key = "".join(sign for sign in folded if unicodedata.category(sign)[0] not in "ZC")
     return key if any(sign.isalnum() for sign in key) else ""
