@@ -7,7 +7,6 @@ only has to agree with itself, with a model in `adapter_changes`.
 """
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -32,10 +31,11 @@ from auralith.checkpoints.tensors import (
     read_tensor_file,
     sha256_of,
 )
-from auralith.errors import CheckpointError, InvalidRequest
+from auralith.errors import CheckpointError, Field, InvalidRequest
 from auralith.files import whole_file
 from auralith.foreign import parse_json
 from auralith.models.lazy_tensor import Weights
+from auralith.numbers import check_integer, check_number
 from auralith.settings import build_settings
 
 FORMAT_VERSION = 1
@@ -68,14 +68,13 @@ class AdapterConfig:
     """Before A, in training. Above 0 a resumed run is no longer equal bit for bit: its draws are torch's own."""
 
     def __post_init__(self) -> None:
-        if self.rank < 1:
-            raise InvalidRequest(f"rank is {self.rank}; it must be at least 1")
-        if not math.isfinite(self.alpha) or self.alpha <= 0:
-            raise InvalidRequest(f"alpha is {self.alpha:g}; it must be above 0")
-        if not 0 <= self.dropout < 1:
-            raise InvalidRequest(f"dropout is {self.dropout:g}; it must be from 0 to below 1")
+        check_integer(self, "rank", 1)
+        check_number(self, "alpha", above=0)
+        check_number(self, "dropout", least=0, below=1)
         if not self.targets:
-            raise InvalidRequest(f"targets are empty; name projections such as {PROJECTIONS[0]}")
+            raise InvalidRequest(
+                Field("targets"), f" are empty; name projections such as {PROJECTIONS[0]}"
+            )
 
     def targeted(self, name: str) -> bool:
         """Whether a module of the transformer is one of the targets."""

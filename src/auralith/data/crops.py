@@ -15,6 +15,7 @@ from torch import Tensor
 
 from auralith.data.recordings import Recordings
 from auralith.errors import InvalidRequest
+from auralith.numbers import check_integer, check_number
 from auralith.sound.levels import SILENCE_DB, peak_db
 from auralith.sound.reading import SoundInfo
 from auralith.sound.resampling import resample
@@ -43,13 +44,11 @@ class AudioOptions:
     """Length of the fade where a file ends inside the window, which otherwise may click."""
 
     def __post_init__(self) -> None:
-        sound = min(self.sample_rate, self.channels, self.silence_tries) >= 1
-        varied = 0 <= self.flip_probability <= 1 and min(self.gain_db, self.fade_seconds) >= 0
-        if not (sound and varied):
-            raise InvalidRequest(
-                "rate, channels and tries must be at least 1, the flip's probability in 0 to 1,"
-                f" gain and fade not negative; correct {self}"
-            )
+        for name in ("sample_rate", "channels", "silence_tries"):
+            check_integer(self, name, 1)
+        check_number(self, "flip_probability", least=0, most=1)
+        check_number(self, "gain_db", "dB", least=0)
+        check_number(self, "fade_seconds", "s", least=0)
 
     def check(self, info: SoundInfo, path: str) -> None:
         """Refuse a file that can't be prepared.

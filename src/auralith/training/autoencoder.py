@@ -25,9 +25,10 @@ from auralith.codec_metrics import codec_metrics
 from auralith.config import OobleckConfig
 from auralith.data.crops import AudioOptions, read_crop
 from auralith.data.recordings import Recordings
-from auralith.errors import AudioError, InvalidRequest
+from auralith.errors import AudioError, Field, InvalidRequest
 from auralith.models.autoencoder import Oobleck, weight_normed
 from auralith.models.discriminator import Discriminator
+from auralith.numbers import check_integer
 from auralith.sound.levels import peak_db
 from auralith.training.batches import positions
 from auralith.training.epochs import ChunkSampling, Epochs
@@ -74,10 +75,9 @@ class AutoencoderSettings:
     validation_items: int = 32
 
     def __post_init__(self) -> None:
-        if self.batch_size < 1 or min(self.validation_items, self.warmup_steps) < 0:
-            raise InvalidRequest(
-                "batch_size must be at least 1, validation_items and warmup_steps at least 0"
-            )
+        check_integer(self, "batch_size", 1)
+        for name in ("validation_items", "warmup_steps"):
+            check_integer(self, name, 0)
 
 
 def _published(learning_rate: float) -> OptimizerSettings:
@@ -258,7 +258,8 @@ class AutoencoderTask:
         reasons = [f" ({reason})" for reason in self.unreadable.values()]
         raise InvalidRequest(
             f"{REPLACEMENTS} recordings in a row are silent or unreadable{''.join(reasons[-1:])}; "
-            "look at the dataset, or lower silence_db"
+            "look at the dataset, or lower ",
+            Field("silence_db"),
         )
 
     def _crop(
@@ -315,8 +316,9 @@ def _check(
     frame, longest = autoencoder.samples_per_frame, max(discriminator.config.fft_sizes)
     if settings.crop_samples % frame or settings.crop_samples < longest:
         raise InvalidRequest(
-            f"crop_samples is {settings.crop_samples}; it must be a multiple of {frame}, "
-            f"the samples of a latent frame, and at least {longest}"
+            Field("crop_samples"),
+            f" is {settings.crop_samples}; it must be a multiple of {frame}, "
+            f"the samples of a latent frame, and at least {longest}",
         )
     channels = {
         "autoencoder": autoencoder.config.channels,

@@ -1,6 +1,6 @@
 """Which items of a step's batch a share holds."""
 
-from auralith.errors import InvalidRequest
+from auralith.errors import Field, InvalidRequest
 from auralith.training.task import Share
 
 
@@ -14,7 +14,8 @@ def positions(share: Share, batch_size: int) -> range:
     size = batch_size // share.count
     if size == 0:
         raise InvalidRequest(
-            f"a batch of {batch_size} can't be shared by {share.count} parts; "
-            "raise batch_size, or lower accumulate or the number of processes"
+            f"a batch of {batch_size} can't be shared by {share.count} parts; raise ",
+            *(Field("batch_size"), ", or lower ", Field("accumulate")),
+            " or the number of processes",
         )
     return range(share.index, size * share.count, share.count)

@@ -21,8 +21,9 @@ from auralith.data.conditions import recording_conditions
 from auralith.data.crops import crop_start, crop_timing
 from auralith.data.latents import LatentRecord
 from auralith.diffusion import OBJECTIVES, Objective, shift_times
-from auralith.errors import InvalidRequest
+from auralith.errors import Field, InvalidRequest
 from auralith.models.dit import DiT
+from auralith.numbers import check_integer, check_number
 from auralith.training.batches import positions
 from auralith.training.inpaint_masks import InpaintMasks
 from auralith.training.optimizers import OptimizerSettings
@@ -82,15 +83,13 @@ class DiTSettings:
     """What a model trained for inpainting is shown; others see nothing."""
 
     def __post_init__(self) -> None:
-        if self.batch_size < 1 or self.validation_items < 0:
-            raise InvalidRequest("batch_size must be at least 1, validation_items at least 0")
-        if not 0 <= self.condition_dropout < 1:
-            raise InvalidRequest(
-                f"condition_dropout is {self.condition_dropout}; it must be from 0 to below 1"
-            )
+        for name in ("batch_size", "bucket_frames"):
+            check_integer(self, name, 1)
+        for name in ("window_frames", "batch_frames", "validation_items"):
+            check_integer(self, name, 0)
+        check_number(self, "condition_dropout", least=0, below=1)
         for name in ("one_shot_probability", "mask_padding_dropout"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise InvalidRequest(f"{name} is {getattr(self, name)}; it must be from 0 to 1")
+            check_number(self, name, least=0, most=1)
 
 
 @dataclass(frozen=True)
@@ -338,7 +337,8 @@ class DiTTask:
         if not self.settings.batch_frames and len(trained) < self.settings.batch_size:
             raise InvalidRequest(
                 f"{len(trained)} recordings are fewer than one batch of {self.settings.batch_size}; "
-                "add recordings or lower batch_size"
+                "add recordings or lower ",
+                Field("batch_size"),
             )
         if not trained:
             raise InvalidRequest("there are no latents to train on; encode a dataset first")

@@ -47,11 +47,13 @@ from auralith.data.report import DatasetReport, scan
 from auralith.errors import (
     AuralithError,
     CheckpointError,
+    Field,
     InvalidRequest,
     ResourceError,
     is_out_of_memory,
 )
 from auralith.files import check_writable, clear_leftovers, exclusive, size_text
+from auralith.numbers import check_integer
 from auralith.training.encoder import LatentEncoder
 
 log = logging.getLogger(__name__)
@@ -79,8 +81,8 @@ class EncodeOptions:
     """Files read ahead at the same time."""
 
     def __post_init__(self) -> None:
-        if min(self.variants, self.shard_mb) < 0 or self.threads < 1:
-            raise InvalidRequest("variants and shard_mb must be at least 0, threads at least 1")
+        for name, least in (("variants", 0), ("shard_mb", 0), ("seed", 0), ("threads", 1)):
+            check_integer(self, name, least)
 
 
 @dataclass(frozen=True)
@@ -128,7 +130,14 @@ def encode_dataset(
         ResourceError: the place is not writable, or too small.
     """
     if not 0 <= part < parts:
-        raise InvalidRequest(f"part is {part}; it must be from 0 to below parts, {parts}")
+        raise InvalidRequest(
+            *(
+                Field("part"),
+                f" is {part}; it must be from 0 to below ",
+                Field("parts"),
+                f", {parts}",
+            )
+        )
     folder, options = Path(folder), options or EncodeOptions()
     folder.mkdir(parents=True, exist_ok=True)
     check_writable(folder / REPORT_NAME)

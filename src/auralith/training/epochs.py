@@ -12,7 +12,7 @@ from functools import lru_cache
 import numpy as np
 
 from auralith.data.recordings import Recordings
-from auralith.errors import InvalidRequest
+from auralith.numbers import check_integer, check_number
 
 CHUNK_STREAM = 2**43
 TRUE_WORDS = ("true", "1", "yes")
@@ -32,15 +32,9 @@ class ChunkSampling:
     """Recordings with one of these as their `source` have all their chunks in an epoch, once."""
 
     def __post_init__(self) -> None:
-        if (
-            self.chunks_per_recording < 0
-            or self.chunk_seconds <= 0
-            or self.high_fidelity_weight < 1
-        ):
-            raise InvalidRequest(
-                "chunks_per_recording must be at least 0, chunk_seconds above 0, "
-                f"high_fidelity_weight at least 1; correct {self}"
-            )
+        check_integer(self, "chunks_per_recording", 0)
+        check_number(self, "chunk_seconds", "s", above=0)
+        check_integer(self, "high_fidelity_weight", 1)
 
 
 class Epochs:

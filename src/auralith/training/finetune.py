@@ -24,8 +24,10 @@ from auralith.config import ModelConfig
 from auralith.data.conditions import check_conditions, recording_conditions
 from auralith.data.latents import LatentCache
 from auralith.data.recordings import Recordings
-from auralith.errors import InvalidRequest
+from auralith.errors import Field, InvalidRequest
 from auralith.files import whole_file
+from auralith.noise import MAX_SEED
+from auralith.numbers import check_integer, check_number
 from auralith.pipeline import Auralith
 from auralith.request import GenerationRequest
 from auralith.sound.picture import spectrogram_png
@@ -63,6 +65,11 @@ class DemoSettings:
     seconds: float = 0.0
     """0: as long as the model's window."""
     seed: int = 1
+
+    def __post_init__(self) -> None:
+        check_integer(self, "every", 0)
+        check_number(self, "seconds", "s", least=0)
+        check_integer(self, "seed", 0, MAX_SEED)
 
 
 BATCH_SIZE = 4
@@ -147,7 +154,8 @@ def finetune(
     if len(recordings) < settings.dit.batch_size != BATCH_SIZE:
         raise InvalidRequest(
             f"{len(recordings)} recordings are fewer than a batch of {settings.dit.batch_size}; add "
-            "recordings or make the batch smaller"
+            "recordings or lower ",
+            Field("dit.batch_size"),
         )
     processes = start_processes(settings.loop.device, settings.loop.chosen_precision)
     with nothing_left_if_refused(folder) if processes.is_main_process else nullcontext():

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from auralith.checksums import read_record, write_record
-from auralith.errors import AudioError, CheckpointError, InvalidRequest
+from auralith.errors import AudioError, CheckpointError, Field, InvalidRequest
 from auralith.files import file_hash, whole_folder
 from auralith.foreign import SHAPE_ERRORS, parse_json
 
@@ -36,8 +36,8 @@ def check_target(target: Path, run_folder: Path, steps: int) -> None:
         )
     if made[-1] >= steps:
         raise InvalidRequest(
-            f"{target} exists already, finished after {made[-1]} steps; ask for more --steps to go on, "
-            "or name another output"
+            f"{target} exists already, finished after {made[-1]} steps; raise ",
+            *(Field("loop.steps"), " to go on, or name another output"),
         )
 
 

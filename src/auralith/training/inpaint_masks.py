@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from auralith.errors import InvalidRequest
+from auralith.errors import Field, InvalidRequest
+from auralith.numbers import check_integer
 
 
 @dataclass(frozen=True)
@@ -19,12 +20,12 @@ class InpaintMasks:
 
     def __post_init__(self) -> None:
         shares = (self.segments, self.everything, self.continuation)
-        if min(shares) < 0 or abs(sum(shares) - 1) > 1e-6:
+        if not (min(shares) >= 0 and abs(sum(shares) - 1) <= 1e-6):
             raise InvalidRequest(
-                f"segments, everything and continuation are {shares}; they must not be negative and add up to 1"
+                *(Field("segments"), ", ", Field("everything"), " and ", Field("continuation")),
+                f" are {shares}; they must not be negative and add up to 1",
             )
-        if self.max_segments < 1:
-            raise InvalidRequest(f"max_segments is {self.max_segments}; it must be at least 1")
+        check_integer(self, "max_segments", 1)
 
     def kept_frames(
         self, num_sounding: int, num_frames: int, rng: np.random.Generator

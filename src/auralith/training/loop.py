@@ -30,7 +30,7 @@ from torch.distributed.checkpoint.state_dict import (
 )
 from torch.optim import Optimizer
 
-from auralith.errors import InvalidRequest, NonFiniteError
+from auralith.errors import Field, InvalidRequest, NonFiniteError
 from auralith.files import exclusive
 from auralith.signals import noted_signals
 from auralith.training.average import Average
@@ -232,8 +232,8 @@ class Run:
         """Refuse fewer steps than were made; say it where a schedule that ends with the run is stretched or cut."""
         if self.step > self.settings.steps:
             raise InvalidRequest(
-                f"{self.folder} is at step {self.step} already; ask for at least as many as that, "
-                f"not {self.settings.steps}"
+                f"{self.folder} is at step {self.step} already; ",
+                *(Field("loop.steps"), f" must be at least as many, not {self.settings.steps}"),
             )
         ends = any(o.schedule == "cosine" for o in self.task.optimization.values())
         if ends and steps is not None and steps != self.settings.steps:

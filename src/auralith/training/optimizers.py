@@ -8,8 +8,9 @@ from typing import Literal
 from torch import nn
 from torch.optim import AdamW, Muon, Optimizer
 
-from auralith.errors import InvalidRequest
+from auralith.errors import Field, InvalidRequest
 from auralith.extras import require
+from auralith.numbers import check_integer, check_number
 
 
 @dataclass(frozen=True)
@@ -40,17 +41,18 @@ class OptimizerSettings:
     """Share of the learning rate at the end of the cosine schedule."""
 
     def __post_init__(self) -> None:
-        if not 0 < self.learning_rate < 1 or not 0 <= self.muon_learning_rate < 1:
+        check_number(self, "learning_rate", above=0, below=1)
+        check_number(self, "muon_learning_rate", least=0, below=1)
+        if not all(0 <= beta < 1 for beta in self.betas):
             raise InvalidRequest(
-                f"learning_rate is {self.learning_rate}; it must lie between 0 and 1"
+                Field("betas"), f" are {self.betas}; they must be from 0 to below 1"
             )
-        if self.clip_norm < 0:
-            raise InvalidRequest(f"clip_norm is {self.clip_norm}; it must be 0 (off) or above")
-        if not 0 <= self.warmup < 1 or self.gamma <= 0 or self.power < 0:
-            raise InvalidRequest(
-                f"warmup is {self.warmup}, gamma {self.gamma}, power {self.power}; "
-                "choose 0 <= warmup < 1, gamma above 0, power at least 0"
-            )
+        for name in ("weight_decay", "clip_norm", "power"):
+            check_number(self, name, least=0)
+        check_number(self, "warmup", least=0, below=1)
+        check_number(self, "gamma", above=0)
+        check_integer(self, "warmup_steps", 0)
+        check_number(self, "final_rate", least=0, most=1)
 
     def rate(self, step: int, steps: int) -> float:
         """The factor of the learning rate at a step of a run of `steps`."""

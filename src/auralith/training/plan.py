@@ -15,9 +15,10 @@ import torch
 from torch import nn
 
 from auralith.config import ModelConfig
-from auralith.errors import InvalidRequest, ResourceError
+from auralith.errors import ResourceError
 from auralith.families.networks import without_memory
 from auralith.families.spec import Spec
+from auralith.numbers import check_integer
 from auralith.resources import DTYPES, GIB, available_memory
 from auralith.training.processes import Precision, choose_precision
 
@@ -62,10 +63,7 @@ class MemorySettings:
 
     def __post_init__(self) -> None:
         for name, least in (("rank", 1), ("batch_size", 1), ("accumulation", 1), ("frames", 0)):
-            if getattr(self, name) < least:
-                raise InvalidRequest(
-                    f"{name} is {getattr(self, name)}; it must be at least {least}"
-                )
+            check_integer(self, name, least)
 
     @property
     def items(self) -> int:

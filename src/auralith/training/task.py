@@ -1,13 +1,12 @@
 """What the training loop is told and what it tells: a task, how long and how exactly it runs, and its progress."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
-from auralith.errors import InvalidRequest
+from auralith.numbers import check_integer, check_number
 from auralith.resources import choose_device
 from auralith.training.optimizers import OptimizerSettings
 from auralith.training.processes import AnyPrecision, Precision, choose_precision
@@ -49,12 +48,11 @@ class LoopSettings:
 
     def __post_init__(self) -> None:
         for name in ("steps", "accumulate", "save_every", "log_every", "keep_last"):
-            if getattr(self, name) < 1:
-                raise InvalidRequest(f"{name} is {getattr(self, name)}; it must be at least 1")
-        if not 0 <= self.save_minutes < math.inf:
-            raise InvalidRequest(f"save_minutes is {self.save_minutes}; it must be at least 0")
-        if not 0 <= self.ema_decay < 1:
-            raise InvalidRequest(f"ema_decay is {self.ema_decay}; it must be from 0 to below 1")
+            check_integer(self, name, 1)
+        for name in ("validate_every", "seed"):
+            check_integer(self, name, 0)
+        check_number(self, "save_minutes", least=0)
+        check_number(self, "ema_decay", least=0, below=1)
 
     @property
     def chosen_precision(self) -> Precision:

@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 
 from auralith.diffusion import Objective
-from auralith.errors import InvalidRequest
+from auralith.numbers import check_number
 
 BITS = 32
 NORMAL = NormalDist()
@@ -36,13 +36,10 @@ class TimestepSettings:
     """Least distance of t from 0 and from 1, before a shift."""
 
     def __post_init__(self) -> None:
-        if self.std <= 0:
-            raise InvalidRequest(f"timesteps.std is {self.std}; it must be above 0")
-        if not 0 < self.cut < 1 or not 0 <= self.margin < 0.5:
-            raise InvalidRequest(
-                f"timesteps.cut is {self.cut}, margin {self.margin}; "
-                "choose 0 < cut < 1 and 0 <= margin < 0.5"
-            )
+        check_number(self, "mean")
+        check_number(self, "std", above=0)
+        check_number(self, "cut", above=0, below=1)
+        check_number(self, "margin", least=0, below=0.5)
 
     def at(self, u: float, objective: Objective) -> float:
         """Return the t at the quantile u, 0 < u < 1; from little noise to much for every kind."""

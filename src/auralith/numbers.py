@@ -1,0 +1,73 @@
+"""Numbers that people and programs give: of any library, finite, and within the bounds of the field they are for."""
+
+import math
+from numbers import Integral, Real
+
+from auralith.errors import Field, InvalidRequest, shown
+
+
+def check_number(
+    settings: object,
+    name: str,
+    unit: str = "",
+    *,
+    above: float | None = None,
+    least: float | None = None,
+    most: float | None = None,
+    below: float | None = None,
+) -> None:
+    """Make the field a number of Python's own, if it is not None.
+
+    Raises `InvalidRequest` unless it is a finite number of any library within these bounds, in `unit`.
+    """
+    given = getattr(settings, name)
+    if given is None:
+        return
+    value = plain_number(given)
+    if value is None:
+        raise InvalidRequest(Field(name), f" is {shown(given)}, not a number")
+    if not is_finite(value):
+        raise InvalidRequest(Field(name), f" is {shown(value)}; give a finite number")
+    object.__setattr__(settings, name, value)
+    is_value = f" is {value:g}{' ' + unit if unit else ''}"
+    if above is not None and value <= above:
+        raise InvalidRequest(Field(name), f"{is_value}; it must be above {above:g}")
+    if least is not None and value < least:
+        raise InvalidRequest(Field(name), f"{is_value}; it must be at least {least:g}")
+    if most is not None and value > most:
+        raise InvalidRequest(Field(name), f"{is_value}; it must be at most {most:g}")
+    if below is not None and value >= below:
+        raise InvalidRequest(Field(name), f"{is_value}; it must be below {below:g}")
+
+
+def check_integer(settings: object, name: str, least: int, most: int | None = None) -> None:
+    """Make the field an integer of Python's own, if it is not None.
+
+    Raises `InvalidRequest` unless it is a whole number of any library within these bounds.
+    """
+    given = getattr(settings, name)
+    if given is None:
+        return
+    value = plain_number(given)
+    if not isinstance(value, int):
+        raise InvalidRequest(Field(name), f" is {shown(given)}; give a whole number")
+    if value < least or (most is not None and value > most):
+        bounds = f"at least {least}" if most is None else f"from {least} to {most}"
+        raise InvalidRequest(Field(name), f" is {shown(value)}; it must be {bounds}")
+    object.__setattr__(settings, name, value)
+
+
+def plain_number(value: object) -> int | float | None:
+    """Return a number of any library, or an array or tensor without axes, as one of Python's own; None for anything
+    else, truth values and text included."""
+    item = getattr(value, "item", None)
+    if callable(item):  # as numpy's scalars and arrays and torch's tensors have it
+        value = item() if getattr(value, "ndim", None) == 0 else None
+    if isinstance(value, bool) or not isinstance(value, Real):
+        return None
+    return int(value) if isinstance(value, Integral) else float(value)
+
+
+def is_finite(value: int | float) -> bool:
+    """Return whether a float holds the number: integers may be larger than any."""
+    return abs(value) < 2**1000 if isinstance(value, int) else math.isfinite(value)
