@@ -67,11 +67,14 @@ def test_a_table_from_rows_to_verdicts(run: Run, tmp_path: Path, table: Path) ->
         (("ingest", "DIR"), "no input is named"),
         (("ingest", "DIR", "none", "--from", "folder"), "is not a folder"),
         (("ingest", "DIR", "none.csv", "--from", "attribution"), "can't be read"),
-        (("ingest", "DIR", "none.csv", "--from", "table", "--column", "title"), "maps no column"),
+        (
+            ("ingest", "DIR", "none.csv", "--from", "table", "--column", "title"),
+            "column 'title' maps no column",
+        ),
         (("ingest", "DIR", "--from", "freesound"), "AURALITH_FREESOUND_KEY is not set"),
         (("licenses", "DIR"), "holds no recordings"),
-        (("licenses", "DIR", "--licenses", "gpl"), "is not one to choose"),
-        (("guard", "DIR", "--set", "=x.csv"), "is no evaluation set"),
+        (("licenses", "DIR", "--licenses", "gpl"), "licenses: 'gpl' is not one to choose"),
+        (("guard", "DIR", "--set", "=x.csv"), "set '=x.csv' is not an evaluation set"),
         (("guard", "DIR", "--set", "mine=x.csv"), "has no source"),
     ],
 )

@@ -252,24 +252,24 @@ def test_nobody_decides_twice_under_any_spelling(folder: Path, again: str) -> No
     "name", ["", " ", "\t", "\u200b", "-", "Ann\x1b[31m", "\u202eAnn", "x" * 101, "\udcff"]
 )
 def test_a_reviewer_needs_a_name(folder: Path, name: str) -> None:
-    with pytest.raises(InvalidRequest, match="name"):
+    with pytest.raises(InvalidRequest, match="reviewer"):
         keep(folder, ITEM, name)
-    with pytest.raises(InvalidRequest, match="name"):
+    with pytest.raises(InvalidRequest, match="reviewer"):
         next_item(folder, name)
 
 
 @pytest.mark.parametrize(
     ("decision", "code", "says"),
     [
-        ("delete", None, "not a decision"),
-        ("Keep", "false_match", "not a decision"),
-        ("", None, "not a decision"),
-        ("keep", None, "reason is needed"),
-        ("keep", "", "reason is needed"),
-        ("keep", "because", "not a reason to keep"),
-        ("keep", "background_music", "not a reason to keep"),
-        ("remove", "false_match", "not a reason to remove"),
-        ("unsure", "other", "no reason code"),
+        ("delete", None, "decision is"),
+        ("Keep", "false_match", "decision is"),
+        ("", None, "decision is"),
+        ("keep", None, "reason is missing; to keep"),
+        ("keep", "", "reason is missing; to keep"),
+        ("keep", "because", "reason is 'because'; to keep"),
+        ("keep", "background_music", "reason is 'background_music'; to keep"),
+        ("remove", "false_match", "reason is 'false_match'; to remove"),
+        ("unsure", "other", "takes no reason code"),
     ],
 )
 def test_what_is_no_decision_is_refused_and_not_written(

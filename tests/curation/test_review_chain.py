@@ -220,12 +220,12 @@ def test_a_withdrawal_is_for_good_and_made_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["freesound:0"], "a withdrawal needs a reason"),
+        (["freesound:0"], "--reason is missing"),
         (["--reason", "x"], "name what to take out"),
         (["freesound:9", "--reason", "x"], "no recording in"),
         (["freesound:0", "--author", "Nobody", "--reason", "x"], "has the author 'Nobody'"),
         (["--url", "https://example.org/", "--reason", "x"], "has the url"),
-        (["freesound:0", "--reason", "x", "--reviewer", "\u200b"], "a reviewer needs a name"),
+        (["freesound:0", "--reason", "x", "--reviewer", "\u200b"], "--reviewer is missing"),
     ],
 )
 def test_a_withdrawal_that_names_nothing_is_refused(

@@ -228,7 +228,7 @@ def test_the_command_names_a_cluster_that_does_not_answer(
 ) -> None:
     pytest.importorskip("ray")
     monkeypatch.setenv("RAY_ADDRESS", "")  # put back after the command has set it
-    with pytest.raises(InvalidRequest, match="'nowhere' is no address"):
+    with pytest.raises(InvalidRequest, match="ray is 'nowhere', not the address"):
         app(
             ["--ray", "nowhere", "run", str(recipe(inputs, tmp_path / "out", "nowhere"))],
             standalone_mode=False,

@@ -96,7 +96,9 @@ def test_more_steps_go_on_with_a_finished_run(
     more = run_of(tmp_path / "more", task())
     assert [progress.step for progress in train(more)] == list(range(21, 41))
     assert all(map(torch.equal, weights(whole), weights(more)))
-    with pytest.raises(InvalidRequest, match="is at step 40 already; ask for at least as many"):
+    with pytest.raises(
+        InvalidRequest, match=r"is at step 40 already; loop.steps must be at least as many"
+    ):
         list(train(run_of(tmp_path / "more", task(), steps=30)))
     list(train(run_of(tmp_path / "cosine", steps=20)))
     assert not caplog.messages
@@ -123,7 +125,7 @@ def test_an_export_replaces_nothing_but_an_earlier_one_of_its_run(tmp_path: Path
             (folder / "card.md").write_text(f"{steps} steps")
 
     export(10)
-    with pytest.raises(InvalidRequest, match="finished after 10 steps; ask for more --steps"):
+    with pytest.raises(InvalidRequest, match=r"finished after 10 steps; raise loop.steps"):
         check_target(target, runs, 10)
     export(20)
     assert (target / "card.md").read_text() == "20 steps"

@@ -69,8 +69,8 @@ class AdapterConfig:
 
     def __post_init__(self) -> None:
         check_integer(self, "rank", 1)
-        check_number(self, "alpha", above=0)
-        check_number(self, "dropout", least=0, below=1)
+        check_number(self, "alpha", above=0.0)
+        check_number(self, "dropout", least=0.0, below=1.0)
         if not self.targets:
             raise InvalidRequest(
                 Field("targets"), f" are empty; name projections such as {PROJECTIONS[0]}"

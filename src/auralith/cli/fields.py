@@ -44,26 +44,25 @@ class FieldCommand(TyperCommand):
         try:
             return super().invoke(ctx)
         except AuralithError as error:
-            names = self._names()
+            names = _names(ctx)
             error.rename(lambda field: names.get(field.partition("[")[0], field))
             raise
 
-    def _names(self) -> dict[str, str]:
-        """Return what people call each field: the long name of an option, or an argument as the usage has it."""
-        assert self.callback is not None
-        annotations = {
-            name: parameter.annotation
-            for name, parameter in inspect.signature(self.callback).parameters.items()
-        }
-        names: dict[str, str] = {}
-        for parameter in self.params:
-            if parameter.name in annotations:  # --help is not
-                is_option = isinstance(parameter, TyperOption)
-                metavar = parameter.metavar or parameter.name.upper()
-                name = max(parameter.opts, key=len) if is_option else metavar
-                field = _sets(parameter.name, annotations[parameter.name]).field
-                names |= {parameter.name: name, field: name}
-        return names
+
+def _names(context: Any) -> dict[str, str]:
+    """Return what people call each field: the long name of an option of the command, or of the groups around it, or an
+    argument as the usage has it."""
+    names: dict[str, str] = _names(context.parent) if context.parent else {}
+    callback = context.command.callback
+    parameters = inspect.signature(callback).parameters if callback else {}
+    for parameter in context.command.params:
+        if parameter.name in parameters:  # --help is not
+            is_option = isinstance(parameter, TyperOption)
+            metavar = parameter.metavar or parameter.name.upper()
+            name = max(parameter.opts, key=len) if is_option else metavar
+            sets = _sets(parameter.name, parameters[parameter.name].annotation)
+            names |= {parameter.name: name, sets.field: name}
+    return names
 
 
 def name_options(app: typer.Typer) -> None:

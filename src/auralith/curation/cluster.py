@@ -10,7 +10,7 @@ import sys
 from urllib.parse import urlsplit
 
 from auralith.curation.engine import load_daft
-from auralith.errors import InvalidRequest, ResourceError
+from auralith.errors import Field, InvalidRequest, ResourceError, shown
 from auralith.extras import require
 
 ADDRESS_VARIABLE = "RAY_ADDRESS"
@@ -48,7 +48,9 @@ def _check_port(address: str, timeout_s: float) -> None:
     except ValueError:  # a port that is none
         host, port, is_ray = None, None, False
     if not (host and port and is_ray):
-        raise InvalidRequest(f"'{address}' is no address of a Ray cluster; write it as HOST:PORT")
+        raise InvalidRequest(
+            Field("ray"), f" is {shown(address)}, not the address of a Ray cluster; write HOST:PORT"
+        )
     try:
         socket.create_connection((host, port), min(timeout_s, 10.0)).close()
     except OSError as error:

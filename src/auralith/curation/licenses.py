@@ -24,7 +24,7 @@ from auralith.curation.license_terms import (
     obligations,
 )
 from auralith.curation.stage import Finding, Row
-from auralith.errors import InvalidRequest
+from auralith.errors import Field, InvalidRequest, shown
 from auralith.extras import require
 
 if TYPE_CHECKING:
@@ -66,8 +66,9 @@ class LicenseSettings:
     def __post_init__(self) -> None:
         if not self.licenses or set(self.licenses) - set(FAMILIES):
             raise InvalidRequest(
-                f"licenses are {', '.join(self.licenses) or 'none'};"
-                f" choose one or more of {', '.join(FAMILIES)}"
+                Field("licenses"),
+                f" are {', '.join(self.licenses) or 'none'};"
+                f" choose one or more of {', '.join(FAMILIES)}",
             )
 
 
@@ -76,7 +77,8 @@ def parse_selection(text: str) -> tuple[Family, ...]:
     names = {_ALIASES.get(name, name) for name in text.casefold().replace(" ", "").split(",")}
     if unknown := sorted(names - set(FAMILIES)):
         raise InvalidRequest(
-            f"license '{unknown[0]}' is not one to choose; known are {', '.join(FAMILIES)}"
+            Field("licenses"),
+            f": {shown(unknown[0])} is not one to choose; known are {', '.join(FAMILIES)}",
         )
     return tuple(family for family in FAMILIES if family in names)
 

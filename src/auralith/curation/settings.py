@@ -17,7 +17,7 @@ from auralith.curation.preference import PreferenceSettings
 from auralith.curation.probe import ProbeSettings
 from auralith.curation.publish.settings import PublishSettings
 from auralith.curation.tagging.stage import TaggingSettings
-from auralith.errors import InvalidRequest
+from auralith.errors import Field, InvalidRequest
 
 StageName = Literal[
     "license", "preference", "probe", "fingerprint", "tag", "identify", "metadata", "guard"
@@ -59,7 +59,9 @@ class SourceSettings:
 
     def __post_init__(self) -> None:
         if self.path is None and self.kind != "freesound":
-            raise InvalidRequest(f"a source of the kind '{self.kind}' needs a path")
+            raise InvalidRequest(
+                Field("path"), f" is missing; a source of the kind '{self.kind}' needs it"
+            )
 
 
 @dataclass(frozen=True)
@@ -104,9 +106,10 @@ class CurationSettings:
     def __post_init__(self) -> None:
         if list(self.stages) != [name for name in STAGES if name in self.stages]:
             raise InvalidRequest(
-                f"stages are done once each and in this order: {', '.join(STAGES)}"
+                Field("stages"), f" are done once each and in this order: {', '.join(STAGES)}"
             )
         if "license" not in self.stages:
             raise InvalidRequest(
-                "the stage 'license' can't be left out; nothing else says what may be used"
+                Field("stages"),
+                " can't leave out 'license'; nothing else says what may be used",
             )

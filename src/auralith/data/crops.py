@@ -46,9 +46,9 @@ class AudioOptions:
     def __post_init__(self) -> None:
         for name in ("sample_rate", "channels", "silence_tries"):
             check_integer(self, name, 1)
-        check_number(self, "flip_probability", least=0, most=1)
-        check_number(self, "gain_db", "dB", least=0)
-        check_number(self, "fade_seconds", "s", least=0)
+        check_number(self, "flip_probability", least=0.0, most=1.0)
+        check_number(self, "gain_db", "dB", least=0.0)
+        check_number(self, "fade_seconds", "s", least=0.0)
 
     def check(self, info: SoundInfo, path: str) -> None:
         """Refuse a file that can't be prepared.

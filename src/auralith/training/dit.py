@@ -87,9 +87,9 @@ class DiTSettings:
             check_integer(self, name, 1)
         for name in ("window_frames", "batch_frames", "validation_items"):
             check_integer(self, name, 0)
-        check_number(self, "condition_dropout", least=0, below=1)
+        check_number(self, "condition_dropout", least=0.0, below=1.0)
         for name in ("one_shot_probability", "mask_padding_dropout"):
-            check_number(self, name, least=0, most=1)
+            check_number(self, name, least=0.0, most=1.0)
 
 
 @dataclass(frozen=True)

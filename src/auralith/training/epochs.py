@@ -33,7 +33,7 @@ class ChunkSampling:
 
     def __post_init__(self) -> None:
         check_integer(self, "chunks_per_recording", 0)
-        check_number(self, "chunk_seconds", "s", above=0)
+        check_number(self, "chunk_seconds", "s", above=0.0)
         check_integer(self, "high_fidelity_weight", 1)
 
 

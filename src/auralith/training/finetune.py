@@ -68,7 +68,7 @@ class DemoSettings:
 
     def __post_init__(self) -> None:
         check_integer(self, "every", 0)
-        check_number(self, "seconds", "s", least=0)
+        check_number(self, "seconds", "s", least=0.0)
         check_integer(self, "seed", 0, MAX_SEED)
 
 

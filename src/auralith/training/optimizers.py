@@ -41,18 +41,18 @@ class OptimizerSettings:
     """Share of the learning rate at the end of the cosine schedule."""
 
     def __post_init__(self) -> None:
-        check_number(self, "learning_rate", above=0, below=1)
-        check_number(self, "muon_learning_rate", least=0, below=1)
+        check_number(self, "learning_rate", above=0.0, below=1.0)
+        check_number(self, "muon_learning_rate", least=0.0, below=1.0)
         if not all(0 <= beta < 1 for beta in self.betas):
             raise InvalidRequest(
                 Field("betas"), f" are {self.betas}; they must be from 0 to below 1"
             )
         for name in ("weight_decay", "clip_norm", "power"):
-            check_number(self, name, least=0)
-        check_number(self, "warmup", least=0, below=1)
-        check_number(self, "gamma", above=0)
+            check_number(self, name, least=0.0)
+        check_number(self, "warmup", least=0.0, below=1.0)
+        check_number(self, "gamma", above=0.0)
         check_integer(self, "warmup_steps", 0)
-        check_number(self, "final_rate", least=0, most=1)
+        check_number(self, "final_rate", least=0.0, most=1.0)
 
     def rate(self, step: int, steps: int) -> float:
         """The factor of the learning rate at a step of a run of `steps`."""

@@ -51,8 +51,8 @@ class LoopSettings:
             check_integer(self, name, 1)
         for name in ("validate_every", "seed"):
             check_integer(self, name, 0)
-        check_number(self, "save_minutes", least=0)
-        check_number(self, "ema_decay", least=0, below=1)
+        check_number(self, "save_minutes", least=0.0)
+        check_number(self, "ema_decay", least=0.0, below=1.0)
 
     @property
     def chosen_precision(self) -> Precision:

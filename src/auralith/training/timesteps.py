@@ -37,9 +37,9 @@ class TimestepSettings:
 
     def __post_init__(self) -> None:
         check_number(self, "mean")
-        check_number(self, "std", above=0)
-        check_number(self, "cut", above=0, below=1)
-        check_number(self, "margin", least=0, below=0.5)
+        check_number(self, "std", above=0.0)
+        check_number(self, "cut", above=0.0, below=1.0)
+        check_number(self, "margin", least=0.0, below=0.5)
 
     def at(self, u: float, objective: Objective) -> float:
         """Return the t at the quantile u, 0 < u < 1; from little noise to much for every kind."""

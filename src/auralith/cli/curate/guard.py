@@ -42,11 +42,13 @@ def guard(
 def parse_set(text: str) -> "EvalSet":
     """The set of NAME, NAME=FILE or NAME@SOURCE:COLUMN=FILE."""
     from auralith.curation.guard import EvalSet
-    from auralith.errors import InvalidRequest
+    from auralith.errors import Field, InvalidRequest, shown
 
     named, equals, file = text.partition("=")
     name, _, drawn = named.partition("@")
     source, _, column = drawn.partition(":")
     if not name or (equals and not file):
-        raise InvalidRequest(f"'{text}' is no evaluation set; write NAME=FILE")
+        raise InvalidRequest(
+            Field("set"), f" {shown(text)} is not an evaluation set; write NAME=FILE"
+        )
     return EvalSet(name, Path(file) if file else None, source, column)

@@ -161,8 +161,10 @@ def _required(input: Path | None) -> Path:
 
 
 def _columns(pairs: list[str]) -> dict[str, str]:
-    from auralith.errors import InvalidRequest
+    from auralith.errors import Field, InvalidRequest, shown
 
     if wrong := [pair for pair in pairs if not all(pair.partition("="))]:
-        raise InvalidRequest(f"'{wrong[0]}' maps no column; write --column title=track_name")
+        raise InvalidRequest(
+            Field("column"), f" {shown(wrong[0])} maps no column; write title=track_name"
+        )
     return dict(pair.split("=", 1) for pair in pairs)

@@ -97,10 +97,10 @@ def list_(
 ) -> None:
     """List the items in the order of review, a line each, with the number of decisions."""
     from auralith.curation.review import cases
-    from auralith.errors import InvalidRequest
+    from auralith.errors import Field, InvalidRequest, shown
 
     if state not in (None, "open", "kept", "removed"):
-        raise InvalidRequest(f"{state!r} is no state; say open, kept or removed")
+        raise InvalidRequest(Field("state"), f" is {shown(state)}; give open, kept or removed")
     for case in cases(folder):
         if (
             case.superseded

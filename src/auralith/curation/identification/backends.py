@@ -25,12 +25,13 @@ from auralith.curation.identification.services import (
     AcoustIdIdentifier,
     AudibleMagicIdentifier,
 )
-from auralith.errors import AudioError, InvalidRequest, shown
+from auralith.errors import AudioError, Field, InvalidRequest, shown
 from auralith.fingerprint import LandmarkIndex, Landmarks, SearchOptions, read_landmarks, search
+from auralith.numbers import check_integer, check_number
 
 PROVIDERS = ("landmark", "acoustid", "audible-magic")
 _REMOVED = (
-    "the Chromaprint matcher was removed; index the known recordings with auralith curate index and"
+    ": the Chromaprint matcher was removed; index the known recordings with auralith curate index and"
     ' use providers = ["landmark"]'
 )
 _LANDMARK_VERSION = 2
@@ -55,22 +56,21 @@ class IdentifySettings:
     """How often to ask again after an error, with pauses of 1, 2, 4 … seconds."""
 
     def __post_init__(self) -> None:
-        if not 0 < self.alpha < 1 or not self.min_seconds > 0 or self.retries < 0:
-            raise InvalidRequest(
-                "alpha must lie between 0 and 1, min_seconds above 0, retries at 0 or more, not"
-                f" {self.alpha:g}, {self.min_seconds:g} and {self.retries}"
-            )
+        check_number(self, "alpha", above=0.0, below=1.0)
+        check_number(self, "min_seconds", "s", above=0.0)
+        check_integer(self, "retries", 0)
         if "chromaprint" in self.providers:
-            raise InvalidRequest(_REMOVED)
+            raise InvalidRequest(Field("providers"), _REMOVED)
         if unknown := [name for name in self.providers if name not in PROVIDERS]:
             raise InvalidRequest(
-                f"unknown provider {shown(unknown[0])}; known are {', '.join(PROVIDERS)}"
+                Field("providers"),
+                f": {shown(unknown[0])} is unknown; known are {', '.join(PROVIDERS)}",
             )
         if not self.providers or len(set(self.providers)) < len(self.providers):
-            raise InvalidRequest("name one or more different providers to identify by")
+            raise InvalidRequest(Field("providers"), " must be one or more different providers")
         if MATCH_CODE in self.no_match_codes:
             raise InvalidRequest(
-                f"status {MATCH_CODE} reports a match; leave it out of no_match_codes"
+                Field("no_match_codes"), f" hold {MATCH_CODE}, which reports a match; leave it out"
             )
 
 

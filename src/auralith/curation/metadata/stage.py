@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from auralith.curation.metadata.catalogue import Work, file_sha256, read_catalogue
 from auralith.curation.metadata.tiers import Found, Searcher, TierOptions
 from auralith.curation.stage import Finding, Row
-from auralith.errors import InvalidRequest
 from auralith.extras import require
+from auralith.numbers import check_integer
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -34,8 +34,7 @@ class MetadataSettings:
     tiers: TierOptions = field(default_factory=TierOptions)
 
     def __post_init__(self) -> None:
-        if self.max_matches < 1:
-            raise InvalidRequest(f"max_matches is {self.max_matches}, at least 1 is needed")
+        check_integer(self, "max_matches", 1)
 
 
 @dataclass

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-from auralith.errors import InvalidRequest
+from auralith.errors import Field, InvalidRequest, shown
+from auralith.numbers import check_integer, check_number
 
 _VERSION = re.compile(r"\d+\.\d+\.\d+")
 
@@ -45,19 +46,18 @@ class PublishSettings:
     """Folder of a curation of known music, tagged: what the tagger's threshold is checked with."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.validation_share < 1:
-            raise InvalidRequest(
-                f"validation_share must be at least 0 and below 1, not {self.validation_share}"
-            )
-        if self.page_entries < 1:
-            raise InvalidRequest(f"page_entries must be 1 or more, not {self.page_entries}")
+        check_number(self, "validation_share", least=0.0, below=1.0)
+        check_integer(self, "page_entries", 1)
         if not self.name.strip():
-            raise InvalidRequest("name is empty; give the data set a name")
+            raise InvalidRequest(Field("name"), " is empty; give the data set a name")
         if not _VERSION.fullmatch(self.version):
-            raise InvalidRequest(f"version must be MAJOR.MINOR.PATCH, not '{self.version}'")
+            raise InvalidRequest(
+                Field("version"), f" must be MAJOR.MINOR.PATCH, not {shown(self.version)}"
+            )
         if self.date_published and not _is_date(self.date_published):
             raise InvalidRequest(
-                f"date_published must be a day such as 2026-03-31, not '{self.date_published}'"
+                Field("date_published"),
+                f" must be a day such as 2026-03-31, not {shown(self.date_published)}",
             )
 
 

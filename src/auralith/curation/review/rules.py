@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from auralith.errors import InvalidRequest
+from auralith.errors import Field, InvalidRequest, shown
 
 Choice = Literal["keep", "remove", "unsure"]
 Role = Literal["first", "second", "third"]
@@ -91,14 +91,19 @@ def check_choice(decision: str, reason_code: str | None, role: Role) -> Choice:
     """
     choice: Choice | None = next((known for known in CHOICES if known == decision), None)
     if choice is None:
-        raise InvalidRequest(f"{decision!r} is not a decision; use {', '.join(CHOICES)}")
+        raise InvalidRequest(
+            Field("decision"), f" is {shown(decision)}; give one of {', '.join(CHOICES)}"
+        )
     codes = CODES[choice]
     if codes and reason_code not in codes:
-        problem = f"{reason_code!r} is not a reason to" if reason_code else "a reason is needed to"
-        raise InvalidRequest(f"{problem} {decision}; give one of {', '.join(codes)}")
+        said = f"is {shown(reason_code)}" if reason_code else "is missing"
+        raise InvalidRequest(
+            Field("reason"), f" {said}; to {decision}, give one of {', '.join(codes)}"
+        )
     if reason_code and not codes:
         raise InvalidRequest(
-            f"an 'unsure' decision takes no reason code ({reason_code!r}); put it in the note"
+            Field("reason"),
+            f" is {shown(reason_code)}; 'unsure' takes no reason code, put it in the note",
         )
     if decision == "unsure" and role == "third":
         raise InvalidRequest(
@@ -116,10 +121,10 @@ def check_note(note: str) -> str:
     note = note.strip()
     if len(note) > _MAX_NOTE:
         raise InvalidRequest(
-            f"the note has {len(note)} characters, {_MAX_NOTE} at most; shorten it"
+            Field("note"), f" has {len(note):,} characters, {_MAX_NOTE:,} at most; shorten it"
         )
     if any(sign == "\0" or unicodedata.category(sign) == "Cs" for sign in note):
-        raise InvalidRequest("the note is not valid text; write it in UTF-8")
+        raise InvalidRequest(Field("note"), " is not valid text; write it in UTF-8")
     return note
 
 
@@ -129,20 +134,19 @@ def reviewer_name(name: str) -> str:
     Raises:
         InvalidRequest: it is empty, too long, or has unprintable characters.
     """
-    shown = " ".join(unicodedata.normalize("NFC", name).split())
-    if not reviewer_key(shown):
+    written = " ".join(unicodedata.normalize("NFC", name).split())
+    if not reviewer_key(written):
+        raise InvalidRequest(Field("reviewer"), " is missing; give a name with a letter or a digit")
+    if len(written) > _MAX_NAME:
         raise InvalidRequest(
-            "a reviewer needs a name, with a letter or a digit; give one with --reviewer"
+            Field("reviewer"),
+            f" has {len(written)} characters, {_MAX_NAME} at most; shorten the name",
         )
-    if len(shown) > _MAX_NAME:
+    if not written.isprintable():
         raise InvalidRequest(
-            f"the reviewer's name has {len(shown)} characters, {_MAX_NAME} at most; shorten it"
+            Field("reviewer"), f" {shown(written)} has unprintable characters; leave them out"
         )
-    if not shown.isprintable():
-        raise InvalidRequest(
-            f"the reviewer's name {shown!r} has unprintable characters; leave them out"
-        )
-    return shown
+    return written
 
 
 def reviewer_key(name: str) -> str:

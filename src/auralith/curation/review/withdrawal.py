@@ -16,7 +16,7 @@ from auralith.curation.review.log import (
 )
 from auralith.curation.review.rules import check_note, reviewer_name
 from auralith.curation.store import Store
-from auralith.errors import InvalidRequest
+from auralith.errors import Field, InvalidRequest
 from auralith.extras import require
 from auralith.files import utc_now
 
@@ -45,7 +45,7 @@ def withdraw(folder: Path, wanted: Wanted, reason: str, reviewer: str = "") -> l
     """
     note = check_note(reason)
     if not note:
-        raise InvalidRequest("a withdrawal needs a reason; give one with --reason")
+        raise InvalidRequest(Field("reason"), " is missing; a withdrawal needs one")
     who = reviewer_name(reviewer) if reviewer else ""
     ids, now = _found(folder, wanted), utc_now()
     with writing(folder) as connection:
@@ -96,5 +96,7 @@ def _found(folder: Path, wanted: Wanted) -> list[str]:
                 )
             found |= dict.fromkeys(rows["rec_id"].to_pylist())
     if not found:
-        raise InvalidRequest("name what to take out: ids, --author or --url")
+        raise InvalidRequest(
+            *("name what to take out: ids, ", Field("author"), " or ", Field("url"))
+        )
     return sorted(found)

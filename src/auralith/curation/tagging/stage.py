@@ -24,8 +24,9 @@ from auralith.curation.tagging.meter import (
     class_indices,
     windows,
 )
-from auralith.errors import AudioError, InvalidRequest
+from auralith.errors import AudioError
 from auralith.extras import require
+from auralith.numbers import check_number
 from auralith.sound.stream import SoundStream, open_sound
 
 if TYPE_CHECKING:
@@ -54,10 +55,8 @@ class TaggingSettings:
     """Also flag recordings from 3 s up to `min_seconds` if 80 % is music ("music_short")."""
 
     def __post_init__(self) -> None:
-        if not 0 < self.threshold < 1:
-            raise InvalidRequest(f"threshold must lie between 0 and 1, not {self.threshold}")
-        if not self.min_seconds > 0:
-            raise InvalidRequest(f"min_seconds must be above 0, not {self.min_seconds}")
+        check_number(self, "threshold", above=0.0, below=1.0)
+        check_number(self, "min_seconds", "s", above=0.0)
 
 
 class Tagging:
