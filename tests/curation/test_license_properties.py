@@ -218,9 +218,9 @@ def test_the_time_is_linear_in_the_length(pattern: str) -> None:
 
 
 def _timed(text: str) -> float:
-    start = time.perf_counter()
+    start = time.thread_time()
     read_license(text, None)
-    return time.perf_counter() - start
+    return time.thread_time() - start
 
 
 def test_a_number_too_long_for_an_integer_is_only_not_understood() -> None:
