@@ -1,6 +1,6 @@
-"""Sends the engine's frames to a Ray cluster. An address that doesn't answer is one line, within a bounded time.
+"""Run the engine's dataframes on a Ray cluster. A cluster that doesn't answer gives one line within a bounded time.
 
-Ray itself waits minutes for a cluster that isn't there and then ends the process, so a second process tries first.
+Ray itself waits minutes for a missing cluster and then ends the process, so a second process tries first.
 """
 
 import os
@@ -15,20 +15,22 @@ from auralith.extras import require
 
 ADDRESS_VARIABLE = "RAY_ADDRESS"
 LOCAL = "local"
-"""The address that starts Ray on this machine, for as long as the process lives."""
+"""Address that starts Ray on this machine, as long as the process lives."""
 _TRIAL = "import ray, sys; ray.init(sys.argv[1], log_to_driver=False); print('answers')"
 
 
 def asked_address() -> str | None:
-    """The address in RAY_ADDRESS, where `--ray` puts its own; None: this machine's runner."""
+    """Return the address in RAY_ADDRESS, where `--ray` puts its own; None for this machine's runner."""
     return os.environ.get(ADDRESS_VARIABLE) or None
 
 
 def use_ray(address: str, timeout_s: float = 60.0) -> None:
-    """Compute on the cluster at `address` ("host:6379", "ray://host:10001", "auto", or "local") from here on.
+    """Compute on the cluster at `address` ("host:6379", "ray://host:10001", "auto" or "local") from now on.
 
     Raises:
-        InvalidRequest: that is no address. ResourceError: nothing answers there in time. MissingExtra: no Ray.
+        InvalidRequest: the address is malformed.
+        ResourceError: the cluster does not answer in time.
+        MissingExtra: Ray is not installed.
     """
     ray, daft = require("ray", "ray"), load_daft()
     if not ray.is_initialized():
@@ -41,11 +43,11 @@ def use_ray(address: str, timeout_s: float = 60.0) -> None:
 
 
 def _check_port(address: str, timeout_s: float) -> None:
-    """Nobody listens in most cases of a wrong address, which shows at once."""
+    """Raise at once if nothing listens at the address, as with most wrong addresses."""
     parts = urlsplit(address if "//" in address else f"//{address}")
     try:
         host, port, is_ray = parts.hostname, parts.port, parts.scheme in ("", "ray")
-    except ValueError:  # a port that is none
+    except ValueError:  # the port is not a number
         host, port, is_ray = None, None, False
     if not (host and port and is_ray):
         raise InvalidRequest(

@@ -1,8 +1,8 @@
-"""Duplicates: recordings that are the same, exactly or nearly, form groups.
+"""Duplicates: groups of recordings that are equal or nearly equal.
 
-Two recordings belong together if their files, their decoded samples, or 90 % of the shorter one's fingerprint are
-equal; groups are what union-find makes of all such pairs, named by their lowest id. By default all members stay, as in
-the published data set. Deduplication keeps one of each: lossless before lossy, then the longest, then the lowest id.
+Two recordings are a pair if their files, their decoded samples, or 90 % of the shorter one's fingerprint are equal;
+union-find makes groups of all pairs, named by their lowest id. By default all members stay, as in the published data
+set. Deduplication keeps one of each group: lossless before lossy, then the longest, then the lowest id.
 """
 
 import re
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 MIN_COVER = 0.9
 COLUMNS = ("rec_id", "status", "sha256", "pcm_sha256", "codec", "duration_s")
-"""Of the probe's table, what is needed here."""
+"""Columns of the probe's table that are needed here."""
 
 
 @dataclass(frozen=True)
 class FingerprintPair:
-    """Two recordings of which a fingerprint match covers a share of the shorter one, 0 … 1."""
+    """Two recordings with matching fingerprints; `cover` is the matching share of the shorter one, 0 … 1."""
 
     first: str
     second: str
@@ -32,25 +32,25 @@ class FingerprintPair:
 
 @dataclass(frozen=True)
 class Duplicates:
-    """Groups by name; each has two members at least, the best first."""
+    """Groups by name; each has at least two members, the best first."""
 
     groups: Mapping[str, Sequence[str]]
 
     @property
     def group_of(self) -> dict[str, str]:
-        """The group (`dup_group`) of each recording that has one."""
+        """Return the group (`dup_group`) of each recording that has one."""
         return {member: name for name, group in self.groups.items() for member in group}
 
     @property
     def superfluous(self) -> list[str]:
-        """What deduplication leaves out: every member but the best."""
+        """Return the recordings that deduplication leaves out: every member but the best."""
         return [member for group in self.groups.values() for member in group[1:]]
 
 
 def find_duplicates(probed: "pa.Table", pairs: Iterable[FingerprintPair] = ()) -> Duplicates:
-    """Groups among recordings that were probed without an error; `probed` is the table of the probe.
+    """Return the groups among recordings that were probed without an error; `probed` is the table of the probe.
 
-    Pairs with a recording that isn't among them are passed over.
+    Pairs with other recordings are ignored.
     """
     rows = {
         row["rec_id"]: row for row in probed.select(COLUMNS).to_pylist() if row["status"] == "ok"
@@ -82,7 +82,7 @@ def _seconds(row: Mapping[str, object]) -> float:
 
 
 def _id_order(rec_id: str) -> tuple[tuple[str, int], ...]:
-    """Numbers in ids count as numbers: freesound:9 stands before freesound:10."""
+    """Return a key that orders numbers in ids as numbers: freesound:9 before freesound:10."""
     words = re.findall(r"(\D*)(\d*)", rec_id)
     return tuple((text, int(digits) if digits else -1) for text, digits in words)
 

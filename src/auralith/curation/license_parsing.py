@@ -27,11 +27,11 @@ _FIXED_VERSIONS: dict[str, str] = dict.fromkeys(
 _BY_VERSIONS = {"1.0", "2.0", "2.1", "2.5", "3.0", "4.0"}
 _OTHER_CODES = {"gpl", "lgpl", "mit", "bsd", "devnations"}
 _WINDOW = 8
-"""Words of the longest phrase; each Chinese sign is a word."""
+"""Number of words in the longest phrase; each Chinese character is a word."""
 _TELLING = 8
-"""Letters of a restriction that are enough to know it inside of other words; shorter ones must be words."""
+"""Least number of letters of a restriction that is recognized inside other words; shorter ones must be words."""
 _HIDDEN = dict.fromkeys((0xAD, *range(0x200B, 0x2010), 0x2060, 0xFEFF))
-"""Soft hyphens, zero-width characters and marks of direction: they show nothing, so they may separate nothing."""
+"""Soft hyphens, zero-width characters and direction marks: they are invisible, so they don't separate words."""
 _SIGNS = {ord(sign): "-" for sign in "‐‑‒–—―−"} | {ord(sign): "'" for sign in "’‘“”„«»「」『』"}
 _SIGNS |= {ord(sign): "," for sign in "、。·・"}
 _SEPARATORS = r"\s\-_:,;()\[\]{}/.&'\"|"
@@ -80,27 +80,27 @@ _DENIALS = {"no", "not", "non", "never", "without", "except"}
 
 @dataclass(frozen=True)
 class Statements:
-    """What the statements in a text name."""
+    """The statements in a text."""
 
     licenses: tuple[License, ...] = ()
-    """In their order; at the end, what is known of restrictions outside of understood statements."""
+    """Licenses in order, and last the restrictions outside of understood statements."""
     understood: bool = True
-    """Everything in the text is understood; also true where it says nothing."""
+    """Everything in the text is understood; also true for a blank text."""
     is_choice: bool = False
     """The statements are joined by "or"."""
 
 
 class _Token(NamedTuple):
     kind: str
-    """Its class in `license_words.toml`, K for a link, V for a version, L for a port."""
+    """Class in `license_words.toml`, or K for a link, V for a version, L for a port."""
     value: str
-    """The version, the port's code, or the squashed word."""
+    """Version, port code, or squashed word."""
     license: License | None = None
-    """Of a link."""
+    """License of a link."""
 
 
 def parse(written: str) -> Statements:
-    """Return what a text states: names, links or both, in text, HTML, Markdown or a JSON list. Total; never raises."""
+    """Return the statements in text, HTML, Markdown or a JSON list, by names, links or both; never raises."""
     plain = _plain(written)
     if not plain:
         return Statements()
@@ -119,7 +119,7 @@ def parse(written: str) -> Statements:
 
 
 def _plain(written: str) -> str:
-    """The text without markup and encodings: one form of each sign, accents dropped, trimmed."""
+    """Return the text without markup and encodings: one form of each character, without accents, trimmed."""
     text = written.replace("\r\n", "\n").replace("\r", "\n").replace("\\/", "/")
     text = _AUTOLINK.sub(r" \1 ", text)
     if "<" in text:
@@ -134,24 +134,24 @@ def _plain(written: str) -> str:
 
 
 def _tag_text(tag: re.Match[str]) -> str:
-    """Return what a tag of text, link or picture says; a sign that nobody understands for every other one."""
+    """Return the text of a tag for text, links or pictures; for any other tag, a character that is not understood."""
     name = tag[2].lower()
     if name not in _TEXT_TAGS:
         return " \ufffd "
-    said = []
+    parts = []
     for attribute, double, single, odd in _ATTRIBUTE.findall(tag[3]):
         key, value = attribute.lower(), double or single
         if odd or (key == "style" and value.replace(" ", "").rstrip(";") != "border-width:0"):
-            said.append("\ufffd")
+            parts.append("\ufffd")
         elif key in ("href", "src", "alt", "title"):
-            said.append(value)
+            parts.append(value)
         elif key != "style" and key not in _SILENT_ATTRIBUTES:
-            said.append("\ufffd")
-    return f" {' '.join(said)} "
+            parts.append("\ufffd")
+    return f" {' '.join(parts)} "
 
 
 def _without_accents(text: str) -> str:
-    """Latin letters without their accents. Marks that stand alone stay: they may strike the letter out."""
+    """Drop the accents of Latin letters. Combining marks stay, since they may strike a letter out."""
     if text.isascii():
         return text
     return "".join(
@@ -162,7 +162,7 @@ def _without_accents(text: str) -> str:
 
 @cache
 def _vocabulary() -> tuple[dict[str, str], dict[str, str], frozenset[str]]:
-    """Class of each squashed phrase, port of each country's name, and every beginning of either."""
+    """Return the class of each squashed phrase, the port of each country's name, and every beginning of either."""
     tables = tomllib.loads(
         (files("auralith.curation") / "license_words.toml").read_text(encoding="utf-8")
     )
@@ -188,12 +188,12 @@ def _vocabulary() -> tuple[dict[str, str], dict[str, str], frozenset[str]]:
 
 
 def _squashed(phrase: str) -> str:
-    """The letters and digits of a phrase, as words of a text are compared with it."""
+    """Return the letters and digits of a phrase, for comparison with words of a text."""
     return "".join(sign for sign in _without_accents(phrase).casefold() if sign.isalnum())
 
 
 def _classified(plain: str) -> list[_Token]:
-    """The tokens of a text: links, versions with their ports, and phrases, the longest that fits."""
+    """Return the tokens of a text: links, versions with their ports, and the longest phrases."""
     matches = list(_TOKEN.finditer(plain))
     tokens: list[_Token] = []
     place = 0
@@ -216,7 +216,7 @@ def _classified(plain: str) -> list[_Token]:
 
 
 def _phrase(matches: list[re.Match[str]], place: int) -> tuple[_Token, int]:
-    """The longest phrase of the vocabulary that begins here, with its number of words; else the word, unknown."""
+    """Return the longest phrase of the vocabulary that begins here, with its number of words; else the unknown word."""
     classes, countries, beginnings = _vocabulary()
     best, length, key = None, 1, ""
     for size, match in enumerate(matches[place : place + _WINDOW], 1):
@@ -229,7 +229,7 @@ def _phrase(matches: list[re.Match[str]], place: int) -> tuple[_Token, int]:
 
 
 def _version_of_digit(token: _Token, before: list[_Token]) -> _Token:
-    """The 4 of "CC BY 4" as version 4.0."""
+    """Return the 4 of "CC BY 4" as version 4.0, and any other token unchanged."""
     is_version = token.kind == "?" and token.value in ("1", "2", "3", "4")
     follows = before and before[-1].kind[-1] in "BAndsZv"
     return _Token("V", f"{token.value}.0") if is_version and follows else token
@@ -238,7 +238,7 @@ def _version_of_digit(token: _Token, before: list[_Token]) -> _Token:
 def _port_code(
     plain: str, matches: list[re.Match[str]], place: int, before: list[_Token]
 ) -> str | None:
-    """The port if this word is a code that follows a version. "no" is Norway's only where it can't be a denial."""
+    """Return the port if this word is a code after a version. "no" is Norway only if it can't be a denial."""
     word = matches[place]["word"]
     if not word or not before or before[-1].kind != "V":
         return None
@@ -253,7 +253,7 @@ def _port_code(
 
 
 def _is_norway(plain: str, matches: list[re.Match[str]], place: int, gap: str) -> bool:
-    """Capitals after one space, or any case in an id such as cc-by-3.0-no."""
+    """Return whether "no" is in capitals after one space, or in an id such as cc-by-3.0-no."""
     if matches[place]["word"] == "NO" and gap in (" ", "-", "/", "_"):
         return True
     start = max(0, matches[place].end() - len("cc-by-3.0-no"))
@@ -264,7 +264,7 @@ def _is_norway(plain: str, matches: list[re.Match[str]], place: int, gap: str) -
 
 
 def _link_token(match: re.Match[str]) -> _Token:
-    """The license a link names; one that is unknown, or whose query says more, is not understood."""
+    """Return the license of a link; an unknown one, or one with a telling query, is not understood."""
     code, version = match["code"] or match["button"], match["of_link"] or match["of_button"]
     port = match["port"] or match["button_port"]
     query = (match["query"] or "") + (match["language"] or "")
@@ -287,7 +287,7 @@ def _of_link(code: str, version: str | None, port: str | None) -> License | None
 
 
 def _statements(tokens: list[_Token]) -> tuple[list[License], bool, bool]:
-    """The licenses of the statements from the start on, whether they are all there is, and whether "or" joins them."""
+    """Return the licenses of the statements from the start, whether the text has nothing else, and whether "or" joins them."""
     classes = "".join(token.kind for token in tokens)
     owner = [token for token in tokens for _ in token.kind]
     found: list[License] = []
@@ -305,7 +305,7 @@ def _statements(tokens: list[_Token]) -> tuple[list[License], bool, bool]:
 
 
 def _license_of(match: re.Match[str], owner: list[_Token]) -> License | None:
-    """The license of one statement; None where no such version or port was published."""
+    """Return the license of one statement; None if that version or port was never published."""
     grant, start = match["grant"], match.start("rest")
     rest = list(zip(match["rest"], owner[start : match.end("rest")], strict=True))
     versions = [token.value for kind, token in rest if kind == "V"]
@@ -321,7 +321,7 @@ def _license_of(match: re.Match[str], owner: list[_Token]) -> License | None:
 
 
 def _published(code: str, version: str | None, port: str | None) -> License | None:
-    """The license, if Creative Commons has published that version and port; unversioned if only its terms matter."""
+    """Return the license if Creative Commons published that version and port, or its restrictions if it has any."""
     _, countries, _ = _vocabulary()
     known_port = port is None or port in countries.values()
     if fixed := _FIXED_VERSIONS.get(code):
@@ -339,13 +339,13 @@ def _published(code: str, version: str | None, port: str | None) -> License | No
 
 
 def _restricted(names: set[str]) -> License | None:
-    """What isn't fully understood, but says NC, ND or SA: enough to refuse it for that."""
+    """Return a license of the NC, ND and SA elements in text that isn't fully understood, to refuse it; None without."""
     limits = [name for name in ("nc", "nd", "sa") if name in names]
     return License("-".join(["by", *limits])) if limits else None
 
 
 def _limits(plain: str, tokens: list[_Token]) -> set[str]:
-    """NC, ND and SA anywhere in the text, understood or not."""
+    """Return the NC, ND and SA elements anywhere in the text, understood or not."""
     of_words = {letter for token in tokens for letter in token.kind if letter in _ELEMENT_OF}
     of_links = {name for token in tokens if token.license for name in token.license.elements}
     classes, _, _ = _vocabulary()
@@ -362,7 +362,7 @@ def _has_other_license(plain: str, tokens: list[_Token]) -> bool:
 
 
 def _inside(plain: str) -> Iterator[str]:
-    """The classes of restrictions and other licenses that are telling enough to be seen inside of words."""
+    """Yield the classes of restrictions and other licenses that are long enough to be recognized inside words."""
     classes, _, _ = _vocabulary()
     squashed = _squashed(plain)
     for phrase, kind in classes.items():

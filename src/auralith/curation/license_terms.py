@@ -1,9 +1,9 @@
-"""Licenses as values: what a Creative Commons license is called, where its text stands, and what it asks for.
+"""Licenses as values: identifiers, deeds and obligations of Creative Commons licenses.
 
 A `License` is the code of its deed URL ("by", "by-nc-sa", "zero", "sampling+"), a version and a jurisdiction ("port").
-Its SPDX id follows from SPDX's own list (license-expression), to which we add two ids for what SPDX has none: CC BY
-where nobody wrote a version, and CC BY 2.1, which existed only in ports. The obligations are recorded per license;
-whether training triggers them is not decided here.
+Its SPDX id follows from SPDX's own list (license-expression), to which we add two ids: for CC BY without a version, and
+for CC BY 2.1, which existed only in ports. Obligations are recorded per license; whether training triggers them is not
+decided here.
 """
 
 import re
@@ -18,27 +18,27 @@ if TYPE_CHECKING:
 
 CC0 = "CC0-1.0"
 UNVERSIONED = "LicenseRef-CC-BY-unversioned"
-"""CC BY with no version anywhere: accepted, counted apart, under the strictest terms of all versions."""
+"""CC BY without any version: accepted, counted apart, under the strictest terms of all versions."""
 SAMPLING_PLUS = "LicenseRef-scancode-cc-sampling-plus-1.0"
 _BY_2_1 = "LicenseRef-CC-BY-2.1"
 OWN_IDS = (UNVERSIONED, _BY_2_1)
 
 Family = Literal["cc0", "cc-by", "sampling+"]
-"""What one may select: `--licenses cc0,cc-by`."""
+"""Families for selection: `--licenses cc0,cc-by`."""
 FAMILIES: tuple[Family, ...] = ("cc0", "cc-by", "sampling+")
 _FAMILY_OF_CODE: dict[str, Family] = {"zero": "cc0", "by": "cc-by", "sampling+": "sampling+"}
 _PUBLIC_DOMAIN = {"zero": "zero/1.0", "mark": "mark/1.0", "pddc": "certification/1.0/us"}
 _FIXED_IDS = {"zero": CC0, "mark": "CC-PDM-1.0", "pddc": "CC-PDDC", "sampling+": SAMPLING_PLUS}
 ELEMENTS = ("by", "nc", "nd", "sa")
-"""In the order of a deed's code."""
+"""Elements of licenses, in the order of a deed's code."""
 
 
 @dataclass(frozen=True)
 class License:
-    """One license, as a text or URL names it."""
+    """A license, as a text or URL names it."""
 
     code: str
-    """Of the deed's URL, elements in the order by-nc-nd-sa; "other" for what isn't Creative Commons."""
+    """Code of the deed's URL, with elements in the order by-nc-nd-sa; "other" if it isn't Creative Commons."""
     version: str | None = None
     port: str | None = None
     """Jurisdiction, such as "us"; None for the unported text."""
@@ -47,12 +47,12 @@ class License:
 
     @property
     def family(self) -> Family | None:
-        """The family it may be selected by; None for a license that is never accepted on its own."""
+        """Return the family that selects the license; None if none does."""
         return _FAMILY_OF_CODE.get(self.code)
 
     @property
     def spdx(self) -> str | None:
-        """SPDX id: of the port where SPDX has one, else of the version; None where there is none."""
+        """Return the SPDX id of the port if SPDX has one, else of the version; None without either."""
         if self.code == "other":
             return self.other_id
         if self.code in _FIXED_IDS:
@@ -67,7 +67,7 @@ class License:
 
     @property
     def uri(self) -> str | None:
-        """The deed; None where the version is unknown, so that no text can be pointed to."""
+        """Return the link to the deed; None if the version is unknown."""
         if self.code in _PUBLIC_DOMAIN:
             return f"https://creativecommons.org/publicdomain/{_PUBLIC_DOMAIN[self.code]}/"
         if self.version is None or self.code == "other":
@@ -77,39 +77,39 @@ class License:
 
     @property
     def elements(self) -> frozenset[str]:
-        """Of by, nc, nd and sa, those it has."""
+        """Return the license's elements among by, nc, nd and sa."""
         return frozenset(ELEMENTS) & set(self.code.split("-"))
 
 
 @cache
 def spdx_licensing() -> "Licensing":
-    """license-expression's SPDX list with our own ids: what every id that we write validates against."""
+    """Return license-expression's SPDX list with our own ids, which contains every id that we write."""
     library = require("license_expression", "curate")
     symbols = library.get_spdx_licensing().known_symbols.values()
     return library.Licensing([*symbols, *map(library.LicenseSymbol, OWN_IDS)])
 
 
 def is_known_id(spdx: str) -> bool:
-    """Whether an SPDX id stands in the list that we write from."""
+    """Return whether an SPDX id is in `spdx_licensing`."""
     return spdx in spdx_licensing().known_symbols
 
 
 @dataclass(frozen=True)
 class Obligations:
-    """What a license asks of who uses the work, and what it allows commercially."""
+    """Obligations of a license, and the commercial uses that it allows."""
 
     attribution: bool
     title: Literal["none", "if_supplied", "optional", "required"]
-    """Whether the credit names the title."""
+    """When the credit must name the title."""
     changes: Literal["none", "name_the_use", "label_changes", "label_all_changes"]
-    """What must be said of changes: the use in the derivative, that there are any, also those made earlier."""
+    """Statement of changes that is due: the use in the derivative, a label of changes, or a label of earlier ones too."""
     whole_commercial: bool
-    """Whether the whole work may be redistributed commercially."""
+    """The whole work may be redistributed commercially."""
     derivative_commercial: bool
     advertising: Literal["allowed", "derivative_only"]
     """derivative_only: advertising only for the derivative itself."""
     notice: Literal["none", "uri_or_copy", "uri_or_link", "source_page", "deed"]
-    """How the license is shown; "source_page": a link to the source, "version as stated there"."""
+    """Form of the license notice; "source_page" is a link to the source, with "version as stated there"."""
 
 
 _OLD_BY = Obligations(True, "if_supplied", "name_the_use", True, True, "allowed", "uri_or_copy")
@@ -127,13 +127,13 @@ _BY_ID = re.compile(r"(?:LicenseRef-)?CC-BY-(\d\.\d)(?:-[A-Z]+)?")
 
 
 def obligations(spdx: str) -> Obligations | None:
-    """What the license asks for; None for one that we don't accept by default."""
+    """Return the obligations of a license; None for one that isn't accepted by default."""
     match = _BY_ID.fullmatch(spdx)
     return _OBLIGATIONS.get(match[1] if match else spdx)
 
 
 def family_of(spdx: str) -> Family | None:
-    """The family of an SPDX id that we write; None for one that isn't accepted by default."""
+    """Return the family of an SPDX id that we write; None for one that isn't accepted by default."""
     if spdx == CC0:
         return "cc0"
     if spdx == SAMPLING_PLUS:

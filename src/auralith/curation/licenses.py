@@ -1,9 +1,9 @@
-"""The license step: what a recording's license text and URL mean, and whether it may be used.
+"""The license step: read a recording's license text and URL, and decide whether it may be used.
 
-CC0, CC BY (each version and port) and CC Sampling+ 1.0 are accepted unless they are left out of the selection;
-everything else is refused with its reason, and what nobody knows is refused too. Every statement in text and URL counts
-and the strictest wins; of two versions or ports of one license neither is stricter, so these are refused as a conflict.
-Verdicts are cached by the raw pair, since a source writes the same few thousands of times.
+CC0, CC BY (each version and port) and CC Sampling+ 1.0 are accepted unless the selection leaves them out; everything
+else, including unknown licenses, is refused with its reason. Every statement in text and URL counts and the strictest
+wins; of two versions or ports of one license neither is stricter, so they are refused as a conflict. Verdicts are cached
+by the raw pair, since a source repeats a few of them thousands of times.
 """
 
 from collections.abc import Mapping, Sequence
@@ -49,19 +49,19 @@ __all__ = [
 ]
 
 _CACHED = 65_536
-"""Raw pairs kept; sources have some hundreds."""
+"""Number of raw pairs in the cache; sources have some hundreds."""
 _ALIASES: dict[str, Family] = {"sampling-plus": "sampling+", "cc-sampling+": "sampling+"}
 _COLUMNS = ("license_spdx", "license_version", "license_port", "license_uri")
 
 
 @dataclass(frozen=True)
 class LicenseSettings:
-    """Which licenses are accepted."""
+    """Selection of accepted licenses."""
 
     licenses: tuple[str, ...] = FAMILIES
-    """Of "cc0", "cc-by" and "sampling+"."""
+    """Accepted families, among "cc0", "cc-by" and "sampling+"."""
     public_domain_marks: bool = False
-    """Whether the Public Domain Mark and CC-PDDC, which grant nothing, are accepted too."""
+    """Accept the Public Domain Mark and CC-PDDC too, which grant no rights."""
 
     def __post_init__(self) -> None:
         if not self.licenses or set(self.licenses) - set(FAMILIES):
@@ -73,7 +73,7 @@ class LicenseSettings:
 
 
 def parse_selection(text: str) -> tuple[Family, ...]:
-    """The families of `--licenses cc0,cc-by`, in their standing order; raises `InvalidRequest` for unknown ones."""
+    """Return the families of `--licenses cc0,cc-by` in fixed order. Raises `InvalidRequest` for unknown ones."""
     names = {_ALIASES.get(name, name) for name in text.casefold().replace(" ", "").split(",")}
     if unknown := sorted(names - set(FAMILIES)):
         raise InvalidRequest(
@@ -85,7 +85,7 @@ def parse_selection(text: str) -> tuple[Family, ...]:
 
 @dataclass(frozen=True)
 class Reading:
-    """What text and URL say together: a license, or the reason why there is none."""
+    """Result of reading text and URL together: a license, or a reason why there is none."""
 
     license: License | None
     problem: Literal["license_unknown", "license_conflict"] | None = None
@@ -94,8 +94,8 @@ class Reading:
 def read_license(text: str | None, url: str | None) -> Reading:
     """Return the license of a raw text (which may hold links) and a raw URL; None and blank both mean "not given".
 
-    All statements in both count, as if joined by AND, and the strictest wins. What is refused whatever else is said
-    (NC, another license) comes before what nobody understands, and that before every license that is accepted.
+    All statements in both count, as if joined by AND, and the strictest wins. Licenses that are always refused (NC, another
+    license) come before text that is not understood, and that before every accepted license.
     """
     fields = [parse(written) for written in (text, url) if written and not written.isspace()]
     stated = [license for found in fields for license in found.licenses]
@@ -107,7 +107,7 @@ def read_license(text: str | None, url: str | None) -> Reading:
     is_choice = len(fields) == 1 and fields[0].is_choice
     merged = _merged([one for one in stated if _severity(one) == strictest], is_choice)
     if len({_severity(one) for one in stated} - {0}) > 1 and strictest >= _NO_GRANT:
-        merged = None  # a mark that asks for nothing beside a license that asks for something
+        merged = None  # a mark without obligations contradicts a license with obligations
     return Reading(merged, None if merged else "license_conflict")
 
 
@@ -116,20 +116,20 @@ _SEVERITIES = {"public-domain": 0, "zero": 1, "by": 2, "sampling+": 3, "mark": 4
 
 
 def _severity(license: License) -> int:
-    """Return how much a license asks; "public domain" says nothing beside a license that says it exactly."""
+    """Return the rank of a license's demands; "public domain" adds nothing to an exact statement."""
     return _SEVERITIES.get(license.code, _REFUSED)
 
 
 def _exactness(license: License) -> tuple[bool, bool, bool, bool]:
-    """Return what a refusal names first: the license with NC, then ND, then SA; of these one with an SPDX id."""
+    """Return a rank for naming a refused license: NC before ND before SA, and those with an SPDX id first."""
     limits = license.elements
     return "nc" in limits, "nd" in limits, "sa" in limits, license.spdx is not None
 
 
 def _merged(licenses: Sequence[License], is_choice: bool) -> License | None:
-    """One license of several of the same kind: the exact one if the others leave its version or port open.
+    """Return one license for several of the same kind: the exact one if the others leave its version or port open.
 
-    None if they contradict each other, unless there is a choice between them, which the newest version wins.
+    None if they contradict each other, unless they are a choice, of which the newest version wins.
     """
     exact = max(licenses, key=lambda one: (one.version or "", one.port or ""))
     agree = all(
@@ -142,7 +142,7 @@ def _merged(licenses: Sequence[License], is_choice: bool) -> License | None:
 
 
 def refusal(license: License, settings: LicenseSettings) -> str | None:
-    """Why a license is refused; None if it is accepted."""
+    """Return the reason code of a refused license; None if it is accepted."""
     if limits := [name for name in ("nc", "nd", "sa") if name in license.code.split("-")]:
         return f"license_{limits[0]}"
     if license.code == "sampling":
@@ -174,7 +174,7 @@ class LicenseStage:
         return pa.schema([(name, pa.string()) for name in _COLUMNS])
 
     def process(self, rows: Sequence[Row], root: Path) -> list[Finding]:
-        """A finding for each recording; never an error."""
+        """Return a finding for each recording; never an error."""
         return [self._finding(row["license_raw"], row["license_url_raw"]) for row in rows]
 
     def _finding(self, text: str | None, url: str | None) -> Finding:

@@ -25,12 +25,12 @@ def page_link(site: str, *parts: str) -> str | None:
 
 
 def web_link(text: str | None) -> str | None:
-    """Return a link that may be followed, as written; None for scripts and files."""
+    """Return a link unchanged if it leads to the web; None for scripts and files."""
     return text if text and _WEB.match(text) else None
 
 
 def is_valid_link(link: str) -> bool:
-    """Return whether a link is a valid URL of the web: a host, and only signs that may stand in a URL.
+    """Return whether a link is a valid URL of the web: a host, and only characters that a URL may have.
 
     Letters beyond ASCII may (WHATWG URL Standard, section 4.3); spaces, quotes, a second "#" and "%" without two
     hexadecimal digits may not.

@@ -1,7 +1,7 @@
-"""What the probe measures besides loudness, each of a stream in blocks of any length, in constant memory.
+"""Meters of the probe besides loudness: each measures a stream in blocks of any length, in constant memory.
 
-Every meter takes blocks (sample, channel) by `add` in their order and has its results as properties. The result
-doesn't depend on how a stream is cut into blocks.
+Every meter takes blocks (sample, channel) in order by `add`, and has its results as properties. Results don't depend on
+how a stream is cut into blocks.
 """
 
 import math
@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 FRAME_SECONDS = 0.05
-"""Of the frames that are silent or not."""
+"""Length of the frames that count as silent or not."""
 CLIP_LEVEL, CLIP_RUN = 0.999, 3
 BANDWIDTH_MARGIN_DB = 10.0
 HIGH_BAND_HZ = (16_000.0, 20_000.0)
@@ -18,9 +18,9 @@ _FFT, _HOP = 4_096, 2_048
 _SMOOTHING_BINS = 9
 _FLOOR_SHARE = 0.05
 _LOWEST_FLOOR_DB = -130.0
-"""Of a bin, as 16-bit quantization leaves it; what lies lower is side lobes and rounding, not sound."""
+"""Level of a bin under 16-bit quantization; below it are only side lobes and rounding."""
 _LEAST_POWER = 1e-20
-"""−200 dB, what digital silence is counted as."""
+"""Power that digital silence counts as: −200 dB."""
 
 Block = Float[np.ndarray, "sample channel"]
 
@@ -40,12 +40,12 @@ class LevelMeter:
 
     @property
     def peak_dbfs(self) -> float | None:
-        """Largest magnitude; None for digital silence."""
+        """Return the largest magnitude; None for digital silence."""
         return 20 * math.log10(self._peak) if self._peak > 0 else None
 
     @property
     def dc_offset(self) -> list[float]:
-        """Mean of each channel; zeros where there are no samples."""
+        """Return the mean of each channel; zeros without samples."""
         return (self._sum / max(1, self.num_samples)).tolist()
 
 
@@ -68,7 +68,7 @@ class SilenceMeter:
 
     @property
     def ratio(self) -> float:
-        """0 … 1; 1 where there are no samples."""
+        """Return the share, 0 … 1; 1 without samples."""
         last = self._rest.reshape(1, -1)
         frames = self._frames + bool(last.size)
         silent = self._silent + bool(last.size and self._power(last)[0] < self._limit)
@@ -84,7 +84,7 @@ class ClipMeter:
 
     def __init__(self, channels: int) -> None:
         self._count = self._total = 0
-        # the last two samples that were judged, and the two that wait for their followers
+        # the last two judged samples, and the two that wait for their successors
         self._tail = np.zeros((4, channels), bool)
 
     def add(self, block: Block) -> None:
@@ -93,7 +93,7 @@ class ClipMeter:
 
     @property
     def ratio(self) -> float:
-        """0 … 1; 0 where there are no samples."""
+        """Return the share, 0 … 1; 0 without samples."""
         waiting = np.concatenate([self._tail, np.zeros((2, self._tail.shape[1]), bool)])
         count = self._count + int(_in_runs(waiting).sum())
         return count / self._total if self._total else 0.0
@@ -106,7 +106,7 @@ class ClipMeter:
 
 
 def _in_runs(high: np.ndarray) -> np.ndarray:
-    """Of flags, except the first two and the last two, which lie in a run of three or more."""
+    """Return which flags lie in a run of three or more, without the first two and the last two."""
     triple = high[:-2] & high[1:-1] & high[2:]
     return triple[:-2] | triple[1:-1] | triple[2:]
 
@@ -131,24 +131,24 @@ class SpectrumMeter:
 
     @property
     def power(self) -> Float[np.ndarray, "bin"]:
-        """Mean power of each bin; a full-scale sine has 1 in its bin. The end that fills no window doesn't count,
-        unless it is all there is."""
+        """Return the mean power of each bin; a full-scale sine has 1 in its bin. An end shorter than a window is ignored,
+        unless it is the whole sound."""
         if self._frames:
             total = self._sum / self._frames
         else:
-            before = (_FFT - len(self._rest)) // 2  # in the middle, where the window is open
+            before = (_FFT - len(self._rest)) // 2  # in the middle, where the window is largest
             after = _FFT - len(self._rest) - before
             total = self._power(np.pad(self._rest, ((before, after), (0, 0))))
         return total * (2 / float(self._window.sum())) ** 2
 
     @property
     def bandwidth_hz(self) -> float | None:
-        """The highest frequency whose level, smoothed over 9 bins, lies more than 10 dB above the floor: the median of
-        the lowest 5 % of the bins, but at least −130 dBFS. Half the rate where no bin stands out from a higher floor
-        (a flat spectrum); None for silence, or where all lies below −120 dBFS.
+        """Return the highest frequency whose level, smoothed over 9 bins, lies more than 10 dB above the floor.
 
-        A spectrum that falls slowly to the top has its floor there, so that this says less than the whole band:
-        `high_frequency_db` tells such sounds from band-limited ones.
+        The floor is the median of the lowest 5 % of the bins, but at least −130 dBFS. The result is half the sample rate
+        if no bin exceeds a higher floor (a flat spectrum), and None for silence or if all bins lie below −120 dBFS. A
+        spectrum that falls slowly has its floor at the top, so that the result is less than its whole band:
+        `high_frequency_db` separates such sounds from band-limited ones.
         """
         power = self.power
         if power.max() <= _LEAST_POWER:
@@ -164,7 +164,7 @@ class SpectrumMeter:
 
     @property
     def high_frequency_db(self) -> float | None:
-        """Power in 16–20 kHz relative to all; None for silence, or where the rate has no such frequencies."""
+        """Return the power in 16–20 kHz relative to the total; None for silence, or if the sample rate is too low."""
         power = self.power
         hz = np.arange(len(power)) * self._rate / _FFT
         band = (hz >= HIGH_BAND_HZ[0]) & (hz <= HIGH_BAND_HZ[1])
@@ -179,7 +179,7 @@ class SpectrumMeter:
 
 
 class StereoMeter:
-    """How much the first two channels are alike. There is nothing to say of one channel."""
+    """Similarity of the first two channels; undefined for one channel."""
 
     def __init__(self, channels: int) -> None:
         self._is_stereo = channels >= 2
@@ -201,7 +201,7 @@ class StereoMeter:
 
     @property
     def correlation(self) -> float | None:
-        """Pearson's, −1 … 1; None where a channel is constant."""
+        """Return Pearson's correlation, −1 … 1; None if a channel is constant."""
         if not self._count:
             return None
         covariance = self._products - np.outer(self._sums, self._sums) / self._count
@@ -212,5 +212,5 @@ class StereoMeter:
 
     @property
     def dual_mono(self) -> bool | None:
-        """Whether both channels are the same to 1e-4."""
+        """Return whether both channels are equal to 1e-4; None for one channel."""
         return self._difference < 1e-4 if self._is_stereo else None

@@ -1,8 +1,8 @@
-"""The preference step: what an uploader said about generative AI, against what the model is meant for.
+"""The preference step: compare an uploader's preference about generative AI with the intended use of the model.
 
-Freesound's `gen_ai_preference` has four values; each intended use is refused by some of them. A source without the
-field says nothing, which keeps a recording; a value that nobody knows goes to quarantine. Refusals by preference have
-reasons of their own, so that the funnel counts them apart from licenses.
+Freesound's `gen_ai_preference` has four values, each of which refuses some intended uses. Without the field a recording
+is kept; an unknown value goes to quarantine. Refusals by preference have reason codes of their own, so that the funnel
+counts them apart from licenses.
 """
 
 from collections.abc import Sequence
@@ -18,24 +18,24 @@ if TYPE_CHECKING:
 
 IntendedUse = Literal["open", "open-noncommercial", "closed"]
 NOT_STATED = "not-stated"
-"""Written in `preference` where the source has no such field."""
+"""Value of `preference` for sources without the field."""
 _REFUSED: dict[str, frozenset[str]] = {
     "no-additional-preferences": frozenset(),
     "open-source-models": frozenset({"closed"}),
     "noncommercial-open-source-models": frozenset({"open", "closed"}),
     "no-gen-ai": frozenset({"open", "open-noncommercial", "closed"}),
 }
-"""Which intended uses each preference refuses."""
+"""Intended uses that each preference refuses."""
 
 
 @dataclass(frozen=True)
 class PreferenceSettings:
-    """What the model is meant for, and whether to honor what uploaders said about that."""
+    """Intended use of the model, and whether uploaders' preferences about it are honored."""
 
     intended_use: IntendedUse = "open"
     """open: released with its weights, commercial use allowed. closed: anything that isn't released."""
     honor: bool = True
-    """False keeps what a preference would refuse, as the published data set did; unknown values stay quarantined."""
+    """Refuse recordings by preference. False keeps them, as the published data set did; unknown values stay quarantined."""
 
 
 class PreferenceStage:
@@ -56,7 +56,7 @@ class PreferenceStage:
         return pa.schema([("preference", pa.string())])
 
     def process(self, rows: Sequence[Row], root: Path) -> list[Finding]:
-        """A finding for each recording; never an error."""
+        """Return a finding for each recording; never an error."""
         return [self._finding(row["gen_ai_preference"]) for row in rows]
 
     def _finding(self, written: str | None) -> Finding:

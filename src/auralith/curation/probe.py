@@ -1,9 +1,9 @@
-"""The probe: what a file is and what is in it, from one decoding pass in bounded memory.
+"""The probe: format and content of a file, from one decoding pass in bounded memory.
 
-A file is read twice in a row, first as bytes for its hash, then decoded block by block; every block goes to the hash
-of the samples and to the meters of `meters` and `loudness`. Nothing is known from the header alone. A file that can't
-be used is a row with its reason: empty_file, not_audio, truncated, too_long, no_samples, nan_samples, silent,
-impossible_level, unusual_rate, format_changes, unknown_codec, missing_file, missing_decoder, unsafe_path, unreadable_file; no_path where the recording has no sound.
+A file is read twice, first as bytes for its hash, then decoded block by block; every block goes to the hash of the samples
+and to the meters of `meters` and `sound.loudness`. No value is taken from the header alone. A file that can't be used
+becomes a row with its reason: empty_file, not_audio, truncated, too_long, no_samples, nan_samples, silent,
+impossible_level, unusual_rate, format_changes, unknown_codec, missing_file, missing_decoder, unsafe_path, unreadable_file; no_path if the recording has no sound.
 """
 
 import hashlib
@@ -62,15 +62,16 @@ _TYPES = {
 
 @dataclass(frozen=True)
 class ProbeSettings:
-    """What counts as too long, silent, and full-band."""
+    """Limits for too long, silent and full-band recordings."""
 
     max_hours: float = 24.0
+    """Longest usable recording; a longer one is quarantined."""
     silence_dbfs: float = -60.0
-    """RMS below which a frame of 50 ms is silent; a recording of such frames alone is quarantined."""
+    """RMS below which a frame of 50 ms is silent; a recording of only such frames is quarantined."""
     full_band_db: float = -70.0
-    """A recording is full-band if its power in 16–20 kHz is at least this, relative to all ..."""
+    """Least power of a full-band recording in 16–20 kHz, relative to its total power."""
     full_band_rate_hz: int = 44_100
-    """... and its sample rate at least this. The rule of the published data set is not known."""
+    """Least sample rate of a full-band recording. The rule of the published data set is not known."""
 
     def __post_init__(self) -> None:
         if not self.max_hours > 0:
@@ -78,7 +79,7 @@ class ProbeSettings:
 
 
 class Probe:
-    """The stage. Findings of usable recordings pass; their columns say the rest."""
+    """The stage: usable recordings pass, with their measurements in columns."""
 
     name = "probe"
     provider = "auralith"
@@ -115,7 +116,7 @@ class Probe:
 
 
 def probe_schema() -> "pa.Schema":
-    """The probe's own columns."""
+    """Return the probe's own columns."""
     pa = require("pyarrow", "curate")
     types = {"list<float64>": pa.list_(pa.float64()), "bool": pa.bool_()}
     return pa.schema(
@@ -124,10 +125,10 @@ def probe_schema() -> "pa.Schema":
 
 
 def sound_path(root: Path, relative: str) -> Path:
-    """The file of a recording.
+    """Return the path of a recording's file.
 
     Raises:
-        AudioError: "unsafe_path", where it lies outside the root; "missing_file".
+        AudioError: "unsafe_path" if it lies outside the root, or "missing_file".
     """
     try:
         path = safe_path(root, relative)
@@ -139,7 +140,7 @@ def sound_path(root: Path, relative: str) -> Path:
 
 
 def file_sha256(path: Path) -> str:
-    """Return the SHA-256 of the bytes; raise `AudioError` ("unreadable_file") where they can't be read."""
+    """Return the SHA-256 of a file. Raises `AudioError` ("unreadable_file") if it can't be read."""
     try:
         return file_hash(path)
     except OSError as error:
@@ -148,7 +149,7 @@ def file_sha256(path: Path) -> str:
 
 
 def measure(stream: SoundStream, settings: ProbeSettings) -> Mapping[str, Any]:
-    """The columns that need the samples.
+    """Return the columns that need the samples.
 
     Raises:
         AudioError: "too_long", "no_samples", "nan_samples", "truncated".
@@ -183,7 +184,7 @@ def _format_columns(form: SoundFormat) -> dict[str, Any]:
 
 
 class _Meters:
-    """All meters of a stream, fed together."""
+    """All meters of a stream, which get the same blocks."""
 
     def __init__(self, stream: SoundStream, settings: ProbeSettings) -> None:
         self._stream, self._form = stream, stream.format

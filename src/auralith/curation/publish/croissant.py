@@ -1,4 +1,4 @@
-"""The data set for machines: Croissant 1.1 (JSON-LD) with what is in the manifest, where its files are, and how it came about.
+"""The data set in Croissant 1.1 (JSON-LD): columns of the manifest, files, and how the data were collected.
 
 Files are named relative to the Croissant file, with their SHA-256; the record set `recordings` has one field for each
 column of the manifest, keyed by `rec_id`. Everything is plain JSON, so no title or description can break out of it.
@@ -103,7 +103,7 @@ def write_croissant(store: Store, options: PublishSettings) -> Path:
 
 
 def croissant(folder: Path, options: PublishSettings) -> dict[str, Any]:
-    """The JSON-LD of the data set in a curation's folder.
+    """Return the JSON-LD of the data set in a curation's folder.
 
     Raises:
         InvalidRequest: there is no manifest yet.
@@ -135,12 +135,12 @@ def croissant(folder: Path, options: PublishSettings) -> dict[str, Any]:
 
 
 def published_files(folder: Path) -> list[Path]:
-    """The files of a curation that make up the data set, the manifest first."""
+    """Return the files of a curation that belong to the data set, the manifest first."""
     return [path for pattern in _PUBLISHED for path in sorted(folder.glob(pattern))]
 
 
 def license_links(ids: list[str | None]) -> list[str]:
-    """A link for each license; its id where no text can be linked to."""
+    """Return a link for each license, or its id if there is no text to link to."""
     return [_license_link(id) for id in sorted(id for id in ids if id)]
 
 

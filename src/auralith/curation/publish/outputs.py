@@ -1,4 +1,4 @@
-"""All that comes out of a curation, of one look at what became of its recordings."""
+"""All outputs of a curation, written from one computation of its outcomes."""
 
 from auralith.curation.outcomes import outcomes
 from auralith.curation.publish.attribution import write_attribution
@@ -12,7 +12,7 @@ from auralith.curation.store import Store
 
 
 def write_outputs(store: Store, settings: CurationSettings) -> Funnels:
-    """Write funnel, manifest, attribution, Croissant file and card into the curation's folder; the funnel.
+    """Write funnel, manifest, attribution, Croissant file and card into the curation's folder; return the funnel.
 
     Raises:
         ResourceError: a file can't be written.

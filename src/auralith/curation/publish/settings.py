@@ -1,4 +1,4 @@
-"""Settings of what a curation gives out: the manifest's rules, and what its card and its Croissant file say of it."""
+"""Settings of published outputs: rules of the manifest, and the data set's description in card and Croissant file."""
 
 import re
 from dataclasses import dataclass
@@ -13,10 +13,10 @@ _VERSION = re.compile(r"\d+\.\d+\.\d+")
 
 @dataclass(frozen=True)
 class HighFidelity:
-    """Which recordings of other sources than known music are of high fidelity; known music always is.
+    """Rule for high fidelity of recordings other than known music, which always has it.
 
-    The published set: stereo, recorded at 48 kHz, with energy in high frequencies. Its rule for the last is not
-    known; ours is the probe's `full_band`.
+    The rule of the published set: stereo, recorded at 48 kHz, with energy in high frequencies. Its criterion for the
+    last is not known; ours is the probe's `full_band`.
     """
 
     channels: int = 2
@@ -25,25 +25,25 @@ class HighFidelity:
 
 @dataclass(frozen=True)
 class PublishSettings:
-    """What is told of the data set; an empty text is shown as not stated."""
+    """Description of the data set; an empty text is shown as "not stated"."""
 
     high_fidelity: HighFidelity = HighFidelity()
     validation_share: float = 0.0
-    """Share of the recordings marked "validation", 0 … 1. The training commands read every row, so none by default."""
+    """Share of the recordings with the split "validation", 0 … 1. The training commands read every row."""
     page_entries: int = 5_000
-    """Recordings on a page of the attribution."""
+    """Number of recordings on a page of the attribution."""
     name: str = "Curated recordings"
     description: str = ""
     version: str = "1.0.0"
     url: str = ""
-    """The data set's page."""
+    """Web page of the data set."""
     creator: str = ""
     contact: str = ""
-    """Whom to ask for the removal of a recording: a mail address or a page."""
+    """Contact for the removal of a recording: a mail address or a page."""
     date_published: str = ""
-    """ISO 8601; the day on which it is written if empty."""
+    """Date of publication, ISO 8601; the day of writing if empty."""
     calibration: Path | None = None
-    """Folder of a curation of known music, tagged: what the tagger's threshold is checked with."""
+    """Folder of a tagged curation of known music, against which the tagger's threshold is checked."""
 
     def __post_init__(self) -> None:
         check_number(self, "validation_share", least=0.0, below=1.0)
