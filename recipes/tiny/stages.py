@@ -18,8 +18,6 @@ import numpy as np
 import torch
 
 from auralith.checkpoints.single_file import save_single_file
-from auralith.checkpoints.tensors import read_tensor_file, write_safetensors
-from auralith.checkpoints.text_encoder import TextEncoderFolders, open_text_encoder
 from auralith.conditioning import Conditioner, TextStates
 from auralith.config import (
     AudioFormat,
@@ -35,6 +33,8 @@ from auralith.errors import InvalidRequest
 from auralith.models.lazy_tensor import weights_of
 from auralith.models.spectral import Spectral
 from auralith.resources import choose_dtype
+from auralith.tensor_files import read_tensor_file, write_safetensors
+from auralith.text.t5 import TextEncoderFolders, open_text_encoder
 from auralith.training.dit import DiTNetwork, DiTSettings, DiTTask, TextSource
 from auralith.training.encode import EncodeOptions, EncodeProgress, encode_dataset
 from auralith.training.encoder import LatentEncoder, weights_hash

@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import IO, Any
 
+Json = dict[str, Any]
+"""An object of a JSON file."""
 JSON_ERRORS = (ValueError, RecursionError, MemoryError)
 """UnicodeError and numbers of thousands of digits are ValueErrors."""
 SHAPE_ERRORS = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError)

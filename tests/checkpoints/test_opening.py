@@ -21,13 +21,13 @@ from auralith.checkpoints import (
     save_autoencoder,
     save_single_file,
 )
-from auralith.checkpoints.tensors import safetensors_header
 from auralith.checkpoints.transform import published_weights
 from auralith.config import AudioFormat, DiTConfig, ModelConfig, OobleckConfig, SpectralConfig
 from auralith.errors import CheckpointError
 from auralith.families.model_config import config_from_json, config_to_json, spec_to_json
 from auralith.families.networks import Networks
 from auralith.models.dit import Block, DiT
+from auralith.tensor_files import safetensors_header
 
 CPU = torch.device("cpu")
 TINY = GOLDEN / "sao_tiny"

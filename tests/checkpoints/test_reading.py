@@ -14,16 +14,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from auralith.checkpoints import open_checkpoint
-from auralith.checkpoints.tensors import (
+from auralith.checkpoints.transform import published_weights
+from auralith.errors import CheckpointError
+from auralith.families.model_config import spec_from_json
+from auralith.models.lazy_tensor import ALIGNMENT, LazyTensor
+from auralith.tensor_files import (
     read_json,
     read_safetensors,
     read_tensor_file,
     write_safetensors,
 )
-from auralith.checkpoints.transform import published_weights
-from auralith.errors import CheckpointError
-from auralith.families.model_config import spec_from_json
-from auralith.models.lazy_tensor import ALIGNMENT, LazyTensor
 
 ORIGINAL = (GOLDEN / "sao_tiny" / "model.safetensors").read_bytes()
 CPU = torch.device("cpu")

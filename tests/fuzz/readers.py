@@ -11,8 +11,6 @@ import pyarrow.parquet as pq
 import torch
 
 from auralith.checkpoints.adapters import read_adapter
-from auralith.checkpoints.tensors import read_json, read_tensor_file, write_safetensors
-from auralith.checkpoints.text_encoder import TextEncoderFolders, open_text_encoder
 from auralith.checkpoints.transform import published_weights
 from auralith.config import AudioFormat
 from auralith.curation.settings import CurationSettings
@@ -30,6 +28,8 @@ from auralith.sets.manifest import Entry, Manifest
 from auralith.settings import load_settings
 from auralith.sound import reading, writing
 from auralith.tables import read_rows
+from auralith.tensor_files import read_json, read_tensor_file, write_safetensors
+from auralith.text.t5 import TextEncoderFolders, open_text_encoder
 from auralith.training.journal import Journal
 from auralith.training.state import States, claim_folder, save_state
 

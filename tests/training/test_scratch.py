@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from auralith.checkpoints import open_autoencoder
-from auralith.checkpoints.tensors import write_json
 from auralith.cli.main import run
 from auralith.config import (
     AudioFormat,
@@ -20,6 +19,7 @@ from auralith.families.model_config import config_to_json
 from auralith.pipeline import EMBEDDED, load
 from auralith.request import GenerationRequest
 from auralith.settings import load_settings
+from auralith.tensor_files import write_json
 from auralith.training.scratch import AutoencoderRecipe, TransformerRecipe
 from tests.conftest import GOLDEN
 from tests.training.test_finetune import write_dataset

@@ -24,19 +24,18 @@ from auralith.checkpoints.adapter_import import (
     looks_like_adapter,
     read_foreign,
 )
-from auralith.checkpoints.tensors import (
-    FLOATING,
+from auralith.errors import CheckpointError, Field, InvalidRequest
+from auralith.files import whole_file
+from auralith.foreign import parse_json
+from auralith.models.lazy_tensor import FLOATING, Weights
+from auralith.numbers import check_integer, check_number
+from auralith.settings import build_settings
+from auralith.tensor_files import (
     PICKLE_SUFFIXES,
     read_safetensors,
     read_tensor_file,
     sha256_of,
 )
-from auralith.errors import CheckpointError, Field, InvalidRequest
-from auralith.files import whole_file
-from auralith.foreign import parse_json
-from auralith.models.lazy_tensor import Weights
-from auralith.numbers import check_integer, check_number
-from auralith.settings import build_settings
 
 FORMAT_VERSION = 1
 KEY = "auralith_adapter"

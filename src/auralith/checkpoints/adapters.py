@@ -39,12 +39,6 @@ from auralith.checkpoints.adapter_file import (
 )
 from auralith.checkpoints.opening import Checkpoint, locate
 from auralith.checkpoints.single_file import RawCheckpoint, write_raw
-from auralith.checkpoints.tensors import sha256_of
-from auralith.checkpoints.text_encoder import (
-    TextEncoderFolders,
-    copy_text_encoder,
-    find_text_encoder,
-)
 from auralith.checkpoints.transform import to_ours, to_single_file
 from auralith.config import DiTConfig
 from auralith.errors import CheckpointError, InvalidRequest
@@ -55,6 +49,12 @@ from auralith.families.stable_audio_1.transformer import INV_FREQ
 from auralith.files import whole_folder
 from auralith.models.dit import DiT
 from auralith.models.lazy_tensor import LazyTensor, Weights
+from auralith.tensor_files import sha256_of
+from auralith.text.t5 import (
+    TextEncoderFolders,
+    copy_text_encoder,
+    find_text_encoder,
+)
 
 MAX_STRENGTH = 10.0
 # where peft puts the one adapter of a module, and the module itself

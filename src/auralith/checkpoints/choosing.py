@@ -9,8 +9,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from auralith.checkpoints.tensors import PICKLE_SUFFIXES, read_json
 from auralith.errors import CheckpointError
+from auralith.tensor_files import PICKLE_SUFFIXES, read_json
 
 CONFIG_NAME = "model_config.json"
 WEIGHTS_SUFFIXES = (".safetensors", *PICKLE_SUFFIXES)

@@ -8,13 +8,6 @@ from torch import Tensor
 
 from auralith.checkpoints.diffusers_folder import STEM
 from auralith.checkpoints.hub import HubOptions, fetch_component, is_repository
-from auralith.checkpoints.tensors import (
-    read_component,
-    read_json,
-    variant_files,
-    write_component,
-    write_json,
-)
 from auralith.checkpoints.transform import (
     check_weights,
     completed,
@@ -26,9 +19,16 @@ from auralith.checkpoints.transform import (
     with_old_weight_norm,
 )
 from auralith.errors import CheckpointError
-from auralith.families.sections import Json
 from auralith.families.spec import Spec
+from auralith.foreign import Json
 from auralith.models.lazy_tensor import Weights, weights_of
+from auralith.tensor_files import (
+    read_component,
+    read_json,
+    variant_files,
+    write_component,
+    write_json,
+)
 
 CONFIG = "config.json"
 # components → where the names of their tensors begin with us

@@ -7,12 +7,12 @@ from auralith.checkpoints.choosing import FOUND, Files
 from auralith.checkpoints.diffusers_folder import require_expressible, write_diffusers
 from auralith.checkpoints.opening import locate, locate_text_encoder
 from auralith.checkpoints.single_file import RawCheckpoint, write_raw
-from auralith.checkpoints.text_encoder import (
+from auralith.files import whole_folder
+from auralith.text.t5 import (
     TextEncoderFolders,
     copy_text_encoder,
     find_text_encoder,
 )
-from auralith.files import whole_folder
 
 Target = Literal["single-file", "diffusers"]
 

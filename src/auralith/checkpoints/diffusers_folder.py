@@ -9,20 +9,6 @@ from functools import partial
 from pathlib import Path
 
 from auralith.checkpoints.single_file import RawCheckpoint
-from auralith.checkpoints.tensors import (
-    component_files,
-    find_component,
-    read_component,
-    read_json,
-    variant_files,
-    write_json,
-    write_safetensors,
-)
-from auralith.checkpoints.text_encoder import (
-    TextEncoderFolders,
-    copy_text_encoder,
-    tokenizer_limit,
-)
 from auralith.checkpoints.transform import (
     as_stored,
     check_weights,
@@ -38,6 +24,20 @@ from auralith.families.registry import FAMILIES, family_of
 from auralith.families.sections import Section
 from auralith.families.spec import Spec
 from auralith.models.lazy_tensor import Weights
+from auralith.tensor_files import (
+    component_files,
+    find_component,
+    read_component,
+    read_json,
+    variant_files,
+    write_json,
+    write_safetensors,
+)
+from auralith.text.t5 import (
+    TextEncoderFolders,
+    copy_text_encoder,
+    tokenizer_limit,
+)
 
 INDEX_NAME = "model_index.json"
 VERSION = "0.30.0.dev0"  # the version that the published folder names

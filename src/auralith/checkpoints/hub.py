@@ -23,9 +23,9 @@ from auralith.checkpoints.choosing import (
     config_names,
 )
 from auralith.checkpoints.single_file import WEIGHTS_NAMES
-from auralith.checkpoints.tensors import component_files
-from auralith.checkpoints.text_encoder import TOKENIZER_FILES
 from auralith.errors import CheckpointError
+from auralith.tensor_files import component_files
+from auralith.text.t5 import TOKENIZER_FILES
 
 REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 FILE_SUFFIXES = {

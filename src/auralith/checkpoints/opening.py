@@ -33,12 +33,6 @@ from auralith.checkpoints.single_file import (
     find_weights,
     read_single_file,
 )
-from auralith.checkpoints.tensors import sha256_of
-from auralith.checkpoints.text_encoder import (
-    TextEncoderFolders,
-    find_text_encoder,
-    open_text_encoder,
-)
 from auralith.checkpoints.transform import to_ours
 from auralith.config import AudioFormat, AutoencoderConfig, ModelConfig
 from auralith.errors import CheckpointError, shown
@@ -47,6 +41,12 @@ from auralith.families.registry import is_untrained
 from auralith.families.spec import Spec
 from auralith.models.autoencoder import Autoencoder
 from auralith.models.dit import DiT
+from auralith.tensor_files import sha256_of
+from auralith.text.t5 import (
+    TextEncoderFolders,
+    find_text_encoder,
+    open_text_encoder,
+)
 
 if TYPE_CHECKING:
     import transformers

@@ -14,14 +14,6 @@ import torch
 from torch import Tensor
 
 from auralith.checkpoints.choosing import CONFIG_NAME, find_config
-from auralith.checkpoints.tensors import (
-    component_files,
-    read_component_file,
-    read_json,
-    write_json,
-    write_safetensors,
-)
-from auralith.checkpoints.text_encoder import save_text_encoder
 from auralith.checkpoints.transform import (
     as_stored,
     check_weights,
@@ -34,9 +26,17 @@ from auralith.config import ModelConfig
 from auralith.errors import CheckpointError
 from auralith.families.model_config import spec_from_json, spec_to_json
 from auralith.families.networks import without_memory
-from auralith.families.sections import Json
 from auralith.families.spec import Spec
+from auralith.foreign import Json
 from auralith.models.lazy_tensor import LazyTensor, Weights, weights_of
+from auralith.tensor_files import (
+    component_files,
+    read_component_file,
+    read_json,
+    write_json,
+    write_safetensors,
+)
+from auralith.text.t5 import save_text_encoder
 
 if TYPE_CHECKING:
     import transformers

@@ -11,7 +11,6 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from auralith.checkpoints.tensors import FLOATING
 from auralith.errors import CheckpointError
 from auralith.families.names import FUSED, Prefixes, rename
 from auralith.families.networks import without_memory
@@ -24,7 +23,7 @@ from auralith.families.registry import (
     with_buffers,
 )
 from auralith.families.spec import Spec
-from auralith.models.lazy_tensor import LazyTensor, Weights, weights_of
+from auralith.models.lazy_tensor import LazyTensor, Weights, require_tensors, weights_of
 
 FREQUENCIES = "model.model.timestep_features.weight"
 NEW = ".parametrizations.weight.original"  # weight norm in newer versions of torch
@@ -202,39 +201,8 @@ def with_new_weight_norm(weights: Weights) -> Weights:
 
 
 def check_weights(found: Weights, expected: Weights, where: object) -> None:
-    """Raise a CheckpointError that names the first missing, unexpected and misshapen tensor.
-
-    `where` names the file; the rotary table and biases of norms may be missing.
-    """
-    kinds = {
-        "missing": [n for n in expected if n not in found and not may_be_missing(n)],
-        "unexpected": [n for n in found if n not in expected],
-        "of another shape": [n for n in found if n in expected and not _fits(n, found, expected)],
-    }
-    problems = [
-        f"{len(n)} {kind} (first {_described(n[0], found, expected)})"
-        for kind, n in kinds.items()
-        if n
-    ]
-    if problems:
-        raise CheckpointError(
-            f"{where} does not fit its config: {'; '.join(problems)} of {len(expected)} tensors; "
-            "use the config that belongs to it"
-        )
-    for name, tensor in found.items():
-        if tensor.dtype not in FLOATING:
-            raise CheckpointError(f"{where}: tensor {name!r} is {tensor.dtype}, not floating point")
-
-
-def _fits(name: str, found: Weights, expected: Weights) -> bool:
-    return found[name].shape == expected[name].shape
-
-
-def _described(name: str, found: Weights, expected: Weights) -> str:
-    if name not in found or name not in expected:
-        return repr(name[:120])
-    shapes = ("×".join(map(str, weights[name].shape)) or "1" for weights in (found, expected))
-    return "{!r}: {}, expected {}".format(name, *shapes)
+    """Raise a CheckpointError unless `found` has the tensors of `expected`; those that families leave out may be missing."""
+    require_tensors(found, expected, where, may_be_missing)
 
 
 def completed(published: Weights, spec: Spec, where: object) -> Weights:

@@ -109,10 +109,10 @@ def plan(
 def _config(model: str | None) -> "ModelConfig":
     from auralith.checkpoints import config_from_json
     from auralith.checkpoints.opening import locate
-    from auralith.checkpoints.tensors import read_json
     from auralith.config import ModelConfig
     from auralith.errors import CheckpointError
     from auralith.pipeline import EMBEDDED
+    from auralith.tensor_files import read_json
 
     if model is not None and Path(model).suffix == ".json":
         return config_from_json(read_json(Path(model)), model)

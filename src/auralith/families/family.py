@@ -20,7 +20,8 @@ from auralith.config import (
     SamplingDefaults,
 )
 from auralith.families.names import Row
-from auralith.families.sections import Json, Section
+from auralith.families.sections import Section
+from auralith.foreign import Json
 from auralith.models.autoencoder import Autoencoder
 from auralith.models.dit import DiT
 from auralith.models.lazy_tensor import Weights

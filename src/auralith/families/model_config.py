@@ -24,8 +24,9 @@ from auralith.config import (
 from auralith.errors import CheckpointError
 from auralith.families.family import Family
 from auralith.families.registry import described_family, family_of
-from auralith.families.sections import IRRELEVANT, Json, Section, read_fields
+from auralith.families.sections import IRRELEVANT, Section, read_fields
 from auralith.families.spec import Spec
+from auralith.foreign import Json
 
 OBJECTIVES: dict[str, ObjectiveName] = {
     "v": "v",

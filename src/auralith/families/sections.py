@@ -6,7 +6,6 @@ from typing import Any, get_args
 
 from auralith.errors import CheckpointError
 
-Json = dict[str, Any]
 LARGEST_WIDTH = 1_000_000_000
 
 

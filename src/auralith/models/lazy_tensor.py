@@ -12,6 +12,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from auralith.errors import CheckpointError
+
+FLOATING = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 ALIGNMENT = 64
 """Bytes; where torch's own CPU memory begins."""
 
@@ -71,3 +74,44 @@ Weights = dict[str, LazyTensor]
 def weights_of(state: Mapping[str, Tensor]) -> Weights:
     """Return the tensors of a state dict as `Weights`."""
     return {name: LazyTensor.of(tensor) for name, tensor in state.items()}
+
+
+def require_tensors(
+    found: Weights,
+    expected: Weights,
+    where: object,
+    may_be_missing: Callable[[str], bool] = lambda name: False,
+) -> None:
+    """Raise a CheckpointError that names the first missing, unexpected and misshapen tensor.
+
+    `where` names the file.
+    """
+    kinds = {
+        "missing": [n for n in expected if n not in found and not may_be_missing(n)],
+        "unexpected": [n for n in found if n not in expected],
+        "of another shape": [n for n in found if n in expected and not _fits(n, found, expected)],
+    }
+    problems = [
+        f"{len(n)} {kind} (first {_described(n[0], found, expected)})"
+        for kind, n in kinds.items()
+        if n
+    ]
+    if problems:
+        raise CheckpointError(
+            f"{where} does not fit its config: {'; '.join(problems)} of {len(expected)} tensors; "
+            "use the config that belongs to it"
+        )
+    for name, tensor in found.items():
+        if tensor.dtype not in FLOATING:
+            raise CheckpointError(f"{where}: tensor {name!r} is {tensor.dtype}, not floating point")
+
+
+def _fits(name: str, found: Weights, expected: Weights) -> bool:
+    return found[name].shape == expected[name].shape
+
+
+def _described(name: str, found: Weights, expected: Weights) -> str:
+    if name not in found or name not in expected:
+        return repr(name[:120])
+    shapes = ("×".join(map(str, weights[name].shape)) or "1" for weights in (found, expected))
+    return "{!r}: {}, expected {}".format(name, *shapes)

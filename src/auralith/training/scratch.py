@@ -22,8 +22,6 @@ from auralith.checkpoints import (
     save_autoencoder,
 )
 from auralith.checkpoints.opening import named_text_encoder
-from auralith.checkpoints.tensors import read_json
-from auralith.checkpoints.text_encoder import open_text_encoder
 from auralith.config import AudioFormat, ModelConfig, OobleckConfig
 from auralith.data.datasets import open_recordings
 from auralith.data.report import scan
@@ -33,6 +31,8 @@ from auralith.models.autoencoder import Oobleck
 from auralith.models.discriminator import Discriminator, DiscriminatorConfig
 from auralith.pipeline import Auralith
 from auralith.settings import load_settings
+from auralith.tensor_files import read_json
+from auralith.text.t5 import open_text_encoder
 from auralith.training.autoencoder import (
     AUTOENCODER,
     AutoencoderOptimization,

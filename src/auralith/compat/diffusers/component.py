@@ -24,13 +24,13 @@ from auralith.checkpoints.component import (
 )
 from auralith.checkpoints.hub import HubOptions
 from auralith.checkpoints.opening import locate, open_networks
-from auralith.checkpoints.tensors import read_json
 from auralith.compat.diffusers.outputs import Config
 from auralith.errors import InvalidRequest
 from auralith.families.networks import Networks
 from auralith.families.spec import Spec
 from auralith.models.embedders import Fourier
 from auralith.models.lazy_tensor import weights_of
+from auralith.tensor_files import read_json
 
 Part = TypeVar("Part", bound="Component")
 VERSION = "0.42.1"

@@ -16,17 +16,17 @@ from auralith.checkpoints.diffusers_folder import write_diffusers
 from auralith.checkpoints.hub import HubOptions
 from auralith.checkpoints.opening import locate, locate_text_encoder, open_networks
 from auralith.checkpoints.single_file import RawCheckpoint
-from auralith.checkpoints.text_encoder import (
-    TextEncoderFolders,
-    open_text_encoder,
-    save_text_encoder,
-)
 from auralith.checkpoints.transform import to_single_file, with_old_weight_norm
 from auralith.compat.diffusers.components import Projection, Transformer, Vae
 from auralith.compat.diffusers.scheduler import FILE_NAME, CosineDPMSolverMultistepScheduler
 from auralith.config import ModelConfig
 from auralith.errors import CheckpointError
 from auralith.models.lazy_tensor import LazyTensor, Weights
+from auralith.text.t5 import (
+    TextEncoderFolders,
+    open_text_encoder,
+    save_text_encoder,
+)
 
 if TYPE_CHECKING:
     import transformers

@@ -16,7 +16,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from auralith.checkpoints.tensors import read_json, write_json
 from auralith.compat.diffusers.outputs import Config, Output
 from auralith.compat.diffusers.randomness import Generators, path_noise
 from auralith.compat.values import whole_number
@@ -25,6 +24,7 @@ from auralith.errors import InvalidRequest
 from auralith.noise import NoiseSource
 from auralith.samplers import Step, karras_sigmas
 from auralith.samplers.sigma import dpmpp_2m_sde
+from auralith.tensor_files import read_json, write_json
 
 FILE_NAME = "scheduler_config.json"
 OBJECTIVE = VObjective()

@@ -19,8 +19,6 @@ from auralith.checkpoints.opening import (
     open_networks,
 )
 from auralith.checkpoints.single_file import RawCheckpoint
-from auralith.checkpoints.tensors import read_json, read_tensor_file
-from auralith.checkpoints.text_encoder import open_text_encoder
 from auralith.compat.stable_audio_tools.generation import generate_diffusion_cond
 from auralith.compat.stable_audio_tools.model import (
     ConditionedDiffusionModel,
@@ -34,6 +32,8 @@ from auralith.families.networks import Networks
 from auralith.families.spec import Spec
 from auralith.models.autoencoder import Autoencoder
 from auralith.models.dit import DiT
+from auralith.tensor_files import read_json, read_tensor_file
+from auralith.text.t5 import open_text_encoder
 
 if TYPE_CHECKING:
     import transformers

@@ -16,14 +16,14 @@ import torch
 from jaxtyping import Float
 from torch import nn
 
-from auralith.checkpoints.tensors import read_json
-from auralith.checkpoints.text_encoder import without_code
 from auralith.curation.tagging.meter import NUM_LABELS, TaggerFacts
 from auralith.curation.tagging.panns import FILE_NAME, HOP, SAMPLE_RATE, WHERE, read_panns
 from auralith.errors import CheckpointError, InvalidRequest, ResourceError
 from auralith.files import file_hash, whole_file
 from auralith.foreign import SHAPE_ERRORS, parse_json
 from auralith.resources import choose_device
+from auralith.tensor_files import read_json
+from auralith.text.t5 import without_code
 
 if TYPE_CHECKING:
     from transformers import ASTFeatureExtractor, ASTForAudioClassification

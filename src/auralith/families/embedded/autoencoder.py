@@ -5,7 +5,8 @@ from dataclasses import asdict
 from auralith.config import SpectralConfig
 from auralith.families.family import AutoencoderKind
 from auralith.families.names import Row
-from auralith.families.sections import Json, Section, read_fields
+from auralith.families.sections import Section, read_fields
+from auralith.foreign import Json
 from auralith.models.spectral import Spectral
 
 

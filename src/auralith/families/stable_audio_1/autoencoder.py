@@ -3,7 +3,8 @@
 from auralith.config import OobleckConfig
 from auralith.families.family import AutoencoderKind
 from auralith.families.names import Row, nest
-from auralith.families.sections import IRRELEVANT, Json, Section
+from auralith.families.sections import IRRELEVANT, Section
+from auralith.foreign import Json
 from auralith.models.autoencoder import Oobleck
 
 

@@ -5,9 +5,11 @@ from torch import nn
 from auralith.config import Condition, NumberCondition, TextCondition
 from auralith.families.family import ConditionKind
 from auralith.families.names import Row, nest
-from auralith.families.sections import Json, Section
+from auralith.families.sections import Section
+from auralith.foreign import Json
 from auralith.models.embedders import IntegerEmbedder, NumberEmbedder
 from auralith.models.lazy_tensor import Weights
+from auralith.text.t5 import MOST_TOKENS
 
 T5_WIDTHS = {
     "t5-small": 512,
@@ -26,8 +28,6 @@ T5_WIDTHS = {
     "google/t5-v1_1-xxl": 4096,
 }
 """Widths of the text encoders that the reference knows by name."""
-MOST_TOKENS = 8_192
-"""Most tokens of a prompt. Published models take 64 to 512; the attention of T5 grows with the square."""
 # ids of the number embedders → the projection model's names in diffusers
 PROJECTIONS = {
     "seconds_start": "projection_model.start_number_conditioner.time_positional_embedding",

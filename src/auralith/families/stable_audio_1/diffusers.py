@@ -18,8 +18,9 @@ from auralith.config import (
     TextCondition,
 )
 from auralith.families.family import DiffusersForm
-from auralith.families.sections import Json, Section
+from auralith.families.sections import Section
 from auralith.families.stable_audio_1.conditions import T5_WIDTHS
+from auralith.foreign import Json
 
 PUBLISHED = DiTConfig()
 SCHEDULER_CLASS = "CosineDPMSolverMultistepScheduler"

@@ -15,7 +15,8 @@ from auralith.config import DiTConfig
 from auralith.errors import CheckpointError
 from auralith.families.family import TransformerKind
 from auralith.families.names import Row, nest
-from auralith.families.sections import IRRELEVANT, Json, Section
+from auralith.families.sections import IRRELEVANT, Section
+from auralith.foreign import Json
 from auralith.models.dit import DiT
 from auralith.models.lazy_tensor import LazyTensor, Weights
 

@@ -40,7 +40,6 @@ DTYPES = {
     "U8": torch.uint8,
     "BOOL": torch.bool,
 }
-FLOATING = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 MAX_HEADER_BYTES = 100_000_000
 PICKLE_SUFFIXES = (".ckpt", ".pt", ".pth", ".bin")
 

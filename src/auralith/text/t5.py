@@ -14,24 +14,23 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from auralith.checkpoints.tensors import (
+from auralith.errors import CheckpointError, shown
+from auralith.files import whole_file
+from auralith.foreign import Json, rust_errors
+from auralith.models.lazy_tensor import LazyTensor, require_tensors, weights_of
+from auralith.tensor_files import (
     find_component,
     read_component,
     read_json,
     write_json,
     write_safetensors,
 )
-from auralith.checkpoints.transform import check_weights
-from auralith.errors import CheckpointError, shown
-from auralith.families.sections import Json
-from auralith.families.stable_audio_1.conditions import MOST_TOKENS
-from auralith.files import whole_file
-from auralith.foreign import rust_errors
-from auralith.models.lazy_tensor import LazyTensor, weights_of
 
 if TYPE_CHECKING:
     import transformers
 
+MOST_TOKENS = 8_192
+"""Most tokens of a prompt. Published models take 64 to 512; the attention of T5 grows with the square."""
 TOKENIZER, TOKENIZER_SETTINGS = "tokenizer.json", "tokenizer_config.json"
 TOKENIZER_FILES = (
     TOKENIZER,
@@ -119,7 +118,7 @@ def _open_model(
     embedding = weights.get(SHARED) or weights.get(TIED)
     if embedding is not None:
         weights[SHARED] = weights[TIED] = embedding
-    check_weights(weights, weights_of(model.state_dict()), path)
+    require_tensors(weights, weights_of(model.state_dict()), path)
     state = {name: tensor.load(device, dtype) for name, tensor in weights.items() if name != TIED}
     model.load_state_dict(state | {TIED: state[SHARED]}, strict=True, assign=True)
     model.tie_weights()
