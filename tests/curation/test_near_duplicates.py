@@ -1,6 +1,7 @@
 """Near duplicates: which recordings sound the same, what they are grouped by, and that the search goes on."""
 
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -71,6 +72,11 @@ def made(sounds: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Store,
     return Store(settings.folder), settings
 
 
+def copy_of(made: tuple[Store, CurationSettings], folder: Path) -> Path:
+    """A copy of the finished curation, to be changed."""
+    return Path(shutil.copytree(made[1].folder, folder / "curation"))
+
+
 def test_what_sounds_the_same_is_one_group(made: tuple[Store, CurationSettings]) -> None:
     groups: Mapping[str, str | None] = {
         row["rec_id"].removeprefix("folder:"): row["dup_group"]
@@ -101,19 +107,22 @@ def test_nothing_is_looked_for_twice_and_no_index_stays(
     assert not list(store.folder.glob(".near-index-*"))
 
 
-def test_deduplication_keeps_one_of_each(sounds: Path, tmp_path: Path) -> None:
-    settings = settings_of(tmp_path, sounds, dedupe=True)
+def test_deduplication_keeps_one_of_each(
+    made: tuple[Store, CurationSettings], sounds: Path, tmp_path: Path
+) -> None:
+    settings = settings_of(copy_of(made, tmp_path), sounds, dedupe=True)
     list(curate(settings, now()))
-    rows = outcomes(Store(tmp_path), settings).to_pylist()
+    rows = outcomes(Store(settings.folder), settings).to_pylist()
     removed = {row["rec_id"]: row["reason_code"] for row in rows if row["outcome"] == "removed"}
     names = ("first-quiet.mp3", "first-part.flac", "second-later.ogg")
     assert removed == {f"folder:{name}": "duplicate" for name in names}
 
 
-def test_a_search_that_was_cut_goes_on(sounds: Path, tmp_path: Path) -> None:
-    settings = settings_of(tmp_path, sounds)
-    list(curate(settings, now()))
-    store = Store(tmp_path)
+def test_a_search_that_was_cut_goes_on(
+    made: tuple[Store, CurationSettings], sounds: Path, tmp_path: Path
+) -> None:
+    settings = settings_of(copy_of(made, tmp_path), sounds)
+    store = Store(settings.folder)
     key = fingerprints(store, settings)
     whole = near_pairs(store, key)
     (only,) = store.slices(TABLE)
