@@ -2,6 +2,7 @@
 
 import csv
 import json
+import runpy
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from auralith.cli.main import run
+from auralith.errors import InvalidRequest
 from auralith.pipeline import EMBEDDED, load
 from auralith.request import GenerationRequest
 from tests.conftest import GOLDEN
@@ -133,14 +135,15 @@ def test_all_weights_of_a_published_layout(dataset: Path, tmp_path: Path) -> Non
     assert not torch.equal(single, original)
 
 
-def test_killed_and_resumed_is_as_if_nothing_happened(dataset: Path, tmp_path: Path) -> None:
+def test_killed_and_resumed_is_as_if_nothing_happened(tmp_path: Path) -> None:
+    dataset = write_dataset(tmp_path / "few", 6)
     command = (
-        "--steps 14 --batch-size 4 --precision float32 --set loop.save_every=4 "
-        "--set loop.validate_every=4"
-    )
-    launch = [sys.executable, "-m", "auralith", "finetune", str(dataset), *command.split()]
+        f"finetune {dataset} --steps 10 --batch-size 2 --precision float32 "
+        "--set loop.save_every=4 --set loop.validate_every=4"
+    ).split()
+    launch = [sys.executable, "-m", "auralith", *command]
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    subprocess.run([*launch, "-o", str(whole)], check=True, capture_output=True)
+    assert run([*command, "-o", str(whole)]) == 0
     process = subprocess.Popen([*launch, "-o", str(killed)], stderr=subprocess.DEVNULL)
     states = tmp_path / "killed_run"
     while not (states / "state-00000004.pt").exists():
@@ -210,13 +213,13 @@ def test_a_run_of_other_settings_is_not_resumed(
     assert run([*command.split(), "-o", str(tmp_path / "a"), "--no-resume"]) == 2
 
 
-def test_the_cards_script(dataset: Path, tmp_path: Path) -> None:
+def test_the_cards_script(dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for path in dataset.parent.iterdir():
         (tmp_path / path.name).symlink_to(path)
     script = Path(__file__).parents[2] / "examples" / "train_finetune.py"
-    command = [sys.executable, str(script), str(GOLDEN / "sao_tiny" / "model_config.json"), "2"]
-    refused = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-    assert "looks untrained" in refused.stderr  # random weights
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InvalidRequest, match="looks untrained"):  # random weights
+        runpy.run_path(str(script))["main"](str(GOLDEN / "sao_tiny" / "model_config.json"), "2")
     done = subprocess.run(
         [sys.executable, str(script), str(EMBEDDED), "2"],
         cwd=tmp_path,
