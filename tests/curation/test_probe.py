@@ -265,6 +265,7 @@ def test_the_command_makes_evidence_once(tmp_path: Path) -> None:
         assert found.exit_code == 0, found.output
         assert "1  pass" in found.output
         assert "1  quarantine: empty_file" in found.output
+        assert "warning: x:b can't be used: empty_file\n" in found.stderr
     table = store.read("probe", ["rec_id", "integrated_lufs", "status"])
     assert sorted(table["rec_id"].to_pylist()) == ["x:a", "x:b"]
 

@@ -391,3 +391,19 @@ def test_the_worst_sample_is_found_in_any_block(place: int) -> None:
     )  # a level that is wrong throughout: its scale is told
     with pytest.raises(AudioError, match=r"integer scale; divide its samples by 2\^15"):
         require_usable(whole, "x")
+
+
+def test_a_title_that_is_not_utf8_does_no_harm(tmp_path: Path) -> None:
+    path = tmp_path / "a.m4a"
+    with av.open(str(aac(tmp_path / "b.m4a"))) as source, av.open(str(path), "w") as target:
+        target.metadata["title"] = "TITLETITLE"
+        stream = target.add_stream_from_template(source.streams.audio[0])
+        for packet in source.demux(audio=0):
+            if packet.dts is not None:
+                packet.stream = stream
+                target.mux(packet)
+    expected = read(path)[0]
+    data = path.read_bytes()
+    assert data.count(b"TITLETITLE") == 1
+    path.write_bytes(data.replace(b"TITLETITLE", b"\xff\xfe\xe9\x80TITLE\xff"))
+    assert torch.equal(read(path)[0], expected)

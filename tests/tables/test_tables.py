@@ -336,3 +336,25 @@ def test_values_in_messages_are_short_and_plain() -> None:
     assert shown("a\nb\x1b[31m\udc83\u202e") == r"'a\nb\x1b[31m\udc83\u202e'"
     assert len(shown("x" * 10_000)) < 70 and len(shown({"x": ["y" * 999] * 999})) < 70
     assert shown(10**9_999) == "a number of about 10,000 digits"
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.json"])
+def test_json_beyond_the_limits_is_named(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def decode(*_: object) -> None:
+        raise MemoryError
+
+    path = tmp_path / name
+    row = json.dumps({"path": "a.wav", "prompt": "x" * 200})
+    path.write_text(f"{row}\n" if name == "a.jsonl" else f"[{row}]")
+    assert [found.problem for found in read_rows(path)] == [None]
+    with monkeypatch.context() as less:
+        less.setattr("auralith.tables.json_rows._DECODER.decode", decode)
+        less.setattr("auralith.tables.json_rows._DECODER.raw_decode", decode)
+        with pytest.raises(InvalidRequest, match=rf"{name}\b.*larger than the memory"):
+            list(strict_rows(path))
+    if name == "a.jsonl":
+        monkeypatch.setattr("auralith.tables.json_rows.LONGEST_VALUE", 100)
+        with pytest.raises(InvalidRequest, match="line 1 is longer than 100 characters; shorten"):
+            list(strict_rows(path))

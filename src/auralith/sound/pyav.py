@@ -43,7 +43,10 @@ class AvFile:
         )
         raw.seek(0)
         try:
-            container = av.open(io.BufferedReader(raw), options=AV_OPTIONS)
+            # a title that is not UTF-8 makes no sound unreadable
+            container = av.open(
+                io.BufferedReader(raw), options=AV_OPTIONS, metadata_errors="replace"
+            )
         except (av.FFmpegError, ValueError) as error:
             raise not_audio from error
         with container:

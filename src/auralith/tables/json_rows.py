@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from auralith.errors import InvalidRequest, shown
+from auralith.foreign import JSON_ERRORS
 from auralith.tables.row import Row
 from auralith.tables.text import opened_text
 
@@ -20,6 +21,7 @@ _CHUNK = 1 << 20
 """Characters of JSON read at a time."""
 LONGEST_VALUE = 1 << 26
 """Characters of one line or member."""
+_WHY = {RecursionError: "nested too deeply", MemoryError: "larger than the memory"}
 
 
 def json_lines(path: Path, _required: Sequence[str]) -> Iterator[Row]:
@@ -45,14 +47,17 @@ def load_json(text: str) -> Any:
     """One JSON value, NaN as None; raises ValueError, whose text is short, if it is none or nested too deeply."""
     try:
         value = _DECODER.decode(text)
-    except RecursionError as error:
-        raise ValueError("nested too deeply") from error
+    except (RecursionError, MemoryError) as error:
+        raise ValueError(_WHY[type(error)]) from error
     if isinstance(value, dict | list) and _is_deep(value):
         raise ValueError("nested too deeply")
     return value
 
 
 def _of_line(name: str, number: int, line: str) -> Row:
+    if len(line) == LONGEST_VALUE and not line.endswith("\n"):
+        reason = f"is longer than {LONGEST_VALUE:,} characters; shorten it"
+        return Row(name, number, shown(line), "row_unreadable", reason)
     try:
         return _object(name, number, load_json(line.strip(" \t\r\n\ufeff")), "line")
     except ValueError as error:
@@ -119,8 +124,8 @@ def _members(path: Path, file: TextIOBase) -> Iterator[tuple[str | None, Any]]:
             key = window.decode() if opening == "{" and sign else None
             window.next_sign(":")
             yield (None if key is None else str(key)), window.decode()
-        except (ValueError, RecursionError) as error:
-            why = "nested too deeply" if isinstance(error, RecursionError) else error
+        except JSON_ERRORS as error:
+            why = _WHY.get(type(error), error)
             raise InvalidRequest(
                 f"{path} can't be read: damaged JSON or cut short ({why})"
             ) from error

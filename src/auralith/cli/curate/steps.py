@@ -5,10 +5,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from auralith.cli.lines import warn
 from auralith.cli.progress import stage_progress
 
 if TYPE_CHECKING:
     from auralith.curation.engine import EngineSettings, StageProgress, Step
+
+MOST_NAMED = 20
+"""Recordings that are named on stderr where a step could not work on them."""
 
 
 def connect() -> None:
@@ -21,6 +25,8 @@ def connect() -> None:
 
 def run_step(folder: Path, step: "Step", root: Path, settings: "EngineSettings") -> None:
     """Make the evidence that is missing, then print how the recordings fared, by verdict and reason.
+
+    The first of those that it could not work on are named on stderr.
 
     Raises:
         AuralithError: there are no recordings, or the step can't work at all.
@@ -39,9 +45,15 @@ def run_step(folder: Path, step: "Step", root: Path, settings: "EngineSettings")
         names = {id.partition(":")[0] for id in recordings["rec_id"].to_pylist()}
         remember_root(folder, sorted(names), root)
     show_steps(run_stage(store, step, recordings, root, settings))
-    found = store.read(stage.name, ["verdict", "reason_code"], step.key)
-    pairs = zip(found["verdict"].to_pylist(), found["reason_code"].to_pylist(), strict=True)
-    for (verdict, reason), count in sorted(Counter(pairs).items(), key=str):
+    columns = ["rec_id", "status", "verdict", "reason_code"]
+    rows = store.read(stage.name, columns, step.key).to_pylist()
+    failed = [row for row in rows if row["status"] == "error"]
+    for row in failed[:MOST_NAMED]:
+        warn(f"{row['rec_id']} can't be used: {row['reason_code']}")
+    if len(failed) > MOST_NAMED:
+        warn(f"{len(failed) - MOST_NAMED:,} more can't be used; the table {stage.name} names all")
+    counts = Counter((row["verdict"], row["reason_code"]) for row in rows)
+    for (verdict, reason), count in sorted(counts.items(), key=str):
         print(f"{count:>9,}  {verdict}{f': {reason}' if reason else ''}")
 
 
