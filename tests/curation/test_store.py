@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from auralith.curation.store import EVIDENCE, RECORDINGS, Key, Store, batches
@@ -65,6 +66,18 @@ def test_a_damaged_slice_is_named(tmp_path: Path, damage: bytes) -> None:
     store.append("toy", evidence(["a"]), "00000000")
     (tmp_path / "toy" / "00000000.parquet").write_bytes(damage)
     with pytest.raises(ResourceError, match=r"00000000\.parquet can't be read"):
+        store.read("toy")
+
+
+def test_a_text_that_is_not_utf_8_is_named(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.append("toy", evidence(["wxyz"]), "00000000")
+    path = tmp_path / "toy" / "00000000.parquet"
+    pq.write_table(store.read("toy"), path, compression="none", use_dictionary=False)
+    data = path.read_bytes()
+    assert b"wxyz" in data
+    path.write_bytes(data.replace(b"wxyz", b"wx\xca\xff"))
+    with pytest.raises(ResourceError, match=r"00000000\.parquet can't be read .*; remove it"):
         store.read("toy")
 
 

@@ -9,6 +9,7 @@ import gzip
 import hashlib
 import json
 import time
+import zlib
 from collections import deque
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -111,7 +112,7 @@ class CachedResponse:
         try:
             kept = parse_json(gzip.decompress(self._file.read_bytes()))
             self.etag, self.body = kept["etag"], kept["body"]
-        except (OSError, EOFError, *SHAPE_ERRORS):
+        except (OSError, EOFError, zlib.error, *SHAPE_ERRORS):
             pass  # missing or damaged: ask without an ETag
 
     def keep(self, etag: str | None, body: Any) -> None:

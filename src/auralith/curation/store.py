@@ -6,13 +6,15 @@ numbered, so that reading gives the rows in the order in which they were written
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from auralith.errors import ResourceError
+from auralith.errors import ResourceError, one_line
 from auralith.extras import require
 from auralith.files import make_folder, whole_file
+from auralith.foreign import SHAPE_ERRORS
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -100,7 +102,7 @@ class Store:
             if columns is None
             else list(dict.fromkeys([*columns, *(vars(key) if key else ())]))
         )
-        parts = [_read(path, wanted) for path in self.slices(name)]
+        parts = [read_slice(path, wanted) for path in self.slices(name)]
         if name == "recordings" or not parts:
             usual = RECORDINGS if name == "recordings" else EVIDENCE
             parts.insert(0, usual.empty_table())
@@ -114,7 +116,7 @@ class Store:
         wanted = list(dict.fromkeys([*columns, *vars(key)]))
         waiting: list[pa.Table] = []
         for path in self.slices(name):
-            table = _read(path, wanted)
+            table = read_slice(path, wanted)
             waiting.append(_select(table.filter(_matches(table, key)), columns))
             if sum(part.num_rows for part in waiting) >= rows:
                 yield pa.concat_tables(waiting, promote_options="permissive")
@@ -178,13 +180,27 @@ def _matches(table: "pa.Table", key: Key) -> "pa.ChunkedArray":
     return compute.and_(compute.and_(kept[0], kept[1]), kept[2])
 
 
-def _read(path: Path, columns: list[str] | None) -> "pa.Table":
+def read_slice(path: Path, columns: Sequence[str] | None = None) -> "pa.Table":
+    """Return a file of a table, or those of the named columns that it has; raise `ResourceError` if it is damaged."""
+    with opened_parquet(path, "remove it to have its rows made again") as file:
+        present = file.schema_arrow.names
+        wanted = None if columns is None else [name for name in columns if name in present]
+        return whole_table(file, wanted)
+
+
+@contextmanager
+def opened_parquet(path: Path, remedy: str) -> "Iterator[parquet.ParquetFile]":
+    """Give a Parquet file; what a damaged one raises within the block becomes a `ResourceError` with the remedy."""
     try:
         with parquet.ParquetFile(path) as file:
-            if columns is not None:
-                columns = [name for name in columns if name in file.schema_arrow.names]
-            return file.read(columns, use_threads=False)
-    except (pa.ArrowException, OSError) as error:
-        raise ResourceError(
-            f"{path} can't be read ({error}); remove it to have its rows made again"
-        ) from error
+            yield file
+    except (pa.ArrowException, OSError, *SHAPE_ERRORS) as error:
+        reason = one_line(str(error), 200)
+        raise ResourceError(f"{path} can't be read ({reason}); {remedy}") from error
+
+
+def whole_table(file: "parquet.ParquetFile", columns: Sequence[str] | None) -> "pa.Table":
+    """Return columns of a Parquet file with all that pyarrow checks only when a value is taken: texts, places in lists."""
+    table = file.read(None if columns is None else list(columns), use_threads=False)
+    table.validate(full=True)
+    return table

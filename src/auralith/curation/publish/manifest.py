@@ -11,7 +11,8 @@ may not be sold, are a partition of their own.
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,8 +26,8 @@ from auralith.curation.plan import planned_step
 from auralith.curation.review import check_head, newest_entry
 from auralith.curation.review.chain import parse_head
 from auralith.curation.settings import CurationSettings, StageName
-from auralith.curation.store import RECORDINGS, Store
-from auralith.errors import InvalidRequest, ResourceError, shown
+from auralith.curation.store import RECORDINGS, Store, opened_parquet, whole_table
+from auralith.errors import InvalidRequest, shown
 from auralith.extras import require
 from auralith.files import whole_file
 
@@ -99,11 +100,13 @@ def check_review(folder: Path) -> None:
     """Compare the review log of a curation with what its manifest notes of it.
 
     Raises:
-        ResourceError: decisions that the manifest was made of were changed or are missing.
+        ResourceError: decisions that the manifest was made of were changed or are missing, or the manifest is damaged.
     """
-    text = (parquet.read_schema(folder / NAME).metadata or {}).get(_REVIEW)
-    if text is not None:
-        check_head(folder, parse_head(text))
+    with _opened(folder) as file:
+        text = (file.schema_arrow.metadata or {}).get(_REVIEW)
+        head = None if text is None else parse_head(text)
+    if head is not None:
+        check_head(folder, head)
 
 
 def read_manifest(folder: Path, columns: Sequence[str] | None = None) -> "pa.Table":
@@ -113,14 +116,18 @@ def read_manifest(folder: Path, columns: Sequence[str] | None = None) -> "pa.Tab
         InvalidRequest: there is none yet.
         ResourceError: it is damaged.
     """
+    with _opened(folder) as file:
+        return whole_table(file, columns)
+
+
+@contextmanager
+def _opened(folder: Path) -> "Iterator[parquet.ParquetFile]":
+    """Give the manifest's file, as `opened_parquet` does; raise `InvalidRequest` if there is none."""
     path = folder / NAME
     if not path.is_file():
         raise InvalidRequest(f"{folder} has no {NAME}; auralith curate manifest writes it")
-    try:
-        with parquet.ParquetFile(path) as file:
-            return file.read(None if columns is None else list(columns))
-    except (pa.ArrowException, OSError) as error:
-        raise ResourceError(f"{path} can't be read ({error}); write it again") from error
+    with opened_parquet(path, "write it again") as file:
+        yield file
 
 
 def manifest(

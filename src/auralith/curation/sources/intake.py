@@ -13,22 +13,20 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from auralith.curation.sources.records import Record, Source, SourceRow
 from auralith.curation.sources.tables import TableSource
-from auralith.curation.store import RECORDINGS, Store
-from auralith.errors import InvalidRequest, ResourceError
+from auralith.curation.store import RECORDINGS, Store, read_slice
+from auralith.errors import InvalidRequest
 from auralith.extras import require
 from auralith.tables.row import listed
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from pyarrow import parquet
 else:
     pa = require("pyarrow", "curate")
-    parquet = require("pyarrow.parquet", "curate")
+compute = require("pyarrow.compute", "curate")
 
 _NOT_CONTENT = ("ingest_batch", "retrieved_at")
 _REMEDIES = {
@@ -202,21 +200,13 @@ class _Stored:
         self._files = store.slices("recordings")
         self._file_of: dict[str, int] = {}
         for number, path in enumerate(self._files):
-            for id in _read_slice(path, ["rec_id"], None).column("rec_id").to_pylist():
+            for id in read_slice(path, ["rec_id"])["rec_id"].to_pylist():
                 self._file_of[id] = number
 
     def find(self, ids: set[str], columns: Sequence[str]) -> Iterator[dict[str, Any]]:
         """Yield the stored recordings among these ids, as rows of these columns."""
         stored = sorted(id for id in ids if id in self._file_of)
         for number in sorted({self._file_of[id] for id in stored}):
-            yield from _read_slice(self._files[number], list(columns), stored).to_pylist()
-
-
-def _read_slice(path: Path, columns: list[str], ids: list[str] | None) -> Any:
-    filters = None if ids is None else [("rec_id", "in", ids)]
-    try:
-        return parquet.read_table(path, columns=columns, filters=filters, use_threads=False)
-    except (pa.ArrowException, OSError) as error:
-        raise ResourceError(
-            f"{path} can't be read ({error}); remove it to have its rows made again"
-        ) from error
+            table = read_slice(self._files[number], ["rec_id", *columns])
+            is_wanted = compute.is_in(table["rec_id"], value_set=pa.array(stored, pa.string()))
+            yield from table.filter(is_wanted).select(list(columns)).to_pylist()
