@@ -14,6 +14,7 @@ import tomllib
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from tokenize import TokenError
 from typing import IO, Any
 
 Json = dict[str, Any]
@@ -22,6 +23,16 @@ JSON_ERRORS = (ValueError, RecursionError, MemoryError)
 """UnicodeError and numbers of thousands of digits are ValueErrors."""
 SHAPE_ERRORS = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError)
 """What code raises that takes a parsed text for what it should be: keys, kinds and sizes are others."""
+NPY_ERRORS = (
+    OSError,
+    EOFError,
+    SyntaxError,
+    TokenError,
+    RecursionError,
+    MemoryError,
+    *SHAPE_ERRORS,
+)
+"""What numpy raises on damaged `.npy` files, whose headers are Python literals."""
 PICKLE_ERRORS = (
     pickle.UnpicklingError,
     RuntimeError,  # also RecursionError and NotImplementedError

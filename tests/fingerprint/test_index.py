@@ -258,5 +258,34 @@ def test_places_out_of_order_are_refused(copy: Path) -> None:
     assert "damaged" in refused(copy)
 
 
+def test_places_out_of_order_are_refused_in_unsigned_numbers(copy: Path) -> None:
+    offsets = np.load(copy / "offsets.npy").astype(np.uint64)
+    offsets[3] += 4_000
+    np.save(copy / "offsets.npy", offsets)
+    assert "damaged" in refused(copy)
+
+
+@pytest.mark.parametrize("name", ["offsets", "references", "frames"])
+@pytest.mark.parametrize("literal", [b"{'descr': (", b"\0{}", b"{'descr': '\"", b"{1: 2}", b"[]"])
+def test_a_header_that_is_no_literal_is_refused(copy: Path, name: str, literal: bytes) -> None:
+    path = copy / f"{name}.npy"
+    data = path.read_bytes()
+    path.write_bytes(data[:10] + literal.ljust(118) + data[128:])
+    assert "damaged" in refused(copy)
+
+
+@pytest.mark.parametrize("length", [-1, 10**30])
+def test_a_reference_of_an_impossible_length_is_refused(copy: Path, length: int) -> None:
+    header = json.loads((copy / "header.json").read_text())
+    header["references"][0][1] = length
+    (copy / "header.json").write_text(json.dumps(header))
+    assert "is not a landmark index" in refused(copy)
+
+
+def test_frames_beyond_their_reference_are_refused(copy: Path) -> None:
+    np.save(copy / "frames.npy", np.load(copy / "frames.npy") + np.uint32(1 << 30))
+    assert "damaged" in refused(copy)
+
+
 def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
     assert "auralith curate index" in refused(tmp_path / "nowhere")

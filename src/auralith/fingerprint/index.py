@@ -19,14 +19,16 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int, Integer
 
-from auralith.errors import InvalidRequest
+from auralith.errors import InvalidRequest, one_line
 from auralith.files import whole_folder
 from auralith.fingerprint.landmark import HASH_BITS, PARAMETERS, Landmarks
-from auralith.foreign import SHAPE_ERRORS, parse_json
+from auralith.foreign import NPY_ERRORS, SHAPE_ERRORS, parse_json
 
 VERSION = 1
 NUM_HASHES = 1 << HASH_BITS
 _CHUNK = 4_000_000
+_MOST_FRAMES = 1 << 31
+"""Of a reference; `fingerprint.votes` keeps differences of places in 32 bits."""
 
 
 @dataclass(frozen=True)
@@ -186,6 +188,8 @@ class LandmarkIndex:
             header = parse_json(text)
             version, parameters = header["version"], header["parameters"]
             references = tuple(Reference(str(name), int(n)) for name, n in header["references"])
+            if not all(0 <= one.num_frames <= _MOST_FRAMES for one in references):
+                raise ValueError("a reference has an impossible length")
         except (OSError, *SHAPE_ERRORS) as error:
             raise InvalidRequest(
                 f"{folder} is not a landmark index; make one with auralith curate index"
@@ -207,13 +211,19 @@ class LandmarkIndex:
                 np.load(self.folder / f"{name}.npy", mmap_mode="r")
                 for name in ("offsets", "references", "frames")
             )
-        except (OSError, ValueError, EOFError) as error:  # EOFError: an empty file
-            raise InvalidRequest(f"{self.folder} is damaged ({error}); index again") from error
+        except NPY_ERRORS as error:
+            raise InvalidRequest(
+                f"{self.folder} is damaged ({one_line(str(error), 200)}); index again"
+            ) from error
         if (
             offsets.shape != (NUM_HASHES + 1,)
+            or {references.ndim, frames.ndim} != {1}
             or not {column.dtype.kind for column in (offsets, references, frames)} <= set("iu")
+            or offsets[0] < 0
             or min(len(frames), len(references)) < offsets[-1]
-            or (np.diff(offsets) < 0).any()
+            or (
+                offsets[1:] < offsets[:-1]
+            ).any()  # a difference of unsigned numbers is never less than 0
         ):
             raise InvalidRequest(f"{self.folder} is damaged; index again")
         return offsets, references, frames
@@ -232,7 +242,8 @@ class LandmarkIndex:
         query = np.repeat(np.arange(len(hashes)), lengths)
         first = np.repeat(starts - np.concatenate(([0], np.cumsum(lengths)[:-1])), lengths)
         place = np.arange(len(query)) + first
-        owners = references[place].astype(np.int64)
-        if len(owners) and owners.max() >= len(self.references):
+        owners, at = references[place].astype(np.int64), frames[place].astype(np.int64)
+        in_range = (owners >= 0) & (owners < len(self.references))
+        if not in_range.all() or not ((at >= 0) & (at < self.num_frames[owners])).all():
             raise InvalidRequest(f"{self.folder} is damaged; index again")
-        return query, owners, frames[place].astype(np.int64)
+        return query, owners, at
