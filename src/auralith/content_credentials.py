@@ -108,8 +108,8 @@ def open_signer(chain: str | Path, key: str | Path) -> ContentSigner:
         MissingExtra: c2pa-python is not installed.
     """
     c2pa = require("c2pa", EXTRA)
-    certificate = _certificate(Path(chain))
-    signer = ContentSigner(_read(chain), _read(key), _algorithm(Path(key), certificate, chain))
+    public_key = _public_key(Path(chain))
+    signer = ContentSigner(_read(chain), _read(key), _algorithm(Path(key), public_key, chain))
     manifest = _manifest("test", {"name": "auralith"}, "trainedAlgorithmicMedia", "a trial")
     try:
         signed = signer._signed(_TEST_WAV, Path("test.wav"), manifest)
@@ -136,41 +136,46 @@ def _read(path: str | Path) -> bytes:
         raise InvalidRequest(f"{path} can't be read ({error.strerror}); give a PEM file") from error
 
 
-def _certificate(path: Path) -> Any:
-    """The first certificate of a chain, within its time."""
+def _public_key(path: Path) -> Any:
+    """Return the public key of a chain's first certificate, which is within its time."""
     x509 = require("cryptography.x509", EXTRA)
     data = _read(path)
     try:
         certificate = x509.load_pem_x509_certificates(data)[0]
-    except ValueError as error:
+        first, last = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+        public_key = certificate.public_key()
+    except _pem_errors() as error:
         raise InvalidRequest(
             f"{path} holds no PEM certificate; give the chain to sign with"
         ) from error
     now = datetime.datetime.now(datetime.UTC)
-    if now > certificate.not_valid_after_utc:
+    if now > last:
+        raise InvalidRequest(f"the certificate in {path} expired on {last:%Y-%m-%d}; renew it")
+    if now < first:
         raise InvalidRequest(
-            f"the certificate in {path} expired on {certificate.not_valid_after_utc:%Y-%m-%d}; renew it"
+            f"the certificate in {path} is valid from {first:%Y-%m-%d} on; wait or take another"
         )
-    if now < certificate.not_valid_before_utc:
-        raise InvalidRequest(
-            f"the certificate in {path} is valid from {certificate.not_valid_before_utc:%Y-%m-%d} on; wait or take another"
-        )
-    return certificate
+    return public_key
 
 
-def _algorithm(path: Path, certificate: Any, chain: str | Path) -> str:
-    """The signature that a key makes; the key must be the certificate's."""
+def _pem_errors() -> tuple[type[Exception], ...]:
+    """Return what cryptography raises on damaged PEM, and on what it has no algorithm for."""
+    return (ValueError, require("cryptography.exceptions", EXTRA).UnsupportedAlgorithm)
+
+
+def _algorithm(path: Path, public_key: Any, chain: str | Path) -> str:
+    """Return the name of the signature that a key makes; it must belong to the certificate's public key."""
     serialization = require("cryptography.hazmat.primitives.serialization", EXTRA)
     data = _read(path)
     try:
         key = serialization.load_pem_private_key(data, password=None)
     except TypeError as error:
         raise InvalidRequest(f"the key in {path} is encrypted; decrypt it first") from error
-    except ValueError as error:
+    except _pem_errors() as error:
         raise InvalidRequest(
             f"{path} holds no PEM key; give the certificate's private key"
         ) from error
-    if key.public_key() != certificate.public_key():
+    if key.public_key() != public_key:
         raise InvalidRequest(
             f"the key in {path} is not that of the first certificate in {chain}; give the key that belongs to it"
         )
