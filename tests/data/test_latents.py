@@ -164,6 +164,27 @@ def test_what_is_no_cache_is_refused(tmp_path: Path, content: str | None, messag
         LatentCache.open(tmp_path, AUTOENCODER)
 
 
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"silence_mean": ["x", 0.0, 0.0]},
+        {"silence_std": [0.0]},
+        {"max_tokens": True},
+        {"total": "5"},
+        {"bad": [["a"]]},
+        {"settings": 3},
+        {"audio": {"sample_rate": 0}},
+        {"unheard": 1},
+    ],
+)
+def test_values_that_no_cache_has_are_refused(folder: Path, values: dict[str, object]) -> None:
+    header = json.loads((folder / "cache.json").read_text()) | {"format": 1} | values
+    del header["checksum"]
+    (folder / "cache.json").write_text(json.dumps(header))
+    with pytest.raises(CheckpointError, match=r"cache\.json is damaged; encode into a new folder"):
+        LatentCache.open(folder, AUTOENCODER)
+
+
 def test_the_header_is_plain_json(folder: Path) -> None:
     header = json.loads((folder / "cache.json").read_text())
     assert header["audio"]["sample_rate"] == 800

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, astuple, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from auralith.config import AudioFormat
 from auralith.errors import CheckpointError, shown
 from auralith.escaping import shell_command
 from auralith.foreign import SHAPE_ERRORS
+from auralith.settings import build_settings
 
 HEADER_NAME = "cache.json"
 Failures = tuple[tuple[str, str], ...]
@@ -66,13 +67,9 @@ class CacheHeader:
                     f"{folder} has format {shown(values['format'])}, this version reads up to {FORMAT}; "
                     "install a newer version, or encode into a new folder"
                 )
-            values["audio"] = AudioFormat(**values["audio"])
-            for name in ("silence_mean", "silence_std"):
-                values[name] = tuple(values[name])
-            values["bad"] = tuple((path, reason) for path, reason in values["bad"])
-            header = cls(**values)
-            if not 0 <= header.num_shards <= max(header.total, 1):
-                raise ValueError("more shards than recordings")
+            settings = dict(values.pop("settings", {}))
+            header = replace(build_settings(cls, values), settings=settings)
+            header._check()
             return header
         except FileNotFoundError as error:
             command = shell_command(["auralith", "encode", "DATASET", "-o", str(folder)])
@@ -81,6 +78,15 @@ class CacheHeader:
             ) from error
         except (OSError, *SHAPE_ERRORS) as error:
             raise CheckpointError(f"{path} is damaged; encode into a new folder") from error
+
+    def _check(self) -> None:
+        """Raise ValueError for numbers that no cache has."""
+        if not 0 <= self.num_shards <= max(self.total, 1):
+            raise ValueError("more shards than recordings")
+        if self.max_tokens < 0 or min(astuple(self.audio)) < 1:
+            raise ValueError("a size is not positive")
+        if {len(self.silence_mean), len(self.silence_std)} != {self.audio.latent_channels}:
+            raise ValueError("silence has other channels")
 
 
 def shard_path(folder: Path, index: int) -> Path:
