@@ -307,9 +307,14 @@ def component_files(path: Path) -> tuple[Path, ...]:
     index = read_json(path).get("weight_map")
     names = list(index.values()) if isinstance(index, dict) else []
     # an index from elsewhere must not point out of its folder
-    if not names or any(not isinstance(name, str) or Path(name).name != name for name in names):
+    if not names or not all(isinstance(name, str) and _is_file_name(name) for name in names):
         raise CheckpointError(f"{path} is no index of shards; get the file again")
     return tuple(path.with_name(name) for name in sorted(set(names)))
+
+
+def _is_file_name(name: str) -> bool:
+    """Return whether a text names a file within a folder, and has no character that a file system refuses."""
+    return name.isprintable() and Path(name).name == name not in ("", "..")
 
 
 def read_component(path: Path) -> Weights:

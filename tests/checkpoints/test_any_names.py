@@ -148,8 +148,9 @@ def test_sharded_weights(folder: Path, state: State) -> None:
     index = folder / "tuned.safetensors.index.json"
     index.write_text(json.dumps({"weight_map": weight_map}))
     assert same(opened(folder), state) and same(opened(index), state)
-    index.write_text(json.dumps({"weight_map": {"x": "../x.safetensors"}}))
-    assert "no index of shards" in refusal(folder)
+    for name in ("../x.safetensors", "", ".", "..", "a\0b", "\ud800", "/x"):
+        index.write_text(json.dumps({"weight_map": {"x": name}}))
+        assert "no index of shards" in refusal(folder), name
 
 
 # --- wrapped, partial, rounded ---

@@ -16,7 +16,7 @@ from typing import Any
 import safetensors
 
 from auralith.checkpoints.adapter_changes import Change, flat_shape
-from auralith.errors import CheckpointError
+from auralith.errors import CheckpointError, shown
 from auralith.foreign import SHAPE_ERRORS, parse_json
 from auralith.models.lazy_tensor import FLOATING, LazyTensor, Weights
 from auralith.tensor_files import read_json, read_tensor_file
@@ -276,7 +276,8 @@ def _settings(
 
 def _peft_settings(data: Mapping[str, Any], path: Path) -> Settings:
     if data.get("peft_type") != "LORA":
-        raise CheckpointError(f"{path}: {data.get('peft_type')} adapters can't be used, only LORA")
+        kind = shown(data.get("peft_type"))
+        raise CheckpointError(f"{path}: adapters of the type {kind} can't be used, only LORA")
     strange = [key for key, value in data.items() if value and key not in PEFT_KEYS]
     if data.get("bias", "none") != "none":
         strange.append("bias")
@@ -293,8 +294,8 @@ def _peft_settings(data: Mapping[str, Any], path: Path) -> Settings:
         alpha=float(data["lora_alpha"]) if "lora_alpha" in data else None,
         root=bool(data.get("use_rslora")),
         kind="dora" if data.get("use_dora") else "lora",
-        ranks=ranks,
-        alphas=alphas,
+        ranks={pattern: int(rank) for pattern, rank in ranks.items()},
+        alphas={pattern: float(alpha) for pattern, alpha in alphas.items()},
     )
 
 

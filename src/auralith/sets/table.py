@@ -19,6 +19,7 @@ from auralith.tables import SUFFIXES, strict_rows
 from auralith.tables import Row as TableRow
 from auralith.tables.cells import captions, require_text
 from auralith.tables.names import plain
+from auralith.tables.row import listed
 from auralith.tables.text import opened_text
 
 OWN_COLUMNS = ("n", "init_audio", "strength", "init_noise_level")
@@ -138,16 +139,16 @@ def _named(path: Path, columns: Sequence[str], condition_ids: Sequence[str]) -> 
         if name not in COLUMNS and name not in condition_ids:
             nearest = difflib.get_close_matches(name, known, n=1, cutoff=0)[0]
             raise UnknownColumn(
-                f"{path} has an unknown column {column!r}; did you mean {nearest!r}? Rename it or take it out"
+                f"{path} has an unknown column {shown(column)}; did you mean {nearest!r}? Rename it or take it out"
             )
     for name in names.values():
         alike = [column for column in columns if names[column] == name]
         if len(alike) > 1:
             raise InvalidRequest(
-                f"{path} has {' and '.join(map(repr, alike))}, which are the same; keep one of them"
+                f"{path} has {' and '.join(map(shown, alike))}, which are the same; keep one of them"
             )
     if "prompt" not in names.values():
-        raise InvalidRequest(f"{path} has no column 'prompt' (it has {', '.join(columns)}); add it")
+        raise InvalidRequest(f"{path} has no column 'prompt' (it has {listed(columns)}); add it")
     return names
 
 
