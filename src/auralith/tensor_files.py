@@ -313,8 +313,9 @@ def component_files(path: Path) -> tuple[Path, ...]:
 
 
 def _is_file_name(name: str) -> bool:
-    """Return whether a text names a file within a folder, and has no character that a file system refuses."""
-    return name.isprintable() and Path(name).name == name not in ("", "..")
+    """Return whether a text names a file within a folder, and is no longer and no other than file systems take."""
+    is_name = Path(name).name == name not in ("", "..")
+    return is_name and name.isprintable() and len(name.encode()) <= 255
 
 
 def read_component(path: Path) -> Weights:
