@@ -1,4 +1,4 @@
-"""Where noise levels lie: schedules by name, from Python, the shell and tables."""
+"""Where noise levels lie: schedules by name, and lists of the caller's own, from Python, the shell and tables."""
 
 import hashlib
 import json
@@ -18,12 +18,15 @@ from hypothesis import strategies as st
 
 from auralith.cli.main import run
 from auralith.config import DistributionShift
+from auralith.diffusion import Predictor, RectifiedFlow, VObjective
+from auralith.editing import Clip, Variation, vary
 from auralith.errors import InvalidRequest
+from auralith.noise import ItemStreams
 from auralith.pipeline import Auralith, load
 from auralith.provenance import read_provenance
-from auralith.request import GenerationRequest
+from auralith.request import GenerationRequest, changed, starting_from
 from auralith.samplers import SAMPLERS, Schedule, polyexponential_sigmas
-from auralith.samplers.schedules import SIGMA_SCHEDULES
+from auralith.samplers.schedules import MOST_SIGMA, SIGMA_SCHEDULES
 from auralith.sets import plan_set, read_rows
 
 MODEL = str(GOLDEN / "sao_tiny")
@@ -31,6 +34,7 @@ FLOW = str(GOLDEN / "sao_small_tiny")
 QUICK = {"steps": 4, "seed": 5, "seconds_total": 0.3, "window": "fit"}
 BY_SIGMA = [name for name, sampler in SAMPLERS.items() if "karras" in sampler.schedules]
 BY_TIME = [name for name, sampler in SAMPLERS.items() if "linear" in sampler.schedules]
+OWN_STEPS = [name for name, sampler in SAMPLERS.items() if not sampler.schedules]
 
 
 @pytest.fixture(scope="module")
@@ -123,6 +127,10 @@ def test_what_a_sampler_can_not_follow_is_refused(name: str) -> None:
     wrong = [{"name": "sideways"}, {"name": "linear" if name in BY_SIGMA else "karras"}]
     if name not in BY_SIGMA:
         wrong.append({"rho": 2.0})
+    if name in BY_TIME:
+        wrong.append({"levels": (1.5, 0.5, 0.0)})
+    if name in OWN_STEPS:
+        wrong.append({"levels": (5.0, 0.5)})
     if name == "rk4":
         wrong.append({"name": "shifted"})  # the config has no shift
     for change in wrong:
@@ -161,12 +169,140 @@ def test_a_schedule_that_has_no_levels_is_refused(model: Auralith, change: dict[
     assert "\n" not in str(raised.value)
 
 
+# Lists of the caller's own
+
+
+@settings(max_examples=300)
+@given(st.lists(st.floats(allow_nan=True, allow_infinity=True), max_size=6))
+def test_a_list_of_noise_levels_falls_or_is_refused(levels: list[float]) -> None:
+    falls = all(a > b for a, b in pairwise(levels))
+    inside = all(0 < level <= MOST_SIGMA for level in levels[:-1])
+    good = len(levels) > 1 and falls and inside and levels[-1] >= 0
+    try:
+        made = GenerationRequest("x", sigmas=tuple(levels))
+    except InvalidRequest as error:
+        assert not good and "\n" not in str(error)
+        return
+    assert good and made.sigmas == tuple(levels)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        [80.0, 4.0, 0.5, 0.0],
+        np.array([80, 4, 0.5, 0], dtype=np.float32),
+        torch.tensor([80, 4, 0.5, 0], dtype=torch.float64),
+        [np.float64(80), torch.tensor(4), 0.5, 0],
+    ],
+)
+def test_any_sequence_of_numbers_is_taken(value: Any) -> None:
+    assert GenerationRequest("x", sigmas=value).sigmas == (80.0, 4.0, 0.5, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("80,4,0", "give a list of numbers"),
+        (7.0, "give a list of numbers"),
+        ({80: 4}, "give a list of numbers"),
+        ([80.0, "4", 0.0], "holds '4'; give finite numbers"),
+        ([80.0, True, 0.0], "give finite numbers"),
+        ([[80.0], [0.0]], "give finite numbers"),
+        ([], "a step needs at least 2"),
+        ([80.0], "a step needs at least 2"),
+        ([10**400, 1.0], "give finite numbers"),
+        ([1e7, 1.0], "give numbers up to 1e"),
+        ([80.0, 80.0, 0.0], "each must be below the one before"),
+        ([80.0, 0.0, 0.0], "only the last may be 0"),
+        ([80.0, -1.0], "only the last may be 0, none less"),
+        (range(3), "give a list of numbers"),
+        ([float(9 - i * 1e-4) for i in range(10_002)], "at most 10,001"),
+    ],
+)
+def test_other_values_have_one_clear_line(value: Any, message: str) -> None:
+    with pytest.raises(InvalidRequest, match=message) as raised:
+        GenerationRequest("x", sigmas=value)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"steps": 4}, {"sigma_min": 0.1}, {"sigma_max": 90}, {"schedule": "karras"}, {"rho": 7}],
+)
+def test_other_settings_beside_the_list_are_refused(change: dict[str, Any]) -> None:
+    with pytest.raises(InvalidRequest, match="beside sigmas"):
+        GenerationRequest("x", sigmas=(80.0, 4.0, 0.5, 0.0), **change)
+
+
+def test_the_list_says_the_other_settings(model: Auralith) -> None:
+    resolved = model.resolve(request(steps=None, sigmas=[80.0, 4.0, 0.5, 0.0]))
+    assert (resolved.steps, resolved.sigma_min, resolved.sigma_max) == (3, 0.5, 80.0)
+    assert model.resolve(resolved) == resolved
+    steps = list(model.denoising_steps([resolved]))
+    assert [step.noise_level for step in steps] == [80.0, 4.0, 0.5]
+    kept = model.resolve(request(steps=None, sigmas=[80.0, 4.0, 0.5]))
+    assert (kept.steps, kept.sigma_min) == (2, 0.5)
+    assert model.resolve(request(steps=None, sigmas=[5, 0])).sigma_min == 5
+
+
+def test_the_levels_of_the_default_as_a_list_give_its_bits(model: Auralith) -> None:
+    by_steps = request()
+    levels = SAMPLERS["dpmpp-3m-sde"].levels(model.schedule(model.resolve(by_steps)))
+    listed = model.generate(request(steps=None, sigmas=levels))
+    assert torch.equal(listed.waveform, model.generate(by_steps).waveform)
+
+
+@pytest.mark.parametrize("name", BY_SIGMA)
+def test_noise_of_the_last_level_stays_unless_it_is_0(name: str) -> None:
+    """Of data that are all zero, noise is all there is."""
+    zero = Predictor(VObjective(), lambda z, t: z * (math.pi / 2 * t[0]).tan().reciprocal(), _none)
+    schedule = Schedule(6, 0.7, 80.0, levels=(80.0, 30.0, 8.0, 3.0, 1.5, 0.7))
+    *_, last = SAMPLERS[name].steps(zero, schedule, ItemStreams([1], (64, 256)))
+    assert last.x.std().item() == pytest.approx(0.7, rel=0.1)
+    assert last.index == 4 and last.noise_level == 1.5
+
+
+def _none(z: torch.Tensor, t: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    raise AssertionError("not guided")
+
+
+def test_along_t_the_list_holds_times() -> None:
+    model = load(FLOW, device="cpu", dtype="float32")
+    steps = list(model.denoising_steps([request(steps=None, sigmas=(1.0, 0.9, 0.4, 0.0))]))
+    assert [step.noise_level for step in steps] == [1.0, 0.9, 0.4]
+    with pytest.raises(InvalidRequest, match="sigmas begins with 80"):
+        model.resolve(request(steps=None, sigmas=(80.0, 1.0)))
+    assert isinstance(RectifiedFlow(), SAMPLERS["euler"].objective)
+
+
+def test_a_variation_walks_the_lower_part_of_the_list(model: Auralith) -> None:
+    sigmas = (80.0, 20.0, 4.0, 0.5, 0.0)
+    resolved = model.resolve(request(steps=None, sigmas=sigmas))
+    assert starting_from(resolved, 80.0 * (1 + 1e-12)).sigmas == (80.0 * (1 + 1e-12), *sigmas[1:])
+    assert starting_from(resolved, 10.0).sigmas == (10.0, 4.0, 0.5, 0.0)
+    assert starting_from(resolved, 200.0).sigmas == (200.0, *sigmas)
+    clip = Clip(0.1 * torch.randn(2, 9_000, generator=torch.Generator().manual_seed(1)), 44_100)
+    options = {"steps": None, "sigmas": sigmas, "seconds_total": None}
+    levels: list[float] = []
+    made = vary(
+        model,
+        request(**options),
+        clip,
+        Variation(init_noise_level=10.0),
+        lambda step: levels.append(step.noise_level),
+    )
+    assert levels == [10.0, 4.0, 0.5]
+    assert made.request.sigmas == sigmas
+
+
 # From the shell, from tags, from tables
 
 
 @pytest.mark.parametrize(
     "options",
     [
+        "--sigmas 80,20.5,4,0.3,0",
+        "--sigmas 80,20.5,4,0.3",
         "--steps 3 --schedule karras",
         "--steps 3 --schedule karras --rho 3.5",
         "--steps 3 --schedule exponential --sampler k-heun",
@@ -188,13 +324,30 @@ def test_tags_make_the_same_samples_again(
     assert not np.array_equal(samples("a.wav"), samples("c.wav"))
 
 
+def test_what_is_given_beside_tags_overrules_what_says_the_same() -> None:
+    listed = GenerationRequest(
+        "rain", steps=2, sigma_min=0.5, sigma_max=80.0, sigmas=(80.0, 0.5, 0.0)
+    )
+    assert changed(listed, {"steps": 9}).sigmas is None
+    assert changed(listed, {"seed": 9}).sigmas == listed.sigmas
+    named = GenerationRequest("rain", steps=9, sigma_min=0.5, schedule="karras", rho=5.0)
+    after = changed(named, {"sigmas": (9.0, 1.0)})
+    assert (after.sigmas, after.steps, after.schedule, after.rho) == ((9.0, 1.0), None, None, None)
+    with pytest.raises(InvalidRequest, match="beside sigmas"):
+        changed(named, {"sigmas": (9.0, 1.0), "steps": 7})
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ("--sigmas 80,x", "'80,x' are no noise levels"),
+        ("--sigmas 4,80", "each must be below the one before"),
+        ("--sigmas 80,4 --steps 3", "steps is 3 beside sigmas"),
         ("--schedule karas", "takes polyexponential, exponential, karras"),
         ("--schedule linear", "takes polyexponential, exponential, karras"),
         ("--rho -1", "rho is -1; it must be above 0"),
         ("--schedule karras --sampler k-dpm-fast", "chooses its own steps"),
+        ("--sigmas 80,4,1 --sampler k-dpm-adaptive", "chooses its own steps"),
     ],
 )
 def test_the_shell_has_one_line_for_each_mistake(
@@ -210,12 +363,27 @@ def planned(model: Auralith, folder: Path, text: str, name: str = "prompts.csv")
     return plan_set(model, read_rows(folder / name), {"seconds_total": 0.5})
 
 
+def test_noise_levels_can_be_set_in_a_row(model: Auralith, tmp_path: Path) -> None:
+    sigmas = (80.0, 4.5, 0.3, 0.0)
+    row = json.dumps({"prompt": "rain", "sigmas": sigmas})
+    for found in (
+        planned(model, tmp_path, 'prompt,sigmas\nrain,"80, 4.5,0.3,0"\n'),
+        planned(model, tmp_path, row, "prompts.jsonl"),
+    ):
+        (item,) = found.items
+        assert (item.request.sigmas, item.request.steps) == (sigmas, 3)
+    found = read_rows(tmp_path / "prompts.csv")
+    assert len(found.rows) == 1
+    broken = planned(model, tmp_path, 'prompt,sigmas\nrain,"80,x"\nrain,"4,80"\n')
+    assert not broken.items and len(broken.problems) == 2
+
+
 def test_keys_are_as_they_were_before_requests_had_these_fields(
     model: Auralith, tmp_path: Path
 ) -> None:
     (item,) = planned(model, tmp_path, "prompt,seed\nrain,4\n").items
     tags = item.origin.to_tags()
-    later = ("conditions", "schedule", "rho")
+    later = ("conditions", "schedule", "rho", "sigmas")
     settings = {name: value for name, value in tags["settings"].items() if name not in later}
     made_of = {"model_hash": tags["model_hash"], "settings": settings}
     made_of |= {"adapters": [], "edit": None, "source": None}

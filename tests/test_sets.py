@@ -104,6 +104,7 @@ def test_every_field_can_be_set_in_a_row(model: Auralith) -> None:
         "conditions": {},  # of a model that has some: test_conditions
         "schedule": "karras",
         "rho": 5.0,
+        "sigmas": None,  # in place of others: test_schedules
     }
     assert set(given) == set(settings_of(GenerationRequest("x")))
     cells = {

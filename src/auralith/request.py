@@ -1,10 +1,10 @@
 """What a valid request is. The API, the command line, HTTP and the page all construct a `GenerationRequest`."""
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from numbers import Integral, Real
-from typing import Literal, get_args, no_type_check
+from typing import Any, Literal, get_args, no_type_check
 
 import numpy as np
 from torch import Tensor
@@ -12,12 +12,14 @@ from torch import Tensor
 from auralith.config import SECONDS_IDS, Window
 from auralith.errors import InvalidRequest, shown
 from auralith.noise import MAX_SEED
-from auralith.samplers.schedules import MOST_SIGMA
+from auralith.samplers.schedules import MOST_SIGMA, checked_levels
 from auralith.tables.cells import has_surrogates
 
 NoiseOrder = Literal["item", "reference"]
 MAX_STEPS = 10_000
 MOST_RHO = 1_000.0
+LEVELS = ("steps", "sigma_min", "sigma_max", "schedule", "rho")
+"""Fields that say where the noise levels lie, all of which `sigmas` says too."""
 MOST_CHARACTERS = 100_000
 """Most characters of a prompt: a model reads some hundred tokens of it, the tokenizer all."""
 
@@ -67,6 +69,9 @@ class GenerationRequest:
     sigma; linear, logsnr or shifted for those along the t of rectified flow. None: the sampler's own."""
     rho: float | None = None
     """The bend of karras (7 if None) and polyexponential (1 if None)."""
+    sigmas: tuple[float, ...] | None = None
+    """The noise levels themselves, falling, in place of steps, range and schedule; t for samplers along t. Unless the
+    last one is 0, noise of its level stays in the result."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.prompt, str) or not self.prompt.strip():
@@ -98,6 +103,7 @@ class GenerationRequest:
         check_number(self, "sigma_min", "", least=0.0)
         check_number(self, "sigma_max", "", above=0.0, most=MOST_SIGMA)
         check_number(self, "rho", "", above=0.0, most=MOST_RHO)
+        self._check_sigmas()
         self._check_interval()
         self._check_order()
         for name, choices in (("window", get_args(Window)), ("noise", get_args(NoiseOrder))):
@@ -109,6 +115,20 @@ class GenerationRequest:
         if not isinstance(self.schedule, str | None):
             raise InvalidRequest(f"schedule is {shown(self.schedule)}; give its name")
         object.__setattr__(self, "conditions", _checked_conditions(self.conditions))
+
+    def _check_sigmas(self) -> None:
+        """Make `sigmas` floats; raise `InvalidRequest` for what are none, and for other settings beside them."""
+        if self.sigmas is None:
+            return
+        levels = checked_levels(_floats("sigmas", self.sigmas))
+        object.__setattr__(self, "sigmas", levels)
+        agreeing = {name: (None, value) for name, value in span_of(levels).items()}
+        for name in LEVELS:
+            value = getattr(self, name)
+            if value not in agreeing.get(name, (None,)):
+                raise InvalidRequest(
+                    f"{name} is {shown(value)} beside sigmas, which say all noise levels; leave one of them out"
+                )
 
     def _check_interval(self) -> None:
         interval = self.cfg_interval
@@ -122,7 +142,7 @@ class GenerationRequest:
 
     def _check_order(self) -> None:
         low, high = self.sigma_min, self.sigma_max
-        if low is not None and high is not None and low >= high:
+        if low is not None and high is not None and low >= high and self.sigmas is None:
             raise InvalidRequest(f"sigma_min is {low:g}; it must be below sigma_max, {high:g}")
         if self.seconds_total is not None and self.seconds_start >= self.seconds_total:
             raise InvalidRequest(
@@ -134,6 +154,50 @@ class GenerationRequest:
 def settings_of(request: GenerationRequest) -> dict[str, object]:
     """Every field by name, as plain values (for tags and sidecars)."""
     return {field.name: getattr(request, field.name) for field in fields(request)}
+
+
+def changed(request: GenerationRequest, given: Mapping[str, Any]) -> GenerationRequest:
+    """Return the request with these fields in place of its own; what they overrule goes, and conditions are joined.
+
+    Sigmas and what else says where the noise levels lie overrule each other.
+    """
+    values = {**given, "conditions": request.conditions | given.get("conditions", {})}
+    if given.get("sigmas") is not None:
+        values |= {name: None for name in LEVELS if name not in given}
+    elif any(name in given for name in LEVELS):
+        values["sigmas"] = None
+    return replace(request, **values)
+
+
+def starting_from(request: GenerationRequest, level: float) -> GenerationRequest:
+    """Return a resolved request whose first noise level is `level`; of a list of them what lies below it stays."""
+    if request.sigmas is None:
+        return replace(request, sigma_max=level)
+    below = [sigma for sigma in request.sigmas if sigma < level * (1 - 1e-9)]
+    return replace(request, sigmas=(level, *below), steps=None, sigma_min=None, sigma_max=None)
+
+
+def span_of(sigmas: Sequence[float]) -> dict[str, Any]:
+    """Return the settings that a list of noise levels stands for."""
+    lowest = sigmas[-1] or sigmas[-2]
+    return {"steps": len(sigmas) - 1, "sigma_min": lowest, "sigma_max": sigmas[0]}
+
+
+def _floats(name: str, values: object) -> list[float]:
+    """Return the numbers of a sequence, array or tensor as floats of Python's own."""
+    if isinstance(values, np.ndarray | Tensor):
+        values = values.tolist()
+    if not isinstance(values, list | tuple):
+        raise InvalidRequest(f"{name} is {shown(values)}; give a list of numbers")
+    if len(values) > MAX_STEPS + 1:
+        raise InvalidRequest(
+            f"{name} has {len(values):,} numbers; at most {MAX_STEPS + 1:,} are taken"
+        )
+    numbers = [plain_number(value) for value in values]
+    for value, number in zip(values, numbers, strict=True):
+        if number is None or not is_finite(number):
+            raise InvalidRequest(f"{name} holds {shown(value)}; give finite numbers")
+    return [float(number) for number in numbers]
 
 
 def _checked_conditions(values: object) -> dict[str, float]:

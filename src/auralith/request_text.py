@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from auralith.errors import InvalidRequest
+from auralith.errors import InvalidRequest, shown
 
 
 def parse_interval(text: str) -> tuple[float, float]:
@@ -12,6 +12,16 @@ def parse_interval(text: str) -> tuple[float, float]:
         return float(low), float(high)
     except ValueError as error:
         raise InvalidRequest(f"{text} is no interval; write two numbers as 0.2-0.8") from error
+
+
+def parse_sigmas(text: str) -> tuple[float, ...]:
+    """Return the `sigmas` of a text such as "80,40,20,0"; raise `InvalidRequest` for any other."""
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError as error:
+        raise InvalidRequest(
+            f"{shown(text)} are no noise levels; write falling numbers as 80,40,20,0"
+        ) from error
 
 
 def parse_conditions(texts: Iterable[str]) -> dict[str, float]:

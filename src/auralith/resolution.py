@@ -8,7 +8,7 @@ from typing import TypeVar
 from auralith.config import ModelConfig
 from auralith.diffusion import OBJECTIVES
 from auralith.errors import InvalidRequest
-from auralith.request import GenerationRequest, settings_of
+from auralith.request import GenerationRequest, settings_of, span_of
 from auralith.samplers import Sampler, Schedule, find_sampler
 
 Value = TypeVar("Value")
@@ -23,6 +23,11 @@ class Resolver:
     def resolve(self, request: GenerationRequest) -> GenerationRequest:
         """The request with every default filled in, checked against this model's limits; the seed is drawn here."""
         defaults = self.config.sampling
+        span = (
+            {name: getattr(defaults, name) for name in ("steps", "sigma_min", "sigma_max")}
+            if request.sigmas is None
+            else span_of(request.sigmas)
+        )
         total = request.seconds_total
         if total is None:
             total = request.seconds_start + self._window_seconds
@@ -30,11 +35,11 @@ class Resolver:
             request,
             seconds_total=total,
             seconds_output=_first(request.seconds_output, total - request.seconds_start),
-            steps=_first(request.steps, defaults.steps),
+            steps=_first(request.steps, span["steps"]),
             cfg_scale=_first(request.cfg_scale, defaults.cfg_scale),
             sampler=_first(request.sampler, defaults.sampler),
-            sigma_min=_first(request.sigma_min, defaults.sigma_min),
-            sigma_max=_first(request.sigma_max, defaults.sigma_max),
+            sigma_min=_first(request.sigma_min, span["sigma_min"]),
+            sigma_max=_first(request.sigma_max, span["sigma_max"]),
             seed=_first(request.seed, secrets.randbelow(2**32)),
             window=_first(request.window, defaults.window),
             conditions=self.config.checked_conditions(request.conditions),
@@ -73,6 +78,7 @@ class Resolver:
             self.num_frames(request),
             self.config.distribution_shift,
             request.schedule,
+            request.sigmas,
         )
 
     def numbers(self, group: list[GenerationRequest]) -> dict[str, list[float]]:

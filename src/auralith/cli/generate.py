@@ -75,11 +75,10 @@ def generate(
 
 def _request(origin: "Provenance | None", given: dict[str, Any]) -> "GenerationRequest":
     from auralith.errors import InvalidRequest
-    from auralith.request import GenerationRequest
+    from auralith.request import GenerationRequest, changed
 
     if origin is not None:
-        conditions = origin.settings.conditions | given.get("conditions", {})
-        return replace(origin.settings, **given | {"conditions": conditions})
+        return changed(origin.settings, given)
     if "prompt" not in given:
         raise InvalidRequest("nothing to generate; give a prompt or --from FILE")
     return GenerationRequest(**given)

@@ -60,6 +60,13 @@ class Sampling:
     rho: Annotated[
         float | None, typer.Option(help="Bend of karras (else 7) and polyexponential (else 1).")
     ] = None
+    sigmas: Annotated[
+        str | None,
+        typer.Option(
+            metavar="S,S,...",
+            help="The noise levels themselves, falling, as 80,20,5,1,0; in place of --steps, the range and --schedule.",
+        ),
+    ] = None
     fade_in: Annotated[
         float | None,
         typer.Option(
@@ -87,7 +94,7 @@ class Sampling:
 
     def given(self) -> dict[str, Any]:
         """The fields of a `GenerationRequest` that were asked for."""
-        from auralith.request_text import parse_conditions, parse_interval
+        from auralith.request_text import parse_conditions, parse_interval, parse_sigmas
 
         settings = {
             "negative_prompt": self.negative,
@@ -103,6 +110,7 @@ class Sampling:
             "sigma_max": self.sigma_max,
             "schedule": self.schedule,
             "rho": self.rho,
+            "sigmas": None if self.sigmas is None else parse_sigmas(self.sigmas),
             "fade_in": self.fade_in,
             "fade_out": self.fade_out,
             "window": self.window,

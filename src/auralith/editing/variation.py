@@ -12,7 +12,7 @@ from auralith.editing.timeline import OnStep, without_seconds
 from auralith.edits import Variation
 from auralith.errors import InvalidRequest
 from auralith.pipeline import Audio, Auralith, Steering
-from auralith.request import GenerationRequest
+from auralith.request import GenerationRequest, starting_from
 
 
 def vary(
@@ -91,7 +91,7 @@ def _placed(
         raise InvalidRequest(
             f"init_noise_level is {level:g}; it must be above sigma_min, {resolved.sigma_min:g}"
         )
-    return model.resolve(replace(resolved, sigma_max=level))
+    return model.resolve(starting_from(resolved, level))
 
 
 @torch.inference_mode()

@@ -51,6 +51,8 @@ class Sampler(ABC):
 
     def levels(self, schedule: Schedule) -> Levels:
         """The noise levels to visit; raises `InvalidRequest` for a schedule that has none or is not for this sampler."""
+        if schedule.levels is not None:
+            return schedule.levels
         name = next(iter(self.schedules)) if schedule.name is None else schedule.name
         if name not in self.schedules:
             known = ", ".join(self.schedules)
@@ -128,9 +130,9 @@ class SigmaSampler(Sampler):
     def levels(self, schedule: Schedule) -> Levels:
         if not self.stops_at_sigma_min:
             return super().levels(schedule)
-        if schedule.name is not None or schedule.rho is not None:
+        if schedule.is_chosen:
             raise InvalidRequest(
-                f"{self.name} chooses its own steps from sigma_max to sigma_min; leave schedule and rho out"
+                f"{self.name} chooses its own steps from sigma_max to sigma_min; leave schedule, rho and sigmas out"
             )
         return descent_sigmas(schedule.steps, schedule.sigma_min, schedule.sigma_max)
 
@@ -169,6 +171,14 @@ class TimeSampler(Sampler):
         straight = self.objective is not VObjective
         names = dict.fromkeys((self.schedule, *(TIME_SCHEDULES if straight else ())))
         return {name: TIME_SCHEDULES[name] for name in names}
+
+    def levels(self, schedule: Schedule) -> Levels:
+        levels = super().levels(schedule)
+        if levels[0] > 1:
+            raise InvalidRequest(
+                f"sigmas begins with {levels[0]:g}; the sampler {self.name} walks along t, from 1 at most"
+            )
+        return levels
 
     def start(
         self, objective: Objective, level: float, noise: Latents, init_latents: Latents | None

@@ -8,7 +8,7 @@ get_sigmas_polyexponential), number for number.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from types import MappingProxyType
@@ -28,9 +28,9 @@ MOST_SIGMA = 1e6
 class Schedule:
     """What a caller chooses: the number of steps, the range of noise levels, and how they lie in it.
 
-    `name` is one of the sampler's `schedules`, the first of them if None; `rho` bends those that have one. Samplers along
-    t start at t = min(sigma_max, 1) and ignore `sigma_min`. `shift` is that of the schedule "shifted", for latents of
-    `num_frames`.
+    `name` is one of the sampler's `schedules`, the first of them if None; `rho` bends those that have one. `levels`
+    are the noise levels themselves, in place of all that. Samplers along t start at t = min(sigma_max, 1) and ignore
+    `sigma_min`. `shift` is that of the schedule "shifted", for latents of `num_frames`.
     """
 
     steps: int
@@ -40,13 +40,36 @@ class Schedule:
     num_frames: int = 0
     shift: DistributionShift | None = None
     name: str | None = None
+    levels: Levels | None = None
 
     @property
     def t_max(self) -> float:
         return min(self.sigma_max, 1.0)
 
+    @property
+    def is_chosen(self) -> bool:
+        """Whether it says more than the number of steps and the range."""
+        return not (self.name is None and self.rho is None and self.levels is None)
+
 
 ScheduleLevels = Callable[[Schedule], Levels]
+
+
+def checked_levels(levels: Sequence[float]) -> Levels:
+    """Return noise levels that a caller chose; raise `InvalidRequest` unless they fall, from above 0, to 0 or more."""
+    if len(levels) < 2:
+        raise InvalidRequest(f"sigmas has {len(levels)} of them; a step needs at least 2")
+    for index, level in enumerate(levels):
+        is_last = index == len(levels) - 1
+        if not math.isfinite(level) or level > MOST_SIGMA:
+            raise InvalidRequest(f"sigmas holds {level:g}; give numbers up to {MOST_SIGMA:g}")
+        if level < 0 or (level == 0 and not is_last):
+            raise InvalidRequest(f"sigmas holds {level:g}; only the last may be 0, none less")
+        if index and level >= levels[index - 1]:
+            raise InvalidRequest(
+                f"sigmas goes from {levels[index - 1]:g} to {level:g}; each must be below the one before"
+            )
+    return tuple(levels)
 
 
 def polyexponential_sigmas(
