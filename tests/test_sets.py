@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,6 @@ from auralith.cli.options import Sampling
 from auralith.errors import InvalidRequest, NonFiniteError
 from auralith.pipeline import Audio, Auralith, load
 from auralith.provenance import read_provenance
-from auralith.request import settings_of
 from auralith.sets import COLUMNS, Made, Problem, SetSettings, make_set, plan_set, read_rows
 from auralith.sets.plan import batches, prompt_seed
 from auralith.sets.table import SHORT_NAMES
@@ -76,7 +76,7 @@ def test_every_field_of_a_request_and_every_option_is_a_column() -> None:
     options = set(Sampling.__dataclass_fields__) | {"seconds", "start", "output_seconds"}
     for name in options:
         assert SHORT_NAMES.get(name, name) in COLUMNS
-    assert set(settings_of(GenerationRequest("x"))) <= set(COLUMNS)
+    assert set(asdict(GenerationRequest("x"))) <= set(COLUMNS)
 
 
 def test_every_field_can_be_set_in_a_row(model: Auralith) -> None:
@@ -106,7 +106,7 @@ def test_every_field_can_be_set_in_a_row(model: Auralith) -> None:
         "rho": 5.0,
         "sigmas": None,  # in place of others: test_schedules
     }
-    assert set(given) == set(settings_of(GenerationRequest("x")))
+    assert set(given) == set(asdict(GenerationRequest("x")))
     cells = {
         name: f"{v[0]}-{v[1]}" if isinstance(v, tuple) else str(v or "")
         for name, v in given.items()
@@ -116,7 +116,7 @@ def test_every_field_can_be_set_in_a_row(model: Auralith) -> None:
     as_json = table(json.dumps(given) + "\n", "prompts.jsonl")
     for path in (as_csv, as_json):
         (item,) = plan_set(model, read_rows(path)).items
-        assert settings_of(item.request) == given
+        assert asdict(item.request) == given
 
 
 def test_the_names_of_the_command_line_do_too(model: Auralith) -> None:

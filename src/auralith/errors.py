@@ -89,9 +89,15 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def shown(value: object, limit: int = 60) -> str:
-    """A value for a message: quoted if it is text, at most about `limit` characters, controls and broken bytes escaped."""
+    """A value for a message: quoted if it is text, at most about `limit` characters, controls and broken bytes escaped.
+
+    Of an array or tensor the type and the shape are shown, of a number of many digits how many they are.
+    """
     if isinstance(value, int) and not -(10**18) < value < 10**18:
         return f"a number of about {int(value.bit_length() * 0.30103) + 1:,} digits"
+    shape = getattr(value, "shape", None)
+    if isinstance(shape, tuple) and shape and hasattr(value, "dtype"):
+        return f"{str(value.dtype).removeprefix('torch.')} of shape {tuple(shape)}"
     text = value if isinstance(value, str) else _representation(value)
     short = printable(text if len(text) <= limit else text[: limit - 1] + "…")
     return f"'{short}'" if isinstance(value, str) else short

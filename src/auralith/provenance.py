@@ -1,12 +1,12 @@
 """Where a generated sound comes from: what its file's tags hold, and all it takes to make it again."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from auralith.edits import Edit, Extension, Loop, SourceFile
 from auralith.errors import AudioError, InvalidRequest, shown
-from auralith.request import GenerationRequest
+from auralith.request import GenerationRequest, recorded
 from auralith.settings import build_settings
 from auralith.sound.tags import read_tags
 
@@ -54,8 +54,8 @@ class Provenance:
         return self.edit is not None and not isinstance(self.edit, Loop)
 
     def to_tags(self) -> dict[str, Any]:
-        """As JSON values."""
-        return asdict(self)
+        """As JSON values; see `request.recorded`."""
+        return asdict(replace(self, settings=recorded(self.settings)))
 
 
 def read_provenance(path: str | Path) -> Provenance:

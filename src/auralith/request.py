@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from numbers import Integral, Real
 from typing import Any, Literal, get_args, no_type_check
 
@@ -12,6 +12,7 @@ from torch import Tensor
 from auralith.config import SECONDS_IDS, Window
 from auralith.errors import InvalidRequest, shown
 from auralith.noise import MAX_SEED
+from auralith.samplers.own import OWN, ChosenSampler, check_sampler, sampler_label
 from auralith.samplers.schedules import MOST_SIGMA, checked_levels
 from auralith.tables.cells import has_surrogates
 
@@ -49,7 +50,8 @@ class GenerationRequest:
     """Adaptive projected guidance; see `diffusion.Projection`. At 1, 0 and 0 guidance is the plain one."""
     apg_norm_threshold: float = 0.0
     apg_momentum: float = 0.0
-    sampler: str | None = None
+    sampler: ChosenSampler | None = None
+    """A name, or a sampler of the caller's own; see `samplers.own`."""
     sigma_min: float | None = None
     sigma_max: float | None = None
     seed: int | None = None
@@ -110,8 +112,8 @@ class GenerationRequest:
             value = getattr(self, name)
             if value not in (*choices, None):
                 raise InvalidRequest(f"{name} is {value!r}; choose one of {', '.join(choices)}")
-        if self.sampler is not None and not isinstance(self.sampler, str):
-            raise InvalidRequest(f"sampler is {self.sampler!r}; give its name")
+        if self.sampler is not None:
+            check_sampler(self.sampler)
         if not isinstance(self.schedule, str | None):
             raise InvalidRequest(f"schedule is {shown(self.schedule)}; give its name")
         object.__setattr__(self, "conditions", _checked_conditions(self.conditions))
@@ -151,9 +153,20 @@ class GenerationRequest:
             )
 
 
-def settings_of(request: GenerationRequest) -> dict[str, object]:
-    """Every field by name, as plain values (for tags and sidecars)."""
-    return {field.name: getattr(request, field.name) for field in fields(request)}
+def recorded(request: GenerationRequest) -> GenerationRequest:
+    """Return the request as tags hold it: the name alone of a caller's own sampler."""
+    if request.sampler is None:
+        return request
+    return replace(request, sampler=sampler_label(request.sampler))
+
+
+def require_given(request: GenerationRequest) -> None:
+    """Raise `InvalidRequest` where a request is `recorded`, and its maker had more than the record holds."""
+    if isinstance(request.sampler, str) and request.sampler.startswith(OWN):
+        raise InvalidRequest(
+            f"the sampler {shown(request.sampler.removeprefix(OWN))} is someone's own, and its name is all that is known "
+            "of it here; choose another, or pass the function itself to model.generate in Python"
+        )
 
 
 def changed(request: GenerationRequest, given: Mapping[str, Any]) -> GenerationRequest:

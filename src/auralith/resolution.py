@@ -2,14 +2,15 @@
 
 import secrets
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import TypeVar
 
 from auralith.config import ModelConfig
 from auralith.diffusion import OBJECTIVES
 from auralith.errors import InvalidRequest
-from auralith.request import GenerationRequest, settings_of, span_of
-from auralith.samplers import Sampler, Schedule, find_sampler
+from auralith.request import GenerationRequest, require_given, span_of
+from auralith.samplers import Sampler, Schedule
+from auralith.samplers.own import sampler_for
 
 Value = TypeVar("Value")
 
@@ -22,6 +23,7 @@ class Resolver:
 
     def resolve(self, request: GenerationRequest) -> GenerationRequest:
         """The request with every default filled in, checked against this model's limits; the seed is drawn here."""
+        require_given(request)
         defaults = self.config.sampling
         span = (
             {name: getattr(defaults, name) for name in ("steps", "sigma_min", "sigma_max")}
@@ -66,7 +68,7 @@ class Resolver:
 
     def sampler(self, request: GenerationRequest) -> Sampler:
         """The sampler of a resolved request."""
-        return find_sampler(known(request.sampler), OBJECTIVES[self.config.objective])
+        return sampler_for(known(request.sampler), OBJECTIVES[self.config.objective])
 
     def schedule(self, request: GenerationRequest) -> Schedule:
         """The schedule of a resolved request."""
@@ -98,12 +100,12 @@ class Resolver:
     def _shared(self, request: GenerationRequest) -> tuple[object, ...]:
         """Return what requests must have in common to be one batch."""
         own = {"prompt", "negative_prompt", "seconds_total", "seconds_start", "seconds_output"}
-        own |= {"fade_in", "fade_out"}
-        own.add("conditions")
+        own |= {"fade_in", "fade_out", "conditions", "sampler"}
         if request.noise == "item":
             own.add("seed")
-        common = tuple(v for name, v in settings_of(request).items() if name not in own)
-        return (*common, bool(request.negative_prompt), self.num_frames(request))
+        common = (getattr(request, f.name) for f in fields(request) if f.name not in own)
+        sampler = request.sampler if isinstance(request.sampler, str) else id(request.sampler)
+        return (*common, sampler, bool(request.negative_prompt), self.num_frames(request))
 
     def _check(self, request: GenerationRequest) -> None:
         """Raise `InvalidRequest` for what this model can't do."""

@@ -75,10 +75,12 @@ def generate(
 
 def _request(origin: "Provenance | None", given: dict[str, Any]) -> "GenerationRequest":
     from auralith.errors import InvalidRequest
-    from auralith.request import GenerationRequest, changed
+    from auralith.request import GenerationRequest, changed, require_given
 
     if origin is not None:
-        return changed(origin.settings, given)
+        request = changed(origin.settings, given)
+        require_given(request)
+        return request
     if "prompt" not in given:
         raise InvalidRequest("nothing to generate; give a prompt or --from FILE")
     return GenerationRequest(**given)

@@ -1,14 +1,16 @@
 """What a sampler is: a method that makes `Step`s, with its schedule, its noise and the objective it is for.
 
 A method is a generator function. Those of `samplers.sigma` and `samplers.dpm_solver` are called with (denoise, x, sigmas,
-noise), those of `samplers.path` with (predict, x, times, noise).
+noise), those of `samplers.path` with (predict, x, times, noise); a caller's own is called in the same way.
 """
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
+
+from torch import Tensor
 
 from auralith.diffusion import (
     Denoiser,
@@ -32,8 +34,8 @@ from auralith.samplers.schedules import (
 )
 from auralith.samplers.step import Step
 
-SigmaMethod = Callable[[Denoiser, Latents, Sequence[float], NoiseSource], Iterator[Step]]
-TimeMethod = Callable[[Predictor, Latents, Sequence[float], NoiseSource], Iterator[Step]]
+SigmaMethod = Callable[[Denoiser, Latents, Sequence[float], NoiseSource], Iterable[Step]]
+TimeMethod = Callable[[Predictor, Latents, Sequence[float], NoiseSource], Iterable[Step]]
 
 
 @dataclass(frozen=True)
@@ -77,11 +79,38 @@ class Sampler(ABC):
     ) -> Latents:
         """The state at `level` with noise added up to the `higher` level."""
 
-    @abstractmethod
     def walk(
         self, predict: Predictor, x: Latents, levels: Sequence[float], noise: NoiseSource
     ) -> Iterator[Step]:
-        """The steps from the state at levels[0] down to the last level."""
+        """The steps from the state at levels[0] down to the last level; raise `InvalidRequest` for what are no steps."""
+        return self._checked(self._walk(predict.afresh(), x, levels, noise), x)
+
+    @abstractmethod
+    def _walk(
+        self, predict: Predictor, x: Latents, levels: Sequence[float], noise: NoiseSource
+    ) -> object:
+        """What the method makes of it, which should be an iterable of `Step`s."""
+
+    def _checked(self, steps: object, x: Latents) -> Iterator[Step]:
+        """Yield the steps of a method, which may be a caller's own."""
+        wanted = (
+            f"it must yield Steps whose x and denoised are float tensors of shape {tuple(x.shape)}"
+        )
+        if not isinstance(steps, Iterable):
+            raise InvalidRequest(f"sampler {self.name} returned {shown(steps)}; {wanted}")
+        is_empty = True
+        for step in steps:
+            if not isinstance(step, Step):
+                raise InvalidRequest(f"sampler {self.name} yielded {shown(step)}; {wanted}")
+            for name, value in (("x", step.x), ("denoised", step.denoised)):
+                if not _is_state(value, x):
+                    raise InvalidRequest(
+                        f"sampler {self.name} yielded a Step whose {name} is {shown(value)}; {wanted}"
+                    )
+            is_empty = False
+            yield step
+        if is_empty:
+            raise InvalidRequest(f"sampler {self.name} yielded no step; {wanted}")
 
     @abstractmethod
     def level_of(self, strength: float, schedule: Schedule) -> float:
@@ -147,10 +176,10 @@ class SigmaSampler(Sampler):
     ) -> Latents:
         return x + noise * math.sqrt(higher**2 - level**2)
 
-    def walk(
+    def _walk(
         self, predict: Predictor, x: Latents, levels: Sequence[float], noise: NoiseSource
-    ) -> Iterator[Step]:
-        return self.method(variance_exploding_denoiser(predict.afresh()), x, levels, noise)
+    ) -> object:
+        return self.method(variance_exploding_denoiser(predict), x, levels, noise)
 
     def level_of(self, strength: float, schedule: Schedule) -> float:
         """Geometric between the schedule's bounds: equal changes of strength are equal ratios of noise."""
@@ -194,11 +223,15 @@ class TimeSampler(Sampler):
         scale = float(alpha_higher / alpha)
         return x * scale + noise * math.sqrt(float(sigma_higher) ** 2 - (scale * float(sigma)) ** 2)
 
-    def walk(
+    def _walk(
         self, predict: Predictor, x: Latents, levels: Sequence[float], noise: NoiseSource
-    ) -> Iterator[Step]:
-        return self.method(predict.afresh(), x, levels, noise)
+    ) -> object:
+        return self.method(predict, x, levels, noise)
 
     def level_of(self, strength: float, schedule: Schedule) -> float:
         """The share of the way along the path."""
         return strength * schedule.t_max
+
+
+def _is_state(value: object, x: Latents) -> bool:
+    return isinstance(value, Tensor) and value.is_floating_point() and value.shape == x.shape

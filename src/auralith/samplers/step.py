@@ -1,11 +1,13 @@
 """What every sampler yields, so that progress, preview and cancel are the caller's loop."""
 
 from dataclasses import dataclass
+from typing import no_type_check
 
 from jaxtyping import Float
 from torch import Tensor
 
 
+@no_type_check  # a caller's own sampler may make them: `Sampler.walk` checks the states
 @dataclass(frozen=True)
 class Step:
     """One finished step.

@@ -20,7 +20,7 @@ from auralith.errors import InvalidRequest, printable, shown
 from auralith.files import file_hash
 from auralith.pipeline import Auralith
 from auralith.provenance import Provenance
-from auralith.request import GenerationRequest, plain_number
+from auralith.request import GenerationRequest, plain_number, recorded, require_given
 from auralith.sets.table import OWN_COLUMNS, Problem, Row, Table
 from auralith.tables.cells import named_file
 
@@ -129,7 +129,8 @@ def _items(model: Auralith, row: Row, values: dict[str, Any], folder: Path, n: i
         values = {
             name: v for name, v in values.items() if name not in _SECONDS or name in row.values
         }
-    first = GenerationRequest(**values)
+    first = recorded(GenerationRequest(**values))
+    require_given(first)
     source = None if clip is None else SourceFile(clip.name, file_hash(clip))
     found = []
     for index in range(_count(own["n"], n)):
