@@ -7,7 +7,7 @@ context with the global vector of the numbers alone.
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from auralith.config import ModelConfig
 from auralith.errors import InvalidRequest
+from auralith.prompt_embedding import PromptEmbedding
 
 if TYPE_CHECKING:
     import transformers  # slow to import
@@ -87,15 +88,23 @@ class Router:
         text = self.project(text)
         if keep is not None:
             text = TextStates(text.states * keep[:, None, None], text.mask)
-        embedded = self._embed(numbers, text.states.device)
+        routed = self._route(text.states, text.mean(), numbers)
+        if keep is None:
+            return routed
+        return Conditioning(routed.context * keep[:, None, None], routed.global_embed)
+
+    def _route(
+        self,
+        states: Float[Tensor, "batch token dim"],
+        mean: Float[Tensor, "batch dim"],
+        numbers: Numbers,
+    ) -> Conditioning:
+        embedded = self._embed(numbers, states.device)
         rows = [
-            text.states if name == self.config.text.id else embedded[name]
+            states if name == self.config.text.id else embedded[name]
             for name in self.config.context_ids
         ]
-        context = torch.cat(rows, dim=1)
-        if keep is not None:
-            context = context * keep[:, None, None]
-        return Conditioning(context, self.global_vector(text, embedded))
+        return Conditioning(torch.cat(rows, dim=1), self.global_vector(mean, embedded))
 
     def project(self, text: TextStates) -> TextStates:
         """Text states in the width of the conditions; padding rows stay zero, as the layer's bias would fill them."""
@@ -120,15 +129,17 @@ class Router:
         }
 
     def global_vector(
-        self, text: TextStates | None, embedded: Mapping[str, Float[Tensor, "batch 1 dim"]]
+        self,
+        mean: Float[Tensor, "batch dim"] | None,
+        embedded: Mapping[str, Float[Tensor, "batch 1 dim"]],
     ) -> Float[Tensor, "batch global_dim"]:
         """Numbers and the mean of the text's tokens, side by side; without text zeros stand for it."""
         parts = []
         for name in self.config.global_ids:
             if name != self.config.text.id:
                 parts.append(embedded[name][:, 0])
-            elif text is not None:
-                parts.append(text.mean())
+            elif mean is not None:
+                parts.append(mean)
             else:
                 parts.append(torch.zeros_like(next(iter(embedded.values()))[:, 0]))
         return torch.cat(parts, dim=-1)
@@ -147,9 +158,33 @@ class Conditioner(Router):
         super().__init__(config, numbers)
         self.text_encoder, self.tokenizer = text_encoder, tokenizer
 
-    def __call__(self, prompts: Sequence[str], numbers: Numbers) -> Conditioning:
+    def __call__(self, prompts: Sequence[str | PromptEmbedding], numbers: Numbers) -> Conditioning:
         """Conditioning of a batch of prompts and their numbers."""
-        return self.assemble(self.encode_text(prompts), numbers)
+        return self._route(*self._encoded(prompts), numbers)
+
+    def embed(self, prompts: Sequence[str | PromptEmbedding]) -> list[PromptEmbedding]:
+        """Return prompts encoded, as values that a batch takes in their place."""
+        texts = [prompt if isinstance(prompt, str) else prompt.text for prompt in prompts]
+        return list(map(PromptEmbedding, texts, *self._encoded(prompts)))
+
+    def _encoded(
+        self, prompts: Sequence[str | PromptEmbedding]
+    ) -> tuple[Float[Tensor, "batch token dim"], Float[Tensor, "batch dim"]]:
+        """Return states and means, with the texts among the prompts encoded as one batch."""
+        device = self.text_encoder.device
+        texts = [prompt for prompt in prompts if isinstance(prompt, str)]
+        encoded: Iterator[tuple[Tensor, Tensor]] = iter(())
+        if texts:
+            text = self.project(self.encode_text(texts))
+            encoded = zip(text.states, text.mean(), strict=True)
+        found = [
+            next(encoded)
+            if isinstance(prompt, str)
+            else (prompt.states.to(device).float(), prompt.mean.to(device).float())
+            for prompt in prompts
+        ]
+        states, means = zip(*found, strict=True)
+        return torch.stack(states), torch.stack(means)
 
     def null(self, numbers: Numbers) -> Float[Tensor, "batch global_dim"]:
         """The global vector of the null condition; its context is all zero and need not be built."""

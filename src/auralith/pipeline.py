@@ -27,14 +27,15 @@ from auralith.checkpoints import (
     with_adapters,
 )
 from auralith.conditioning import Conditioner, MaskedInput
-from auralith.diffusion import OBJECTIVES, Guidance, Predictor, Projection
+from auralith.diffusion import OBJECTIVES, Predictor
 from auralith.edits import Edit, SourceFile
 from auralith.errors import InvalidRequest, NonFiniteError, shown
 from auralith.guided import guided
 from auralith.models.latent_codec import LatentCodec
 from auralith.noise import ItemStreams, NoiseStream, ReferenceNoise
+from auralith.prompt_embedding import PromptEmbedding, encodable
 from auralith.provenance import EMBEDDED_NAME, AdapterUse, Provenance
-from auralith.request import GenerationRequest, plain_number
+from auralith.request import GenerationRequest, check_prompt, plain_number
 from auralith.resolution import Resolver, known
 from auralith.resources import choose_device, choose_dtype, dtype_name, require_memory
 from auralith.result import Audio, faded_chunks, finished
@@ -181,6 +182,15 @@ class Auralith(Resolver):
                     on_step(step)
         assert latents is not None  # a schedule has at least one step
         return latents.clone()  # outside inference mode: the caller may change them
+
+    @torch.no_grad()
+    def encode_prompt(self, text: str) -> PromptEmbedding:
+        """Return a prompt as the model understands it, to be given in its place, or changed.
+
+        Raises `InvalidRequest` for what is no prompt.
+        """
+        check_prompt("prompt", text)
+        return self.conditioner.embed([text])[0]
 
     @torch.no_grad()
     def decode(self, latents: AnyLatents) -> Float[Tensor, "*batch audio_channel sample"]:
@@ -346,19 +356,13 @@ class Auralith(Resolver):
         self, group: list[GenerationRequest], num_frames: int, shown: MaskedInput | None
     ) -> Predictor:
         """The guided network for a group. What stays the same over the steps is computed here, once."""
-        first = group[0]
-        projection = Projection(
-            float(first.apg_eta), float(first.apg_norm_threshold), float(first.apg_momentum)
-        )
-        guidance = Guidance(
-            known(first.cfg_scale), first.cfg_rescale, first.cfg_interval, projection
-        )
+        guidance = self.guidance(group[0])
         numbers = self.numbers(group)
-        conditioning = self.conditioner([item.prompt for item in group], numbers)
+        conditioning = self.conditioner([encodable(item.prompt) for item in group], numbers)
         context, global_embed = conditioning.context, conditioning.global_embed
         if guidance.scale != 1:
-            if first.negative_prompt:
-                negatives = [item.negative_prompt or "" for item in group]
+            if group[0].negative_prompt:
+                negatives = [encodable(item.negative_prompt or "") for item in group]
                 negative = self.conditioner(negatives, numbers)
                 context = torch.cat((context, negative.context))
                 global_embed = torch.cat((global_embed, negative.global_embed))

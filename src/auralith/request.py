@@ -12,6 +12,7 @@ from torch import Tensor
 from auralith.config import SECONDS_IDS, Window
 from auralith.errors import InvalidRequest, shown
 from auralith.noise import MAX_SEED
+from auralith.prompt_embedding import EmbeddingRecord, Prompt, PromptEmbedding
 from auralith.samplers.own import OWN, ChosenSampler, check_sampler, sampler_label
 from auralith.samplers.schedules import MOST_SIGMA, checked_levels
 from auralith.tables.cells import has_surrogates
@@ -34,8 +35,9 @@ class GenerationRequest:
         InvalidRequest: a value is out of its range; one line says the value, the limit and the remedy.
     """
 
-    prompt: str
-    negative_prompt: str | None = None
+    prompt: Prompt
+    """Text, or an embedding that the model made of one; see `prompt_embedding`."""
+    negative_prompt: Prompt | None = None
     seconds_total: float | None = None
     """Length in seconds of the whole recording that the sound is, or is a part of."""
     seconds_start: float = 0.0
@@ -76,16 +78,9 @@ class GenerationRequest:
     last one is 0, noise of its level stays in the result."""
 
     def __post_init__(self) -> None:
-        if not isinstance(self.prompt, str) or not self.prompt.strip():
-            raise InvalidRequest("prompt is empty; describe the sound in a few words")
-        if self.negative_prompt is not None and not isinstance(self.negative_prompt, str):
-            raise InvalidRequest("negative_prompt is not text; give a string or leave it out")
-        for name in ("prompt", "negative_prompt"):
-            check_unicode(name, getattr(self, name) or "")
-            if len(getattr(self, name) or "") > MOST_CHARACTERS:
-                raise InvalidRequest(
-                    f"{name} is {len(getattr(self, name)):,} characters long; at most {MOST_CHARACTERS:,} are read"
-                )
+        check_prompt("prompt", self.prompt)
+        if self.negative_prompt is not None:
+            check_prompt("negative_prompt", self.negative_prompt, may_be_blank=True)
         for name in ("seconds_total", "seconds_output"):
             check_number(self, name, "s", above=0.0)
         for name in ("seconds_start", "fade_in", "fade_out"):
@@ -117,6 +112,11 @@ class GenerationRequest:
         if not isinstance(self.schedule, str | None):
             raise InvalidRequest(f"schedule is {shown(self.schedule)}; give its name")
         object.__setattr__(self, "conditions", _checked_conditions(self.conditions))
+
+    @property
+    def text(self) -> str:
+        """The prompt in words; of an embedding, those that it was made from."""
+        return self.prompt if isinstance(self.prompt, str) else self.prompt.text
 
     def _check_sigmas(self) -> None:
         """Make `sigmas` floats; raise `InvalidRequest` for what are none, and for other settings beside them."""
@@ -154,10 +154,18 @@ class GenerationRequest:
 
 
 def recorded(request: GenerationRequest) -> GenerationRequest:
-    """Return the request as tags hold it: the name alone of a caller's own sampler."""
-    if request.sampler is None:
-        return request
-    return replace(request, sampler=sampler_label(request.sampler))
+    """Return the request as tags hold it: the name alone of a caller's own sampler, an embedding's text and hash."""
+    negative = request.negative_prompt
+    return replace(
+        request,
+        prompt=_recorded_prompt(request.prompt),
+        negative_prompt=None if negative is None else _recorded_prompt(negative),
+        sampler=None if request.sampler is None else sampler_label(request.sampler),
+    )
+
+
+def _recorded_prompt(prompt: Prompt) -> Prompt:
+    return prompt.record() if isinstance(prompt, PromptEmbedding) else prompt
 
 
 def require_given(request: GenerationRequest) -> None:
@@ -167,6 +175,13 @@ def require_given(request: GenerationRequest) -> None:
             f"the sampler {shown(request.sampler.removeprefix(OWN))} is someone's own, and its name is all that is known "
             "of it here; choose another, or pass the function itself to model.generate in Python"
         )
+    for name in ("prompt", "negative_prompt"):
+        value = getattr(request, name)
+        if isinstance(value, EmbeddingRecord):
+            raise InvalidRequest(
+                f"the {name} is someone's own embedding, of {shown(value.text)}, and its hash is all that is known of it "
+                "here; give a text, or pass the embedding itself to model.generate in Python"
+            )
 
 
 def changed(request: GenerationRequest, given: Mapping[str, Any]) -> GenerationRequest:
@@ -290,6 +305,21 @@ def plain_number(value: object) -> int | float | None:
 def is_finite(value: int | float) -> bool:
     """Return whether a float holds the number: integers may be larger than any."""
     return abs(value) < 2**1000 if isinstance(value, int) else math.isfinite(value)
+
+
+def check_prompt(name: str, prompt: object, may_be_blank: bool = False) -> None:
+    """Raise `InvalidRequest` unless a prompt is text that a model can read, or an embedding of such."""
+    if isinstance(prompt, PromptEmbedding | EmbeddingRecord):
+        prompt = prompt.text
+    if not isinstance(prompt, str):
+        raise InvalidRequest(f"{name} is {shown(prompt)}, which is not text; give a string")
+    if not (prompt.strip() or may_be_blank):
+        raise InvalidRequest(f"{name} is empty; describe the sound in a few words")
+    check_unicode(name, prompt)
+    if len(prompt) > MOST_CHARACTERS:
+        raise InvalidRequest(
+            f"{name} is {len(prompt):,} characters long; at most {MOST_CHARACTERS:,} are read"
+        )
 
 
 def check_unicode(name: str, text: str) -> None:

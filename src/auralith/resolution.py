@@ -6,8 +6,9 @@ from dataclasses import fields, replace
 from typing import TypeVar
 
 from auralith.config import ModelConfig
-from auralith.diffusion import OBJECTIVES
+from auralith.diffusion import OBJECTIVES, Guidance, Projection
 from auralith.errors import InvalidRequest
+from auralith.prompt_embedding import PromptEmbedding
 from auralith.request import GenerationRequest, require_given, span_of
 from auralith.samplers import Sampler, Schedule
 from auralith.samplers.own import sampler_for
@@ -83,6 +84,14 @@ class Resolver:
             request.sigmas,
         )
 
+    def guidance(self, request: GenerationRequest) -> Guidance:
+        """The guidance of a resolved request."""
+        projection = Projection(
+            float(request.apg_eta), float(request.apg_norm_threshold), float(request.apg_momentum)
+        )
+        scale = float(known(request.cfg_scale))
+        return Guidance(scale, request.cfg_rescale, request.cfg_interval, projection)
+
     def numbers(self, group: list[GenerationRequest]) -> dict[str, list[float]]:
         """Return the values of the number conditions of resolved requests."""
         values = [
@@ -123,8 +132,18 @@ class Resolver:
             raise InvalidRequest(
                 f"seconds_start is {request.seconds_start:g} s; this model knows no start, leave it at 0"
             )
+        for name in ("prompt", "negative_prompt"):
+            self._check_embedding(name, getattr(request, name))
         replace(request)  # the order of values that came from defaults
         self.sampler(request).levels(self.schedule(request))
+
+    def _check_embedding(self, name: str, prompt: object) -> None:
+        shape = (self.config.text.max_tokens, self.config.condition_dim)
+        if isinstance(prompt, PromptEmbedding) and tuple(prompt.states.shape) != shape:
+            raise InvalidRequest(
+                f"the embedding of {name} has the shape {tuple(prompt.states.shape)}, this model takes {shape}; "
+                "encode it with this model"
+            )
 
 
 def _first(value: Value | None, default: Value) -> Value:

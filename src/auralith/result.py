@@ -83,7 +83,7 @@ def finished(
     """
     _require_finite(waveform, provenance.settings)
     waveform = _faded(waveform, sample_rate, provenance)
-    warnings = [*_health_warnings(waveform, provenance.settings.prompt)]
+    warnings = [*_health_warnings(waveform, provenance.settings.text)]
     peak = peak_db(waveform)
     if provenance.keeps_level and peak > 0 and subtype != "float":
         warnings.append(f"its peak is {peak:+.1f} dB: a .wav gets float samples, others clip")

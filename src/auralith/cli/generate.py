@@ -62,7 +62,7 @@ def generate(
         loading = loading_of(origin, loading, source)
         clip = find_clip(origin, source)
     request = _request(origin, given)
-    target = Output(writing.output, writing.format, writing.subtype, request.prompt)
+    target = Output(writing.output, writing.format, writing.subtype, request.text)
     signer = writing.signer(target.check())
     model = open_model(loading)
     if origin is None or origin.edit is None:

@@ -63,7 +63,10 @@ def own_prompt(file: Path | None) -> str:
         raise InvalidRequest("there is no prompt; describe the sound")
     if read_tags(file) is None:
         raise InvalidRequest(f"{file} holds no prompt of its own; describe the sound")
-    return read_provenance(file).settings.prompt
+    prompt = read_provenance(file).settings.prompt
+    if not isinstance(prompt, str):
+        raise InvalidRequest(f"{file} was made with an embedding, not a prompt; describe the sound")
+    return prompt
 
 
 def open_model(loading: Loading) -> "Auralith":

@@ -29,6 +29,7 @@ from auralith.editing.timeline import (
 from auralith.edits import Extension
 from auralith.errors import InvalidRequest
 from auralith.pipeline import Audio, Auralith
+from auralith.prompt_embedding import Prompt
 from auralith.request import GenerationRequest
 
 OVERLAP_SHARE = 3
@@ -79,7 +80,7 @@ def _require_longer(clip: Clip, extension: Extension) -> None:
         )
 
 
-def _prompt_at(second: float, prompt: str, extension: Extension) -> str:
+def _prompt_at(second: float, prompt: Prompt, extension: Extension) -> Prompt:
     for start, text in extension.prompts:
         if start <= second:
             prompt = text

@@ -80,7 +80,7 @@ def _line(entry: Entry) -> bytes:
     """What is looked for most stands first; all of it is in the origin too."""
     origin = entry.origin
     first = {
-        "prompt": origin.settings.prompt,
+        "prompt": origin.settings.text,
         "seed": origin.settings.seed,
         "model_hash": origin.model_hash,
     }

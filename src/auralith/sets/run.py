@@ -167,7 +167,7 @@ class _Run:
     def _path(self, item: Item) -> Path:
         """Where the sound of an item is to be, or is: no other sound's name, nor a file that we did not make."""
         seed = item.request.seed
-        stem = f"{item.row.number:04d}-{slug(item.request.prompt)}-{seed}"
+        stem = f"{item.row.number:04d}-{slug(item.request.text)}-{seed}"
         for number in count(1):
             name = f"{stem}{'' if number == 1 else f'-{number}'}.{self.settings.format}"
             is_anothers = self.manifest.owners.get(name, item.key) != item.key

@@ -246,7 +246,7 @@ class ConditionedDiffusionModel(nn.Module):
         if text is None or text_id not in self.global_cond_ids:
             return self.conditioner.ours.global_vector(None, embedded)
         states, mask = (tensor.to(self.device) for tensor in text[text_id])
-        return self.conditioner.ours.global_vector(TextStates(states, mask.bool()), embedded)
+        return self.conditioner.ours.global_vector(TextStates(states, mask.bool()).mean(), embedded)
 
     def input_concat_cond(
         self, tensors: ConditioningTensors

@@ -1,0 +1,79 @@
+"""A prompt as the model's text encoder understood it, to be given in place of the text.
+
+    rain = model.encode_prompt("rain")
+    model.generate(GenerationRequest(replace(rain, states=0.8 * rain.states)))
+
+Tags hold its text and a hash.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from typing import no_type_check
+
+from jaxtyping import Float
+from torch import Tensor
+
+from auralith.errors import InvalidRequest, shown
+
+
+@no_type_check  # values come from people: the checks below are for any type
+@dataclass(frozen=True, eq=False)
+class PromptEmbedding:
+    """One prompt, encoded.
+
+    Raises:
+        InvalidRequest: its parts are no finite tensors that fit each other, or it has no text.
+    """
+
+    text: str
+    """What was encoded, in words: for tags and names of files."""
+    states: Float[Tensor, "token dim"]
+    """A row for each token, in the width of the model's conditions; zero after the end of the text."""
+    mean: Float[Tensor, " dim"]
+    """Mean of the text's tokens, for models whose global vector has the prompt in it."""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.text, str) or not self.text.strip():
+            raise InvalidRequest("an embedding has no text; say in words what it is of")
+        for name, axes in (("states", 2), ("mean", 1)):
+            value = getattr(self, name)
+            if (
+                not isinstance(value, Tensor)
+                or not value.is_floating_point()
+                or value.dim() != axes
+            ):
+                raise InvalidRequest(
+                    f"the embedding's {name} is {shown(value)}; give a tensor of floats with {axes} axes"
+                )
+            if not value.isfinite().all():
+                raise InvalidRequest(f"the embedding's {name} holds NaN or infinity")
+        if self.states.shape[1] != self.mean.shape[0]:
+            raise InvalidRequest(
+                f"the embedding's states are {self.states.shape[1]} wide, its mean {self.mean.shape[0]}; make them equal"
+            )
+
+    def record(self) -> "EmbeddingRecord":
+        """Return what tags hold of it."""
+        digest = hashlib.sha256(repr(tuple(self.states.shape)).encode())
+        for part in (self.states, self.mean):
+            digest.update(part.detach().float().cpu().contiguous().numpy().tobytes())
+        return EmbeddingRecord(self.text, digest.hexdigest())
+
+
+@dataclass(frozen=True)
+class EmbeddingRecord:
+    """What a file's tags hold of an embedding: enough to know it again, not to make a sound with it."""
+
+    text: str
+    embedding: str
+    """SHA-256 of its numbers."""
+
+
+Prompt = str | PromptEmbedding | EmbeddingRecord
+"""The prompt of a request; a record stands for an embedding that isn't there, so nothing is made with it."""
+
+
+def encodable(prompt: Prompt) -> str | PromptEmbedding:
+    """Return the prompt of a resolved request, which is no record."""
+    assert not isinstance(prompt, EmbeddingRecord)  # see `request.require_given`
+    return prompt
