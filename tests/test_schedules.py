@@ -124,7 +124,8 @@ def test_times_have_schedules_of_their_own(name: str) -> None:
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_what_a_sampler_can_not_follow_is_refused(name: str) -> None:
     sampler = SAMPLERS[name]
-    wrong = [{"name": "sideways"}, {"name": "linear" if name in BY_SIGMA else "karras"}]
+    wrong: list[dict[str, Any]] = [{"name": "sideways"}]
+    wrong += [{"name": "linear" if name in BY_SIGMA else "karras"}]
     if name not in BY_SIGMA:
         wrong.append({"rho": 2.0})
     if name in BY_TIME:

@@ -221,11 +221,13 @@ def _floats(name: str, values: object) -> list[float]:
         raise InvalidRequest(
             f"{name} has {len(values):,} numbers; at most {MAX_STEPS + 1:,} are taken"
         )
-    numbers = [plain_number(value) for value in values]
-    for value, number in zip(values, numbers, strict=True):
+    found = []
+    for value in values:
+        number = plain_number(value)
         if number is None or not is_finite(number):
             raise InvalidRequest(f"{name} holds {shown(value)}; give finite numbers")
-    return [float(number) for number in numbers]
+        found.append(float(number))
+    return found
 
 
 def _checked_conditions(values: object) -> dict[str, float]:
