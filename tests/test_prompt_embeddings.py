@@ -1,4 +1,4 @@
-"""Embeddings in place of prompts: they make the same sounds, can be changed, and tags tell what they were."""
+"""Embeddings in place of prompts: they make the same sounds, can be changed and mixed, and tags tell what they were."""
 
 import math
 from dataclasses import replace
@@ -14,10 +14,11 @@ from auralith.cli.main import run
 from auralith.editing import Clip, Extension, Variation, extend, vary
 from auralith.errors import AuralithError, InvalidRequest
 from auralith.pipeline import Auralith, load
-from auralith.prompt_embedding import EmbeddingRecord, PromptEmbedding
+from auralith.prompt_embedding import EmbeddingRecord, PromptEmbedding, mix_prompts
 from auralith.provenance import read_provenance
 from auralith.request import GenerationRequest, Prompt
 from auralith.sets import plan_set, read_rows
+from auralith.sound.reading import read
 
 MODEL = str(GOLDEN / "sao_tiny")
 FLOW = str(GOLDEN / "sao_small_tiny")
@@ -213,3 +214,102 @@ def test_a_record_is_read_as_it_was_written(
     tags = model.provenance(model.resolve(request(model.encode_prompt("rain")))).to_tags()
     monkeypatch.setattr("auralith.provenance.read_tags", lambda path: tags)
     assert isinstance(read_provenance("a.wav").settings.prompt, EmbeddingRecord)
+
+
+# Mixtures
+
+
+def test_a_mixture_is_the_weighted_mean(any_model: Auralith) -> None:
+    rain, bell = any_model.encode_prompt("rain"), any_model.encode_prompt("a bell, note C5")
+    made = mix_prompts([(3.0, rain), (1.0, bell)])
+    assert made.text == "0.75 rain + 0.25 a bell, note C5"
+    assert torch.allclose(made.states, 0.75 * rain.states + 0.25 * bell.states, atol=1e-6)
+    assert torch.allclose(made.mean, 0.75 * rain.mean + 0.25 * bell.mean, atol=1e-6)
+    assert torch.equal(mix_prompts([(1.0, rain), (0.0, bell)]).states, rain.states)
+    away = mix_prompts([(1.5, rain), (-0.5, bell)])
+    assert torch.allclose(away.states, 1.5 * rain.states - 0.5 * bell.states, atol=1e-6)
+    many = mix_prompts([(1 / 7, rain)] * 7)
+    assert torch.allclose(many.states, rain.states, atol=1e-6)
+
+
+@pytest.mark.parametrize("weights", [(), (0.0, 0.0), (1.0, -1.0), (math.nan, 1.0), (math.inf, 1.0)])
+def test_weights_without_a_sum_are_refused(weights: tuple[float, ...]) -> None:
+    one = PromptEmbedding("x", STATES, MEAN)
+    with pytest.raises(InvalidRequest) as raised:
+        mix_prompts([(weight, one) for weight in weights])
+    assert "\n" not in str(raised.value)
+
+
+def test_embeddings_of_two_models_do_not_mix() -> None:
+    one, other = PromptEmbedding("x", STATES, MEAN), PromptEmbedding("y", STATES[:, :4], MEAN[:4])
+    with pytest.raises(InvalidRequest, match="encode both with one model"):
+        mix_prompts([(1.0, one), (1.0, other)])
+
+
+def test_what_a_request_mixes_is_what_mix_prompts_gives(model: Auralith) -> None:
+    mixed = samples(model, "rain", mix=((0.3, "thunder"), (0.2, "a bell")), negative_prompt="hiss")
+    parts = [(0.5, "rain"), (0.3, "thunder"), (0.2, "a bell")]
+    by_hand = mix_prompts([(weight, model.encode_prompt(text)) for weight, text in parts])
+    expected = samples(model, by_hand, negative_prompt="hiss")
+    assert (mixed - expected).abs().max() <= RUN * expected.abs().max()
+    assert (mixed - samples(model, "rain", negative_prompt="hiss")).abs().max() > 0
+    assert torch.equal(samples(model, "rain", mix=((0.0, "thunder"),)), samples(model, "rain"))
+    assert torch.equal(samples(model, "rain", mix=((1.0, "thunder"),)), samples(model, "thunder"))
+    halves = samples(model, by_hand, mix=((0.5, "thunder"),))
+    assert (halves - samples(model, by_hand)).abs().max() > 0
+
+
+def test_mixtures_share_a_batch(model: Auralith) -> None:
+    requests = [
+        request("rain", seed=1),
+        request("rain", seed=2, mix=((0.5, "thunder"),)),
+        request("a bell", seed=3, mix=[[0.1, "thunder"], [0.1, "hiss"]]),
+    ]
+    assert len(model.groups([model.resolve(one) for one in requests])) == 1
+    for sound, one in zip(model.generate_batch(requests), requests, strict=True):
+        alone = model.generate(one).waveform
+        assert (sound.waveform - alone).abs().max() <= RUN * alone.abs().max()
+
+
+@pytest.mark.parametrize(
+    ("mix", "message"),
+    [
+        ("0.3:thunder", "give up to 100 weights and prompts"),
+        ({"thunder": 0.3}, "give up to 100 weights and prompts"),
+        ([(0.001, "x")] * 101, "give up to 100 weights and prompts"),
+        ([0.3, "thunder"], "give a weight from 0 to 1 and a prompt"),
+        ([("thunder", 0.3)], "give a weight from 0 to 1 and a prompt"),
+        ([(1.5, "thunder")], "give a weight from 0 to 1 and a prompt"),
+        ([(-0.1, "thunder")], "give a weight from 0 to 1 and a prompt"),
+        ([(math.nan, "thunder")], "give a weight from 0 to 1 and a prompt"),
+        ([(0.3, " ")], "a prompt of mix is empty"),
+        ([(0.3, None)], "a prompt of mix is None"),
+        ([(0.3, PromptEmbedding("x", STATES, MEAN))], "mix embeddings by mix_prompts"),
+        ([(0.6, "a"), (0.6, "b")], "the weights of mix have the sum 1.2"),
+    ],
+)
+def test_other_mixtures_have_one_clear_line(mix: Any, message: str) -> None:
+    with pytest.raises(InvalidRequest, match=message) as raised:
+        GenerationRequest("rain", mix=mix)
+    assert "\n" not in str(raised.value)
+
+
+def test_tags_make_a_mixture_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    options = ["--model", MODEL, "--steps", "3", "--seconds", "0.3", "--subtype", "float"]
+    mix = ["--mix", "0.3:thunder", "--mix", "0.2: a bell: C5", "--seed", "3"]
+    assert run(["generate", "rain", *options, *mix, "-o", "a.wav"]) == 0
+    assert read_provenance("a.wav").settings.mix == ((0.3, "thunder"), (0.2, "a bell: C5"))
+    assert run(["generate", "--from", "a.wav", *options, "-o", "b.wav"]) == 0
+    first, again = read("a.wav")[0], read("b.wav")[0]
+    assert torch.equal(first, again)
+    assert run(["generate", "snow", "--from", "a.wav", *options, "-o", "c.wav"]) == 0
+    assert read_provenance("c.wav").settings.mix == ()
+    assert run(["vary", "a.wav", "--model", MODEL, "--steps", "2", "-o", "d.wav"]) == 0
+    assert read_provenance("d.wav").settings.mix == ((0.3, "thunder"), (0.2, "a bell: C5"))
+    for wrong in ("thunder", "x:thunder", "2:thunder", "0.3:", ":thunder"):
+        capsys.readouterr()
+        assert run(["generate", "rain", *options, "--mix", wrong]) == 2
+        assert capsys.readouterr().err.count("\n") == 1

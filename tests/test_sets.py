@@ -105,12 +105,11 @@ def test_every_field_can_be_set_in_a_row(model: Auralith) -> None:
         "schedule": "karras",
         "rho": 5.0,
         "sigmas": None,  # in place of others: test_schedules
+        "mix": ((0.25, "thunder"),),
     }
     assert set(given) == set(asdict(GenerationRequest("x")))
-    cells = {
-        name: f"{v[0]}-{v[1]}" if isinstance(v, tuple) else str(v or "")
-        for name, v in given.items()
-    }
+    cells = {name: str(v or "") for name, v in given.items()}
+    cells |= {"cfg_interval": "0.2-0.9", "mix": "0.25:thunder"}
     row = ",".join(f'"{cell}"' for cell in cells.values())
     as_csv = table(",".join(cells) + "\n" + row + "\n")
     as_json = table(json.dumps(given) + "\n", "prompts.jsonl")

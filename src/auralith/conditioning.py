@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from auralith.config import ModelConfig
 from auralith.errors import InvalidRequest
-from auralith.prompt_embedding import PromptEmbedding
+from auralith.prompt_embedding import Prompt, PromptEmbedding, encodable, mix_prompts
 
 if TYPE_CHECKING:
     import transformers  # slow to import
@@ -166,6 +166,14 @@ class Conditioner(Router):
         """Return prompts encoded, as values that a batch takes in their place."""
         texts = [prompt if isinstance(prompt, str) else prompt.text for prompt in prompts]
         return list(map(PromptEmbedding, texts, *self._encoded(prompts)))
+
+    def mix(self, parts: Sequence[tuple[float, Prompt]]) -> str | PromptEmbedding:
+        """Return the one prompt that weighted ones amount to: one alone as it is, else the mean of their embeddings."""
+        weights, prompts = zip(*parts, strict=True)
+        if len(prompts) == 1:
+            return encodable(prompts[0])
+        embedded = self.embed([encodable(prompt) for prompt in prompts])
+        return mix_prompts(list(zip(weights, embedded, strict=True)))
 
     def _encoded(
         self, prompts: Sequence[str | PromptEmbedding]

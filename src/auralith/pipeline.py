@@ -185,7 +185,7 @@ class Auralith(Resolver):
 
     @torch.no_grad()
     def encode_prompt(self, text: str) -> PromptEmbedding:
-        """Return a prompt as the model understands it, to be given in its place, or changed.
+        """Return a prompt as the model understands it, to be given in its place, mixed (`mix_prompts`) or changed.
 
         Raises `InvalidRequest` for what is no prompt.
         """
@@ -358,7 +358,9 @@ class Auralith(Resolver):
         """The guided network for a group. What stays the same over the steps is computed here, once."""
         guidance = self.guidance(group[0])
         numbers = self.numbers(group)
-        conditioning = self.conditioner([encodable(item.prompt) for item in group], numbers)
+        conditioning = self.conditioner(
+            [self.conditioner.mix(item.mixture) for item in group], numbers
+        )
         context, global_embed = conditioning.context, conditioning.global_embed
         if guidance.scale != 1:
             if group[0].negative_prompt:
@@ -368,9 +370,8 @@ class Auralith(Resolver):
                 global_embed = torch.cat((global_embed, negative.global_embed))
             else:
                 global_embed = torch.cat((global_embed, self.conditioner.null(numbers)))
-        extra = None
-        if shown is not None:
-            extra = shown.channels(self.config.input_ids, global_embed.shape[0] // len(group))
+        rows = global_embed.shape[0] // len(group)
+        extra = None if shown is None else shown.channels(self.config.input_ids, rows)
         objective = OBJECTIVES[self.config.objective]
         context, global_embed = context.to(self.dtype), global_embed.to(self.dtype)
         return guided(

@@ -1,15 +1,20 @@
-"""A prompt as the model's text encoder understood it, to be given in place of the text.
+"""A prompt as the model's text encoder understood it, to be given in place of the text, and mixtures of several.
 
-    rain = model.encode_prompt("rain")
-    model.generate(GenerationRequest(replace(rain, states=0.8 * rain.states)))
+    rain, thunder = model.encode_prompt("rain"), model.encode_prompt("thunder")
+    model.generate(GenerationRequest(mix_prompts([(0.7, rain), (0.3, thunder)])))
 
-Tags hold its text and a hash.
+Tags hold its text and a hash. A mixture is the weighted mean of the embeddings, token by token: first with first, second
+with second. Where one text has ended its rows are zero, so what the longer text says from there on counts by its own
+weight alone. The mean that stands in a global vector is that of each text's own tokens, mixed by the same weights.
 """
 
 import hashlib
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import no_type_check
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -77,3 +82,33 @@ def encodable(prompt: Prompt) -> str | PromptEmbedding:
     """Return the prompt of a resolved request, which is no record."""
     assert not isinstance(prompt, EmbeddingRecord)  # see `request.require_given`
     return prompt
+
+
+def mix_prompts(parts: Sequence[tuple[float, PromptEmbedding]]) -> PromptEmbedding:
+    """Return the weighted mean of embeddings of one model; weights may be of any size and sign, their sum is made 1.
+
+    Raises `InvalidRequest` where there are none, their weights are not finite or have the sum 0, or they don't fit together.
+    """
+    if not parts:
+        raise InvalidRequest("there is no embedding to mix; give (weight, embedding) pairs")
+    total = math.fsum(weight for weight, _ in parts)
+    if not math.isfinite(total) or abs(total) < 1e-6:
+        raise InvalidRequest(f"the weights of a mixture have the sum {total:g}; choose others")
+    first = parts[0][1]
+    for _, part in parts:
+        if part.states.shape != first.states.shape:
+            raise InvalidRequest(
+                f"embeddings of the shapes {tuple(first.states.shape)} and {tuple(part.states.shape)} can't be mixed; "
+                "encode both with one model"
+            )
+    shares = [weight / total for weight, _ in parts]
+    words = [f"{share:.4g} {part.text}" for share, (_, part) in zip(shares, parts, strict=True)]
+    return PromptEmbedding(
+        " + ".join(words),
+        _weighted(shares, [part.states for _, part in parts]),
+        _weighted(shares, [part.mean for _, part in parts]),
+    )
+
+
+def _weighted(shares: Sequence[float], values: Sequence[Tensor]) -> Tensor:
+    return torch.stack([s * value for s, value in zip(shares, values, strict=True)]).sum(0)

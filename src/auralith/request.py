@@ -22,6 +22,7 @@ MAX_STEPS = 10_000
 MOST_RHO = 1_000.0
 LEVELS = ("steps", "sigma_min", "sigma_max", "schedule", "rho")
 """Fields that say where the noise levels lie, all of which `sigmas` says too."""
+MOST_MIXED = 100
 MOST_CHARACTERS = 100_000
 """Most characters of a prompt: a model reads some hundred tokens of it, the tokenizer all."""
 
@@ -76,9 +77,12 @@ class GenerationRequest:
     sigmas: tuple[float, ...] | None = None
     """The noise levels themselves, falling, in place of steps, range and schedule; t for samplers along t. Unless the
     last one is 0, noise of its level stays in the result."""
+    mix: tuple[tuple[float, str], ...] = ()
+    """(weight, prompt) of further prompts that are mixed in; the prompt has the rest of 1. See `prompt_embedding`."""
 
     def __post_init__(self) -> None:
         check_prompt("prompt", self.prompt)
+        object.__setattr__(self, "mix", _checked_mix(self.mix))
         if self.negative_prompt is not None:
             check_prompt("negative_prompt", self.negative_prompt, may_be_blank=True)
         for name in ("seconds_total", "seconds_output"):
@@ -117,6 +121,12 @@ class GenerationRequest:
     def text(self) -> str:
         """The prompt in words; of an embedding, those that it was made from."""
         return self.prompt if isinstance(self.prompt, str) else self.prompt.text
+
+    @property
+    def mixture(self) -> tuple[tuple[float, Prompt], ...]:
+        """The prompt and what is mixed into it, each with its weight; what has none is left out."""
+        rest = 1 - math.fsum(weight for weight, _ in self.mix)
+        return tuple(part for part in ((rest, self.prompt), *self.mix) if part[0] > 0)
 
     def _check_sigmas(self) -> None:
         """Make `sigmas` floats; raise `InvalidRequest` for what are none, and for other settings beside them."""
@@ -187,9 +197,12 @@ def require_given(request: GenerationRequest) -> None:
 def changed(request: GenerationRequest, given: Mapping[str, Any]) -> GenerationRequest:
     """Return the request with these fields in place of its own; what they overrule goes, and conditions are joined.
 
-    Sigmas and what else says where the noise levels lie overrule each other.
+    A prompt overrules what was mixed into the old one; sigmas and what else says where the noise levels lie overrule
+    each other.
     """
     values = {**given, "conditions": request.conditions | given.get("conditions", {})}
+    if "prompt" in given:
+        values.setdefault("mix", ())
     if given.get("sigmas") is not None:
         values |= {name: None for name in LEVELS if name not in given}
     elif any(name in given for name in LEVELS):
@@ -307,6 +320,32 @@ def plain_number(value: object) -> int | float | None:
 def is_finite(value: int | float) -> bool:
     """Return whether a float holds the number: integers may be larger than any."""
     return abs(value) < 2**1000 if isinstance(value, int) else math.isfinite(value)
+
+
+def _checked_mix(mix: object) -> tuple[tuple[float, str], ...]:
+    """Return pairs of a weight, 0 to 1, and a text; raise `InvalidRequest` for others, or a sum above 1."""
+    if not isinstance(mix, list | tuple) or len(mix) > MOST_MIXED:
+        raise InvalidRequest(
+            f'mix is {shown(mix)}; give up to {MOST_MIXED} weights and prompts as [[0.3, "thunder"]]'
+        )
+    found = []
+    for part in mix:
+        weight, prompt = part if isinstance(part, list | tuple) and len(part) == 2 else (None, None)
+        number = plain_number(weight)
+        if number is None or not 0 <= number <= 1:
+            raise InvalidRequest(
+                f'mix holds {shown(part)}; give a weight from 0 to 1 and a prompt as [0.3, "thunder"]'
+            )
+        if isinstance(prompt, PromptEmbedding | EmbeddingRecord):
+            raise InvalidRequest("mix holds an embedding; mix embeddings by mix_prompts")
+        check_prompt("a prompt of mix", prompt)
+        found.append((float(number), prompt))
+    total = math.fsum(weight for weight, _ in found)
+    if total > 1:
+        raise InvalidRequest(
+            f"the weights of mix have the sum {total:g}; they may have 1 at most, the prompt has the rest"
+        )
+    return tuple(found)
 
 
 def check_prompt(name: str, prompt: object, may_be_blank: bool = False) -> None:

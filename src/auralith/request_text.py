@@ -24,6 +24,18 @@ def parse_sigmas(text: str) -> tuple[float, ...]:
         ) from error
 
 
+def parse_mix(texts: Iterable[str]) -> tuple[tuple[float, str], ...]:
+    """Return the `mix` of texts such as "0.3:thunder"; raise `InvalidRequest` for any other."""
+    found = []
+    for text in texts:
+        weight, _, prompt = text.partition(":")
+        try:
+            found.append((float(weight), prompt.strip()))
+        except ValueError as error:
+            raise InvalidRequest(f"{shown(text)} has no weight; write 0.3:thunder") from error
+    return tuple(found)
+
+
 def parse_conditions(texts: Iterable[str]) -> dict[str, float]:
     """Return the `conditions` of texts such as "bpm=128"; raise `InvalidRequest` for any other, or an id given twice."""
     found: dict[str, float] = {}

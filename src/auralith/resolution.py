@@ -109,7 +109,7 @@ class Resolver:
     def _shared(self, request: GenerationRequest) -> tuple[object, ...]:
         """Return what requests must have in common to be one batch."""
         own = {"prompt", "negative_prompt", "seconds_total", "seconds_start", "seconds_output"}
-        own |= {"fade_in", "fade_out", "conditions", "sampler"}
+        own |= {"fade_in", "fade_out", "conditions", "mix", "sampler"}
         if request.noise == "item":
             own.add("seed")
         common = (getattr(request, f.name) for f in fields(request) if f.name not in own)

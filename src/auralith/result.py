@@ -83,7 +83,7 @@ def finished(
     """
     _require_finite(waveform, provenance.settings)
     waveform = _faded(waveform, sample_rate, provenance)
-    warnings = [*_health_warnings(waveform, provenance.settings.text)]
+    warnings = [*_health_warnings(waveform, provenance.settings)]
     peak = peak_db(waveform)
     if provenance.keeps_level and peak > 0 and subtype != "float":
         warnings.append(f"its peak is {peak:+.1f} dB: a .wav gets float samples, others clip")
@@ -122,7 +122,10 @@ def _require_finite(waveform: Float[Tensor, "channel sample"], request: Generati
         )
 
 
-def _health_warnings(waveform: Float[Tensor, "channel sample"], prompt: str) -> Iterator[str]:
+def _health_warnings(
+    waveform: Float[Tensor, "channel sample"], request: GenerationRequest
+) -> Iterator[str]:
+    prompt = " ".join((request.text, *(text for _, text in request.mix)))
     if is_silent(waveform):
         yield f"the audio is silent (peak {peak_db(waveform):.0f} dB); try another prompt or seed"
     elif not _ASKS_FOR_NOISE.search(prompt) and looks_like_white_noise(waveform):

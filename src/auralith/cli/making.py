@@ -4,7 +4,7 @@ import sys
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from auralith.cli.adapter import parse_adapter
 from auralith.cli.lines import warn
@@ -36,9 +36,9 @@ def make_edits(
     from auralith.request import GenerationRequest
     from auralith.sound.reading import read_info
 
-    prompt = prompt if prompt is not None else own_prompt(file or like)
-    request = GenerationRequest(prompt, **sampling.given())
-    name = prompt if file is None else f"{file.stem} {edit.kind}"
+    words: dict[str, Any] = own_prompt(file or like) if prompt is None else {"prompt": prompt}
+    request = GenerationRequest(**(words | sampling.given()))
+    name = request.text if file is None else f"{file.stem} {edit.kind}"
     target = Output(writing.output, writing.format, writing.subtype, name)
     signer = writing.signer(target.check())
     if file is not None:
@@ -53,8 +53,11 @@ def make_edits(
         save_all(zip(sounds, paths, strict=True), writing, signer)
 
 
-def own_prompt(file: Path | None) -> str:
-    """Return the prompt that a file was made with; raise `InvalidRequest` if it holds none, or there is no file."""
+def own_prompt(file: Path | None) -> dict[str, Any]:
+    """Return the prompt that a file was made with, and what was mixed in, as fields of a request.
+
+    Raises `InvalidRequest` if the file holds none, or there is no file.
+    """
     from auralith.errors import InvalidRequest
     from auralith.provenance import read_provenance
     from auralith.sound.tags import read_tags
@@ -63,10 +66,10 @@ def own_prompt(file: Path | None) -> str:
         raise InvalidRequest("there is no prompt; describe the sound")
     if read_tags(file) is None:
         raise InvalidRequest(f"{file} holds no prompt of its own; describe the sound")
-    prompt = read_provenance(file).settings.prompt
-    if not isinstance(prompt, str):
+    settings = read_provenance(file).settings
+    if not isinstance(settings.prompt, str):
         raise InvalidRequest(f"{file} was made with an embedding, not a prompt; describe the sound")
-    return prompt
+    return {"prompt": settings.prompt, "mix": settings.mix}
 
 
 def open_model(loading: Loading) -> "Auralith":

@@ -29,6 +29,13 @@ class Sampling:
     """How to go from noise to latents, and what to keep away from."""
 
     negative: Annotated[str | None, typer.Option(help="What to keep away from.")] = None
+    mix: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="WEIGHT:PROMPT",
+            help="A prompt to mix in, as 0.3:thunder; the prompt has the rest of 1. Repeatable.",
+        ),
+    ] = None
     steps: Annotated[int | None, typer.Option(help="Denoising steps.")] = None
     cfg: Annotated[float | None, typer.Option(help="Guidance scale; 1 turns it off.")] = None
     rescale: Annotated[float | None, typer.Option(help="Guidance rescale, 0 to 1.")] = None
@@ -94,7 +101,7 @@ class Sampling:
 
     def given(self) -> dict[str, Any]:
         """The fields of a `GenerationRequest` that were asked for."""
-        from auralith.request_text import parse_conditions, parse_interval, parse_sigmas
+        from auralith.request_text import parse_conditions, parse_interval, parse_mix, parse_sigmas
 
         settings = {
             "negative_prompt": self.negative,
@@ -111,6 +118,7 @@ class Sampling:
             "schedule": self.schedule,
             "rho": self.rho,
             "sigmas": None if self.sigmas is None else parse_sigmas(self.sigmas),
+            "mix": None if self.mix is None else parse_mix(self.mix),
             "fade_in": self.fade_in,
             "fade_out": self.fade_out,
             "window": self.window,

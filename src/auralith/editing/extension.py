@@ -29,7 +29,6 @@ from auralith.editing.timeline import (
 from auralith.edits import Extension
 from auralith.errors import InvalidRequest
 from auralith.pipeline import Audio, Auralith
-from auralith.prompt_embedding import Prompt
 from auralith.request import GenerationRequest
 
 OVERLAP_SHARE = 3
@@ -63,11 +62,8 @@ def extend(
     span = (plan.known[0] + in_mirrored, plan.known[1] + in_mirrored)
     timeline.set(plan.known[0], encode_span(model, plan.mirrored, span))
     for index, (window, new, second) in enumerate(plan.windows()):
-        piece = replace(
-            settings,
-            seed=window_seed(settings.seed or 0, index),
-            prompt=_prompt_at(second, settings.prompt, extension),
-        )
+        seed = window_seed(settings.seed or 0, index)
+        piece = replace(_settings_at(second, settings, extension), seed=seed)
         timeline.fill(window, piece, extension.passes, on_step, keep=new)
     origin = model.provenance(settings, edit=extension, source=clip.source)
     return model.audio(plan.joined(timeline), origin, clip.sample_rate, clip.subtype)
@@ -80,11 +76,12 @@ def _require_longer(clip: Clip, extension: Extension) -> None:
         )
 
 
-def _prompt_at(second: float, prompt: Prompt, extension: Extension) -> Prompt:
-    for start, text in extension.prompts:
-        if start <= second:
-            prompt = text
-    return prompt
+def _settings_at(
+    second: float, settings: GenerationRequest, extension: Extension
+) -> GenerationRequest:
+    """Return the settings with the prompt of this second, without what was mixed into the one before."""
+    texts = [text for start, text in extension.prompts if start <= second]
+    return replace(settings, prompt=texts[-1], mix=()) if texts else settings
 
 
 class _Plan:

@@ -26,7 +26,7 @@ from auralith.tables.cells import named_file
 
 MAX_SEEDS = 10_000
 _LAST_BITS = ("generator", "model", "device", "dtype", "batch_index", "batch_size")
-_LATER = ("conditions", "schedule", "rho", "sigmas")
+_LATER = ("conditions", "schedule", "rho", "sigmas", "mix")
 _SECONDS = ("seconds_total", "seconds_start", "seconds_output")
 
 

@@ -14,7 +14,13 @@ from typing import Any
 
 from auralith.errors import InvalidRequest, shown
 from auralith.request import GenerationRequest
-from auralith.request_text import parse_condition, parse_conditions, parse_interval, parse_sigmas
+from auralith.request_text import (
+    parse_condition,
+    parse_conditions,
+    parse_interval,
+    parse_mix,
+    parse_sigmas,
+)
 from auralith.tables import SUFFIXES, strict_rows
 from auralith.tables import Row as TableRow
 from auralith.tables.cells import captions, require_text
@@ -196,6 +202,8 @@ def _value(name: str, cell: Any) -> Any:
         return parse_conditions(text.split(","))
     if name == "sigmas":
         return parse_sigmas(text)
+    if name == "mix":
+        return parse_mix([text])
     try:
         return int(_WHOLE.sub("", text)) if name in _INTEGERS else float(_with_point(text))
     except ValueError as error:
