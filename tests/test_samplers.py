@@ -197,6 +197,35 @@ class TestConvergence:
 
         assert math.log2(error(steps) / error(2 * steps)) == pytest.approx(order, abs=0.3)
 
+    @pytest.mark.parametrize("method", [sigma.dpmpp_2m_sde, sigma.dpmpp_3m_sde])
+    def test_sde_steps_along_one_brownian_path_converge(self, method):
+        """In strong order 1: the noise inside a step is taken as one increment, whatever the order of the rest."""
+
+        def result(steps):
+            sigmas = polyexponential_sigmas(steps, 0.03, 80.0)
+            noise = ReferenceNoise(1, (1, 16, 64))
+            start = noise.initial() * sigmas[0]
+            source = noise.for_steps(sigmas, "brownian")
+            return last(method(gaussian_denoiser, start, sigmas, source))
+
+        results = [result(steps) for steps in (40, 80, 160, 320, 640)]
+        distances = [float((a - b).norm() / b.norm()) for a, b in pairwise(results)]
+        orders = [math.log2(a / b) for a, b in pairwise(distances)]
+        assert orders == pytest.approx([1.0] * 3, abs=0.3)
+        assert distances[-1] < 0.01
+
+    def test_other_numbers_of_steps_draw_other_noise_by_default(self):
+        """Each step draws anew, so a sound of more steps is another one, not a finer one."""
+
+        def result(steps):
+            sigmas = polyexponential_sigmas(steps, 0.03, 80.0)
+            noise = ItemStreams([1], (16, 64))
+            return last(
+                sigma.dpmpp_2m_sde(gaussian_denoiser, noise.initial() * sigmas[0], sigmas, noise)
+            )
+
+        assert (result(320) - result(640)).norm() > 0.5 * result(640).norm()
+
     def test_adaptive_keeps_its_tolerance(self):
         x = torch.full((1, 1, 1), 80.0, dtype=torch.float64)
         steps = list(dpm_solver.dpm_adaptive(gaussian_denoiser, x, (80.0, 0.03), deterministic))
