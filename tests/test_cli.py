@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +14,15 @@ from conftest import GOLDEN
 
 import auralith
 from auralith.cli.main import run
+from auralith.cli.options import Sampling
 from auralith.cli.output import Output, slug
+from auralith.config import SamplingDefaults
+from auralith.diffusion import RectifiedFlow, VObjective
 from auralith.errors import InvalidRequest
 from auralith.provenance import Provenance, read_provenance
 from auralith.request import GenerationRequest
+from auralith.samplers import sampler_names
+from auralith.samplers.schedules import SIGMA_SCHEDULES, TIME_SCHEDULES
 from auralith.sound.writing import write
 
 MODEL = str(GOLDEN / "sao_tiny")
@@ -400,6 +406,33 @@ def test_errors_of_the_system_and_interrupts_have_their_codes(
 def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["--version"]) == 0 and capsys.readouterr().out == f"{auralith.__version__}\n"
     assert run([]) == 0 and "generate" in capsys.readouterr().out
+
+
+def test_help_names_every_sampler_and_schedule_and_the_defaults() -> None:
+    """The text is static, since help must not load torch; the registry and the configs are what it has to say."""
+    texts = {
+        field.name: field.type.__metadata__[0].help  # pyright: ignore
+        for field in fields(Sampling)
+    }
+    names = texts["sampler"].split(". ")[0]
+    by_sigma, along_t = names.split("; for flow models ")
+    assert by_sigma.split(", ") == sampler_names(VObjective())
+    assert along_t.split(", ") == sampler_names(RectifiedFlow())
+    schedules = texts["schedule"].split(": ")[1].split(". ")[0]
+    assert schedules.split("; for flow models ") == [
+        ", ".join(SIGMA_SCHEDULES),
+        ", ".join(TIME_SCHEDULES),
+    ]
+    published, embedded = SamplingDefaults(), auralith.load().config.sampling
+    for name, option in (
+        ("steps", "steps"),
+        ("cfg_scale", "cfg"),
+        ("sampler", "sampler"),
+        ("sigma_min", "sigma_min"),
+        ("sigma_max", "sigma_max"),
+    ):
+        first, second = (f"{getattr(of, name)}".removesuffix(".0") for of in (published, embedded))
+        assert texts[option].endswith(f" {first} (embedded model: {second}).")
 
 
 @pytest.mark.parametrize(

@@ -36,8 +36,16 @@ class Sampling:
             help="A prompt to mix in, as 0.3:thunder; the prompt has the rest of 1. Repeatable.",
         ),
     ] = None
-    steps: Annotated[int | None, typer.Option(help="Denoising steps.")] = None
-    cfg: Annotated[float | None, typer.Option(help="Guidance scale; 1 turns it off.")] = None
+    steps: Annotated[
+        int | None,
+        typer.Option(
+            help="Denoising steps; the model's default if left out: 100 (embedded model: 30)."
+        ),
+    ] = None
+    cfg: Annotated[
+        float | None,
+        typer.Option(help="Guidance scale; 1 turns it off. Default 7 (embedded model: 4)."),
+    ] = None
     rescale: Annotated[float | None, typer.Option(help="Guidance rescale, 0 to 1.")] = None
     interval: Annotated[
         str | None,
@@ -54,9 +62,20 @@ class Sampling:
         float | None,
         typer.Option(help="Projected guidance: share of the step before, -1 to 1; best below 0."),
     ] = None
-    sampler: Annotated[str | None, typer.Option(help="Sampler, such as dpmpp-3m-sde.")] = None
-    sigma_min: Annotated[float | None, typer.Option(help="Lowest noise level.")] = None
-    sigma_max: Annotated[float | None, typer.Option(help="Highest noise level.")] = None
+    sampler: Annotated[
+        str | None,
+        typer.Option(
+            help="dpmpp-3m-sde, dpmpp-2m-sde, dpmpp-2m, k-heun, k-lms, k-dpm-2, k-dpmpp-2s-ancestral, k-dpm-fast, "
+            "k-dpm-adaptive, v-ddim, v-ddim-cfgpp; for flow models euler, rk4, dpmpp, pingpong. "
+            "Default dpmpp-3m-sde (embedded model: dpmpp-2m)."
+        ),
+    ] = None
+    sigma_min: Annotated[
+        float | None, typer.Option(help="Lowest noise level. Default 0.3 (embedded model: 0.02).")
+    ] = None
+    sigma_max: Annotated[
+        float | None, typer.Option(help="Highest noise level. Default 500 (embedded model: 100).")
+    ] = None
     schedule: Annotated[
         str | None,
         typer.Option(
