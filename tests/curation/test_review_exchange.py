@@ -201,7 +201,9 @@ def test_rows_that_can_not_be_used_are_named_and_the_rest_is_taken(
         "line 6",
     ]
     for line, says in zip(
-        report.rejected, ("no item", "not a reason", "needs a name", "which curation"), strict=True
+        report.rejected,
+        ("no item", "reason is 'because'", "reviewer is missing", "which curation"),
+        strict=True,
     ):
         assert says in line
 
@@ -385,7 +387,7 @@ def test_a_review_by_command_line(folder: Path, tmp_path: Path) -> None:
 
 
 def test_the_command_refuses_in_one_line(folder: Path) -> None:
-    with pytest.raises(InvalidRequest, match="no state"):
+    with pytest.raises(InvalidRequest, match="state is 'odd'"):
         command("list", folder, "--state", "odd")
-    with pytest.raises(InvalidRequest, match="not a reason"):
+    with pytest.raises(InvalidRequest, match="reason is 'x'"):
         command("decide", folder, ITEM, "keep", "--reviewer", "Ann", "--reason", "x")
