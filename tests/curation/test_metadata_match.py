@@ -12,10 +12,10 @@ import pytest
 from rapidfuzz import fuzz
 
 from auralith.curation.metadata import (
-    Found,
     MetadataSettings,
     MetadataStage,
     Searcher,
+    SearchResult,
     TierOptions,
     Work,
     metadata_matches,
@@ -161,7 +161,7 @@ def test_the_consonant_block_is_the_first_eight() -> None:
 def test_searching_for_nothing_finds_nothing() -> None:
     searcher = Searcher(collect(KNOWN))
     assert searcher.search([]) == []
-    assert searcher.search([Work("q", "", "")]) == [Found([], 0)]
+    assert searcher.search([Work("q", "", "")]) == [SearchResult([], 0)]
 
 
 def test_large_blocks_are_searched_in_portions(monkeypatch: pytest.MonkeyPatch) -> None:

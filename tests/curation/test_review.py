@@ -11,7 +11,7 @@ import pytest
 
 from auralith.curation.review import (
     CODES,
-    Entry,
+    NewDecision,
     ReviewState,
     Suspect,
     agreement,
@@ -457,7 +457,7 @@ def crashing(connection, decision):
     return append(connection, decision)
 queue.append_decision = crashing
 items = sys.argv[2:]
-queue.decide_many(Path(sys.argv[1]), [queue.Entry(item, "Ann", "unsure") for item in items])
+queue.decide_many(Path(sys.argv[1]), [queue.NewDecision(item, "Ann", "unsure") for item in items])
 """
 
 
@@ -466,7 +466,7 @@ def test_a_crash_between_writes_leaves_nothing_half_done(folder: Path) -> None:
     items = [case.item.item_id for case in cases(folder)]
     assert run(CRASH, folder, *items).wait() == 9
     assert all(not case.decisions for case in cases(folder))
-    decide_many(folder, [Entry(item, "Ann", "unsure") for item in items])
+    decide_many(folder, [NewDecision(item, "Ann", "unsure") for item in items])
     assert all(len(case.decisions) == 1 for case in cases(folder))
 
 

@@ -17,7 +17,7 @@ from auralith.curation.publish.funnel import funnels
 from auralith.curation.publish.manifest import read_manifest
 from auralith.curation.publish.outputs import write_outputs
 from auralith.curation.review import (
-    Wanted,
+    Selection,
     cases,
     decide,
     is_begun,
@@ -174,14 +174,14 @@ def accepted(folder: Path) -> tuple:
 @pytest.mark.parametrize(
     ("wanted", "gone"),
     [
-        (Wanted(ids=("freesound:0",)), ["freesound:0"]),
-        (Wanted(authors=("Bob",)), ["freesound:1", "freesound:2"]),
-        (Wanted(urls=("https://freesound.org/s/3/",)), ["freesound:3"]),
-        (Wanted(("freesound:0",), ("Cy",)), ["freesound:0", "freesound:3"]),
+        (Selection(ids=("freesound:0",)), ["freesound:0"]),
+        (Selection(authors=("Bob",)), ["freesound:1", "freesound:2"]),
+        (Selection(urls=("https://freesound.org/s/3/",)), ["freesound:3"]),
+        (Selection(("freesound:0",), ("Cy",)), ["freesound:0", "freesound:3"]),
     ],
 )
 def test_what_is_withdrawn_is_out_of_all_that_is_written_next(
-    tmp_path: Path, wanted: Wanted, gone: list[str]
+    tmp_path: Path, wanted: Selection, gone: list[str]
 ) -> None:
     store, settings = accepted(tmp_path)
     write_outputs(store, settings)
@@ -209,8 +209,8 @@ def test_what_is_withdrawn_is_out_of_all_that_is_written_next(
 
 def test_a_withdrawal_is_for_good_and_made_once(tmp_path: Path) -> None:
     accepted(tmp_path)
-    assert withdraw(tmp_path, Wanted(("freesound:0",)), "asked") == ["freesound:0"]
-    assert withdraw(tmp_path, Wanted(("freesound:0",)), "asked again") == []
+    assert withdraw(tmp_path, Selection(("freesound:0",)), "asked") == ["freesound:0"]
+    assert withdraw(tmp_path, Selection(("freesound:0",)), "asked again") == []
     assert [one.reason for one in withdrawals(tmp_path)] == ["asked"]
     tamper(tmp_path, "DELETE FROM withdrawals")
     with pytest.raises(ResourceError, match="withdrawal 1 was removed"):
@@ -248,7 +248,7 @@ def test_the_command_prints_what_it_took_out(
 
 def test_a_log_that_is_cut_with_its_head_is_found_by_the_manifest(tmp_path: Path) -> None:
     store, settings = accepted(tmp_path)
-    withdraw(tmp_path, Wanted(("freesound:0",)), "asked")
+    withdraw(tmp_path, Selection(("freesound:0",)), "asked")
     write_outputs(store, settings)
     write_croissant(store, settings.publish)
     assert verify_attribution(tmp_path) == []
@@ -257,4 +257,4 @@ def test_a_log_that_is_cut_with_its_head_is_found_by_the_manifest(tmp_path: Path
     with pytest.raises(ResourceError, match="2 entries that the manifest records"):
         verify_attribution(tmp_path)
     with pytest.raises(InvalidRequest, match="no recording"):
-        withdraw(tmp_path, Wanted(("freesound:9",)), "asked")
+        withdraw(tmp_path, Selection(("freesound:9",)), "asked")

@@ -131,11 +131,11 @@ def withdraw(
     reviewer: Annotated[str, typer.Option(help="Who takes it out.")] = "",
 ) -> None:
     """Take recordings out on request, for good. The next run, manifest, page and card are without them."""
-    from auralith.curation.review import Wanted
+    from auralith.curation.review import Selection
     from auralith.curation.review import withdraw as withdraw_from
 
-    wanted = Wanted(tuple(ids or ()), tuple(author or ()), tuple(url or ()))
-    new = withdraw_from(folder, wanted, reason, reviewer)
+    selection = Selection(tuple(ids or ()), tuple(author or ()), tuple(url or ()))
+    new = withdraw_from(folder, selection, reason, reviewer)
     for id in new:
         print(cell(id))
     said = f"{len(new)} withdrawn" if new else "all of them were withdrawn before"

@@ -9,17 +9,17 @@ stage       the step of a curation: every tier goes to people
 
 from auralith.curation.metadata.catalogue import Catalogue, Work, read_catalogue
 from auralith.curation.metadata.stage import MetadataSettings, MetadataStage, metadata_matches
-from auralith.curation.metadata.tiers import TIERS, Found, Match, Searcher, TierOptions
+from auralith.curation.metadata.tiers import TIERS, Searcher, SearchResult, TierOptions, TrackMatch
 
 __all__ = [
     "TIERS",
     "Catalogue",
-    "Found",
-    "Match",
     "MetadataSettings",
     "MetadataStage",
+    "SearchResult",
     "Searcher",
     "TierOptions",
+    "TrackMatch",
     "Work",
     "metadata_matches",
     "read_catalogue",

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from auralith.curation.metadata.catalogue import Work, file_sha256, read_catalogue
-from auralith.curation.metadata.tiers import Found, Searcher, TierOptions
+from auralith.curation.metadata.tiers import Searcher, SearchResult, TierOptions
 from auralith.curation.stage import Finding, Row
 from auralith.extras import require
 from auralith.numbers import check_integer
@@ -80,7 +80,7 @@ class MetadataStage:
             for i in range(len(rows))
         ]
 
-    def _finding(self, work: Work, found: Found) -> Finding:
+    def _finding(self, work: Work, found: SearchResult) -> Finding:
         columns = {
             "num_matches": found.total,
             "matches": [{**asdict(match), "flags": list(match.flags)} for match in found.matches],

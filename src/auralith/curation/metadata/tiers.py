@@ -45,7 +45,7 @@ class TierOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class Match:
+class TrackMatch:
     """A track of the catalogue that a recording may be, with the evidence for it."""
 
     ref_id: str
@@ -67,10 +67,10 @@ class Match:
 
 
 @dataclass(frozen=True)
-class Found:
+class SearchResult:
     """Result of a search for one recording."""
 
-    matches: list[Match]
+    matches: list[TrackMatch]
     total: int
     """Number of all matches; `matches` may hold only the strongest."""
 
@@ -108,7 +108,7 @@ class Searcher:
             words > 0 and self._blocks.words.idf(title) >= self.options.idf_cut
         )
 
-    def search(self, works: Sequence[Work], limit: int | None = None) -> list["Found"]:
+    def search(self, works: Sequence[Work], limit: int | None = None) -> list["SearchResult"]:
         """Return the matches of each work, at most `limit` each, the strongest first and ties in the catalogue's order."""
         pairs = self.pairs(works)
         scores = pairs.artist_score + pairs.title_score
@@ -117,17 +117,17 @@ class Searcher:
         totals = np.bincount(pairs.query[order], minlength=len(works))
         starts = np.cumsum(totals) - totals
         return [
-            Found(
+            SearchResult(
                 [self._match(work, pairs, int(i)) for i in order[start : start + total][:limit]],
                 int(total),
             )
             for work, start, total in zip(works, starts, totals, strict=True)
         ]
 
-    def _match(self, work: Work, pairs: ScoredPairs, i: int) -> Match:
+    def _match(self, work: Work, pairs: ScoredPairs, i: int) -> TrackMatch:
         reference = self.catalogue.works[pairs.reference[i]]
         delta = duration_delta(work, reference)
-        return Match(
+        return TrackMatch(
             ref_id=reference.id,
             tier=TIERS[pairs.rank[i]],
             artist_score=round(float(pairs.artist_score[i]), 2),

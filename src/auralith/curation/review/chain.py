@@ -67,7 +67,7 @@ class Head:
         return json.dumps(asdict(self))
 
 
-class Entry(NamedTuple):
+class ChainEntry(NamedTuple):
     """One entry of the chain."""
 
     position: int
@@ -125,7 +125,9 @@ def check(connection: sqlite3.Connection, path: Path) -> None:
         if noted:
             raise broken(path, f"its chain is gone, though it had {noted.entries} entries")
         return
-    entries = [Entry(*row) for row in connection.execute("SELECT * FROM chain ORDER BY position")]
+    entries = [
+        ChainEntry(*row) for row in connection.execute("SELECT * FROM chain ORDER BY position")
+    ]
     for problem in _problems(connection, entries):
         raise broken(path, problem)
     if noted and not contains(connection, noted):
@@ -142,7 +144,7 @@ def contains(connection: sqlite3.Connection, noted: Head) -> bool:
     return row is not None and row[0] == noted.hash
 
 
-def _problems(connection: sqlite3.Connection, entries: list[Entry]) -> Iterator[str]:
+def _problems(connection: sqlite3.Connection, entries: list[ChainEntry]) -> Iterator[str]:
     facts: dict[str, dict[int, Facts]] = {kind: _facts(connection, kind) for kind in _ROWS}
     previous = ""
     for number, entry in enumerate(entries, 1):

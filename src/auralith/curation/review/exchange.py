@@ -12,15 +12,15 @@ from pathlib import Path
 from typing import TypeVar
 
 from auralith.curation.review.formats import (
-    Exported,
-    Handed,
+    ExportedItem,
+    ImportedRow,
     read_csv,
     read_label_studio,
     write_csv,
     write_label_studio,
 )
 from auralith.curation.review.log import curation_id, read_payload, reading
-from auralith.curation.review.queue import Case, Entry, Recorded, cases, decide_many
+from auralith.curation.review.queue import Case, NewDecision, RecordedDecision, cases, decide_many
 from auralith.curation.review.rules import reviewer_key, reviewer_name
 from auralith.errors import InvalidRequest, ResourceError
 from auralith.files import whole_file
@@ -54,11 +54,11 @@ class ImportReport:
     """Place and reason of each row that can't be used."""
 
 
-_WRITERS: Mapping[str, Callable[[Sequence[Exported]], bytes]] = {
+_WRITERS: Mapping[str, Callable[[Sequence[ExportedItem]], bytes]] = {
     ".csv": write_csv,
     ".json": write_label_studio,
 }
-_READERS: Mapping[str, Callable[[str, Mapping[str, str]], list[Handed]]] = {
+_READERS: Mapping[str, Callable[[str, Mapping[str, str]], list[ImportedRow]]] = {
     ".csv": read_csv,
     ".json": read_label_studio,
 }
@@ -78,7 +78,7 @@ def export_items(folder: Path, path: Path, options: ExportOptions | None = None)
     with reading(folder) as connection:
         name = curation_id(connection)
         exported = [
-            Exported(
+            ExportedItem(
                 case,
                 read_payload(connection, case.item.item_id),
                 name,
@@ -112,22 +112,22 @@ def import_decisions(
         InvalidRequest: no such table, or it belongs to another curation; then nothing is appended. ResourceError: it
             can't be opened.
     """
-    handed = _by_suffix(_READERS, path)(_text(path), reviewers or {})
+    rows = _by_suffix(_READERS, path)(_text(path), reviewers or {})
     with reading(folder) as connection:
         name = curation_id(connection)
-    if foreign := next((one for one in handed if one.curation not in ("", name)), None):
+    if foreign := next((one for one in rows if one.curation not in ("", name)), None):
         raise InvalidRequest(
             f"{path}, {foreign.place} belongs to another curation ({foreign.curation[:12]}); import it there"
         )
-    reasons = {one.place: _reason_against(one) for one in handed}
-    usable = [one for one in handed if one.entry and not reasons[one.place]]
+    reasons = {one.place: _reason_against(one) for one in rows}
+    usable = [one for one in rows if one.entry and not reasons[one.place]]
     results = decide_many(folder, [one.entry for one in usable if one.entry])
     return _report(
-        folder, handed, reasons, dict(zip([one.place for one in usable], results, strict=True))
+        folder, rows, reasons, dict(zip([one.place for one in usable], results, strict=True))
     )
 
 
-def _reason_against(one: Handed) -> str:
+def _reason_against(one: ImportedRow) -> str:
     if one.entry and not one.curation:
         return "it doesn't say which curation it belongs to; keep the column curation of the export"
     return one.problem
@@ -135,18 +135,18 @@ def _reason_against(one: Handed) -> str:
 
 def _report(
     folder: Path,
-    handed: Sequence[Handed],
+    rows: Sequence[ImportedRow],
     reasons: Mapping[str, str],
-    results: Mapping[str, Recorded | InvalidRequest],
+    results: Mapping[str, RecordedDecision | InvalidRequest],
 ) -> ImportReport:
     known = {
-        _signature(Entry(one.item_id, one.reviewer, one.decision, one.reason_code))
+        _signature(NewDecision(one.item_id, one.reviewer, one.decision, one.reason_code))
         for case in cases(folder)
         for one in case.decisions
     }
-    appended = sum(isinstance(result, Recorded) for result in results.values())
+    appended = sum(isinstance(result, RecordedDecision) for result in results.values())
     already, rejected = 0, []
-    for one in handed:
+    for one in rows:
         result = results.get(one.place)
         if isinstance(result, InvalidRequest) and one.entry and _signature(one.entry) in known:
             already += 1
@@ -154,11 +154,11 @@ def _report(
             str(result) if isinstance(result, InvalidRequest) else ""
         ):
             rejected.append(f"{one.place}: {reason}")
-    blank = sum(one.entry is None and not one.problem for one in handed)
+    blank = sum(one.entry is None and not one.problem for one in rows)
     return ImportReport(appended, already, blank, tuple(rejected))
 
 
-def _signature(entry: Entry) -> tuple[str, str, str, str]:
+def _signature(entry: NewDecision) -> tuple[str, str, str, str]:
     return (
         entry.item_id,
         reviewer_key(entry.reviewer),

@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import quote
 from xml.etree import ElementTree
 
-from auralith.curation.review.queue import Case, Entry
+from auralith.curation.review.queue import Case, NewDecision
 from auralith.curation.review.rules import CHOICES, CODES, Decision
 from auralith.errors import InvalidRequest
 from auralith.foreign import parse_json
@@ -31,7 +31,7 @@ REFERENCE = ("ref_id", "ref_title", "ref_artist", "ref_album", "duration_delta_s
 
 
 @dataclass(frozen=True)
-class Exported:
+class ExportedItem:
     """An exported item."""
 
     case: Case
@@ -79,13 +79,13 @@ def web_address(text: object) -> str:
 
 
 @dataclass(frozen=True)
-class Handed:
+class ImportedRow:
     """A row of an imported file."""
 
     place: str
     """The place in the file, such as "line 3"; unique."""
     curation: str
-    entry: Entry | None
+    entry: NewDecision | None
     """None if the row has no decision."""
     problem: str = ""
     """Why the row can't be used."""
@@ -110,7 +110,7 @@ _COLUMNS = (
 )
 
 
-def write_csv(items: Sequence[Exported]) -> bytes:
+def write_csv(items: Sequence[ExportedItem]) -> bytes:
     """Return the table in UTF-8 with a byte order mark, without which spreadsheets assume another encoding."""
     text = io.StringIO()
     writer = csv.writer(text)
@@ -121,7 +121,7 @@ def write_csv(items: Sequence[Exported]) -> bytes:
     return text.getvalue().encode("utf-8-sig")
 
 
-def _csv_rows(item: Exported) -> Iterator[dict[str, Any]]:
+def _csv_rows(item: ExportedItem) -> Iterator[dict[str, Any]]:
     if not item.case.settled:
         yield {**item.facts, **dict.fromkeys(ANSWER, ""), "reviewer": item.reviewer}
         return
@@ -141,7 +141,7 @@ def _disarmed(before: re.Match[str]) -> str:
     return f"{before[0]}'" if begins_cell else before[0]
 
 
-def read_csv(text: str, reviewers: Mapping[str, str]) -> list[Handed]:
+def read_csv(text: str, reviewers: Mapping[str, str]) -> list[ImportedRow]:
     """Return the rows of a table that was exported and filled in.
 
     Raises:
@@ -156,23 +156,23 @@ def read_csv(text: str, reviewers: Mapping[str, str]) -> list[Handed]:
     return [_from_row(row, reviewers) for row in rows]
 
 
-def _from_row(row: Row, reviewers: Mapping[str, str]) -> Handed:
+def _from_row(row: Row, reviewers: Mapping[str, str]) -> ImportedRow:
     place = f"line {row.line}"
     if row.problem == "row_unreadable":
         raise InvalidRequest(f"the table, {place} {row.reason}")
     if row.problem:
-        return Handed(place, "", None, f"it {row.reason}")
-    said = {name: (row.cells.get(name) or "").strip() for name in ("item_id", "curation", *ANSWER)}
-    if not said["decision"]:
-        return Handed(place, said["curation"], None)
-    entry = Entry(
-        item_id=said["item_id"],
-        reviewer=reviewers.get(said["reviewer"], said["reviewer"]),
-        decision=said["decision"].lower(),
-        reason_code=said["reason_code"].lower() or None,
-        note=said["note"],
+        return ImportedRow(place, "", None, f"it {row.reason}")
+    cells = {name: (row.cells.get(name) or "").strip() for name in ("item_id", "curation", *ANSWER)}
+    if not cells["decision"]:
+        return ImportedRow(place, cells["curation"], None)
+    entry = NewDecision(
+        item_id=cells["item_id"],
+        reviewer=reviewers.get(cells["reviewer"], cells["reviewer"]),
+        decision=cells["decision"].lower(),
+        reason_code=cells["reason_code"].lower() or None,
+        note=cells["note"],
     )
-    return Handed(place, said["curation"], entry)
+    return ImportedRow(place, cells["curation"], entry)
 
 
 _TEXTS = ("title", "author", "album", "tier", "ref_title", "ref_artist", "ref_album")
@@ -201,13 +201,13 @@ def _choices(
         ElementTree.SubElement(element, "Choice", value=value)
 
 
-def write_label_studio(items: Sequence[Exported]) -> bytes:
+def write_label_studio(items: Sequence[ExportedItem]) -> bytes:
     """Return the tasks as JSON, with `data`, `predictions` and `annotations`."""
     tasks = [_task(item) for item in items]
     return json.dumps(tasks, ensure_ascii=False, indent=1).encode() + b"\n"
 
 
-def _task(item: Exported) -> dict[str, Any]:
+def _task(item: ExportedItem) -> dict[str, Any]:
     facts = {name: "" if value is None else value for name, value in item.facts.items()}
     settled = item.case.decisions if item.case.settled else ()
     return {
@@ -217,7 +217,7 @@ def _task(item: Exported) -> dict[str, Any]:
     }
 
 
-def _prediction(item: Exported) -> dict[str, Any]:
+def _prediction(item: ExportedItem) -> dict[str, Any]:
     """Return the machine's result: only a match suggests removing."""
     case = item.case.item
     choice = "remove" if case.is_match else "unsure"
@@ -239,7 +239,7 @@ def _choice(name: str, value: str) -> dict[str, Any]:
     return {"from_name": name, "to_name": "audio", "type": "choices", "value": {"choices": [value]}}
 
 
-def read_label_studio(text: str, reviewers: Mapping[str, str]) -> list[Handed]:
+def read_label_studio(text: str, reviewers: Mapping[str, str]) -> list[ImportedRow]:
     """Return the annotations of a JSON export; a task without one is blank.
 
     Raises:
@@ -260,39 +260,41 @@ def read_label_studio(text: str, reviewers: Mapping[str, str]) -> list[Handed]:
     ]
 
 
-def _from_task(number: int, task: object, reviewers: Mapping[str, str]) -> Iterator[Handed]:
+def _from_task(number: int, task: object, reviewers: Mapping[str, str]) -> Iterator[ImportedRow]:
     place = f"task {number}"
     data = task.get("data") if isinstance(task, dict) else None
     if not isinstance(task, dict) or not isinstance(data, dict):
-        yield Handed(place, "", None, "it has no data; export the project as JSON (not JSON-MIN)")
+        yield ImportedRow(
+            place, "", None, "it has no data; export the project as JSON (not JSON-MIN)"
+        )
         return
     curation = _text(data.get("curation"))
     annotations = [
         one for one in _list(task.get("annotations")) if not _mapping(one).get("was_cancelled")
     ]
     if not annotations:
-        yield Handed(place, curation, None)
+        yield ImportedRow(place, curation, None)
     for position, annotation in enumerate(annotations, 1):
         entry = _from_annotation(_text(data.get("item_id")), _mapping(annotation), reviewers)
-        yield Handed(f"{place}, annotation {position}", curation, entry)
+        yield ImportedRow(f"{place}, annotation {position}", curation, entry)
 
 
 def _from_annotation(
     item_id: str, annotation: Mapping[str, Any], reviewers: Mapping[str, str]
-) -> Entry:
-    says = {"decision": "", "reason_code": "", "note": ""}
+) -> NewDecision:
+    answer = {"decision": "", "reason_code": "", "note": ""}
     for result in map(_mapping, _list(annotation.get("result"))):
         name, value = _text(result.get("from_name")), _mapping(result.get("value"))
         words = _list(value.get("choices")) or _list(value.get("text"))
-        if name in says and words:
-            says[name] = " ".join(map(_text, words)).strip()
+        if name in answer and words:
+            answer[name] = " ".join(map(_text, words)).strip()
     who = _annotator(annotation.get("completed_by"))
-    return Entry(
+    return NewDecision(
         item_id,
         reviewers.get(who, who),
-        says["decision"],
-        says["reason_code"] or None,
-        says["note"],
+        answer["decision"],
+        answer["reason_code"] or None,
+        answer["note"],
     )
 
 

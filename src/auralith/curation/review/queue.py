@@ -105,7 +105,7 @@ class ReviewState:
 
 
 @dataclass(frozen=True)
-class Recorded:
+class RecordedDecision:
     """A decision as the log has it, and the state of its item after it."""
 
     decision: Decision
@@ -196,21 +196,21 @@ def decide(
     decision: str,
     reason_code: str | None = None,
     note: str = "",
-) -> Recorded:
+) -> RecordedDecision:
     """Record a person's decision on an item.
 
     Raises:
         InvalidRequest: the item is unknown, settled or superseded, the name is empty or has decided already, or the
             decision or reason is invalid. Nothing is written then.
     """
-    [result] = decide_many(folder, [Entry(item_id, reviewer, decision, reason_code, note)])
+    [result] = decide_many(folder, [NewDecision(item_id, reviewer, decision, reason_code, note)])
     if isinstance(result, InvalidRequest):
         raise result
     return result
 
 
 @dataclass(frozen=True)
-class Entry:
+class NewDecision:
     """A decision to be recorded."""
 
     item_id: str
@@ -220,7 +220,9 @@ class Entry:
     note: str = ""
 
 
-def decide_many(folder: Path, entries: Sequence[Entry]) -> list[Recorded | InvalidRequest]:
+def decide_many(
+    folder: Path, entries: Sequence[NewDecision]
+) -> list[RecordedDecision | InvalidRequest]:
     """Record decisions in order, in one transaction; the result of an invalid one is its error."""
     with reading(folder):  # requires an existing review, which `writing` would begin
         pass
@@ -228,17 +230,17 @@ def decide_many(folder: Path, entries: Sequence[Entry]) -> list[Recorded | Inval
         return [_record(connection, entry) for entry in entries]
 
 
-def _record(connection: Connection, entry: Entry) -> Recorded | InvalidRequest:
+def _record(connection: Connection, entry: NewDecision) -> RecordedDecision | InvalidRequest:
     try:
         case = _case(connection, entry.item_id)
         made = _decision(case, entry)
     except InvalidRequest as error:
         return error
     made = replace(made, seq=append_decision(connection, made))
-    return Recorded(made, replace(case, decisions=(*case.decisions, made)).state)
+    return RecordedDecision(made, replace(case, decisions=(*case.decisions, made)).state)
 
 
-def _decision(case: Case, entry: Entry) -> Decision:
+def _decision(case: Case, entry: NewDecision) -> Decision:
     """Return an entry as a decision, if the rules allow it; its `seq` is not known yet."""
     name, item = reviewer_name(entry.reviewer), case.item
     if any(reviewer_key(one.reviewer) == reviewer_key(name) for one in case.decisions):

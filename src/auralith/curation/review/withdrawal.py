@@ -26,7 +26,7 @@ _COLUMN_OF = {"ids": "rec_id", "authors": "author", "urls": "url"}
 
 
 @dataclass(frozen=True)
-class Wanted:
+class Selection:
     """Selection of recordings; every value must match at least one."""
 
     ids: tuple[str, ...] = ()
@@ -36,7 +36,7 @@ class Wanted:
     """The recording's page, as the source states it."""
 
 
-def withdraw(folder: Path, wanted: Wanted, reason: str, reviewer: str = "") -> list[str]:
+def withdraw(folder: Path, selection: Selection, reason: str, reviewer: str = "") -> list[str]:
     """Take out recordings, and return the ids of those that were not out yet.
 
     Raises:
@@ -47,7 +47,7 @@ def withdraw(folder: Path, wanted: Wanted, reason: str, reviewer: str = "") -> l
     if not note:
         raise InvalidRequest(Field("reason"), " is missing; a withdrawal needs one")
     who = reviewer_name(reviewer) if reviewer else ""
-    ids, now = _found(folder, wanted), utc_now()
+    ids, now = _found(folder, selection), utc_now()
     with writing(folder) as connection:
         return [id for id in ids if append_withdrawal(connection, Withdrawal(id, note, who, now))]
 
@@ -83,11 +83,11 @@ def check_head(folder: Path, noted: chain.Head) -> None:
     )
 
 
-def _found(folder: Path, wanted: Wanted) -> list[str]:
+def _found(folder: Path, selection: Selection) -> list[str]:
     recordings = Store(folder).recordings(["rec_id", "author", "url"])
     found: dict[str, None] = {}
     for kind, column in _COLUMN_OF.items():
-        values: Sequence[str] = getattr(wanted, kind)
+        values: Sequence[str] = getattr(selection, kind)
         for value in values:
             rows = recordings.filter(compute.equal(recordings[column].cast(pa.string()), value))
             if not rows.num_rows:
