@@ -1,6 +1,5 @@
 """The engine: one row for each recording, nothing repeated after a kill, and bad input as rows or one line."""
 
-import os
 import signal
 import socket
 import subprocess
@@ -13,22 +12,27 @@ import pyarrow as pa
 import pytest
 
 from auralith.curation.cluster import use_ray
-from auralith.curation.engine import EngineSettings, Step, run_stage
+from auralith.curation.engine import EngineSettings
 from auralith.curation.store import Store
 from auralith.errors import CheckpointError, InvalidRequest, ResourceError
-from auralith.files import exclusive
-from tests.curation.toy_pipeline import RAY, SLICE_ROWS, run_toy, toy_recordings
-from tests.curation.toy_stages import NoWeights, Toy, ToySettings
+from tests.curation.toy_pipeline import (
+    ENVIRONMENT,
+    ROOT,
+    SLICE_ROWS,
+    run_step,
+    run_toy,
+    toy_recordings,
+    toy_step,
+)
+from tests.curation.toy_stages import NoWeights, ToySettings
 
-ROOT = Path(__file__).parents[2]
 NUM_ROWS = 210
 
 
 def start(runner: str, folder: Path, calls: Path) -> subprocess.Popen[bytes]:
     module = ["-m", "tests.curation.toy_pipeline"]
     command = [sys.executable, *module, runner, str(folder), str(NUM_ROWS), str(calls)]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)} | RAY
-    return subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.DEVNULL)
+    return subprocess.Popen(command, cwd=ROOT, env=ENVIRONMENT, stderr=subprocess.DEVNULL)
 
 
 def rows(store: Store) -> list[dict[str, object]]:
@@ -112,12 +116,12 @@ def test_new_recordings_are_added_to_what_is_finished(tmp_path: Path) -> None:
 
 
 def test_progress_counts_what_is_done_by_outcome(tmp_path: Path) -> None:
-    step = Step(Toy, ToySettings(fail_on="toy:1"))
-    first = run_stage(Store(tmp_path), step, toy_recordings(30), tmp_path, EngineSettings(20))
+    step = toy_step(ToySettings(fail_on="toy:1"))
+    first = run_step(Store(tmp_path), step, toy_recordings(30), EngineSettings(20))
     told = [(one.done, one.total, one.counts) for one in first]
     assert told[0] == (0, 30, {}) and [done for done, *_ in told] == [0, 20, 30]
     assert told[-1][2] == {"pass": 23, "refuse": 6, "error": 1}
-    (again,) = run_stage(Store(tmp_path), step, toy_recordings(30), tmp_path)
+    (again,) = run_step(Store(tmp_path), step, toy_recordings(30))
     assert (again.done, again.total, again.counts) == (30, 30, told[-1][2])
 
 
@@ -132,26 +136,26 @@ def test_a_recording_that_makes_a_stage_raise_is_a_row_with_its_reason(tmp_path:
 
 def test_errors_are_tried_again_only_if_asked_for(tmp_path: Path) -> None:
     recordings, store = toy_recordings(30), Store(tmp_path)
-    step = Step(Toy, ToySettings(fail_on="toy:7"), (str(tmp_path / "calls"),))
+    step = toy_step(ToySettings(fail_on="toy:7"), str(tmp_path / "calls"))
     for retry in (False, False, True):
-        for _ in run_stage(store, step, recordings, tmp_path, EngineSettings(retry_errors=retry)):
+        for _ in run_step(store, step, recordings, EngineSettings(retry_errors=retry)):
             pass
     ids = Counter(store.read("toy")["rec_id"].to_pylist())
     assert ids.pop("toy:7") == 2 and set(ids.values()) == {1}
 
 
 def test_a_stage_that_cannot_work_at_all_says_so_and_writes_nothing(tmp_path: Path) -> None:
-    step = Step(NoWeights, ToySettings())
+    step = toy_step(ToySettings(), stage=NoWeights)
     with pytest.raises(CheckpointError, match=r"^toy\.pth is not there; download it$"):
-        list(run_stage(Store(tmp_path), step, toy_recordings(30), tmp_path))
+        list(run_step(Store(tmp_path), step, toy_recordings(30)))
     assert Store(tmp_path).slices("toy") == []
 
 
 def test_processes_of_their_own_give_the_same_rows(native: Store, tmp_path: Path) -> None:
-    step = Step(Toy, ToySettings(pause_s=0.05), (), heavy=True)
+    step = toy_step(ToySettings(pause_s=0.05), heavy=True)
     settings = EngineSettings(heavy_slice_rows=SLICE_ROWS, workers=2)
     store = Store(tmp_path)
-    for _ in run_stage(store, step, toy_recordings(NUM_ROWS), tmp_path, settings):
+    for _ in run_step(store, step, toy_recordings(NUM_ROWS), settings):
         pass
     assert rows(store) == rows(native)
 
@@ -159,16 +163,6 @@ def test_processes_of_their_own_give_the_same_rows(native: Store, tmp_path: Path
 def test_no_recordings_are_no_work(tmp_path: Path) -> None:
     store = run_toy(tmp_path, toy_recordings(0), ToySettings(), tmp_path / "calls")
     assert store.slices("toy") == [] and isinstance(store.read("toy"), pa.Table)
-
-
-def test_two_processes_do_not_write_evidence_at_once(tmp_path: Path) -> None:
-    store, step = Store(tmp_path), Step(Toy, ToySettings())
-    with (
-        exclusive(store.folder),
-        pytest.raises(InvalidRequest, match="another process works on"),
-    ):
-        next(run_stage(store, step, toy_recordings(30), tmp_path))
-    assert [one.done for one in run_stage(store, step, toy_recordings(30), tmp_path)] == [0, 30]
 
 
 def test_slices_without_rows_are_refused() -> None:

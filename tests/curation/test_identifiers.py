@@ -367,7 +367,10 @@ def test_the_commands_index_and_ask_several_backends(
     (known / "song.wav").symlink_to(folder / "song.wav")
     assert "landmarks" in run("index", known, "-o", tmp_path / "marks", "--set", "eval")
     store = Store(tmp_path / "curation")
-    sounds = [{"rec_id": f"x:{n}", "path": f"{n}.wav"} for n in ("excerpt", "unknown", "short")]
+    sounds = [
+        {"rec_id": f"x:{n}", "source": "x", "path": f"{n}.wav"}
+        for n in ("excerpt", "unknown", "short")
+    ]
     store.append("recordings", pa.Table.from_pylist(sounds, schema=RECORDINGS), "0")
     said = run(
         *("identify", store.folder, "--root", folder, "--index", tmp_path / "marks"),

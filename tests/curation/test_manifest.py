@@ -12,8 +12,8 @@ import pytest
 import soundfile
 
 from auralith.curation.inputs import ROOTS, remember_root, remembered_roots, root_of
+from auralith.curation.keys import record
 from auralith.curation.license_terms import SAMPLING_PLUS
-from auralith.curation.plan import plan
 from auralith.curation.publish.manifest import (
     SCHEMA,
     manifest,
@@ -22,7 +22,9 @@ from auralith.curation.publish.manifest import (
     write_manifest,
 )
 from auralith.curation.publish.settings import HighFidelity, PublishSettings
-from auralith.curation.settings import CurationSettings, SourceSettings
+from auralith.curation.settings import CurationSettings, SourceSettings, StageName
+from auralith.curation.stage import evidence_key
+from auralith.curation.steps import step_of
 from auralith.curation.store import EVIDENCE, RECORDINGS, Store
 from auralith.data.crops import AudioOptions
 from auralith.data.datasets import open_recordings
@@ -36,19 +38,22 @@ STEREO = {"sample_rate_hz": 48_000, "channels": 2, "full_band": True, "codec": "
 def say(
     store: Store,
     settings: CurationSettings,
-    stage: str,
+    name: StageName,
     rows: Mapping[str, Mapping[str, Any]],
 ) -> None:
     """Evidence of a step for these ids: passed, unless the row says otherwise."""
-    (planned,) = [one for one in plan(settings) if one.name == stage]
-    shared = {"stage": stage, **vars(planned.make(store).key), "status": "ok", "at": "now"}
+    step = step_of(settings, name)
+    assert step is not None
+    stage = step.load(store)()
+    record(store, step, evidence_key(stage), stage.settings)
+    shared = {"stage": name, **vars(evidence_key(stage)), "status": "ok", "at": "now"}
     full = [{"rec_id": id, **shared, "verdict": "pass"} | dict(row) for id, row in rows.items()]
     names = [*EVIDENCE.names, *dict.fromkeys(n for row in full for n in row)]
     columns = {name: [row.get(name) for row in full] for name in dict.fromkeys(names)}
     table = pa.table(columns)
     for i, field in enumerate(EVIDENCE):
         table = table.set_column(i, field.name, table[field.name].cast(field.type))
-    store.append(stage, table, f"{store.next_slice(stage):08d}")
+    store.append(name, table, f"{store.next_slice(name):08d}")
 
 
 def curation(

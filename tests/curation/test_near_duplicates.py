@@ -10,12 +10,13 @@ import pytest
 import soundfile
 
 from auralith.cli.curate import curate as app
+from auralith.curation.keys import newest_key
 from auralith.curation.near_duplicates import TABLE, find_near_duplicates, near_pairs
 from auralith.curation.outcomes import outcomes
-from auralith.curation.plan import planned_step
 from auralith.curation.publish.manifest import manifest
 from auralith.curation.run import curate, now
 from auralith.curation.settings import CurationSettings, SourceSettings
+from auralith.curation.steps import step_of
 from auralith.curation.store import Key, Store
 
 RATE = 22_050
@@ -60,9 +61,10 @@ def settings_of(folder: Path, sounds: Path, dedupe: bool = False) -> CurationSet
 
 
 def fingerprints(store: Store, settings: CurationSettings) -> Key:
-    planned = planned_step(settings, "fingerprint")
-    assert planned is not None
-    return planned.make(store).key
+    step = step_of(settings, "fingerprint")
+    key = newest_key(store, step) if step else None
+    assert key is not None
+    return key
 
 
 @pytest.fixture(scope="module")

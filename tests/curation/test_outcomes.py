@@ -10,11 +10,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from auralith.curation.keys import record
 from auralith.curation.licenses import LicenseSettings
 from auralith.curation.outcomes import SCHEMA, outcomes
-from auralith.curation.plan import plan
 from auralith.curation.review import cases, decide, open_items, suspects
 from auralith.curation.settings import CurationSettings, StageName
+from auralith.curation.stage import evidence_key
+from auralith.curation.steps import step_of
 from auralith.curation.store import EVIDENCE, RECORDINGS, Store
 from auralith.errors import InvalidRequest
 
@@ -40,7 +42,7 @@ def store(tmp_path: Path) -> Store:
 def say(
     store: Store,
     settings: CurationSettings,
-    stage: str,
+    name: StageName,
     verdict: str = "pass",
     reason: str | None = None,
     ids: list[str] = IDS,
@@ -48,24 +50,28 @@ def say(
     **own: Any,
 ) -> None:
     """Write evidence, as the step would under these settings."""
-    (planned,) = [one for one in plan(settings) if one.name == stage]
-    shared = {"stage": stage, **vars(planned.make(store).key), "status": status, "at": "now"}
+    step = step_of(settings, name)
+    assert step is not None
+    stage = step.load(store)()
+    key = evidence_key(stage)
+    record(store, step, key, stage.settings)
+    shared = {"stage": name, **vars(key), "status": status, "at": "now"}
     rows = [{"rec_id": id, **shared, "verdict": verdict, "reason_code": reason} for id in ids]
     table = pa.Table.from_pylist(rows, EVIDENCE)
-    for name, value in own.items():
-        table = table.append_column(name, pa.array([value] * len(ids)))
-    store.append(stage, table, f"{store.next_slice(stage):08d}")
+    for column, value in own.items():
+        table = table.append_column(column, pa.array([value] * len(ids)))
+    store.append(name, table, f"{store.next_slice(name):08d}")
 
 
 def pass_all(store: Store, settings: CurationSettings, *without: str) -> None:
-    for planned in plan(settings):
-        if planned.name not in without:
+    for name in settings.stages:
+        if name not in without:
             own: dict[str, Any] = {}
-            if planned.name == "license":
+            if name == "license":
                 own["license_spdx"] = "CC0-1.0"
-            if planned.name == "probe":
+            if name == "probe":
                 own["duration_s"] = 7.5
-            say(store, settings, planned.name, **own)
+            say(store, settings, name, **own)
 
 
 def states(store: Store, settings: CurationSettings) -> dict[str, tuple[Any, ...]]:

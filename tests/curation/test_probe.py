@@ -254,7 +254,7 @@ def test_a_very_short_file_is_measured(tmp_path: Path) -> None:
 def test_the_command_makes_evidence_once(tmp_path: Path) -> None:
     write(tmp_path / "a.wav", noise())
     (tmp_path / "b.wav").touch()
-    rows = [{"rec_id": f"x:{n}", "path": f"{n}.wav"} for n in ("a", "b")]
+    rows = [{"rec_id": f"x:{n}", "source": "x", "path": f"{n}.wav"} for n in ("a", "b")]
     store = Store(tmp_path / "curation")
     store.append("recordings", pa.Table.from_pylist(rows, RECORDINGS), "00000000")
     app = typer.Typer()

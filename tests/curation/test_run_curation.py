@@ -1,6 +1,5 @@
 """The whole curation by one command: under both runners, after a kill, after a review, and with bad input."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -14,16 +13,17 @@ from auralith.cli.curate import curate as app
 from auralith.curation.engine import StageProgress
 from auralith.curation.outcomes import outcomes
 from auralith.curation.review import cases, decide
-from auralith.curation.run import curate, now
+from auralith.curation.run import curate, now, run_step
 from auralith.curation.settings import STAGES, CurationSettings
+from auralith.curation.steps import steps
 from auralith.curation.store import Store
 from auralith.errors import InvalidRequest
+from auralith.files import exclusive
 from auralith.settings import load_settings, read_toml
-from tests.curation.toy_pipeline import RAY, run_toy, toy_recordings
+from tests.curation.toy_pipeline import ENVIRONMENT, ROOT, run_toy, toy_recordings
 from tests.curation.toy_stages import ToySettings
 from tests.curation.whole import EXPECTED, recipe, write_inputs
 
-ROOT = Path(__file__).parents[2]
 TOY_ROWS = 90
 
 
@@ -98,8 +98,8 @@ def test_doing_it_again_changes_nothing(native: CurationSettings) -> None:
 
 
 def test_progress_ends_complete_and_counts_each_step(inputs: Path, tmp_path: Path) -> None:
-    _, steps = run(inputs, tmp_path / "out")
-    last = {at.stage: at for at in steps}
+    _, progress = run(inputs, tmp_path / "out")
+    last = {at.stage: at for at in progress}
     assert list(last) == [
         *("ingest folder", "ingest fma", "license", "preference", "probe", "metadata"),
         *("review", "guard"),
@@ -153,11 +153,10 @@ def test_a_ray_cluster_gives_the_same_tables_row_by_row(
     toy, here = tmp_path / "toy", tmp_path / "here"
     path = recipe(inputs, tmp_path / "ray", "ray")
     words = [str(toy), str(TOY_ROWS), str(tmp_path / "calls"), str(path)]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)} | RAY
     process = subprocess.run(
         [sys.executable, "-m", "tests.curation.ray_job", *words],
         cwd=ROOT,
-        env=environment,
+        env=ENVIRONMENT,
         capture_output=True,
         timeout=300,
         check=False,
@@ -186,6 +185,19 @@ def test_a_setting_that_does_not_exist_is_named_with_the_nearest(
         InvalidRequest, match=r"--set dedup is not a setting; did you mean 'dedupe'\?"
     ):
         load_settings(CurationSettings, path, ["dedup=true"])
+
+
+def test_two_processes_do_not_write_evidence_at_once(tmp_path: Path) -> None:
+    store, settings = Store(tmp_path), CurationSettings(tmp_path, stages=("license",))
+    store.append("recordings", toy_recordings(30), "batch-0")
+    (step,) = steps(settings)
+    ids = store.recordings(["rec_id"])["rec_id"].combine_chunks()
+    with (
+        exclusive(store.folder),
+        pytest.raises(InvalidRequest, match="another process works on"),
+    ):
+        next(run_step(store, settings, step, ids, {}))
+    assert [at.done for at in run_step(store, settings, step, ids, {})] == [0, 30]
 
 
 def test_no_sources_are_one_line(tmp_path: Path) -> None:

@@ -452,7 +452,7 @@ def test_ast_of_other_classes_or_none_is_refused(tmp_path: Path) -> None:
 
 
 def curation(folder: Path) -> Store:
-    rows = [{"rec_id": f"x:{n}", "path": f"{n}.wav"} for n in ("a", "gone")]
+    rows = [{"rec_id": f"x:{n}", "source": "x", "path": f"{n}.wav"} for n in ("a", "gone")]
     store = Store(folder / "curation")
     store.append("recordings", pa.Table.from_pylist(rows, RECORDINGS), "00000000")
     soundfile.write(folder / "a.wav", np.full(16_000 * 31, 0.1), 16_000)

@@ -1,18 +1,30 @@
 """Runs the toy stage over generated recordings: `python -m tests.curation.toy_pipeline RUNNER FOLDER ROWS CALLS`."""
 
+import os
 import sys
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
 
 from auralith.curation.cluster import use_ray
-from auralith.curation.engine import EngineSettings, Step, run_stage
+from auralith.curation.engine import EngineSettings, StageProgress, run_stage
+from auralith.curation.stage import Step
 from auralith.curation.store import RECORDINGS, Store
+from auralith.files import exclusive
 from tests.curation.toy_stages import Toy, ToySettings
 
 SLICE_ROWS = 20
 # Ray makes its workers nicer than everybody; beside other work they would hardly come to anything
-RAY = {"RAY_AUTH_MODE": "disabled", "RAY_worker_niceness": "0"}
+_RAY = {"RAY_AUTH_MODE": "disabled", "RAY_worker_niceness": "0"}
+
+ROOT = Path(__file__).parents[2]
+ENVIRONMENT = os.environ | _RAY
+"""Of processes that import these tests, and the package from where this process has it."""
+ENVIRONMENT["PYTHONPATH"] = os.pathsep.join(
+    [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+)
 
 
 def toy_recordings(num_rows: int) -> pa.Table:
@@ -25,11 +37,27 @@ def toy_recordings(num_rows: int) -> pa.Table:
     return pa.Table.from_pylist(rows, RECORDINGS)
 
 
+def toy_step(
+    settings: ToySettings, calls: str = "", stage: type[Toy] = Toy, heavy: bool = False
+) -> Step:
+    """The toy stage as a step."""
+    return Step("toy", settings, lambda _: partial(stage, settings, calls), heavy=heavy)
+
+
+def run_step(
+    store: Store, step: Step, recordings: pa.Table, settings: EngineSettings | None = None
+) -> Iterator[StageProgress]:
+    """A step over all of these recordings."""
+    parts = [(store.folder, recordings)]
+    with exclusive(store.folder):
+        yield from run_stage(store, step, step.load(store), parts, settings or EngineSettings())
+
+
 def run_toy(folder: Path, recordings: pa.Table, settings: ToySettings, calls: Path) -> Store:
     """The toy stage, to its end."""
     store = Store(folder)
-    step = Step(Toy, settings, (str(calls),))
-    for _ in run_stage(store, step, recordings, folder, EngineSettings(SLICE_ROWS)):
+    step = toy_step(settings, str(calls))
+    for _ in run_step(store, step, recordings, EngineSettings(SLICE_ROWS)):
         pass
     return store
 

@@ -6,56 +6,29 @@ one file. So a kill loses at most the slices in flight, and the next run repeats
 order, so both runners write the same rows to the same files. Rows hold paths and small values; workers open sounds.
 """
 
+import itertools
 import os
 import signal
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cached_property
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from auralith.curation.stage import Stage, params_hash
-from auralith.curation.store import EVIDENCE, Key, Store, batches
+from auralith.curation.keys import record
+from auralith.curation.stage import Stage, Step, evidence_key
+from auralith.curation.store import EVIDENCE, Store, batches
 from auralith.curation.worker import Worker, flat, found_schema
 from auralith.errors import Interrupted, InvalidRequest
 from auralith.extras import require
-from auralith.files import clear_leftovers, exclusive
+from auralith.files import clear_leftovers
 
 if TYPE_CHECKING:
     import pyarrow as pa
 else:
     pa = require("pyarrow", "curate")
-
-
-@dataclass(frozen=True)
-class Step:
-    """A stage, as it is made here and in every worker: `make(settings, *resources)`."""
-
-    make: Callable[..., Stage]
-    settings: object
-    """A dataclass; its hash marks the evidence."""
-    resources: tuple[Any, ...] = ()
-    """What the stage needs besides, but what changes no result, such as where its weights lie."""
-    heavy: bool = False
-    """Whether it costs processor time that is worth processes of their own."""
-    threaded: bool = False
-    """Whether a process of it uses all processors of a machine, as a network does."""
-    gpus: float = 0.0
-    """Graphics processors that a process needs."""
-
-    @cached_property
-    def stage(self) -> Stage:
-        """The stage here, for its name, version and schema."""
-        return self.make(self.settings, *self.resources)
-
-    @cached_property
-    def key(self) -> Key:
-        """Which evidence this step makes."""
-        stage = self.stage
-        return Key(stage.provider, stage.provider_version, params_hash(self.settings))
 
 
 @dataclass(frozen=True)
@@ -98,42 +71,34 @@ class StageProgress:
 def run_stage(
     store: Store,
     step: Step,
-    recordings: "pa.Table",
-    root: Path,
+    make: Callable[[], Stage],
+    parts: Sequence[tuple[Path, "pa.Table"]],
     settings: EngineSettings = EngineSettings(),
 ) -> Iterator[StageProgress]:
-    """Make the evidence that is missing for `recordings` (rec_id and the stage's inputs; one row for each id).
+    """Make the evidence that is missing; the caller has the folder's lock (`files.exclusive`).
 
-    Yields after each slice that is written, and once before the first.
+    `make` is what the step loaded. Each part is a folder of sounds with its recordings: rec_id and the stage's inputs,
+    one row for each id. Yields after each slice that is written, and once before the first.
 
     Raises:
-        AuralithError: the stage can't work at all, the store can't be written, or another process writes there.
-            Finished slices stay.
+        AuralithError: the stage can't work at all, or the store can't be written. Finished slices stay.
     """
-    with exclusive(store.folder):
-        clear_leftovers(store.folder / step.stage.name)
-        yield from _run(store, step, recordings, root, settings)
-
-
-def _run(
-    store: Store, step: Step, recordings: "pa.Table", root: Path, settings: EngineSettings
-) -> Iterator[StageProgress]:
-    earlier = _earlier(store, step, recordings, settings)
-    todo = _todo(step, recordings, list(earlier))
-    done, total = len(earlier), recordings.num_rows
-    _require_all(done + todo.num_rows, total)
-    counts = Counter(earlier.values())
-    yield StageProgress(step.stage.name, done, total, dict(counts))
-    if not todo.num_rows:
-        return
-    first = store.next_slice(step.stage.name)
-    for number, found in enumerate(_found(step, todo, root, settings), first):
-        evidence = _evidence(step, found)
-        store.append(step.stage.name, evidence, f"{number:08d}")
-        done += evidence.num_rows
-        counts.update(_outcomes(evidence))
-        yield StageProgress(step.stage.name, done, total, dict(counts))
-    _require_all(done, total)
+    clear_leftovers(store.folder / step.name)
+    stage = make()
+    earlier = _earlier(store, stage, parts, settings)
+    todo = [(root, _todo(stage, part, list(earlier))) for root, part in parts]
+    total, counts = sum(part.num_rows for _, part in parts), Counter(earlier.values())
+    _require_all(counts.total() + sum(part.num_rows for _, part in todo), total)
+    yield StageProgress(step.name, counts.total(), total, dict(counts))
+    record(store, step, evidence_key(stage), stage.settings)
+    numbers = itertools.count(store.next_slice(step.name))
+    for root, part in todo:
+        for found in _found(step, make, stage, part, root, settings):
+            evidence = _evidence(stage, found)
+            store.append(step.name, evidence, f"{next(numbers):08d}")
+            counts.update(_outcomes(evidence))
+            yield StageProgress(step.name, counts.total(), total, dict(counts))
+    _require_all(counts.total(), total)
 
 
 def _require_all(found: int, total: int) -> None:
@@ -155,51 +120,64 @@ def load_daft() -> ModuleType:
 
 
 def _earlier(
-    store: Store, step: Step, recordings: "pa.Table", settings: EngineSettings
+    store: Store,
+    stage: Stage,
+    parts: Sequence[tuple[Path, "pa.Table"]],
+    settings: EngineSettings,
 ) -> dict[str, str]:
-    """What earlier runs said of these recordings, by id; of several rows the last one counts."""
-    finished = store.read(step.stage.name, ["rec_id", "status", "verdict"], step.key)
+    """Return the outcomes of earlier runs for these recordings, by id; of several rows the last one counts."""
+    finished = store.read(stage.name, ["rec_id", "status", "verdict"], evidence_key(stage))
     rows = zip(finished["rec_id"].to_pylist(), _outcomes(finished), strict=True)
-    asked = set(recordings["rec_id"].to_pylist())
+    asked = {id for _, part in parts for id in part["rec_id"].to_pylist()}
     retried = "error" if settings.retry_errors else None
-    return {id: said for id, said in dict(rows).items() if id in asked and said != retried}
+    return {id: outcome for id, outcome in dict(rows).items() if id in asked and outcome != retried}
 
 
-def _todo(step: Step, recordings: "pa.Table", done: list[str]) -> "pa.Table":
-    """The recordings without finished evidence, sorted by id."""
+def _todo(stage: Stage, recordings: "pa.Table", done: list[str]) -> "pa.Table":
+    """Return the recordings without finished evidence, sorted by id."""
     daft = load_daft()
-    wanted = daft.from_arrow(recordings.select(["rec_id", *step.stage.inputs]))
+    wanted = daft.from_arrow(recordings.select(["rec_id", *stage.inputs]))
     finished = daft.from_arrow(pa.table({"rec_id": pa.array(done, pa.string())}))
     return wanted.join(finished, on="rec_id", how="anti").sort("rec_id").to_arrow()
 
 
 def _found(
-    step: Step, todo: "pa.Table", root: Path, settings: EngineSettings
+    step: Step,
+    make: Callable[[], Stage],
+    stage: Stage,
+    todo: "pa.Table",
+    root: Path,
+    settings: EngineSettings,
 ) -> Iterator["pa.Table"]:
-    """What the stage says of each slice: rec_id and the columns of a finding, in the order of `todo`."""
+    """Yield the findings of each slice, rec_id and the columns of a finding, in the order of `todo`."""
+    if not todo.num_rows:
+        return
     daft, rows = load_daft(), settings.rows_of(step)
     frame = daft.from_arrow(list(batches(todo, rows)))
-    finding = _worker(step, settings, root).find(*[frame[n] for n in todo.column_names])
+    worker = _worker(step, stage, settings)(make, str(root))
+    finding = worker.find(*[frame[n] for n in todo.column_names])
     frame = frame.select(frame["rec_id"], finding.alias("finding"))
     waiting: list[pa.RecordBatch] = []
     for batch in frame.to_arrow_iter(results_buffer_size=1):
         waiting.append(batch)
         while sum(one.num_rows for one in waiting) >= rows:
             table = pa.Table.from_batches(waiting)
-            yield flat(table.slice(0, rows), step.stage)
+            yield flat(table.slice(0, rows), stage)
             waiting = table.slice(rows).to_batches()
     if waiting:
-        yield flat(pa.Table.from_batches(waiting), step.stage)
+        yield flat(pa.Table.from_batches(waiting), stage)
 
 
-def _worker(step: Step, settings: EngineSettings, root: Path) -> Any:
-    """The class UDF of a stage. Without processes of its own it runs in this one, or in those that Ray has."""
+def _worker(step: Step, stage: Stage, settings: EngineSettings) -> Callable[..., Any]:
+    """Return the class UDF of a stage. Without processes of its own it runs in this one, or in those that Ray has."""
     daft = load_daft()
-    kind = daft.DataType.from_arrow_type(pa.struct(list(found_schema(step.stage))))
+    kind = daft.DataType.from_arrow_type(pa.struct(list(found_schema(stage))))
     batch = daft.method.batch(return_dtype=kind, batch_size=settings.rows_of(step))
-    worker = type(f"{step.stage.name}_worker", (Worker,), {"find": batch(Worker.find)})
-    made = daft.cls(worker, max_concurrency=_num_processes(step, settings), gpus=step.gpus)
-    return made(step.make, step.settings, step.resources, str(root))
+
+    class StageWorker(Worker):
+        find = batch(Worker.find)
+
+    return daft.cls(StageWorker, max_concurrency=_num_processes(step, settings), gpus=step.gpus)
 
 
 def _num_processes(step: Step, settings: EngineSettings) -> int | None:
@@ -220,11 +198,11 @@ def _num_processors() -> int:
     return os.cpu_count() or 1
 
 
-def _evidence(step: Step, found: "pa.Table") -> "pa.Table":
-    """Rows of the store: what was found, with the columns that all rows of a slice share."""
+def _evidence(stage: Stage, found: "pa.Table") -> "pa.Table":
+    """Return rows of the store: the findings, with the columns that all rows of a slice share."""
     shared = {
-        "stage": step.stage.name,
-        **vars(step.key),
+        "stage": stage.name,
+        **vars(evidence_key(stage)),
         "at": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
     }
     columns = [
@@ -233,8 +211,8 @@ def _evidence(step: Step, found: "pa.Table") -> "pa.Table":
         else found[field.name]
         for field in EVIDENCE
     ]
-    own = [found[name] for name in step.stage.schema.names]
-    schema = pa.schema([*EVIDENCE, *step.stage.schema])
+    own = [found[name] for name in stage.schema.names]
+    schema = pa.schema([*EVIDENCE, *stage.schema])
     return pa.Table.from_arrays([*columns, *own], schema=schema)
 
 

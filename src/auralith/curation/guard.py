@@ -8,6 +8,7 @@ that a longer list checks everything again.
 """
 
 import hashlib
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 Overlaps = Mapping[str, Sequence[str]]
 """Evaluation sets that each recording (by rec_id) was found in by its sound."""
+OVERLAP_COLUMNS = ("rec_id", "best_ref", "matches")
+"""Columns of the identification evidence that say so."""
 
 
 class _Published(NamedTuple):
@@ -98,27 +101,43 @@ def _ids(path: Path, column: str, source: str) -> Iterable[str]:
             yield str(int(id))
 
 
-def overlaps_of(matches: Iterable[tuple[str, str]], sets: Iterable[str]) -> dict[str, list[str]]:
-    """Overlaps from pairs of rec_id and matched reference id: those whose reference belongs to one of the sets.
+def overlaps_of(
+    matches: Iterable[tuple[str, str]], sets: Iterable[str] | None
+) -> dict[str, list[str]]:
+    """Return the overlaps in pairs of rec_id and matched reference id: those whose reference belongs to one of the sets.
 
-    The sets of each recording are sorted, so that the order of the matches doesn't matter.
+    None means every set. The sets of each recording are sorted, so that the order of the matches doesn't matter.
     """
-    wanted = set(sets)
+    wanted = None if sets is None else set(sets)
     found: dict[str, set[str]] = {}
     for rec_id, reference in matches:
         name, colon, _ = reference.partition(":")
-        if colon and name in wanted:
+        if colon and (wanted is None or name in wanted):
             found.setdefault(rec_id, set()).add(name)
     return {rec_id: sorted(names) for rec_id, names in sorted(found.items())}
 
 
 def read_overlaps(store: Store, sets: Sequence[str]) -> dict[str, list[str]]:
-    """Overlaps in the identification evidence of all providers: its `best_ref`, and `ref` of each of its `matches`."""
-    if not sets:
-        return {}
-    table = store.read("identify", ["rec_id", "best_ref", "matches"])
-    pairs = [(row["rec_id"], ref) for row in table.to_pylist() for ref in _references(row)]
-    return overlaps_of(pairs, sets)
+    """Return the overlaps in the identification evidence of all providers."""
+    return overlaps_in(store.read("identify", OVERLAP_COLUMNS), sets) if sets else {}
+
+
+def overlaps_in(evidence: "pa.Table", sets: Sequence[str] | None = None) -> dict[str, list[str]]:
+    """Return the overlaps in these rows: `best_ref`, and `ref` of each of `matches`. Without `sets` those of every set."""
+    rows = evidence.select(OVERLAP_COLUMNS).to_pylist()
+    return overlaps_of([(row["rec_id"], ref) for row in rows for ref in _references(row)], sets)
+
+
+def overlap_digests(overlaps: Overlaps) -> dict[str, str]:
+    """Return a digest of the recordings that each evaluation set was found in."""
+    members: dict[str, list[str]] = defaultdict(list)
+    for rec_id in sorted(overlaps):
+        for name in overlaps[rec_id]:
+            members[name].append(rec_id)
+    return {
+        name: hashlib.sha256("\n".join(ids).encode()).hexdigest()[:16]
+        for name, ids in members.items()
+    }
 
 
 def _references(row: Mapping[str, Any]) -> list[str]:

@@ -8,9 +8,9 @@ rain may stay apart. What a pair is good for is `duplicates`.
 
 import hashlib
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,12 +18,13 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from auralith.curation.duplicates import MIN_COVER, FingerprintPair
-from auralith.curation.engine import EngineSettings, StageProgress, Step, run_stage
+from auralith.curation.engine import EngineSettings, StageProgress, run_stage
 from auralith.curation.probe import sound_path
-from auralith.curation.stage import Finding, Row, params_hash
+from auralith.curation.stage import Finding, Row, Step, evidence_key, params_hash
 from auralith.curation.store import Key, Store
 from auralith.errors import AudioError
 from auralith.extras import require
+from auralith.files import exclusive
 from auralith.fingerprint.index import LandmarkIndex, build_index
 from auralith.fingerprint.landmark import (
     PARAMETERS,
@@ -102,7 +103,7 @@ class NearStage:
     inputs: tuple[str, ...] = ("landmarks", "prominent", "num_frames")
 
     def __init__(self, settings: NearSettings, digest: str, index: Path) -> None:
-        self.settings, self._folder = settings, index
+        self.settings, self.index = settings, index
         self.provider_version = f"1+{digest}"
 
     @property
@@ -111,12 +112,12 @@ class NearStage:
         return pa.schema([("pairs", pa.list_(pair))])
 
     @cached_property
-    def _index(self) -> LandmarkIndex:
-        return LandmarkIndex.open(self._folder)
+    def _landmarks(self) -> LandmarkIndex:
+        return LandmarkIndex.open(self.index)
 
     @cached_property
     def _numbers(self) -> Mapping[str, int]:
-        return {one.ref_id: number for number, one in enumerate(self._index.references)}
+        return {one.ref_id: number for number, one in enumerate(self._landmarks.references)}
 
     def process(self, rows: Sequence[Row], root: Path) -> list[Finding]:
         return [Finding("ok", "pass", columns={"pairs": self._pairs(row)}) for row in rows]
@@ -126,11 +127,11 @@ class NearStage:
         num_prominent = len(_unpacked(row, "prominent").hashes)
         seconds = _seconds(query.frames)
         least = max(1.0, self.settings.min_cover * len(seconds))  # one landmark in each second
-        place, reference, frame = self._index.postings(query.hashes)
+        place, reference, frame = self._landmarks.postings(query.hashes)
         is_other = reference != own
         place, reference, frame = place[is_other], reference[is_other], frame[is_other]
         counts = np.bincount(reference)
-        trials = int((query.num_frames + self._index.num_frames - 1).sum())
+        trials = int((query.num_frames + self._landmarks.num_frames - 1).sum())
         found: list[dict[str, Any]] = []
         for other in np.flatnonzero(counts >= least):
             here = reference == other
@@ -138,14 +139,14 @@ class NearStage:
             aligned = _aligned(frame[here] - frames)
             cover = len(_seconds(frames[aligned])) / len(seconds)
             share = len(np.unique(place[here][aligned])) / num_prominent
-            possible = query.num_frames + int(self._index.num_frames[other]) - 1
+            possible = query.num_frames + int(self._landmarks.num_frames[other]) - 1
             tail = log_tail(int(aligned.sum()), 3 * int(counts[other]) / possible)
             if (
                 cover >= self.settings.min_cover
                 and share >= self.settings.min_share
                 and corrected(tail, trials) <= self.settings.alpha
             ):
-                found.append({"other": self._index.references[other].ref_id, "cover": cover})
+                found.append({"other": self._landmarks.references[other].ref_id, "cover": cover})
         return found
 
 
@@ -155,29 +156,39 @@ def find_near_duplicates(
     """Look for every fingerprinted recording among the others, as far as that isn't done.
 
     Raises:
+        InvalidRequest: another process works on the folder.
         ResourceError: something can't be read or written.
     """
-    step, ids = _step(store, fingerprints), _ids(store, fingerprints)
-    total, done = len(ids), len(store.finished(TABLE, step.key))
+    with exclusive(store.folder):
+        yield from _search(store, fingerprints, settings)
+    for rest in store.folder.glob(f"{_INDEX}*"):
+        shutil.rmtree(rest)
+
+
+def _search(store: Store, fingerprints: Key, settings: EngineSettings) -> Iterator[StageProgress]:
+    make, ids = _stage(store, fingerprints), _ids(store, fingerprints)
+    step = Step(TABLE, NearSettings(), lambda _: make, heavy=True)
+    total, done = len(ids), len(store.finished(TABLE, evidence_key(make())))
     yield StageProgress(TABLE, done, total, {"pass": done})
-    if done < total:
-        _, index = step.resources
-        if not index.is_dir():
-            rows = (row for part in _parts(store, fingerprints) for row in part.to_pylist())
-            build_index(((row["rec_id"], _unpacked(row, "prominent")) for row in rows), index)
-        before = 0
-        for part in _parts(store, fingerprints):
-            for at in run_stage(store, step, part, store.folder, settings):
-                done = max(done, before + at.done)
-                yield StageProgress(TABLE, done, total, {"pass": done})
-            before += part.num_rows
-    for left in store.folder.glob(f"{_INDEX}*"):
-        shutil.rmtree(left)
+    if done == total:
+        return
+    index = make().index
+    if not index.is_dir():
+        rows = (row for part in _parts(store, fingerprints) for row in part.to_pylist())
+        build_index(((row["rec_id"], _unpacked(row, "prominent")) for row in rows), index)
+    before = 0
+    for part in _parts(store, fingerprints):
+        for at in run_stage(store, step, make, [(store.folder, part)], settings):
+            done = max(done, before + at.done)
+            yield StageProgress(TABLE, done, total, {"pass": done})
+        before += part.num_rows
 
 
-def near_pairs(store: Store, fingerprints: Key) -> list[FingerprintPair]:
-    """The pairs among the recordings that are fingerprinted; none where they weren't looked for."""
-    key = _step(store, fingerprints).key
+def near_pairs(store: Store, fingerprints: Key | None) -> list[FingerprintPair]:
+    """Return the pairs among the recordings that are fingerprinted; none where they weren't looked for."""
+    if fingerprints is None:
+        return []
+    key = evidence_key(_stage(store, fingerprints)())
     table = store.read(TABLE, ["rec_id", "pairs"], key)
     return [
         FingerprintPair(row["rec_id"], pair["other"], pair["cover"])
@@ -186,12 +197,11 @@ def near_pairs(store: Store, fingerprints: Key) -> list[FingerprintPair]:
     ]
 
 
-def _step(store: Store, fingerprints: Key) -> Step:
-    """The search among the recordings that are fingerprinted; other recordings make it another one."""
+def _stage(store: Store, fingerprints: Key) -> Callable[[], NearStage]:
+    """Return what makes the search among the recordings that are fingerprinted; other recordings make it another one."""
     names = "\n".join([str(fingerprints), *_ids(store, fingerprints)])
     digest = hashlib.sha256(names.encode()).hexdigest()[:16]
-    index = store.folder.resolve() / f"{_INDEX}{digest}"
-    return Step(NearStage, NearSettings(), (digest, index), heavy=True)
+    return partial(NearStage, NearSettings(), digest, store.folder.resolve() / f"{_INDEX}{digest}")
 
 
 def _ids(store: Store, fingerprints: Key) -> list[str]:

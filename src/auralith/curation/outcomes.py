@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Int
 
-from auralith.curation.plan import Planned, plan, planned_step
+from auralith.curation.keys import evidence_of, newest_key
 from auralith.curation.review import Case, cases, is_begun, withdrawals
 from auralith.curation.settings import CurationSettings, StageName
-from auralith.curation.store import Key, Store
+from auralith.curation.stage import Step
+from auralith.curation.steps import step_of, steps
+from auralith.curation.store import Store
 from auralith.extras import require
 
 if TYPE_CHECKING:
@@ -53,10 +55,10 @@ Codes = Int[np.ndarray, "recording"]
 def outcomes(store: Store, settings: CurationSettings) -> "pa.Table":
     """One row for each recording, sorted by rec_id; the columns of `SCHEMA`."""
     fold = Fold(store, settings)
-    for planned in plan(settings):
-        if planned.after_review:
+    for step in steps(settings):
+        if step.after_review:
             fold.settle_reviews()
-        fold.add(planned)
+        fold.add(step)
     fold.settle_reviews()
     return fold.table()
 
@@ -100,9 +102,9 @@ class Fold:
         """What hasn't left."""
         return self._outcome == 0
 
-    def due(self, planned: Planned) -> Mask:
-        """The recordings that a step is due for."""
-        match planned.due:
+    def required(self, step: Step) -> Mask:
+        """Return the recordings that a step is required for."""
+        match step.required:
             case "unknown_music":
                 return self.going & ~self._is_of(self._settings.known_music)
             case "searched":
@@ -112,29 +114,28 @@ class Fold:
             case "all":
                 return self.going
 
-    def candidates(self, planned: Planned) -> "pa.Array":
-        """The ids of the recordings that a step is due for."""
-        return self._ids.filter(pa.array(self.due(planned)))
+    def candidates(self, step: Step) -> "pa.Array":
+        """Return the ids of the recordings that a step is required for."""
+        return self._ids.filter(pa.array(self.required(step)))
 
-    def add(self, planned: Planned) -> None:
+    def add(self, step: Step) -> None:
         """Take the evidence of a step into account."""
-        key = planned.make(self._store).key
-        due, found = self.due(planned), self._evidence(planned.name, key)
-        kept = self._decided(planned, key, "kept") if planned.reviewed else np.zeros_like(due)
-        passed = kept | (found.ok & (found.verdict == "pass"))
+        required, found = self.required(step), self._evidence(step)
+        overturned = self._overturned(step) if step.reviewed else np.zeros_like(required)
+        passed = overturned | (found.ok & (found.verdict == "pass"))
         flagged = found.verdict == "flag"
         refused = found.ok & (found.verdict == "refuse")
-        self._leave(due & ~found.exists, "pending", planned.name, self._code(NOT_RUN))
-        self._leave(due & refused & ~kept, "removed", planned.name, found.reason)
-        rest = due & found.exists & ~passed & ~flagged
-        self._leave(rest, "quarantined", planned.name, found.reason)
-        if planned.name == "identify":
-            self._music[due & (passed | flagged)] = -1
-        doubt = due & flagged & ~kept & self.going
-        target = self._music if planned.name == "tag" else self._suspect
+        self._leave(required & ~found.exists, "pending", step.name, self._code(NOT_RUN))
+        self._leave(required & refused & ~overturned, "removed", step.name, found.reason)
+        rest = required & found.exists & ~passed & ~flagged
+        self._leave(rest, "quarantined", step.name, found.reason)
+        if step.name == "identify":
+            self._music[required & (passed | flagged)] = -1
+        doubt = required & flagged & ~overturned & self.going
+        target = self._music if step.name == "tag" else self._suspect
         target[doubt] = found.reason[doubt]
-        if self._settings.dedupe and planned.name == self._last_for_duplicates():
-            self._leave_duplicates(planned.name)
+        if self._settings.dedupe and step.name == self._last_for_duplicates():
+            self._leave_duplicates(step.name)
 
     def settle_reviews(self) -> None:
         """Take out what people removed, and what waits for them or for identification."""
@@ -180,14 +181,11 @@ class Fold:
         from auralith.curation.duplicates import COLUMNS, find_duplicates
         from auralith.curation.near_duplicates import near_pairs
 
-        probe = planned_step(self._settings, "probe")
-        if probe is None:
-            return
-        probed = self._store.read("probe", COLUMNS, probe.make(self._store).key)
+        probed = evidence_of(self._store, step_of(self._settings, "probe"), COLUMNS)
         positions = self._positions(probed["rec_id"])
         probed = probed.filter(pa.array((positions >= 0) & self.going[positions]))
-        prints = planned_step(self._settings, "fingerprint")
-        pairs = near_pairs(self._store, prints.make(self._store).key) if prints else []
+        prints = step_of(self._settings, "fingerprint")
+        pairs = near_pairs(self._store, newest_key(self._store, prints)) if prints else []
         superfluous = pa.array(find_duplicates(probed, pairs).superfluous, pa.string())
         self._leave(self._among(superfluous), "removed", stage, self._code("duplicate"))
 
@@ -198,19 +196,19 @@ class Fold:
         mask = self._among(ids["rec_id"].cast(pa.string()))
         self._leave(mask, "quarantined", INGEST, self._code(_CONFLICT))
 
-    def _decided(self, planned: Planned, key: Key, state: str) -> Mask:
-        """Recordings whose evidence of this step people looked at and kept or removed."""
+    def _overturned(self, step: Step) -> Mask:
+        """Return the recordings that people kept, having seen the evidence of this step that counts."""
+        seen = step.name, str(newest_key(self._store, step)), "kept"
         ids = [
             case.item.rec_id
             for case in self._cases
-            if (case.item.stage, case.item.evidence_key, case.state)
-            == (planned.name, str(key), state)
+            if (case.item.stage, case.item.evidence_key, case.state) == seen
         ]
         return self._among(pa.array(ids, pa.string()))
 
-    def _evidence(self, name: str, key: Key) -> _Evidence:
-        """The last row of each recording, since a retry adds another one."""
-        table = self._store.read(name, _COLUMNS, key)
+    def _evidence(self, step: Step) -> _Evidence:
+        """Return the last row of each recording, since a retry adds another one."""
+        table = evidence_of(self._store, step, _COLUMNS)
         rows = self._last_rows(table["rec_id"])
         exists = rows >= 0
         status, verdict = (np.append(table[n].to_numpy(), "")[rows] for n in ("status", "verdict"))
@@ -249,25 +247,20 @@ class Fold:
         found = compute.is_in(self._source, value_set=pa.array(sources, pa.string()))
         return found.to_numpy(zero_copy_only=False)
 
-    def _column(self, stage: StageName, name: str) -> "pa.Array | None":
-        """A column of the evidence of a step, one value for each recording; None if there is none."""
-        planned = planned_step(self._settings, stage)
-        if planned is None:
-            return None
-        table = self._store.read(stage, ["rec_id", name], planned.make(self._store).key)
+    def _column(self, name: StageName, column: str) -> "pa.Array":
+        """Return a column of the evidence of a step, a value for each recording; nulls if the step is left out."""
+        table = evidence_of(self._store, step_of(self._settings, name), ["rec_id", column])
         rows = self._last_rows(table["rec_id"])
-        return _whole(table[name]).take(pa.array(rows, mask=rows < 0))
+        return _whole(table[column]).take(pa.array(rows, mask=rows < 0))
 
     def _license(self) -> "pa.Array":
-        found = self._column("license", "license_spdx")
-        assert found is not None
-        return found.cast(pa.string())
+        return self._column("license", "license_spdx").cast(pa.string())
 
     def _seconds(self) -> "pa.Array":
-        stated = _whole(self._recordings["duration_s"])
-        probed = self._column("probe", "duration_s")
-        known = stated if probed is None else compute.coalesce(probed.cast(pa.float64()), stated)
-        return compute.fill_null(known, 0.0)
+        probed = self._column("probe", "duration_s").cast(pa.float64())
+        return compute.fill_null(
+            compute.coalesce(probed, _whole(self._recordings["duration_s"])), 0.0
+        )
 
 
 def _whole(column: "pa.Array | pa.ChunkedArray") -> "pa.Array":

@@ -6,22 +6,24 @@ again: a run that was killed is repeated, and goes on where it was; one after a 
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from auralith.curation.engine import StageProgress, Step, run_stage
+from auralith.curation.engine import StageProgress, run_stage
 from auralith.curation.inputs import open_source, sound_roots, source_names
+from auralith.curation.keys import newest_key
 from auralith.curation.near_duplicates import find_near_duplicates
 from auralith.curation.outcomes import REVIEW, Fold
-from auralith.curation.plan import Planned, plan
 from auralith.curation.review import cases, is_begun, open_items, suspects
 from auralith.curation.settings import CurationSettings, SourceSettings
 from auralith.curation.sources import ingest_steps, require_recordings
+from auralith.curation.stage import Step
+from auralith.curation.steps import steps
 from auralith.curation.store import Store
 from auralith.errors import InvalidRequest
 from auralith.extras import require
+from auralith.files import exclusive
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -40,23 +42,46 @@ def curate(settings: CurationSettings, retrieved_at: str) -> Iterator[StageProgr
     """
     store = Store(settings.folder)
     roots = sound_roots(settings)
-    for planned in plan(settings):
-        planned.make(store)  # says what is missing before hours of work
+    for step in steps(settings):
+        step.load(store)()  # raises for what is missing before hours of work
     for source in settings.sources:
         yield from _ingest(store, source, retrieved_at)
     fold = Fold(store, settings)
     if not len(fold.going):
         raise InvalidRequest(f"{store.folder} holds no recordings; name sources in the settings")
-    for planned in plan(settings):
-        if planned.after_review:
+    for step in steps(settings):
+        if step.after_review:
             yield _review(store)
             fold.settle_reviews()
-        yield from _evidence(store, settings, planned, fold, roots)
-        if planned.name == "fingerprint":
-            yield from find_near_duplicates(store, planned.make(store).key, settings.engine)
-        fold.add(planned)
+        yield from run_step(store, settings, step, fold.candidates(step), roots)
+        fold.add(step)
     if not fold.reviewed:
         yield _review(store)
+
+
+def run_step(
+    store: Store,
+    settings: CurationSettings,
+    step: Step,
+    rec_ids: "pa.Array",
+    roots: Mapping[str, Path],
+) -> Iterator[StageProgress]:
+    """Make the evidence of a step that is missing for these recordings; after the fingerprints, find near duplicates.
+
+    `roots` is the folder of each source's sounds; those of other sources are looked for in the curation's.
+
+    Raises:
+        AuralithError: the step can't work at all, or another process works on the folder. What is finished stays.
+    """
+    with exclusive(store.folder):
+        make = step.load(store)
+        columns = dict.fromkeys(["rec_id", "source", *make().inputs])
+        recordings = store.recordings(list(columns))
+        recordings = recordings.filter(compute.is_in(recordings["rec_id"], value_set=rec_ids))
+        parts = list(_by_root(recordings, roots if step.heavy else {}, store.folder))
+        yield from run_stage(store, step, make, parts, settings.engine)
+    if step.name == "fingerprint" and (key := newest_key(store, step)):
+        yield from find_near_duplicates(store, key, settings.engine)
 
 
 def now() -> str:
@@ -74,45 +99,17 @@ def _ingest(store: Store, source: SourceSettings, retrieved_at: str) -> Iterator
     require_recordings(at, opened)
 
 
-def _evidence(
-    store: Store,
-    settings: CurationSettings,
-    planned: Planned,
-    fold: Fold,
-    roots: Mapping[str, Path],
-) -> Iterator[StageProgress]:
-    """The step over what it is due for, the sounds of each folder in turn."""
-    step = planned.make(store)
-    due = _due(store, step, fold.candidates(planned))
-    done, counts = 0, Counter[str]()
-    for root, part in _by_root(due, roots if step.heavy else {}, store.folder):
-        at = None
-        for at in run_stage(store, step, part, root, settings.engine):
-            now = dict(counts + Counter(at.counts))
-            yield replace(at, done=done + at.done, total=due.num_rows, counts=now)
-        assert at is not None
-        done, counts = done + at.done, counts + Counter(at.counts)
-
-
-def _due(store: Store, step: Step, rec_ids: "pa.Array") -> "pa.Table":
-    """What the step reads of these recordings, and their source."""
-    columns = dict.fromkeys(["rec_id", "source", *step.stage.inputs])
-    recordings = store.recordings(list(columns))
-    return recordings.filter(compute.is_in(recordings["rec_id"], value_set=rec_ids))
-
-
 def _by_root(
-    due: "pa.Table", roots: Mapping[str, Path], otherwise: Path
+    recordings: "pa.Table", roots: Mapping[str, Path], otherwise: Path
 ) -> Iterator[tuple[Path, "pa.Table"]]:
-    """The recordings by the folder of their sounds; at least one part."""
-    rest = due
+    """Yield the recordings by the folder of their sounds."""
+    rest = recordings
     for root in sorted(set(roots.values())):
         names = pa.array([name for name in roots if roots[name] == root], pa.string())
         is_here = compute.is_in(rest["source"], value_set=names)
         yield root, rest.filter(is_here)
         rest = rest.filter(compute.invert(is_here))
-    if rest.num_rows or not roots:
-        yield otherwise, rest
+    yield otherwise, rest
 
 
 def _review(store: Store) -> StageProgress:

@@ -1,5 +1,8 @@
 """The contract of a step: a batch of recordings in, one row of evidence for each out.
 
+A step is plain data: its settings, and which recordings it is required for. Loading it gives what makes its stage, here
+and in every worker. So a curation is read by its steps alone, and only running one needs weights or an index.
+
 A stage never raises because of a recording: what is wrong with one is a row that says so, with status "error" or
 verdict "quarantine" and a reason. It raises `AuralithError` only where nothing can be done at all (a missing
 checkpoint, an index of other parameters), and then before it has written anything.
@@ -7,10 +10,12 @@ checkpoint, an index of other parameters), and then before it has written anythi
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+
+from auralith.curation.store import Key, Store
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -52,6 +57,11 @@ class Stage(Protocol):
         ...
 
     @property
+    def settings(self) -> Any:
+        """A dataclass; its hash marks the evidence."""
+        ...
+
+    @property
     def provider(self) -> str: ...
 
     @property
@@ -70,6 +80,48 @@ class Stage(Protocol):
     def process(self, rows: Sequence[Row], root: Path) -> list[Finding]:
         """A finding for each row, in order. `root` is the folder that relative paths start from."""
         ...
+
+
+Required = Literal["all", "unknown_music", "music", "searched"]
+"""Recordings of any kind; of sources that aren't all music; tagged as music; of sources that the metadata search is for."""
+
+
+def _nothing(store: Store) -> Mapping[str, str]:
+    return {}
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step of a curation."""
+
+    name: str
+    """Name of the stage too."""
+    settings: Any
+    """A dataclass, as asked for."""
+    load: Callable[[Store], Callable[[], Stage]]
+    """Returns what makes the stage; workers call it too. It reads what must be at hand (weights, an index, evidence of
+    earlier steps) and raises `AuralithError` if that is missing."""
+    required: Required = "all"
+    """Which of the recordings that are kept so far it must deal with."""
+    reviewed: bool = False
+    """Whether people see what it flags, and may overturn what it refuses."""
+    after_review: bool = False
+    """Whether it waits for them."""
+    resolved: tuple[str, ...] = ()
+    """Settings that may be left open, and that loading fills in."""
+    reads: Callable[[Store], Mapping[str, str]] = _nothing
+    """Returns digests of the evidence that the step reads; its own counts only as long as they stay the same."""
+    heavy: bool = False
+    """Whether it costs processor time that is worth processes of their own."""
+    threaded: bool = False
+    """Whether a process of it uses all processors of a machine, as a network does."""
+    gpus: float = 0.0
+    """Graphics processors that a process needs."""
+
+
+def evidence_key(stage: Stage) -> Key:
+    """Return which evidence a stage makes."""
+    return Key(stage.provider, stage.provider_version, params_hash(stage.settings))
 
 
 def params_hash(settings: object) -> str:

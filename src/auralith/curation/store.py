@@ -109,7 +109,7 @@ class Store:
         table = pa.concat_tables(parts, promote_options="permissive")
         if key is not None:
             table = table.filter(_matches(table, key))
-        return table if columns is None else _select(table, columns)
+        return table if columns is None else with_columns(table, columns)
 
     def parts(self, name: str, columns: Sequence[str], key: Key, rows: int) -> Iterator["pa.Table"]:
         """As `read`, about so many rows at a time, for tables that don't fit into memory."""
@@ -117,7 +117,7 @@ class Store:
         waiting: list[pa.Table] = []
         for path in self.slices(name):
             table = read_slice(path, wanted)
-            waiting.append(_select(table.filter(_matches(table, key)), columns))
+            waiting.append(with_columns(table.filter(_matches(table, key)), columns))
             if sum(part.num_rows for part in waiting) >= rows:
                 yield pa.concat_tables(waiting, promote_options="permissive")
                 waiting = []
@@ -167,7 +167,8 @@ def batches(table: "pa.Table", size: int) -> Iterator["pa.Table"]:
         yield table.slice(start, size)
 
 
-def _select(table: "pa.Table", columns: Sequence[str]) -> "pa.Table":
+def with_columns(table: "pa.Table", columns: Sequence[str]) -> "pa.Table":
+    """Return these columns of a table; those that it lacks are null."""
     for name in columns:
         if name not in table.column_names:
             table = table.append_column(name, pa.nulls(table.num_rows))

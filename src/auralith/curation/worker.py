@@ -7,7 +7,7 @@ an engine makes of an exception loses its type.
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from auralith import errors
 from auralith.curation.stage import Finding, Row, Stage
@@ -34,10 +34,8 @@ _FAULTS = (
 class Worker:
     """A stage where it runs."""
 
-    def __init__(
-        self, make: Callable[..., Stage], settings: object, resources: tuple[Any, ...], root: str
-    ) -> None:
-        self.stage = make(settings, *resources)
+    def __init__(self, make: Callable[[], Stage], root: str) -> None:
+        self.stage = make()
         self.root = Path(root)
 
     def find(self, *columns: "daft.Series") -> "pa.Array":

@@ -8,9 +8,6 @@ import typer
 if TYPE_CHECKING:
     from auralith.curation.guard import EvalSet
 
-_SLICE_ROWS = 20_000
-"""Recordings in a file of evidence; this step takes microseconds each."""
-
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
@@ -28,15 +25,12 @@ def guard(
     ] = None,
 ) -> None:
     """Refuse recordings that evaluation sets contain, by id and by sound. Prints the counts by set."""
-    from auralith.cli.curate.steps import run_step
-    from auralith.curation.engine import EngineSettings, Step
-    from auralith.curation.guard import GuardSettings, GuardStage, read_overlaps
-    from auralith.curation.store import Store
+    from auralith.cli.curate.steps import run_one
+    from auralith.curation.guard import GuardSettings
+    from auralith.curation.settings import CurationSettings
 
-    settings = GuardSettings(tuple(parse_set(text) for text in set or ()))
-    overlaps = read_overlaps(Store(folder), [one.name for one in settings.sets])
-    step = Step(GuardStage, settings, (overlaps,))
-    run_step(folder, step, folder, EngineSettings(slice_rows=_SLICE_ROWS))
+    chosen = GuardSettings(tuple(parse_set(text) for text in set or ()))
+    run_one(CurationSettings(folder, guard=chosen), "guard")
 
 
 def parse_set(text: str) -> "EvalSet":

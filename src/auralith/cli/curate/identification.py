@@ -85,14 +85,18 @@ def identify(
 
     AcoustID's key is read from AURALITH_ACOUSTID_KEY.
     """
-    from auralith.cli.curate.steps import run_step
-    from auralith.curation.engine import EngineSettings, Step
-    from auralith.curation.identification import IdentifierFiles, Identify, IdentifySettings
+    from auralith.cli.curate.steps import run_one
+    from auralith.curation.engine import EngineSettings
+    from auralith.curation.identification import IdentifierFiles, IdentifySettings
+    from auralith.curation.settings import CurationSettings
     from auralith.settings import load_settings
 
     chosen = {"providers": provider} if provider else {}
-    settings = load_settings(IdentifySettings, overrides=set or (), options=chosen)
-    files = IdentifierFiles(fpcalc, audible_magic, audible_magic_config)
-    known = None if index is None else index.resolve()
-    step = Step(Identify, settings, (known, files.absolute()), heavy=True)
-    run_step(folder, step, root, EngineSettings(workers=workers))
+    settings = CurationSettings(
+        folder,
+        index=index,
+        identify=load_settings(IdentifySettings, overrides=set or (), options=chosen),
+        identifier=IdentifierFiles(fpcalc, audible_magic, audible_magic_config),
+        engine=EngineSettings(workers=workers),
+    )
+    run_one(settings, "identify", root)

@@ -6,8 +6,6 @@ from typing import Annotated
 
 import typer
 
-_SLICE_ROWS = 20_000
-"""Recordings in a file of evidence; these steps take microseconds each."""
 Folder = Annotated[Path, typer.Argument(help="Folder of the curation.")]
 
 
@@ -36,13 +34,12 @@ def licenses(
     ] = False,
 ) -> None:
     """Read every license and refuse what isn't accepted. Prints the counts by reason."""
-    from auralith.cli.curate.steps import run_step
-    from auralith.curation.engine import EngineSettings, Step
-    from auralith.curation.licenses import LicenseSettings, LicenseStage, parse_selection
+    from auralith.cli.curate.steps import run_one
+    from auralith.curation.licenses import LicenseSettings, parse_selection
+    from auralith.curation.settings import CurationSettings
 
-    settings = LicenseSettings(parse_selection(licenses), public_domain_marks)
-    step = Step(LicenseStage, settings)
-    run_step(folder, step, folder, EngineSettings(slice_rows=_SLICE_ROWS))
+    chosen = LicenseSettings(parse_selection(licenses), public_domain_marks)
+    run_one(CurationSettings(folder, license=chosen), "license")
 
 
 def preferences(
@@ -53,10 +50,9 @@ def preferences(
     ] = False,
 ) -> None:
     """Compare what uploaders say about generative AI with the intended use. Prints the counts by reason."""
-    from auralith.cli.curate.steps import run_step
-    from auralith.curation.engine import EngineSettings, Step
-    from auralith.curation.preference import PreferenceSettings, PreferenceStage
+    from auralith.cli.curate.steps import run_one
+    from auralith.curation.preference import PreferenceSettings
+    from auralith.curation.settings import CurationSettings
 
-    settings = PreferenceSettings(intended_use.value, not ignore)
-    step = Step(PreferenceStage, settings)
-    run_step(folder, step, folder, EngineSettings(slice_rows=_SLICE_ROWS))
+    chosen = PreferenceSettings(intended_use.value, not ignore)
+    run_one(CurationSettings(folder, preference=chosen), "preference")

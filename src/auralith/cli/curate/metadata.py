@@ -22,12 +22,11 @@ def metadata(
     ] = None,
 ) -> None:
     """Search for recordings in a list of commercial music; whatever may be on it goes to review. Prints the counts by tier."""
-    from auralith.cli.curate.steps import run_step
-    from auralith.curation.engine import EngineSettings, Step
-    from auralith.curation.metadata import MetadataSettings, MetadataStage, read_catalogue
+    from auralith.cli.curate.steps import run_one
+    from auralith.curation.metadata import MetadataSettings, read_catalogue
+    from auralith.curation.settings import CurationSettings
 
     print(read_catalogue(catalogue).summary(), file=sys.stderr)
     defaults = MetadataSettings()
-    settings = MetadataSettings(tuple(source) if source else defaults.sources)
-    step = Step(MetadataStage, settings, (catalogue.resolve(),))
-    run_step(folder, step, folder, EngineSettings())
+    chosen = MetadataSettings(tuple(source) if source else defaults.sources)
+    run_one(CurationSettings(folder, catalogue=catalogue, metadata=chosen), "metadata")

@@ -31,32 +31,27 @@ def probe(
     workers: Workers = 0,
 ) -> None:
     """Decode every recording once: hashes, levels, loudness, bandwidth. Prints the counts by reason."""
-    from auralith.cli.curate.steps import run_step
-    from auralith.curation.engine import EngineSettings, Step
-    from auralith.curation.probe import Probe, ProbeSettings
+    from auralith.cli.curate.steps import run_one
+    from auralith.curation.engine import EngineSettings
+    from auralith.curation.probe import ProbeSettings
+    from auralith.curation.settings import CurationSettings
     from auralith.settings import load_settings
 
-    step = Step(Probe, load_settings(ProbeSettings, overrides=set or ()), heavy=True)
-    run_step(folder, step, root, EngineSettings(workers=workers))
+    chosen, engine = (
+        load_settings(ProbeSettings, overrides=set or ()),
+        EngineSettings(workers=workers),
+    )
+    run_one(CurationSettings(folder, probe=chosen, engine=engine), "probe", root)
 
 
 def fingerprint(folder: Folder, root: Root, workers: Workers = 0) -> None:
     """Keep every recording's landmarks, and look for near duplicates by them. Prints the counts by reason."""
-    from auralith.cli.curate.steps import run_step, show_steps
-    from auralith.curation.engine import EngineSettings, Step
-    from auralith.curation.near_duplicates import (
-        FingerprintSettings,
-        FingerprintStage,
-        find_near_duplicates,
-    )
-    from auralith.curation.store import Store
+    from auralith.cli.curate.steps import run_one
+    from auralith.curation.engine import EngineSettings
+    from auralith.curation.settings import CurationSettings
 
-    step, engine = (
-        Step(FingerprintStage, FingerprintSettings(), heavy=True),
-        EngineSettings(workers=workers),
-    )
-    run_step(folder, step, root, engine)
-    show_steps(find_near_duplicates(Store(folder), step.key, engine))
+    engine = EngineSettings(workers=workers)
+    run_one(CurationSettings(folder, engine=engine), "fingerprint", root)
 
 
 def duplicates(
@@ -67,12 +62,10 @@ def duplicates(
 ) -> None:
     """Group recordings whose files, samples or landmarks agree. Prints how many there are."""
     from auralith.curation.duplicates import COLUMNS, find_duplicates
-    from auralith.curation.engine import Step
-    from auralith.curation.near_duplicates import (
-        FingerprintSettings,
-        FingerprintStage,
-        near_pairs,
-    )
+    from auralith.curation.keys import newest_key
+    from auralith.curation.near_duplicates import near_pairs
+    from auralith.curation.settings import CurationSettings
+    from auralith.curation.steps import step_of
     from auralith.curation.store import Store
     from auralith.errors import InvalidRequest
     from auralith.files import whole_file
@@ -82,8 +75,10 @@ def duplicates(
         raise InvalidRequest(
             f"{folder} has no probed recordings; auralith curate probe comes first"
         )
-    prints = Step(FingerprintStage, FingerprintSettings()).key
-    found = find_duplicates(probed, near_pairs(Store(folder), prints))
+    fingerprints = step_of(CurationSettings(folder), "fingerprint")
+    assert fingerprints is not None
+    pairs = near_pairs(Store(folder), newest_key(Store(folder), fingerprints))
+    found = find_duplicates(probed, pairs)
     if output is not None:
         with whole_file(output) as file:
             file.write(_as_csv(found).encode())

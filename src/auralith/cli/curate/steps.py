@@ -9,7 +9,8 @@ from auralith.cli.lines import warn
 from auralith.cli.progress import stage_progress
 
 if TYPE_CHECKING:
-    from auralith.curation.engine import EngineSettings, StageProgress, Step
+    from auralith.curation.engine import StageProgress
+    from auralith.curation.settings import CurationSettings, StageName
 
 MOST_NAMED = 20
 """Recordings that are named on stderr where a step could not work on them."""
@@ -23,35 +24,44 @@ def connect() -> None:
         use_ray(address)
 
 
-def run_step(folder: Path, step: "Step", root: Path, settings: "EngineSettings") -> None:
-    """Make the evidence that is missing, then print how the recordings fared, by verdict and reason.
+def run_one(settings: "CurationSettings", name: "StageName", root: Path | None = None) -> None:
+    """Make the evidence that is missing, as `curate run` would under these settings, but for all recordings.
+
+    `root` is the folder of their sounds. Prints how the recordings fared, by verdict and reason.
 
     The first of those that it could not work on are named on stderr.
 
     Raises:
         AuralithError: there are no recordings, or the step can't work at all.
     """
-    from auralith.curation.engine import run_stage
     from auralith.curation.inputs import remember_root
+    from auralith.curation.keys import evidence_of
+    from auralith.curation.run import run_step
+    from auralith.curation.steps import step_of
     from auralith.curation.store import Store
     from auralith.errors import InvalidRequest
 
-    store, stage = Store(folder), step.stage
-    recordings = store.recordings(["rec_id", *stage.inputs])
+    store, step = Store(settings.folder), step_of(settings, name)
+    assert step is not None
+    step.load(store)()  # raises for what is missing before anything is written
+    recordings = store.recordings(["rec_id", "source"])
     if not recordings.num_rows:
-        raise InvalidRequest(f"{folder} holds no recordings; auralith curate ingest brings some")
+        raise InvalidRequest(
+            f"{store.folder} holds no recordings; auralith curate ingest brings some"
+        )
     connect()
-    if step.heavy:
-        names = {id.partition(":")[0] for id in recordings["rec_id"].to_pylist()}
-        remember_root(folder, sorted(names), root)
-    show_steps(run_stage(store, step, recordings, root, settings))
+    sources = sorted(recordings["source"].drop_null().unique().to_pylist())
+    if root is not None:
+        remember_root(store.folder, sources, root)
+    roots = dict.fromkeys(sources, root) if root is not None else {}
+    show_steps(run_step(store, settings, step, recordings["rec_id"].combine_chunks(), roots))
     columns = ["rec_id", "status", "verdict", "reason_code"]
-    rows = store.read(stage.name, columns, step.key).to_pylist()
+    rows = evidence_of(store, step, columns).to_pylist()
     failed = [row for row in rows if row["status"] == "error"]
     for row in failed[:MOST_NAMED]:
         warn(f"{row['rec_id']} can't be used: {row['reason_code']}")
     if len(failed) > MOST_NAMED:
-        warn(f"{len(failed) - MOST_NAMED:,} more can't be used; the table {stage.name} names all")
+        warn(f"{len(failed) - MOST_NAMED:,} more can't be used; the table {name} names all")
     counts = Counter((row["verdict"], row["reason_code"]) for row in rows)
     for (verdict, reason), count in sorted(counts.items(), key=str):
         print(f"{count:>9,}  {verdict}{f': {reason}' if reason else ''}")

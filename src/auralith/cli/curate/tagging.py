@@ -44,21 +44,27 @@ def tag(
         ),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
-    workers: Annotated[int, typer.Option(min=0, help="Processes; 0: one for each core.")] = 1,
+    workers: Annotated[
+        int, typer.Option(min=0, help="Processes; 0: one, which uses all cores.")
+    ] = 0,
 ) -> None:
     """Find the recordings with 30 s of music or more. Prints the counts by reason."""
-    from auralith.cli.curate.steps import run_step
-    from auralith.curation.engine import EngineSettings, Step
-    from auralith.curation.tagging.stage import Tagging, TaggingSettings, pinned
+    from auralith.cli.curate.steps import run_one
+    from auralith.curation.engine import EngineSettings
+    from auralith.curation.settings import CurationSettings, TaggerFiles
+    from auralith.curation.tagging.stage import TaggingSettings
     from auralith.settings import load_settings
 
     chosen: dict[str, object] = {"allow_unknown_weights": True} if allow_unknown_weights else {}
     if weights_sha256:
         chosen["weights_sha256"] = weights_sha256
-    settings = load_settings(TaggingSettings, overrides=set or (), options=chosen)
-    settings = pinned(settings, weights, folder)
-    step = Step(Tagging, settings, (weights, device), heavy=True)
-    run_step(folder, step, root, EngineSettings(workers=workers))
+    settings = CurationSettings(
+        folder,
+        tag=load_settings(TaggingSettings, overrides=set or (), options=chosen),
+        tagger=TaggerFiles(weights, device),
+        engine=EngineSettings(workers=workers),
+    )
+    run_one(settings, "tag", root)
 
 
 def calibrate(

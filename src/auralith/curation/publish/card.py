@@ -9,12 +9,13 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from auralith.curation.plan import plan, planned_step
+from auralith.curation.keys import evidence_of, newest_key
 from auralith.curation.publish.funnel import WAYS_OUT, Funnels, StageCount, Tally, funnels, total
 from auralith.curation.publish.manifest import read_manifest
 from auralith.curation.publish.settings import PublishSettings
 from auralith.curation.review import Agreement, agreement, is_begun, newest_entry, withdrawals
 from auralith.curation.settings import CurationSettings
+from auralith.curation.steps import step_of, steps
 from auralith.curation.store import Key, Store
 from auralith.curation.tagging.calibration import COLUMNS as TAG_COLUMNS
 from auralith.curation.tagging.calibration import calibrate
@@ -188,7 +189,7 @@ def _reason_lines(stage: StageCount) -> list[str]:
 
 
 def _steps(store: Store, settings: CurationSettings) -> str:
-    keys = {planned.name: planned.make(store).key for planned in plan(settings)}
+    keys = {step.name: newest_key(store, step) for step in steps(settings)}
     lines = [f"- {name}: {_key(key)}" for name, key in keys.items()]
     text = ["\n".join(lines), f"Accepted licenses: {', '.join(settings.license.licenses)}."]
     if "tag" in keys:
@@ -204,7 +205,9 @@ def _duplicates(settings: CurationSettings) -> str:
     return f"Duplicates are recordings with {equal}; they share a `dup_group`, and {kept}."
 
 
-def _key(key: Key) -> str:
+def _key(key: Key | None) -> str:
+    if key is None:
+        return "not run under these settings"
     version, hash = markdown(key.provider_version), key.params_hash[:12]
     return f"{markdown(key.provider)}, version {version}, settings {hash}"
 
@@ -226,10 +229,10 @@ def _tagging(settings: CurationSettings) -> str:
 
 
 def _preferences(store: Store, settings: CurationSettings) -> str:
-    planned = planned_step(settings, "preference")
-    if planned is None:
+    step = step_of(settings, "preference")
+    if step is None:
         return "What uploaders say about generative AI was not looked at."
-    rows = store.read("preference", ["rec_id", "preference", "verdict"], planned.make(store).key)
+    rows = evidence_of(store, step, ["rec_id", "preference", "verdict"])
     last = {row["rec_id"]: (row["preference"], row["verdict"]) for row in rows.to_pylist()}
     counts = Counter(last.values())
     use = f"Intended use: {settings.preference.intended_use}."

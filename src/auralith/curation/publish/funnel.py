@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 import numpy as np
 
 from auralith.curation.outcomes import INGEST, REVIEW, outcomes
-from auralith.curation.plan import plan
 from auralith.curation.settings import CurationSettings
+from auralith.curation.steps import steps
 from auralith.curation.store import Store
 from auralith.extras import require
 
@@ -202,8 +202,9 @@ def _groups(found: "pa.Table") -> list[_Group]:
 
 def _stages(settings: CurationSettings, groups: Sequence[_Group]) -> list[str]:
     """Ingest, what is planned, review, and where else something left."""
-    there = {INGEST, REVIEW, *(planned.name for planned in plan(settings))}
-    if not any(planned.reviewed for planned in plan(settings)):
+    planned = steps(settings)
+    there = {INGEST, REVIEW, *(step.name for step in planned)}
+    if not any(step.reviewed for step in planned):
         there.remove(REVIEW)
     there |= {group.stage for group in groups if group.stage}
     return sorted(there, key=_ORDER.index)

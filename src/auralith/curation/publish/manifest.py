@@ -19,13 +19,14 @@ from typing import TYPE_CHECKING
 from auralith.curation.duplicates import COLUMNS as DUPLICATE_COLUMNS
 from auralith.curation.duplicates import FingerprintPair, find_duplicates
 from auralith.curation.inputs import root_of, sound_roots
+from auralith.curation.keys import evidence_of, newest_key
 from auralith.curation.license_terms import SAMPLING_PLUS
 from auralith.curation.near_duplicates import near_pairs
 from auralith.curation.outcomes import outcomes
-from auralith.curation.plan import planned_step
 from auralith.curation.review import check_head, newest_entry
 from auralith.curation.review.chain import parse_head
 from auralith.curation.settings import CurationSettings, StageName
+from auralith.curation.steps import step_of
 from auralith.curation.store import RECORDINGS, Store, opened_parquet, whole_table
 from auralith.errors import InvalidRequest, shown
 from auralith.extras import require
@@ -179,11 +180,8 @@ def _evidence(
     columns: Sequence[str],
     ids: "pa.ChunkedArray",
 ) -> "pa.Table":
-    """The last row that a step has for each id; nulls where it has none, or isn't done at all."""
-    planned = planned_step(settings, stage)
-    if planned is None:
-        return pa.table({name: pa.nulls(len(ids)) for name in columns})
-    table = store.read(stage, ["rec_id", *columns], planned.make(store).key).combine_chunks()
+    """Return the last row that a step has for each id; nulls where it has none, or isn't done at all."""
+    table = evidence_of(store, step_of(settings, stage), ["rec_id", *columns]).combine_chunks()
     newest_first = table.take(pa.array(range(table.num_rows - 1, -1, -1), pa.int64()))
     rows = compute.index_in(ids, value_set=newest_first["rec_id"])
     return newest_first.select(list(columns)).take(rows)
@@ -234,8 +232,8 @@ def _from(folder: Path, root: Path) -> str:
 
 
 def _near_pairs(store: Store, settings: CurationSettings) -> list[FingerprintPair]:
-    fingerprints = planned_step(settings, "fingerprint")
-    return near_pairs(store, fingerprints.make(store).key) if fingerprints else []
+    fingerprints = step_of(settings, "fingerprint")
+    return near_pairs(store, newest_key(store, fingerprints)) if fingerprints else []
 
 
 def _duplicate_groups(

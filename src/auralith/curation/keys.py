@@ -1,0 +1,167 @@
+"""Which evidence counts: `steps.json` in a curation's folder lists the keys that each step was run under, newest last.
+
+So a finished curation is read from its folder alone: no weights, index or catalogue is needed to know which rows are
+meant. Beside a key stand the settings that loading filled in (`resolved`), and a digest of the evidence that the step
+itself reads (`reads`); where that has changed since, the key counts no longer.
+
+Folders without the file were made before there was one. Their keys are read off the evidence, each time until a step
+writes the file.
+"""
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from auralith.curation.guard import OVERLAP_COLUMNS, GuardStage, overlap_digests, overlaps_in
+from auralith.curation.stage import Step, params_hash
+from auralith.curation.store import EVIDENCE, Key, Store, with_columns
+from auralith.errors import InvalidRequest, ResourceError
+from auralith.extras import require
+from auralith.files import whole_file
+from auralith.foreign import SHAPE_ERRORS, parse_json
+from auralith.settings import build_settings
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+else:
+    pa = require("pyarrow", "curate")
+compute = require("pyarrow.compute", "curate")
+
+NAME = "steps.json"
+log = logging.getLogger(__name__)
+_KEY = ("provider", "provider_version", "params_hash")
+_RESOLVED = {"tag": ("weights_sha256",)}
+"""Settings that loading fills in and that are a column of the evidence too."""
+
+
+@dataclass(frozen=True)
+class StepRun:
+    """A key that a step was run under."""
+
+    provider: str
+    provider_version: str
+    params_hash: str
+    resolved: dict[str, str] = field(default_factory=dict)
+    """Settings that loading filled in, such as the hash of the weights at hand."""
+    reads: dict[str, str] = field(default_factory=dict)
+    """Digests of the evidence that the step read, by evaluation set; those that aren't named were empty."""
+
+    @property
+    def key(self) -> Key:
+        return Key(self.provider, self.provider_version, self.params_hash)
+
+    def is_of(self, settings: Any) -> bool:
+        """Return whether it was run under these settings, where those that were left open may be anything."""
+        left_open = {
+            name: value
+            for name, value in self.resolved.items()
+            if getattr(settings, name, "") is None
+        }
+        return params_hash(replace(settings, **left_open)) == self.params_hash
+
+    def has_read(self, reads: Mapping[str, str]) -> bool:
+        """Return whether the evidence that the step reads is still what it was."""
+        return all(self.reads.get(name, "") == digest for name, digest in reads.items())
+
+
+def newest_key(store: Store, step: Step) -> Key | None:
+    """Return the key under which a step with these settings was run last; None if its evidence doesn't count.
+
+    Raises:
+        ResourceError: `steps.json` is damaged.
+    """
+    runs = [run for run in _runs(store, step.name) if run.is_of(step.settings)]
+    if not runs or not runs[-1].has_read(step.reads(store)):
+        return None
+    return runs[-1].key
+
+
+def evidence_of(store: Store, step: Step | None, columns: Sequence[str]) -> "pa.Table":
+    """Return the rows that count of a step; none if it was never run under its settings, or is left out (None).
+
+    Raises:
+        ResourceError: `steps.json` or the table is damaged.
+    """
+    key = None if step is None else newest_key(store, step)
+    if step is None or key is None:
+        return with_columns(EVIDENCE.empty_table(), columns)
+    return store.read(step.name, columns, key)
+
+
+def record(store: Store, step: Step, key: Key, settings: Any) -> None:
+    """Make a key the newest of a step; the caller has the folder's lock. `settings` are those of the loaded stage.
+
+    Raises:
+        ResourceError: `steps.json` is damaged, or can't be written.
+    """
+    resolved = {name: getattr(settings, name) for name in step.resolved}
+    run = StepRun(**vars(key), resolved=resolved, reads=dict(step.reads(store)))
+    by_step = _read(store.folder)
+    is_new = by_step is None
+    if by_step is None:
+        by_step = {name: runs for name in _tables(store) if (runs := _from_evidence(store, name))}
+    earlier = by_step.get(step.name, [])
+    if not is_new and earlier[-1:] == [run]:
+        return
+    if is_new and by_step:
+        names = ", ".join(by_step)
+        log.warning("%s now has %s, made from the evidence: %s", store.folder, NAME, names)
+    by_step[step.name] = [*(one for one in earlier if one.key != key), run]
+    plain = {name: [asdict(one) for one in runs] for name, runs in by_step.items()}
+    with whole_file(store.folder / NAME) as file:
+        file.write(json.dumps(plain, indent=1).encode() + b"\n")
+
+
+def _runs(store: Store, name: str) -> Sequence[StepRun]:
+    """Return the runs of a step, newest last."""
+    runs = _read(store.folder)
+    return _from_evidence(store, name) if runs is None else runs.get(name, [])
+
+
+def _read(folder: Path) -> dict[str, list[StepRun]] | None:
+    """Return what `steps.json` says; None if there is none."""
+    path = folder / NAME
+    try:
+        table = parse_json(path.read_bytes())
+        return {
+            name: [build_settings(StepRun, run) for run in runs] for name, runs in table.items()
+        }
+    except FileNotFoundError:
+        return None
+    except (OSError, InvalidRequest, *SHAPE_ERRORS) as error:
+        raise ResourceError(
+            f"{path} can't be read ({error}); remove it, and it is made again from the evidence"
+        ) from error
+
+
+def _tables(store: Store) -> list[str]:
+    """Return the names of the tables in the folder."""
+    return sorted({path.parent.name for path in store.folder.glob("*/[!.]*.parquet")})
+
+
+def _from_evidence(store: Store, name: str) -> list[StepRun]:
+    """Return the keys in a table by their last rows, newest last; none if it isn't a table of evidence."""
+    columns = [*_KEY, "at", *_RESOLVED.get(name, ())]
+    table = store.read(name, columns)
+    table = table.cast(pa.schema([(column, pa.string()) for column in columns]))
+    table = table.append_column("row", pa.array(range(table.num_rows), pa.int64()))
+    table = table.filter(compute.is_valid(table["params_hash"]))
+    newest = [(column, "max") for column in table.column_names if column not in _KEY]
+    return [
+        StepRun(
+            *(row[column] for column in _KEY),
+            resolved={n: found for n in _RESOLVED.get(name, ()) if (found := row[f"{n}_max"])},
+            reads=_overlaps_until(store, row["at_max"]) if name == GuardStage.name else {},
+        )
+        for row in table.group_by(list(_KEY)).aggregate(newest).sort_by("row_max").to_pylist()
+    ]
+
+
+def _overlaps_until(store: Store, time: str | None) -> dict[str, str]:
+    """Return the digests of all evaluation sets that the identification had found by a time."""
+    found = store.read("identify", ["at", *OVERLAP_COLUMNS])
+    is_earlier = compute.less_equal(found["at"].cast(pa.string()), pa.scalar(time, pa.string()))
+    return overlap_digests(overlaps_in(found.filter(is_earlier)))

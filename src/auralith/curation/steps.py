@@ -1,0 +1,95 @@
+"""The steps of a curation under its settings, as data. `load` reads what a step needs, which raises if it is missing."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from functools import partial
+
+from auralith.curation.guard import GuardSettings, GuardStage, overlap_digests, read_overlaps
+from auralith.curation.identification import Identify
+from auralith.curation.licenses import LicenseStage
+from auralith.curation.metadata import MetadataStage
+from auralith.curation.near_duplicates import FingerprintSettings, FingerprintStage
+from auralith.curation.preference import PreferenceStage
+from auralith.curation.probe import Probe
+from auralith.curation.settings import CurationSettings, StageName
+from auralith.curation.stage import Step
+from auralith.curation.store import Store
+from auralith.curation.tagging.stage import Tagging, pinned
+from auralith.errors import InvalidRequest
+
+
+def steps(settings: CurationSettings) -> list[Step]:
+    """Return the steps that the settings name, in their order."""
+    known = {step.name: step for step in _all(settings)}
+    return [known[name] for name in settings.stages]
+
+
+def step_of(settings: CurationSettings, name: StageName) -> Step | None:
+    """Return a step by its name; None if these settings leave it out."""
+    return next((step for step in steps(settings) if step.name == name), None)
+
+
+def _all(settings: CurationSettings) -> Iterator[Step]:
+    yield Step("license", settings.license, lambda _: partial(LicenseStage, settings.license))
+    yield Step(
+        "preference", settings.preference, lambda _: partial(PreferenceStage, settings.preference)
+    )
+    yield Step("probe", settings.probe, lambda _: partial(Probe, settings.probe), heavy=True)
+    yield Step("fingerprint", FingerprintSettings(), lambda _: FingerprintStage, heavy=True)
+    yield _tag(settings)
+    yield _identify(settings)
+    yield _metadata(settings)
+    yield _guard(settings.guard)
+
+
+def _tag(settings: CurationSettings) -> Step:
+    files = settings.tagger
+
+    def load(store: Store) -> Callable[[], Tagging]:
+        found = pinned(settings.tag, files.weights, store.folder)
+        return partial(Tagging, found, files.weights, files.device)
+
+    digest = (settings.tag.weights_sha256 or "").lower() or None
+    return Step(
+        "tag",
+        # as `pinned` leaves them: permission to use unknown weights changes no result
+        replace(settings.tag, weights_sha256=digest, allow_unknown_weights=False),
+        load,
+        "unknown_music",
+        resolved=("weights_sha256",),
+        heavy=True,
+        threaded=True,
+        gpus=1.0 if files.device.startswith("cuda") else 0.0,
+    )
+
+
+def _identify(settings: CurationSettings) -> Step:
+    index = None if settings.index is None else settings.index.resolve()
+    make = partial(Identify, settings.identify, index, settings.identifier.absolute())
+    required = "all" if settings.identified == "all" else "music"
+    return Step("identify", settings.identify, lambda _: make, required, reviewed=True, heavy=True)
+
+
+def _metadata(settings: CurationSettings) -> Step:
+    def load(_: Store) -> Callable[[], MetadataStage]:
+        if settings.catalogue is None:
+            raise InvalidRequest(
+                "the metadata search needs a list of commercial music; name one as catalogue, or"
+                " leave 'metadata' out of the stages"
+            )
+        return partial(MetadataStage, settings.metadata, settings.catalogue.resolve())
+
+    return Step("metadata", settings.metadata, load, "searched", reviewed=True)
+
+
+def _guard(settings: GuardSettings) -> Step:
+    names = [one.name for one in settings.sets]
+
+    def load(store: Store) -> Callable[[], GuardStage]:
+        return partial(GuardStage, settings, read_overlaps(store, names))
+
+    def reads(store: Store) -> Mapping[str, str]:
+        digests = overlap_digests(read_overlaps(store, names))
+        return {name: digests.get(name, "") for name in names}
+
+    return Step("guard", settings, load, after_review=True, reads=reads)
