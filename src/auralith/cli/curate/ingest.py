@@ -1,8 +1,6 @@
 """`auralith curate ingest`: recordings of one source into a curation."""
 
-import os
 import sys
-from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -10,10 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 if TYPE_CHECKING:
-    from auralith.curation.sources import IngestProgress, Source
-    from auralith.curation.store import Store
-
-KEY_VARIABLE = "AURALITH_FREESOUND_KEY"
+    from auralith.curation.settings import Column
+    from auralith.curation.sources import IngestProgress
 
 
 class Kind(StrEnum):
@@ -68,26 +64,35 @@ def ingest(
 
     The API's key is read from AURALITH_FREESOUND_KEY.
     """
-    from datetime import UTC, datetime
-
-    from auralith.curation.inputs import remember_root, source_names
-    from auralith.curation.settings import SourceSettings
+    from auralith.curation.inputs import open_source, remember_root, sound_roots
+    from auralith.curation.run import now
+    from auralith.curation.settings import CurationSettings, SourceSettings
     from auralith.curation.sources import ingest_steps, require_recordings
     from auralith.curation.sources.tables import MappedTable
     from auralith.curation.store import Store
+    from auralith.errors import InvalidRequest
     from auralith.tables.row import listed
 
+    if input is None and kind is not Kind.FREESOUND:
+        raise InvalidRequest("no input is named; give a table or a folder after the curation's")
+    levels: dict[int, Literal[1, 2, 3]] = {1: 1, 2: 2, 3: 3}
+    settings = SourceSettings(
+        kind.value,
+        path=input,
+        sounds=root,
+        name=name or "",
+        columns=_columns(column or []),
+        separator=separator,
+        query=query,
+        filter=filter,
+        level=levels[level],
+    )
     store = Store(folder)
-    if kind is Kind.FREESOUND:
-        source = _freesound(store, input, query, filter, level)
-    else:
-        source = _local(kind, _required(input), root, name, _columns(column or []), separator)
-    if (sounds := input if kind is Kind.FOLDER else root) is not None:
-        settings = SourceSettings(kind.value, input, root, name or "")
-        remember_root(folder, source_names(settings), sounds)
-    retrieved_at = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    source = open_source(settings, store)
+    for source_name, sounds in sound_roots(CurationSettings(folder, (settings,))).items():
+        remember_root(folder, [source_name], sounds)
     last = None
-    for last in ingest_steps(store, source, retrieved_at):
+    for last in ingest_steps(store, source, now()):
         print(f"{last.read} rows", file=sys.stderr)
     assert last is not None
     print(_summary(last))
@@ -105,66 +110,12 @@ def _summary(last: "IngestProgress") -> str:
     )
 
 
-def _local(
-    kind: Kind,
-    input: Path,
-    root: Path | None,
-    name: str | None,
-    columns: Mapping[str, str],
-    separator: str | None,
-) -> "Source":
-    from auralith.curation import sources
-
-    if kind is Kind.FOLDER:
-        return sources.FolderSource(input, name or "folder")
-    if kind is Kind.TABLE:
-        return sources.mapped_table(
-            input, name or input.stem, columns, separator=separator, root=root
-        )
-    makers = {
-        Kind.PACK: sources.data_pack,
-        Kind.FMA: sources.fma_tracks,
-        Kind.ATTRIBUTION: sources.stability_list,
-    }
-    return makers[kind](input, root)
-
-
-def _freesound(store: "Store", ids: Path | None, query: str, filter: str, level: int) -> "Source":
-    from auralith.curation.sources import FreesoundClient, FreesoundSearch, FreesoundSounds
-    from auralith.errors import InvalidRequest
-
-    key = os.environ.get(KEY_VARIABLE, "")
-    if not key:
-        raise InvalidRequest(f"{KEY_VARIABLE} is not set; put your Freesound API key there")
-    levels: dict[int, Literal[1, 2, 3]] = {1: 1, 2: 2, 3: 3}
-    client = FreesoundClient(key, store.folder / "freesound_api", level=levels[level])
-    if ids is None:
-        return FreesoundSearch(client, store, query, filter)
-    return FreesoundSounds(client, store, _lines(ids))
-
-
-def _lines(path: Path) -> list[str]:
-    from auralith.errors import InvalidRequest
-
-    try:
-        return path.read_text(encoding="utf-8-sig").split()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidRequest(f"{path} can't be read ({error}); write one id a line") from error
-
-
-def _required(input: Path | None) -> Path:
-    from auralith.errors import InvalidRequest
-
-    if input is None:
-        raise InvalidRequest("no input is named; give a table or a folder after the curation's")
-    return input
-
-
-def _columns(pairs: list[str]) -> dict[str, str]:
+def _columns(pairs: list[str]) -> "tuple[Column, ...]":
+    from auralith.curation.settings import Column
     from auralith.errors import Field, InvalidRequest, shown
 
     if wrong := [pair for pair in pairs if not all(pair.partition("="))]:
         raise InvalidRequest(
             Field("column"), f" {shown(wrong[0])} maps no column; write title=track_name"
         )
-    return dict(pair.split("=", 1) for pair in pairs)
+    return tuple(Column(*pair.split("=", 1)) for pair in pairs)
