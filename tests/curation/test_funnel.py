@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from auralith.cli.curate.publish import register
 from auralith.curation.outcomes import SCHEMA
 from auralith.curation.publish.funnel import (
+    DROPS,
     NO_LICENSE,
-    WAYS_OUT,
     Funnel,
     Funnels,
     Tally,
@@ -75,11 +75,11 @@ def assert_adds_up(counted: Funnels, num_recordings: int) -> None:
 
 
 def assert_chain(funnel: Funnel) -> None:
-    """What enters a step leaves it one way or passes, and what passes enters the next."""
+    """What enters a step is dropped there or passes, and what passes enters the next."""
     entering = funnel.ingested
     for stage in funnel.stages:
         assert stage.entered == entering
-        assert total((stage.passed, *map(stage.leaving, WAYS_OUT))) == stage.entered
+        assert total((stage.passed, *map(stage.dropped_as, DROPS))) == stage.entered
         assert min(stage.passed) >= 0
         entering = stage.passed
 
@@ -89,17 +89,19 @@ def assert_parts(whole: Funnel, parts: list[Funnel]) -> None:
     for place, stage in enumerate(whole.stages):
         same = [part.stages[place] for part in parts]
         assert total(one.entered for one in same) == stage.entered
-        for way in WAYS_OUT:
-            assert {reason for one in same for reason in one.left[way]} == set(stage.left[way])
-            for reason, tally in stage.left[way].items():
-                assert total(one.left[way].get(reason, Tally()) for one in same) == tally
+        for drop in DROPS:
+            assert {reason for one in same for reason in one.dropped[drop]} == set(
+                stage.dropped[drop]
+            )
+            for reason, tally in stage.dropped[drop].items():
+                assert total(one.dropped[drop].get(reason, Tally()) for one in same) == tally
 
 
 def numbers(counted: Funnels) -> dict[str, tuple[int, ...]]:
     return {
         stage.stage: (
             stage.entered.recordings,
-            *(stage.leaving(way).recordings for way in WAYS_OUT),
+            *(stage.dropped_as(drop).recordings for drop in DROPS),
             stage.passed.recordings,
         )
         for stage in counted.all.stages
@@ -124,7 +126,7 @@ def test_each_recording_leaves_at_one_place() -> None:
 
 def test_reasons_are_counted_the_most_frequent_first() -> None:
     counted = count([*ALL_ENDS, ("fma", None, 60.0, ENDS[2])])
-    reasons = counted.all.stages[1].left["removed"]
+    reasons = counted.all.stages[1].dropped["removed"]
     assert list(reasons) == ["license_unknown", "license_nc"]
     assert reasons["license_unknown"] == Tally(2, 3_660_000_000)
     assert counted.by_license[NO_LICENSE].ingested.recordings == 1
@@ -132,7 +134,7 @@ def test_reasons_are_counted_the_most_frequent_first() -> None:
 
 def test_quarantined_and_pending_are_neither_removed_nor_accepted() -> None:
     funnel = count(ALL_ENDS).all
-    assert [funnel.leaving(way).recordings for way in WAYS_OUT] == [5, 2, 2]
+    assert [funnel.dropped_as(drop).recordings for drop in DROPS] == [5, 2, 2]
     assert funnel.accepted.recordings == 1 and funnel.ingested.recordings == 10
 
 
@@ -177,7 +179,7 @@ def test_the_json_says_the_same_and_adds_up(tmp_path: Path) -> None:
     before = said["all"][0]["in"]
     for stage in said["all"]:
         assert stage["in"] == before
-        gone = sum(sum(stage[way].values()) for way in WAYS_OUT)
+        gone = sum(sum(stage[drop].values()) for drop in DROPS)
         before = stage["out"]
         assert stage["in"] == stage["out"] + gone
     assert said["accepted"] == [

@@ -200,7 +200,7 @@ def test_what_is_withdrawn_is_out_of_all_that_is_written_next(
     assert listed == sorted(set(rows) - set(gone))
     assert verify_attribution(tmp_path) == []
     review = next(s for s in funnels(store, settings).all.stages if s.stage == "review")
-    assert review.left["removed"]["withdrawn"].recordings == len(gone)
+    assert review.dropped["removed"]["withdrawn"].recordings == len(gone)
     card = write_card(store, settings).read_text()
     assert "Taken out on request" in card and "asked by mail" in card
     head = newest_entry(tmp_path)

@@ -1,8 +1,8 @@
 """What became of each recording: a fold over the evidence and over what people decided, computed and never stored.
 
-A recording is accepted if every step that is due for it has an ok row under the current settings and none refused it,
-or if people overturned what a reviewed step said; a missing row, an error or an answer that is none is not a pass. The
-steps are folded in their order, so each recording that isn't accepted leaves at one place, for the first reason.
+A recording is accepted if every step that it requires has an ok row under the current settings and none refused it, or
+if people overturned what a reviewed step found; a missing row, an error or no answer is not a pass. The steps are folded
+in their order, so each recording that isn't accepted is dropped at one step, for one reason, the first.
 
 Everything is arrays over the recordings sorted by id: 486,492 of them take seconds.
 """
@@ -36,8 +36,8 @@ SCHEMA = pa.schema(
         ("license_spdx", pa.string()),
         ("seconds", pa.float64()),  # as probed, else as the source states them, else 0
         ("outcome", pa.string()),
-        ("stage", pa.string()),  # where it left; null if accepted
-        ("reason_code", pa.string()),
+        ("stage", pa.string()),  # where it was dropped; null if accepted
+        ("reason_code", pa.string()),  # why
     ]
 )
 INGEST, REVIEW = "ingest", "review"
@@ -92,27 +92,27 @@ class Fold:
         self._cases = cases(store.folder) if is_begun(store.folder) else []
         self.reviewed = False
         gone = [one.rec_id for one in withdrawals(store.folder)]
-        self._leave(
+        self._drop(
             self._among(pa.array(gone, pa.string())), "removed", REVIEW, self._code(WITHDRAWN)
         )
         self._quarantine_conflicts()
 
     @property
-    def going(self) -> Mask:
-        """What hasn't left."""
+    def kept(self) -> Mask:
+        """Return the recordings that no step has dropped."""
         return self._outcome == 0
 
     def required(self, step: Step) -> Mask:
         """Return the recordings that a step is required for."""
         match step.required:
             case "unknown_music":
-                return self.going & ~self._is_of(self._settings.known_music)
+                return self.kept & ~self._is_of(self._settings.known_music)
             case "searched":
-                return self.going & self._is_of(self._settings.metadata.sources)
+                return self.kept & self._is_of(self._settings.metadata.sources)
             case "music":
-                return self.going & (self._music >= 0)
+                return self.kept & (self._music >= 0)
             case "all":
-                return self.going
+                return self.kept
 
     def candidates(self, step: Step) -> "pa.Array":
         """Return the ids of the recordings that a step is required for."""
@@ -125,26 +125,26 @@ class Fold:
         passed = overturned | (found.ok & (found.verdict == "pass"))
         flagged = found.verdict == "flag"
         refused = found.ok & (found.verdict == "refuse")
-        self._leave(required & ~found.exists, "pending", step.name, self._code(NOT_RUN))
-        self._leave(required & refused & ~overturned, "removed", step.name, found.reason)
+        self._drop(required & ~found.exists, "pending", step.name, self._code(NOT_RUN))
+        self._drop(required & refused & ~overturned, "removed", step.name, found.reason)
         rest = required & found.exists & ~passed & ~flagged
-        self._leave(rest, "quarantined", step.name, found.reason)
+        self._drop(rest, "quarantined", step.name, found.reason)
         if step.name == "identify":
             self._music[required & (passed | flagged)] = -1
-        doubt = required & flagged & ~overturned & self.going
+        doubt = required & flagged & ~overturned & self.kept
         target = self._music if step.name == "tag" else self._suspect
         target[doubt] = found.reason[doubt]
         if self._settings.dedupe and step.name == self._last_for_duplicates():
-            self._leave_duplicates(step.name)
+            self._drop_duplicates(step.name)
 
     def settle_reviews(self) -> None:
         """Take out what people removed, and what waits for them or for identification."""
         if self.reviewed:
             return
         self.reviewed = True
-        self._leave_by_review([case for case in self._cases if case.state == "removed"])
-        self._leave(self.going & (self._suspect >= 0), "pending", REVIEW, self._suspect)
-        self._leave(self.going & (self._music >= 0), "pending", "identify", self._music)
+        self._drop_by_review([case for case in self._cases if case.state == "removed"])
+        self._drop(self.kept & (self._suspect >= 0), "pending", REVIEW, self._suspect)
+        self._drop(self.kept & (self._music >= 0), "pending", "identify", self._music)
 
     def table(self) -> "pa.Table":
         """The columns of `SCHEMA`."""
@@ -159,42 +159,42 @@ class Fold:
         ]
         return pa.Table.from_arrays(columns, schema=SCHEMA)
 
-    def _leave(self, mask: Mask, outcome: Outcome, stage: str, reason: "Codes | int") -> None:
-        """Recordings leave; only those that haven't yet."""
-        mask = mask & self.going
+    def _drop(self, mask: Mask, outcome: Outcome, stage: str, reason: "Codes | int") -> None:
+        """Drop recordings; the first drop reason of each stays."""
+        mask = mask & self.kept
         self._outcome[mask] = OUTCOMES.index(outcome)
         self._stage[mask] = self._code(stage)
         self._reason[mask] = reason if isinstance(reason, int) else reason[mask]
 
-    def _leave_by_review(self, removed: Sequence[Case]) -> None:
+    def _drop_by_review(self, removed: Sequence[Case]) -> None:
         """What people removed stays removed, also if newer evidence isn't reviewed yet."""
         rows = self._last_rows(pa.array([case.item.rec_id for case in removed], pa.string()))
         reasons = [case.settled.reason_code for case in removed if case.settled]
         codes = np.append(np.array([self._code(reason) for reason in reasons], np.int64), -1)
-        self._leave(rows >= 0, "removed", REVIEW, codes[rows])
+        self._drop(rows >= 0, "removed", REVIEW, codes[rows])
 
     def _last_for_duplicates(self) -> str:
         """The step after which it is known what is a duplicate."""
         return "fingerprint" if "fingerprint" in self._settings.stages else "probe"
 
-    def _leave_duplicates(self, stage: str) -> None:
+    def _drop_duplicates(self, stage: str) -> None:
         from auralith.curation.duplicates import COLUMNS, find_duplicates
         from auralith.curation.near_duplicates import near_pairs
 
         probed = evidence_of(self._store, step_of(self._settings, "probe"), COLUMNS)
         positions = self._positions(probed["rec_id"])
-        probed = probed.filter(pa.array((positions >= 0) & self.going[positions]))
+        probed = probed.filter(pa.array((positions >= 0) & self.kept[positions]))
         prints = step_of(self._settings, "fingerprint")
         pairs = near_pairs(self._store, newest_key(self._store, prints)) if prints else []
         superfluous = pa.array(find_duplicates(probed, pairs).superfluous, pa.string())
-        self._leave(self._among(superfluous), "removed", stage, self._code("duplicate"))
+        self._drop(self._among(superfluous), "removed", stage, self._code("duplicate"))
 
     def _quarantine_conflicts(self) -> None:
         """An id whose rows disagree: nobody can tell which is right."""
         rejected = self._store.read("rejected", ["rec_id", "reason_code"])
         ids = rejected.filter(compute.equal(rejected["reason_code"].cast(pa.string()), _CONFLICT))
         mask = self._among(ids["rec_id"].cast(pa.string()))
-        self._leave(mask, "quarantined", INGEST, self._code(_CONFLICT))
+        self._drop(mask, "quarantined", INGEST, self._code(_CONFLICT))
 
     def _overturned(self, step: Step) -> Mask:
         """Return the recordings that people kept, having seen the evidence of this step that counts."""

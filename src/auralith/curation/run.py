@@ -1,4 +1,4 @@
-"""A whole curation: ingest, every step for the recordings it is due for, review, and what comes out of it.
+"""A whole curation: ingest, every step for the recordings that require it, review, and what comes out of it.
 
 Each step sees only what the steps before it let pass, so the costly ones see least. Everything that is done is found
 again: a run that was killed is repeated, and goes on where it was; one after a review takes in what people decided.
@@ -47,7 +47,7 @@ def curate(settings: CurationSettings, retrieved_at: str) -> Iterator[StageProgr
     for source in settings.sources:
         yield from _ingest(store, source, retrieved_at)
     fold = Fold(store, settings)
-    if not len(fold.going):
+    if not len(fold.kept):
         raise InvalidRequest(f"{store.folder} holds no recordings; name sources in the settings")
     for step in steps(settings):
         if step.after_review:

@@ -101,18 +101,20 @@ def _steps_table(counted: "Funnels") -> "Table":
     from rich.box import SIMPLE
     from rich.table import Table
 
-    from auralith.curation.publish.funnel import WAYS_OUT
+    from auralith.curation.publish.funnel import DROPS
 
     table = Table(box=SIMPLE)
     table.add_column("step")
-    for name in ("in", *WAYS_OUT, "out", "hours in", "hours out"):
+    for name in ("in", *DROPS, "out", "hours in", "hours out"):
         table.add_column(name, justify="right")
     table.add_column("reasons")
     for stage in counted.all.stages:
-        ways = [stage.leaving(way).recordings for way in WAYS_OUT]
-        counts = [stage.entered.recordings, *ways, stage.passed.recordings]
+        drops = [stage.dropped_as(drop).recordings for drop in DROPS]
+        counts = [stage.entered.recordings, *drops, stage.passed.recordings]
         hours = [f"{stage.entered.hours:,.1f}", f"{stage.passed.hours:,.1f}"]
-        reasons = [f"{r} {t.recordings:,}" for way in WAYS_OUT for r, t in stage.left[way].items()]
+        reasons = [
+            f"{r} {t.recordings:,}" for drop in DROPS for r, t in stage.dropped[drop].items()
+        ]
         cells = [stage.stage, *(f"{count:,}" for count in counts), *hours, "\n".join(reasons)]
         table.add_row(*map(_plain, cells))
     return table

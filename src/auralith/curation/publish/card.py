@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from auralith.curation.keys import evidence_of, newest_key
-from auralith.curation.publish.funnel import WAYS_OUT, Funnels, StageCount, Tally, funnels, total
+from auralith.curation.publish.funnel import DROPS, Funnels, StageCount, Tally, funnels, total
 from auralith.curation.publish.manifest import read_manifest
 from auralith.curation.publish.settings import PublishSettings
 from auralith.curation.review import Agreement, agreement, is_begun, newest_entry, withdrawals
@@ -163,7 +163,7 @@ def _common_tags(source: str, manifest: "pa.Table") -> str:
 
 
 def _funnel(counted: Funnels) -> str:
-    header = ("step", "in", *WAYS_OUT, "out", "hours out")
+    header = ("step", "in", *DROPS, "out", "hours out")
     reasons = [line for stage in counted.all.stages for line in _reason_lines(stage)]
     rejected = [
         f"- rows of metadata without a recording, {markdown(source)}: {markdown(reason)} {count:,}"
@@ -175,16 +175,16 @@ def _funnel(counted: Funnels) -> str:
 
 
 def _stage_row(stage: StageCount) -> list[str]:
-    numbers = [stage.entered, *map(stage.leaving, WAYS_OUT), stage.passed]
+    numbers = [stage.entered, *map(stage.dropped_as, DROPS), stage.passed]
     counts = [f"{tally.recordings:,}" for tally in numbers]
     return [stage.stage, *counts, f"{stage.passed.hours:,.1f}"]
 
 
 def _reason_lines(stage: StageCount) -> list[str]:
     return [
-        f"- {stage.stage}, {way}: {markdown(reason)} {tally.recordings:,} ({tally.hours:,.1f} h)"
-        for way in WAYS_OUT
-        for reason, tally in stage.left[way].items()
+        f"- {stage.stage}, {drop}: {markdown(reason)} {tally.recordings:,} ({tally.hours:,.1f} h)"
+        for drop in DROPS
+        for reason, tally in stage.dropped[drop].items()
     ]
 
 

@@ -26,8 +26,9 @@ else:
 
 NO_LICENSE = "unknown license"
 """Instead of an SPDX id, where there is none."""
-Left = Literal["removed", "quarantined", "pending"]
-WAYS_OUT: tuple[Left, ...] = get_args(Left)
+Drop = Literal["removed", "quarantined", "pending"]
+DROPS: tuple[Drop, ...] = get_args(Drop)
+"""Outcomes of recordings that aren't accepted."""
 _ORDER = (
     *(INGEST, "license", "preference", "probe", "fingerprint", "tag", "identify"),
     *("metadata", REVIEW, "guard"),
@@ -68,13 +69,13 @@ class StageCount:
 
     stage: str
     entered: Tally
-    left: Mapping[Left, Mapping[str, Tally]]
-    """By the way out, then by reason; the most frequent reason first."""
+    dropped: Mapping[Drop, Mapping[str, Tally]]
+    """By outcome, then by reason; the most frequent reason first."""
     passed: Tally
 
-    def leaving(self, way: Left) -> Tally:
-        """All who left one way."""
-        return total(self.left[way].values())
+    def dropped_as(self, drop: Drop) -> Tally:
+        """Return the sum over the reasons."""
+        return total(self.dropped[drop].values())
 
 
 @dataclass(frozen=True)
@@ -91,9 +92,9 @@ class Funnel:
     def accepted(self) -> Tally:
         return self.stages[-1].passed
 
-    def leaving(self, way: Left) -> Tally:
-        """All who left one way, at any step."""
-        return total(stage.leaving(way) for stage in self.stages)
+    def dropped_as(self, drop: Drop) -> Tally:
+        """Return the sum over all steps."""
+        return total(stage.dropped_as(drop) for stage in self.stages)
 
 
 @dataclass(frozen=True)
@@ -156,8 +157,8 @@ def _funnel_json(funnel: Funnel) -> list[dict[str, Any]]:
             "in": stage.entered.recordings,
             "out": stage.passed.recordings,
             **{
-                way: {reason: tally.recordings for reason, tally in stage.left[way].items()}
-                for way in WAYS_OUT
+                drop: {reason: tally.recordings for reason, tally in stage.dropped[drop].items()}
+                for drop in DROPS
             },
             "hours_in": _rounded(stage.entered),
             "hours_out": _rounded(stage.passed),
@@ -201,7 +202,7 @@ def _groups(found: "pa.Table") -> list[_Group]:
 
 
 def _stages(settings: CurationSettings, groups: Sequence[_Group]) -> list[str]:
-    """Ingest, what is planned, review, and where else something left."""
+    """Ingest, what is planned, review, and where else something was dropped."""
     planned = steps(settings)
     there = {INGEST, REVIEW, *(step.name for step in planned)}
     if not any(step.reviewed for step in planned):
@@ -226,19 +227,21 @@ def _funnel(groups: Sequence[_Group], stages: Sequence[str]) -> Funnel:
     entered = total(group.tally for group in groups)
     counts = []
     for stage in stages:
-        left: dict[Left, dict[str, Tally]] = {way: _reasons(groups, stage, way) for way in WAYS_OUT}
+        dropped: dict[Drop, dict[str, Tally]] = {
+            drop: _reasons(groups, stage, drop) for drop in DROPS
+        }
         passed = entered
-        for reasons in left.values():
+        for reasons in dropped.values():
             passed = passed.minus(total(reasons.values()))
-        counts.append(StageCount(stage, entered, left, passed))
+        counts.append(StageCount(stage, entered, dropped, passed))
         entered = passed
     return Funnel(tuple(counts))
 
 
-def _reasons(groups: Sequence[_Group], stage: str, way: Left) -> dict[str, Tally]:
+def _reasons(groups: Sequence[_Group], stage: str, drop: Drop) -> dict[str, Tally]:
     sums: dict[str, Tally] = defaultdict(Tally)
     for group in groups:
-        if (group.stage, group.outcome) == (stage, way):
+        if (group.stage, group.outcome) == (stage, drop):
             reason = group.reason or ""
             sums[reason] = sums[reason].plus(group.tally)
     return dict(sorted(sums.items(), key=lambda item: (-item[1].recordings, item[0])))

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from auralith.curation.licenses import family_of
 from auralith.curation.publish.funnel import (
-    WAYS_OUT,
+    DROPS,
+    Drop,
     Funnels,
-    Left,
     StageCount,
     Tally,
     as_json,
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 NAME, PICTURE = "funnel.json", "funnel.png"
 _PASSED, _INK, _FAINT = "#2a6f97", "#1d2730", "#6b7680"
-_COLORS: dict[Left, str] = {"removed": "#c8553d", "quarantined": "#e0a030", "pending": "#a9b4bd"}
+_COLORS: dict[Drop, str] = {"removed": "#c8553d", "quarantined": "#e0a030", "pending": "#a9b4bd"}
 _REASONS_SHOWN = 3
 _INCHES_PER_STAGE, _INCHES_PER_SHARE = 0.62, 0.30
 _SHARES_SHOWN = 12
@@ -76,9 +76,9 @@ def _draw_stages(axes: "Axes", stages: Sequence[StageCount]) -> None:
     for place, stage in enumerate(stages):
         start = stage.passed.recordings
         axes.barh(place, start, color=_PASSED, height=0.62)
-        for way in WAYS_OUT:
-            width = stage.leaving(way).recordings
-            axes.barh(place, width, left=start, color=_COLORS[way], height=0.62)
+        for drop in DROPS:
+            width = stage.dropped_as(drop).recordings
+            axes.barh(place, width, left=start, color=_COLORS[drop], height=0.62)
             start += width
         _write_passed(axes, place, stage.passed, widest)
         _write_reasons(axes, place, stage, widest)
@@ -106,11 +106,11 @@ def _write_passed(axes: "Axes", place: int, passed: Tally, widest: int) -> None:
 
 
 def _write_reasons(axes: "Axes", place: int, stage: StageCount, widest: int) -> None:
-    """Beside the bar, one line for each way out, the most frequent reasons by name."""
-    lines: list[tuple[Left, str]] = [
-        (way, _reasons(stage, way)) for way in WAYS_OUT if stage.left[way]
+    """Beside the bar, one line for each outcome, the most frequent reasons by name."""
+    lines: list[tuple[Drop, str]] = [
+        (drop, _reasons(stage, drop)) for drop in DROPS if stage.dropped[drop]
     ]
-    for number, (way, text) in enumerate(lines):
+    for number, (drop, text) in enumerate(lines):
         offset = 0.24 * (number - (len(lines) - 1) / 2)
         axes.text(
             widest * 1.02,
@@ -118,19 +118,19 @@ def _write_reasons(axes: "Axes", place: int, stage: StageCount, widest: int) -> 
             text,
             va="center",
             fontsize=7.5,
-            color=_FAINT if way == "pending" else _COLORS[way],
+            color=_FAINT if drop == "pending" else _COLORS[drop],
             parse_math=False,
         )
 
 
-def _reasons(stage: StageCount, way: Left) -> str:
-    reasons = list(stage.left[way].items())
+def _reasons(stage: StageCount, drop: Drop) -> str:
+    reasons = list(stage.dropped[drop].items())
     if len(reasons) == 1:
-        return f"−{stage.leaving(way).recordings:,} {way}: {reasons[0][0]}"
+        return f"−{stage.dropped_as(drop).recordings:,} {drop}: {reasons[0][0]}"
     shown = [f"{reason} {tally.recordings:,}" for reason, tally in reasons[:_REASONS_SHOWN]]
     if rest := reasons[_REASONS_SHOWN:]:
         shown.append(f"{len(rest)} more {sum(tally.recordings for _, tally in rest):,}")
-    return f"−{stage.leaving(way).recordings:,} {way}: {', '.join(shown)}"
+    return f"−{stage.dropped_as(drop).recordings:,} {drop}: {', '.join(shown)}"
 
 
 def _draw_shares(axes: "Axes", shares: Sequence[tuple[tuple[str, str], Tally]]) -> None:
