@@ -25,7 +25,7 @@ from auralith.curation.publish.card import write_card
 from auralith.curation.publish.croissant import write_croissant
 from auralith.curation.publish.funnel_files import write_funnel
 from auralith.curation.publish.manifest import write_manifest
-from auralith.curation.run import curate, now
+from auralith.curation.run import curate
 from auralith.curation.settings import CurationSettings, SourceSettings
 from auralith.curation.store import Store
 from benchmarks.metadata_catalogue import generate_catalogue
@@ -160,7 +160,7 @@ def main(
         catalogue=folder / "catalogue.csv",
     )
     table = Table("step", "recordings", "s", "per second", "peak MiB", "counts")
-    for at, seconds in timed(curate(settings, now())):
+    for at, seconds in timed(curate(settings)):
         counts = ", ".join(f"{count:,} {name}" for name, count in sorted(at.counts.items()))
         rate = f"{at.total / seconds:,.0f}"
         table.add_row(

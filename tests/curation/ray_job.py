@@ -6,7 +6,7 @@ A process of its own, because Daft has one runner for each.
 import sys
 from pathlib import Path
 
-from auralith.curation.run import curate, now
+from auralith.curation.run import curate
 from auralith.curation.settings import CurationSettings
 from auralith.settings import load_settings
 from tests.curation.toy_pipeline import run_toy, start_ray, toy_recordings
@@ -16,5 +16,5 @@ if __name__ == "__main__":
     folder, num_rows, calls, recipe = sys.argv[1:]
     start_ray()
     run_toy(Path(folder), toy_recordings(int(num_rows)), ToySettings(), Path(calls))
-    for _ in curate(load_settings(CurationSettings, recipe), now()):
+    for _ in curate(load_settings(CurationSettings, recipe)):
         pass

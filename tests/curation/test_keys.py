@@ -17,13 +17,14 @@ from auralith.curation.licenses import LicenseSettings
 from auralith.curation.outcomes import outcomes
 from auralith.curation.publish.card import write_card
 from auralith.curation.publish.manifest import manifest, write_manifest
-from auralith.curation.run import curate, now, run_step
+from auralith.curation.run import curate, run_step
 from auralith.curation.settings import CurationSettings, SourceSettings, StageName, TaggerFiles
 from auralith.curation.stage import Step, evidence_key
 from auralith.curation.steps import step_of
 from auralith.curation.store import EVIDENCE, RECORDINGS, Key, Store
 from auralith.curation.tagging.stage import TaggingSettings
 from auralith.errors import ResourceError
+from auralith.files import utc_now
 from auralith.settings import load_settings
 from tests.curation.whole import recipe, write_inputs
 
@@ -64,7 +65,7 @@ def tagging(folder: Path, **changes: Any) -> CurationSettings:
 
 def identified(store: Store, reference: str, rec_id: str = "freesound:1", at: str = "") -> None:
     """Evidence of the identification: a recording in which a reference plays."""
-    row = {"rec_id": rec_id, "stage": "identify", "at": at or now(), **vars(Key("p", "1", "h"))}
+    row = {"rec_id": rec_id, "stage": "identify", "at": at or utc_now(), **vars(Key("p", "1", "h"))}
     table = pa.Table.from_pylist([row], EVIDENCE).append_column("best_ref", pa.array([reference]))
     matches = pa.array([[{"ref": reference}]])
     store.append(
@@ -79,7 +80,7 @@ def test_a_finished_curation_is_read_from_its_folder_alone(tmp_path: Path) -> No
     inputs.mkdir()
     write_inputs(inputs)
     settings = load_settings(CurationSettings, recipe(inputs, tmp_path / "out", "recipe"))
-    list(curate(settings, now()))
+    list(curate(settings))
     store = Store(settings.folder)
 
     def results() -> list[object]:

@@ -14,7 +14,7 @@ from auralith.curation.keys import newest_key
 from auralith.curation.near_duplicates import TABLE, find_near_duplicates, near_pairs
 from auralith.curation.outcomes import outcomes
 from auralith.curation.publish.manifest import manifest
-from auralith.curation.run import curate, now
+from auralith.curation.run import curate
 from auralith.curation.settings import CurationSettings, SourceSettings
 from auralith.curation.steps import step_of
 from auralith.curation.store import Key, Store
@@ -70,7 +70,7 @@ def fingerprints(store: Store, settings: CurationSettings) -> Key:
 @pytest.fixture(scope="module")
 def made(sounds: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, CurationSettings]:
     settings = settings_of(tmp_path_factory.mktemp("curation"), sounds)
-    list(curate(settings, now()))
+    list(curate(settings))
     return Store(settings.folder), settings
 
 
@@ -113,7 +113,7 @@ def test_deduplication_keeps_one_of_each(
     made: tuple[Store, CurationSettings], sounds: Path, tmp_path: Path
 ) -> None:
     settings = settings_of(copy_of(made, tmp_path), sounds, dedupe=True)
-    list(curate(settings, now()))
+    list(curate(settings))
     rows = outcomes(Store(settings.folder), settings).to_pylist()
     removed = {row["rec_id"]: row["reason_code"] for row in rows if row["outcome"] == "removed"}
     names = ("first-quiet.mp3", "first-part.flac", "second-later.ogg")
@@ -141,12 +141,12 @@ def test_another_recording_starts_another_search(sounds: Path, tmp_path: Path) -
     for path in (*sounds.glob("first.*"), *sounds.glob("third.*")):
         (folder / path.name).write_bytes(path.read_bytes())
     settings = settings_of(tmp_path / "curation", folder)
-    list(curate(settings, now()))
+    list(curate(settings))
     store = Store(settings.folder)
     assert near_pairs(store, fingerprints(store, settings)) == []
     for path in sounds.glob("first-quiet.*"):
         (folder / path.name).write_bytes(path.read_bytes())
-    list(curate(settings, now()))
+    list(curate(settings))
     found = near_pairs(store, fingerprints(store, settings))
     assert {(pair.first, pair.second) for pair in found} == {
         ("folder:first.wav", "folder:first-quiet.mp3"),

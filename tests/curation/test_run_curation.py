@@ -13,7 +13,7 @@ from auralith.cli.curate import curate as app
 from auralith.curation.engine import StageProgress
 from auralith.curation.outcomes import outcomes
 from auralith.curation.review import cases, decide
-from auralith.curation.run import curate, now, run_step
+from auralith.curation.run import curate, run_step
 from auralith.curation.settings import STAGES, CurationSettings
 from auralith.curation.steps import steps
 from auralith.curation.store import Store
@@ -39,7 +39,7 @@ def run(
 ) -> tuple[CurationSettings, list[StageProgress]]:
     path = recipe(inputs, output, output.name)
     settings = load_settings(CurationSettings, path, [f"{k}={v}" for k, v in overrides.items()])
-    return settings, list(curate(settings, now()))
+    return settings, list(curate(settings))
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +90,7 @@ def test_doing_it_again_changes_nothing(native: CurationSettings) -> None:
         return {path: path.stat().st_mtime_ns for path in found}
 
     before = files()
-    again = list(curate(native, now()))
+    again = list(curate(native))
     assert files() == before and before
     last = {at.stage: at for at in again}
     assert last["license"].counts == {"pass": 10, "refuse": 2}
@@ -115,7 +115,7 @@ def test_what_people_decide_is_taken_in_by_the_next_run(inputs: Path, tmp_path: 
     for person in ("ann", "bob"):
         decide(settings.folder, case.item.item_id, person, "keep", "rightsholder_is_uploader")
     assert results(settings)["fma:1"] == ("pending", "guard", "not_run")
-    assert [at for at in curate(settings, now()) if at.stage == "guard"][-1].total == 5
+    assert [at for at in curate(settings) if at.stage == "guard"][-1].total == 5
     assert results(settings) == EXPECTED | {"fma:1": ("accepted", None, None)}
 
 
@@ -202,7 +202,7 @@ def test_two_processes_do_not_write_evidence_at_once(tmp_path: Path) -> None:
 
 def test_no_sources_are_one_line(tmp_path: Path) -> None:
     with pytest.raises(InvalidRequest, match="holds no recordings"):
-        list(curate(CurationSettings(folder=tmp_path / "new", stages=("license",)), now()))
+        list(curate(CurationSettings(folder=tmp_path / "new", stages=("license",))))
 
 
 def test_one_source_has_one_folder_of_sounds(inputs: Path, tmp_path: Path) -> None:
@@ -210,7 +210,7 @@ def test_one_source_has_one_folder_of_sounds(inputs: Path, tmp_path: Path) -> No
     extra = f'[[sources]]\nkind="folder"\nname="fma"\npath="{inputs / "sounds"}"\n'
     path.write_text(path.read_text() + extra)
     with pytest.raises(InvalidRequest, match="'fma' lie in two folders"):
-        list(curate(load_settings(CurationSettings, path), now()))
+        list(curate(load_settings(CurationSettings, path)))
 
 
 def test_a_step_without_what_it_needs_says_so_before_it_begins(
@@ -219,7 +219,7 @@ def test_a_step_without_what_it_needs_says_so_before_it_begins(
     path = recipe(inputs, tmp_path / "out", "no_catalogue")
     path.write_text(path.read_text().replace("catalogue =", "#"))
     with pytest.raises(InvalidRequest, match="name one as catalogue, or leave 'metadata' out"):
-        list(curate(load_settings(CurationSettings, path), now()))
+        list(curate(load_settings(CurationSettings, path)))
     assert not (tmp_path / "out").exists()
 
 

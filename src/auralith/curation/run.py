@@ -6,7 +6,6 @@ again: a run that was killed is repeated, and goes on where it was; one after a 
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,7 +22,7 @@ from auralith.curation.steps import steps
 from auralith.curation.store import Store
 from auralith.errors import InvalidRequest
 from auralith.extras import require
-from auralith.files import exclusive
+from auralith.files import exclusive, utc_now
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -32,10 +31,8 @@ else:
 compute = require("pyarrow.compute", "curate")
 
 
-def curate(settings: CurationSettings, retrieved_at: str) -> Iterator[StageProgress]:
-    """All of it, with the progress of each step; the last of a step is complete.
-
-    `retrieved_at` is written to recordings that are new, as `now` gives it.
+def curate(settings: CurationSettings) -> Iterator[StageProgress]:
+    """Do all of it, and yield the progress of each step; the last of a step is complete.
 
     Raises:
         AuralithError: a source, a step or the folder can't be used at all. What is finished stays.
@@ -45,7 +42,7 @@ def curate(settings: CurationSettings, retrieved_at: str) -> Iterator[StageProgr
     for step in steps(settings):
         step.load(store)()  # raises for what is missing before hours of work
     for source in settings.sources:
-        yield from _ingest(store, source, retrieved_at)
+        yield from _ingest(store, source)
     fold = Fold(store, settings)
     if not len(fold.kept):
         raise InvalidRequest(f"{store.folder} holds no recordings; name sources in the settings")
@@ -84,15 +81,10 @@ def run_step(
         yield from find_near_duplicates(store, key, settings.engine)
 
 
-def now() -> str:
-    """The time as the tables have it: UTC, ISO 8601."""
-    return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-
-
-def _ingest(store: Store, source: SourceSettings, retrieved_at: str) -> Iterator[StageProgress]:
+def _ingest(store: Store, source: SourceSettings) -> Iterator[StageProgress]:
     name = f"ingest {', '.join(source_names(source))}"
     opened, at = open_source(source, store), None
-    for at in ingest_steps(store, opened, retrieved_at):
+    for at in ingest_steps(store, opened, utc_now()):
         counts = {"new": at.added, "repeated": at.repeated, "rejected": sum(at.rejected.values())}
         yield StageProgress(name, at.read, at.read, counts)
     assert at is not None

@@ -65,12 +65,12 @@ def ingest(
     The API's key is read from AURALITH_FREESOUND_KEY.
     """
     from auralith.curation.inputs import open_source, remember_root, sound_roots
-    from auralith.curation.run import now
     from auralith.curation.settings import CurationSettings, SourceSettings
     from auralith.curation.sources import ingest_steps, require_recordings
     from auralith.curation.sources.tables import MappedTable
     from auralith.curation.store import Store
     from auralith.errors import InvalidRequest
+    from auralith.files import utc_now
     from auralith.tables.row import listed
 
     if input is None and kind is not Kind.FREESOUND:
@@ -92,7 +92,7 @@ def ingest(
     for source_name, sounds in sound_roots(CurationSettings(folder, (settings,))).items():
         remember_root(folder, [source_name], sounds)
     last = None
-    for last in ingest_steps(store, source, now()):
+    for last in ingest_steps(store, source, utc_now()):
         print(f"{last.read} rows", file=sys.stderr)
     assert last is not None
     print(_summary(last))

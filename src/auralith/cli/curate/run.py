@@ -24,13 +24,13 @@ def run(
     from auralith.cli.curate.publish import print_funnel
     from auralith.cli.curate.steps import connect, show_steps
     from auralith.curation.publish.outputs import write_outputs
-    from auralith.curation.run import curate, now
+    from auralith.curation.run import curate
     from auralith.curation.settings import CurationSettings
     from auralith.curation.store import Store
     from auralith.settings import load_settings
 
     settings = load_settings(CurationSettings, recipe, set or ())
     connect()
-    show_steps(curate(settings, now()))
+    show_steps(curate(settings))
     print_funnel(write_outputs(Store(settings.folder), settings))
     print(settings.folder)
