@@ -12,7 +12,6 @@ import signal
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -20,10 +19,10 @@ from typing import TYPE_CHECKING, Any
 from auralith.curation.keys import record
 from auralith.curation.stage import Stage, Step, evidence_key
 from auralith.curation.store import EVIDENCE, Store, batches
-from auralith.curation.worker import Worker, flat, found_schema
+from auralith.curation.worker import Worker, finding_schema, unpack
 from auralith.errors import Interrupted, InvalidRequest
 from auralith.extras import require
-from auralith.files import clear_leftovers
+from auralith.files import clear_leftovers, utc_now
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -92,9 +91,10 @@ def run_stage(
     yield StageProgress(step.name, counts.total(), total, dict(counts))
     record(store, step, evidence_key(stage), stage.settings)
     numbers = itertools.count(store.next_slice(step.name))
+    worker, rows = _worker(step, stage, settings), settings.rows_of(step)
     for root, part in todo:
-        for found in _found(step, make, stage, part, root, settings):
-            evidence = _evidence(stage, found)
+        for findings in _findings(worker(make, str(root)), stage, part, rows):
+            evidence = _evidence(stage, findings)
             store.append(step.name, evidence, f"{next(numbers):08d}")
             counts.update(_outcomes(evidence))
             yield StageProgress(step.name, counts.total(), total, dict(counts))
@@ -141,37 +141,31 @@ def _todo(stage: Stage, recordings: "pa.Table", done: list[str]) -> "pa.Table":
     return wanted.join(finished, on="rec_id", how="anti").sort("rec_id").to_arrow()
 
 
-def _found(
-    step: Step,
-    make: Callable[[], Stage],
-    stage: Stage,
-    todo: "pa.Table",
-    root: Path,
-    settings: EngineSettings,
-) -> Iterator["pa.Table"]:
+def _findings(worker: Any, stage: Stage, todo: "pa.Table", rows: int) -> Iterator["pa.Table"]:
     """Yield the findings of each slice, rec_id and the columns of a finding, in the order of `todo`."""
     if not todo.num_rows:
         return
-    daft, rows = load_daft(), settings.rows_of(step)
-    frame = daft.from_arrow(list(batches(todo, rows)))
-    worker = _worker(step, stage, settings)(make, str(root))
-    finding = worker.find(*[frame[n] for n in todo.column_names])
+    frame = load_daft().from_arrow(list(batches(todo, rows)))
+    finding = worker.find(*[frame[name] for name in todo.column_names])
     frame = frame.select(frame["rec_id"], finding.alias("finding"))
     waiting: list[pa.RecordBatch] = []
     for batch in frame.to_arrow_iter(results_buffer_size=1):
         waiting.append(batch)
         while sum(one.num_rows for one in waiting) >= rows:
             table = pa.Table.from_batches(waiting)
-            yield flat(table.slice(0, rows), stage)
+            yield unpack(table.slice(0, rows), stage)
             waiting = table.slice(rows).to_batches()
     if waiting:
-        yield flat(pa.Table.from_batches(waiting), stage)
+        yield unpack(pa.Table.from_batches(waiting), stage)
 
 
 def _worker(step: Step, stage: Stage, settings: EngineSettings) -> Callable[..., Any]:
-    """Return the class UDF of a stage. Without processes of its own it runs in this one, or in those that Ray has."""
+    """Return the class UDF of a stage; its arguments are those of `Worker`.
+
+    Without processes of its own it runs in this one, or in those that Ray has.
+    """
     daft = load_daft()
-    kind = daft.DataType.from_arrow_type(pa.struct(list(found_schema(stage))))
+    kind = daft.DataType.from_arrow_type(pa.struct(list(finding_schema(stage))))
     batch = daft.method.batch(return_dtype=kind, batch_size=settings.rows_of(step))
 
     class StageWorker(Worker):
@@ -198,20 +192,16 @@ def _num_processors() -> int:
     return os.cpu_count() or 1
 
 
-def _evidence(stage: Stage, found: "pa.Table") -> "pa.Table":
+def _evidence(stage: Stage, findings: "pa.Table") -> "pa.Table":
     """Return rows of the store: the findings, with the columns that all rows of a slice share."""
-    shared = {
-        "stage": stage.name,
-        **vars(evidence_key(stage)),
-        "at": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
-    }
+    shared = {"stage": stage.name, **vars(evidence_key(stage)), "at": utc_now()}
     columns = [
-        pa.repeat(pa.scalar(shared[field.name], field.type), found.num_rows)
+        pa.repeat(pa.scalar(shared[field.name], field.type), findings.num_rows)
         if field.name in shared
-        else found[field.name]
+        else findings[field.name]
         for field in EVIDENCE
     ]
-    own = [found[name] for name in stage.schema.names]
+    own = [findings[name] for name in stage.schema.names]
     schema = pa.schema([*EVIDENCE, *stage.schema])
     return pa.Table.from_arrays([*columns, *own], schema=schema)
 

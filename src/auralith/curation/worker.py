@@ -21,12 +21,18 @@ if TYPE_CHECKING:
 else:
     pa = require("pyarrow", "curate")
 
-_FOUND = ("status", "verdict", "reason_code", "score")
+_SHARED = ("status", "verdict", "reason_code", "score")
 _ABORT = "abort"
-"""Status of rows that carry an error out of a worker; never written."""
+"""Status of rows that carry an error out of a worker. It is never written."""
 _FAULTS = (
-    *(ArithmeticError, AttributeError, EOFError, LookupError),
-    *(OSError, RuntimeError, TypeError, ValueError),
+    ArithmeticError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
 )
 """What a damaged recording makes a decoder or a parser raise."""
 
@@ -39,16 +45,16 @@ class Worker:
         self.root = Path(root)
 
     def find(self, *columns: "daft.Series") -> "pa.Array":
-        """The findings for rows whose columns are rec_id and the inputs of the stage."""
+        """Return the findings for rows whose columns are rec_id and the inputs of the stage."""
         names = ("rec_id", *self.stage.inputs)
         arrays = [column.to_arrow() for column in columns]
         rows = pa.table(dict(zip(names, arrays, strict=True))).to_pylist()
-        return found_array(self.stage, rows, self.root)
+        return findings_array(self.stage, rows, self.root)
 
 
-def found_array(stage: Stage, rows: Sequence[Row], root: Path) -> "pa.Array":
-    """The findings of a stage for these rows, as structs; what it raises that ends the run is in them too."""
-    schema = found_schema(stage)
+def findings_array(stage: Stage, rows: Sequence[Row], root: Path) -> "pa.Array":
+    """Return the findings of a stage for these rows as structs; an error that ends the run is packed into them."""
+    schema = finding_schema(stage)
     try:
         findings = _findings(stage, rows, root)
     except AuralithError as error:
@@ -57,7 +63,7 @@ def found_array(stage: Stage, rows: Sequence[Row], root: Path) -> "pa.Array":
         )
     arrays = [
         pa.array([getattr(one, name) for one in findings], schema.field(name).type)
-        for name in _FOUND
+        for name in _SHARED
     ]
     for field in stage.schema:
         arrays.append(pa.array([one.columns.get(field.name) for one in findings], field.type))
@@ -77,14 +83,14 @@ def _findings(stage: Stage, rows: Sequence[Row], root: Path) -> list[Finding]:
     return findings
 
 
-def found_schema(stage: Stage) -> "pa.Schema":
-    """The fields of a finding: what every one has, then the stage's own columns."""
-    return pa.schema([*[EVIDENCE.field(name) for name in _FOUND], *stage.schema])
+def finding_schema(stage: Stage) -> "pa.Schema":
+    """Return the fields of a finding: those of every stage, then this one's own columns."""
+    return pa.schema([*[EVIDENCE.field(name) for name in _SHARED], *stage.schema])
 
 
-def flat(table: "pa.Table", stage: Stage) -> "pa.Table":
-    """rec_id and the fields of the findings, of the types that the store has. Raises what a worker packed."""
-    schema = found_schema(stage)
+def unpack(table: "pa.Table", stage: Stage) -> "pa.Table":
+    """Return rec_id and the fields of the findings, in the store's types; raises the error that a worker packed."""
+    schema = finding_schema(stage)
     findings = table["finding"].combine_chunks().cast(pa.struct(list(schema)))
     arrays = findings.flatten()
     aborted = arrays[0].index(_ABORT).as_py()
