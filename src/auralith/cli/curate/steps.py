@@ -27,9 +27,8 @@ def connect() -> None:
 def run_one(settings: "CurationSettings", name: "StageName", root: Path | None = None) -> None:
     """Make the evidence that is missing, as `curate run` would under these settings, but for all recordings.
 
-    `root` is the folder of their sounds. Prints how the recordings fared, by verdict and reason.
-
-    The first of those that it could not work on are named on stderr.
+    `root` is the folder of their sounds. Prints how the recordings fared, by verdict and reason; the first of those
+    that it could not work on are named on stderr.
 
     Raises:
         AuralithError: there are no recordings, or the step can't work at all.
