@@ -3,6 +3,8 @@
 The table is made up, in the model card's proportions of sources and licenses and with its hours; words are drawn so
 that authors, titles and tags repeat about as much as real ones do. Each step is timed as a run does it, from Parquet
 to Parquet; memory is the largest resident size of this process so far, so that of a step is at most what it shows.
+
+    python -m benchmarks.curation_scale FOLDER
 """
 
 import csv
