@@ -6,6 +6,7 @@ import resource
 import sqlite3
 import subprocess
 import sys
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -13,7 +14,15 @@ import pytest
 import torch
 
 from auralith.errors import InvalidRequest, ResourceError
-from auralith.files import clear_leftovers, exclusive, size_text, whole_file, whole_folder
+from auralith.files import (
+    canonical_json,
+    clear_leftovers,
+    exclusive,
+    size_text,
+    utc_now,
+    whole_file,
+    whole_folder,
+)
 
 HOLDER = """
 import sys
@@ -159,3 +168,16 @@ def test_whatever_a_writer_makes_of_a_full_disk_is_one_line(tmp_path: Path) -> N
 )  # fmt: skip
 def test_sizes(size: int, text: str) -> None:
     assert size_text(size) == text
+
+
+def test_canonical_json_is_one_text_for_one_value() -> None:
+    value = {"b": [1, 1.5, None, True], "a": {"z": "é", "y": Path("x")}}
+    text = canonical_json(value)
+    assert text == '{"a":{"y":"x","z":"\\u00e9"},"b":[1,1.5,null,true]}'
+    assert canonical_json(dict(reversed(value.items()))) == text
+
+
+def test_times_are_in_utc_with_seconds() -> None:
+    before = datetime.now(UTC).replace(microsecond=0)
+    now = datetime.strptime(utc_now(), "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+    assert before <= now <= datetime.now(UTC)

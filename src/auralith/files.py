@@ -7,6 +7,7 @@ new one is left. Where a folder is written to over a long time, one process at a
 import errno
 import hashlib
 import io
+import json
 import os
 import secrets
 import shutil
@@ -245,6 +246,11 @@ def file_hash(path: str | Path) -> str:
     """Return the SHA-256 of a file's bytes, in hexadecimal."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def canonical_json(value: object) -> str:
+    """Return JSON with sorted keys and without spaces, for hashes; values that JSON lacks are written as text."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)
 
 
 def utc_now() -> str:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from auralith.errors import ResourceError
-from auralith.files import whole_file
+from auralith.files import canonical_json, whole_file
 from auralith.foreign import SHAPE_ERRORS, parse_json
 
 HEAD_NAME = "review.head.json"
@@ -170,8 +170,7 @@ def _facts(connection: sqlite3.Connection, kind: str) -> dict[int, Facts]:
 
 
 def _hash(previous: str, kind: str, facts: Facts) -> str:
-    text = json.dumps([previous, kind, facts], sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(canonical_json([previous, kind, facts]).encode()).hexdigest()
 
 
 def broken(path: Path, problem: str) -> ResourceError:
