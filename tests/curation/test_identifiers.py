@@ -396,7 +396,7 @@ def test_a_recipe_names_what_is_missing_before_any_work(tmp_path: Path) -> None:
     )
     settings = load_settings(CurationSettings, recipe, [f"folder={tmp_path}/curation"])
     with pytest.raises(InvalidRequest, match="audible_magic_config"):
-        list(curate(settings, "2026-01-01T00:00:00Z"))
+        list(curate(settings))
 
 
 @pytest.mark.parametrize(
