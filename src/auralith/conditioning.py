@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from auralith.config import ModelConfig
 from auralith.errors import InvalidRequest
 from auralith.prompt_embedding import Prompt, PromptEmbedding, encodable, mix_prompts
+from auralith.text.t5 import tokenized
 
 if TYPE_CHECKING:
     import transformers  # slow to import
@@ -203,20 +204,14 @@ class Conditioner(Router):
         limit = self.config.text.max_tokens
         for prompt in prompts:
             self._warn_of_cut(prompt, limit)
-        encoded = self.tokenizer(
-            list(prompts),
-            truncation=True,
-            max_length=limit,
-            padding="max_length",
-            return_tensors="pt",
-        )
+        encoded = tokenized(self.tokenizer, prompts, limit)
         device = self.text_encoder.device
         ids, mask = encoded["input_ids"].to(device), encoded["attention_mask"].to(device)
         states = self.text_encoder(input_ids=ids, attention_mask=mask).last_hidden_state
         return TextStates(states.float() * mask.unsqueeze(-1), mask.bool())
 
     def _warn_of_cut(self, prompt: str, limit: int) -> None:
-        ids = self.tokenizer(prompt, truncation=False)["input_ids"]
+        (ids,) = tokenized(self.tokenizer, [prompt])["input_ids"]
         if len(ids) > limit:
             kept = self.tokenizer.decode(ids[: limit - 1], skip_special_tokens=True)
             cut = self.tokenizer.decode(ids[limit - 1 :], skip_special_tokens=True)

@@ -37,7 +37,7 @@ from auralith.sound import reading, writing
 from auralith.sound.tags import read_tags
 from auralith.tables import read_rows
 from auralith.tensor_files import read_component, read_json, read_tensor_file, write_safetensors
-from auralith.text.t5 import TextEncoderFolders, open_text_encoder
+from auralith.text.t5 import TextEncoderFolders, open_text_encoder, tokenized
 from auralith.training.finetune import FinetuneSettings
 from auralith.training.finished import check_target, exported
 from auralith.training.journal import Journal
@@ -70,7 +70,7 @@ def _text_encoder(path: Path) -> None:
 def _open_text_encoder(path: Path) -> None:
     folders = TextEncoderFolders(path.parent, path.parent)
     _, tokenizer = open_text_encoder(folders, None, CPU, torch.float32)
-    tokenizer(["rain"], truncation=True, max_length=8, padding="max_length")
+    tokenized(tokenizer, ["rain"], 8)
 
 
 def _pieces(path: Path) -> None:

@@ -7,7 +7,7 @@ named here, never by those that a folder names (`auto_map`), and sees only the f
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -100,6 +100,30 @@ def open_text_encoder(
     """
     model = _open_model(folders.model, width, device, dtype, variant)
     return model.eval(), _open_tokenizer(folders.tokenizer)
+
+
+def tokenized(
+    tokenizer: "transformers.PreTrainedTokenizerBase",
+    texts: Sequence[str],
+    limit: int | None = None,
+) -> "transformers.BatchEncoding":
+    """Return the tokens of texts, as tensors truncated and padded to `limit` if there is one, as lists else.
+
+    Raises CheckpointError where the tokenizer, which was opened, fails on a text, as its file lacks a part.
+    """
+
+    def refused(reason: str) -> CheckpointError:
+        name = tokenizer.name_or_path
+        return CheckpointError(f"the tokenizer in {name} can't be used: {reason:.200}")
+
+    options = {
+        "truncation": True,
+        "max_length": limit,
+        "padding": "max_length",
+        "return_tensors": "pt",
+    }
+    with rust_errors(refused):
+        return tokenizer(list(texts), **({"truncation": False} if limit is None else options))
 
 
 def _open_model(
