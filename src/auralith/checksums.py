@@ -83,6 +83,8 @@ def read_record(path: Path) -> dict[str, Any]:
         if hashlib.sha256(blank).hexdigest().encode() != stated[1]:
             raise ValueError("its checksum is another")
         del values["checksum"]
+        if "format" not in values:
+            raise ValueError("its format is missing")
     elif values.setdefault("format", 1) == FORMAT:
         raise ValueError("its checksum is missing")
     return values

@@ -160,7 +160,8 @@ def _public_key(path: Path) -> Any:
 
 def _pem_errors() -> tuple[type[Exception], ...]:
     """Return what cryptography raises on damaged PEM, and on what it has no algorithm for."""
-    return (ValueError, require("cryptography.exceptions", EXTRA).UnsupportedAlgorithm)
+    unsupported = require("cryptography.exceptions", EXTRA).UnsupportedAlgorithm
+    return (ValueError, unsupported, require("cryptography.x509", EXTRA).InvalidVersion)
 
 
 def _algorithm(path: Path, public_key: Any, chain: str | Path) -> str:
