@@ -28,6 +28,8 @@ from auralith.training.loop import Run, train
 from auralith.training.task import LoopSettings, Share
 from recipes.tiny.recordings import ProceduralRecordings
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 CONFIG = OobleckConfig(
     latent_channels=16,
     strides=(2, 4),

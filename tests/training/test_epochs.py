@@ -23,6 +23,8 @@ from auralith.training.scratch import AutoencoderRecipe
 from auralith.training.splits import roles_of, split_up
 from auralith.training.task import LoopSettings, Share
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 PAPER = ChunkSampling(chunks_per_recording=3, high_fidelity_weight=2)
 RATE = 44_100
 

@@ -16,6 +16,8 @@ from auralith.training.state import load_state, save_state
 from auralith.training.streams import item_rng
 from auralith.training.task import Batch, LoopSettings, Share
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 BATCH = 16
 
 

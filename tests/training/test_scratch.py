@@ -24,6 +24,8 @@ from auralith.training.scratch import AutoencoderRecipe, TransformerRecipe
 from tests.conftest import GOLDEN
 from tests.training.test_finetune import write_dataset
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 RECIPES = Path(__file__).parents[2] / "recipes" / "published"
 SMALL = (
     "--set training.batch_size=2 --set training.crop_samples=8192 --set training.validation_items=2 "

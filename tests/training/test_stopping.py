@@ -22,7 +22,7 @@ from auralith.training.task import Batch
 from tests.training.test_finetune import content, write_dataset
 from tests.training.test_loop import Regression, run_of, weights
 
-pytestmark = pytest.mark.usefixtures("heeded_signals")
+pytestmark = pytest.mark.usefixtures("heeded_signals", "undrawn")
 
 
 class Signaled(Regression):
