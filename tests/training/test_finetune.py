@@ -75,8 +75,8 @@ def test_a_new_prompt_gives_the_new_sound(
     dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "finetuned_model"
-    command = f"finetune {dataset} -o {out} --steps 100 --batch-size 8 --learning-rate 2e-3"
-    assert run([*command.split(), "--demo-every", "100", "--set", "demo.prompts=['a zap']"]) == 0
+    command = f"finetune {dataset} -o {out} --steps 50 --batch-size 8 --learning-rate 2e-3"
+    assert run([*command.split(), "--demo-every", "50", "--set", "demo.prompts=['a zap']"]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == str(out)
     before, after = distance(None, dataset), distance(out, dataset)
     assert after < 0.7 * before
@@ -84,7 +84,7 @@ def test_a_new_prompt_gives_the_new_sound(
     assert "16 recordings" in card and "CC0-1.0: 16" in card and "rank: 16" in card
     run_folder = tmp_path / "finetuned_model_run"
     log = [json.loads(line) for line in (run_folder / "log.jsonl").read_text().splitlines()]
-    assert log[-1]["step"] == 100 and log[-1]["validation/v"] < 0.8 * log[0]["loss/v"]
+    assert log[-1]["step"] == 50 and log[-1]["validation/v"] < 0.8 * log[0]["loss/v"]
     assert (run_folder / "curves.png").read_bytes().startswith(b"\x89PNG")
     assert {p.suffix for p in (run_folder / "demos").iterdir()} == {".wav", ".png"}
     # the adapter alone, on the base model, does what the merged model does
@@ -108,6 +108,7 @@ def test_a_new_prompt_gives_the_new_sound(
     assert np.abs(sound["merged"] - sound["adapter"]).max() < 2e-3
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_all_weights_of_a_published_layout(dataset: Path, tmp_path: Path) -> None:
     """`model_config.json` names the model, as on the card; both layouts come out and load."""
     out = tmp_path / "full"
@@ -166,6 +167,7 @@ def content(path: Path) -> tuple[dict[str, str], dict[str, tuple[torch.Size, byt
     return metadata, {name: (t.shape, t.numpy().tobytes()) for name, t in tensors.items()}
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize("count", [1, 3])
 def test_a_few_recordings_make_a_small_batch(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], count: int
@@ -202,6 +204,7 @@ def test_bad_input_is_one_line(
         assert not out.exists()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_run_of_other_settings_is_not_resumed(
     dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
