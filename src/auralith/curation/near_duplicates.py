@@ -1,9 +1,9 @@
 """Near duplicates: recordings of the curation that sound the same, though their files and samples differ.
 
-Every recording keeps its landmarks (the step `fingerprint`), about a kilobyte for a second. Then the most prominent ones
-of all recordings are one index, and each recording is looked for in it with all of its own: two recordings are one pair if at a single offset their landmarks agree in nearly every
-second of the shorter one, and chance would hardly do that. Noise has few landmarks that outlast MP3, so two copies of
-rain may stay apart. What a pair is good for is `duplicates`.
+The step `fingerprint` keeps the landmarks of every recording, about a kilobyte per second. The most prominent ones of all
+recordings make one index, in which each recording is searched with all of its landmarks. Two recordings are a pair if, at
+a single offset, their landmarks agree in nearly every second of the shorter one, more than chance explains. Noise has few
+landmarks that survive MP3, so two copies of rain may stay apart. `duplicates` makes groups of the pairs.
 """
 
 import hashlib
@@ -48,24 +48,24 @@ _PART_ROWS = 5_000
 
 @dataclass(frozen=True)
 class FingerprintSettings:
-    """Landmarks have no settings of a curation's own; they are the index's."""
+    """The step has no settings: the parameters of landmarks are those of every index."""
 
 
 @dataclass(frozen=True)
 class NearSettings:
-    """When two recordings are a pair."""
+    """Conditions for two recordings to be a pair."""
 
     alpha: float = 1e-9
     """Largest probability that chance alone agrees as much, corrected for the number of recordings."""
     min_cover: float = MIN_COVER
-    """Share of the shorter one's seconds in which they must agree."""
+    """Least share of the shorter one's seconds in which they agree."""
     min_share: float = 0.2
-    """Landmarks that agree, as a share of its prominent ones. Loops of one drum machine at nearly one tempo reach 0.3,
-    copies as MP3 0.65 in the median."""
+    """Least number of agreeing landmarks, as a share of the prominent ones. Loops of one drum machine at nearly one tempo
+    reach 0.3, copies as MP3 have a median of 0.65."""
 
 
 class FingerprintStage:
-    """The step: landmarks of each recording, 8 bytes each, and the prominent ones. What can be read passes."""
+    """The step: landmarks of each recording, 8 bytes each, and the prominent ones. Every readable recording passes."""
 
     name = "fingerprint"
     provider = "landmark"
@@ -96,7 +96,7 @@ class FingerprintStage:
 
 
 class NearStage:
-    """Looks for each recording among all. `digest` names the recordings in the index, which is in `index`."""
+    """Search for each recording among all others. `digest` names the recordings in the index at `index`."""
 
     name = TABLE
     provider = "landmark"
@@ -205,13 +205,13 @@ def _stage(store: Store, fingerprints: Key) -> Callable[[], NearStage]:
 
 
 def _ids(store: Store, fingerprints: Key) -> list[str]:
-    """The recordings that have landmarks, sorted."""
+    """Return the recordings that have landmarks, sorted."""
     table = store.read(FingerprintStage.name, ["rec_id", "status"], fingerprints)
     return sorted(set(table.filter(compute.equal(table["status"], "ok"))["rec_id"].to_pylist()))
 
 
 def _parts(store: Store, fingerprints: Key) -> Iterator["pa.Table"]:
-    """The landmarks of those recordings, some at a time; each recording once."""
+    """Yield the landmarks of those recordings in parts, each recording once."""
     seen: set[str] = set()
     for table in store.parts(FingerprintStage.name, _COLUMNS, fingerprints, _PART_ROWS):
         ok = table.filter(compute.equal(table["status"], "ok"))
@@ -224,18 +224,18 @@ def _packed(landmarks: Landmarks) -> bytes:
 
 
 def _unpacked(row: Row, column: str) -> Landmarks:
-    """What `_packed` wrote; how prominent they were isn't kept."""
+    """Return the landmarks that `_packed` wrote, without their prominence."""
     hashes, frames = np.frombuffer(row[column], "<u4").reshape(2, -1).astype(np.int64)
     seconds = row["num_frames"] * PARAMETERS.seconds_per_frame
     return Landmarks(hashes, frames, np.zeros(len(hashes)), row["num_frames"], seconds)
 
 
 def _seconds(frames: Int[np.ndarray, " landmark"]) -> Int[np.ndarray, " second"]:
-    """The seconds in which there are frames."""
+    """Return the seconds that have frames."""
     return np.unique((frames * PARAMETERS.seconds_per_frame).astype(np.int64))
 
 
 def _aligned(offsets: Int[np.ndarray, " hit"]) -> Bool[np.ndarray, " hit"]:
-    """Which lie at the most common offset or beside it."""
+    """Return which offsets are the most common one or next to it."""
     values, counts = np.unique(offsets, return_counts=True)
     return np.abs(offsets - values[np.argmax(counts)]) <= 1

@@ -9,13 +9,13 @@ checkpoint, an index of other parameters), and then before it has written anythi
 """
 
 import hashlib
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from auralith.curation.store import Key, Store
+from auralith.files import canonical_json
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -125,7 +125,6 @@ def evidence_key(stage: Stage) -> Key:
 
 
 def params_hash(settings: object) -> str:
-    """SHA-256 of the canonical JSON of a stage's settings, in hexadecimal."""
+    """Return the SHA-256 of the canonical JSON of a stage's settings, in hexadecimal."""
     assert is_dataclass(settings) and not isinstance(settings, type)
-    text = json.dumps(asdict(settings), sort_keys=True, separators=(",", ":"), default=str)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(canonical_json(asdict(settings)).encode()).hexdigest()
