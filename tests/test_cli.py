@@ -147,7 +147,7 @@ def test_peaks_are_at_full_scale_and_short_clips_have_every_sample() -> None:
         (("x", "--cfg", "nan"), "cfg_scale is nan"),
         (("x", "--sampler", "dpmpp-3m-sed"), "dpmpp-3m-sde"),
         (("x", "--window", "huge"), "full, fit"),
-        (("x", "--device", "abacus"), "device 'abacus'"),
+        (("x", "--device", "abacus"), "--device 'abacus'"),
         (("x", "--n", "0"), "--n"),
         (("x", "--wat"), "No such option"),
         (("x", "-o", "no/such/folder/a.wav"), "can't be written"),

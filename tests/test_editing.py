@@ -632,7 +632,7 @@ def test_making_an_edit_again_needs_its_file(
         (["inpaint", "in.wav", "rain", "--range", "0-1", "--range", "0.5-0.7"], "overlap"),
         (["extend", "in.wav", "--seconds", "9"], "holds no prompt of its own"),
         (["extend", "in.wav", "--seconds", "9", "--prompt", "rain"], "write --prompt 20:"),
-        (["loop", "rain", "--seconds", "500"], "choose other seconds, bars or bpm"),
+        (["loop", "rain", "--seconds", "500"], "choose other --seconds, --bars or --bpm"),
     ],
 )
 def test_bad_input_gets_one_line_and_no_file(

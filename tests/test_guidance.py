@@ -230,4 +230,4 @@ def test_the_command_line_sets_them_and_a_file_brings_them_back(tmp_path, capsys
     assert torch.equal(sounds[0], sounds[1])
     assert not torch.equal(sounds[0], sounds[2])
     assert run([*command, "--interval", "half"]) == 2
-    assert "half is no interval; write two numbers as 0.2-0.8" in capsys.readouterr().err
+    assert "--interval is 'half'; write two numbers as 0.2-0.8" in capsys.readouterr().err

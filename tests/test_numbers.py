@@ -10,7 +10,8 @@ import torch
 from auralith.compat.values import real_number, whole_number
 from auralith.edits import Extension, Inpainting, Loop, Variation
 from auralith.errors import InvalidRequest
-from auralith.request import GenerationRequest, plain_number
+from auralith.numbers import plain_number
+from auralith.request import GenerationRequest
 
 WHOLE = [np.int64(2), np.int8(2), np.uint32(2), np.array(2), torch.tensor(2), 2]
 REAL = [*WHOLE, np.float32(2), np.float64(2), np.array(2.0), torch.tensor(2.0), Fraction(2), 2.0]

@@ -282,10 +282,10 @@ def test_mixtures_share_a_batch(model: Auralith) -> None:
         ([(1.5, "thunder")], "give a weight from 0 to 1 and a prompt"),
         ([(-0.1, "thunder")], "give a weight from 0 to 1 and a prompt"),
         ([(math.nan, "thunder")], "give a weight from 0 to 1 and a prompt"),
-        ([(0.3, " ")], "a prompt of mix is empty"),
-        ([(0.3, None)], "a prompt of mix is None"),
+        ([(0.3, " ")], "mix is empty"),
+        ([(0.3, None)], "mix is None"),
         ([(0.3, PromptEmbedding("x", STATES, MEAN))], "mix embeddings by mix_prompts"),
-        ([(0.6, "a"), (0.6, "b")], "the weights of mix have the sum 1.2"),
+        ([(0.6, "a"), (0.6, "b")], "mix has weights of the sum 1.2"),
     ],
 )
 def test_other_mixtures_have_one_clear_line(mix: Any, message: str) -> None:

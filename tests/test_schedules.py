@@ -343,7 +343,7 @@ def test_what_is_given_beside_tags_overrules_what_says_the_same() -> None:
     [
         ("--sigmas 80,x", "'80,x' are no noise levels"),
         ("--sigmas 4,80", "each must be below the one before"),
-        ("--sigmas 80,4 --steps 3", "steps is 3 beside sigmas"),
+        ("--sigmas 80,4 --steps 3", "--steps is 3 beside --sigmas"),
         ("--schedule karas", "takes polyexponential, exponential, karras"),
         ("--schedule linear", "takes polyexponential, exponential, karras"),
         ("--rho -1", "rho is -1; it must be above 0"),

@@ -573,7 +573,7 @@ def test_a_folder_that_is_no_set_is_refused(
     assert run(["batch", path, "-o", "prompts.csv", *OPTIONS]) == 2
     assert "prompts.csv can't be made" in capsys.readouterr().err
     assert run(["batch", path, "-o", "other", *OPTIONS, "--format", "aiff"]) == 2
-    assert "no known suffix" in capsys.readouterr().err
+    assert "--format is 'aiff'" in capsys.readouterr().err
     assert not Path("other/manifest.jsonl").exists()
     with pytest.raises(InvalidRequest, match="batch_size is 0"):
         SetSettings(batch_size=0)

@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from auralith.config import ModelConfig
-from auralith.errors import InvalidRequest
+from auralith.errors import Field, InvalidRequest
 from auralith.prompt_embedding import Prompt, PromptEmbedding, encodable, mix_prompts
 from auralith.text.t5 import tokenized
 
@@ -121,7 +121,9 @@ class Router:
     ) -> dict[str, Float[Tensor, "batch 1 dim"]]:
         missing = [name for name in self.number_ids if name not in numbers]
         if missing:
-            raise InvalidRequest(f"condition {missing[0]!r} is missing; this model needs it")
+            raise InvalidRequest(
+                Field("condition"), f" {missing[0]!r} is missing; this model needs it"
+            )
         return {
             name: self.numbers[name](
                 torch.as_tensor(numbers[name], dtype=torch.float32, device=device)

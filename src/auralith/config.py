@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from numbers import Real
 from typing import Literal
 
-from auralith.errors import InvalidRequest
+from auralith.errors import Field, InvalidRequest
 
 
 @dataclass(frozen=True)
@@ -194,13 +194,15 @@ class NumberCondition:
         wanted = "a whole number" if self.kind == "int" else "a number"
         remedy = f"give {wanted} from {self.minimum:g} to {self.maximum:g}"
         if value is None:
-            raise InvalidRequest(f"condition {self.id!r} is missing; {remedy}")
+            raise InvalidRequest(Field("condition"), f" {self.id!r} is missing; {remedy}")
         if isinstance(value, bool) or not isinstance(value, Real):
-            raise InvalidRequest(f"condition {self.id!r} is {value!r:.80}, not a number; {remedy}")
+            raise InvalidRequest(
+                Field("condition"), f" {self.id!r} is {value!r:.80}, not a number; {remedy}"
+            )
         number = float(value)
         whole = self.kind == "number" or number.is_integer()
         if not (self.minimum <= number <= self.maximum and whole):  # NaN fails, too
-            raise InvalidRequest(f"condition {self.id!r} is {number:g}; {remedy}")
+            raise InvalidRequest(Field("condition"), f" {self.id!r} is {number:g}; {remedy}")
         return number
 
 
@@ -324,7 +326,9 @@ class ModelConfig:
         for name in values:
             if name not in known:
                 ids = ", ".join(known) or "none but the prompt and its seconds"
-                raise InvalidRequest(f"unknown condition {name!r:.80}; this model takes {ids}")
+                raise InvalidRequest(
+                    *("unknown ", Field("condition"), f" {name!r:.80}; this model takes {ids}")
+                )
         return {name: condition.checked(values.get(name)) for name, condition in known.items()}
 
     @property

@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import ClassVar, Literal, get_args, no_type_check
 
-from auralith.errors import InvalidRequest
-from auralith.request import check_integer, check_number, check_unicode, plain_number
+from auralith.errors import Field, InvalidRequest, shown
+from auralith.numbers import check_integer, check_number, plain_number
+from auralith.request import MOST_SECONDS, check_unicode
+from auralith.samplers.schedules import MOST_SIGMA
 
 Direction = Literal["after", "before"]
 MAX_PASSES = 20
@@ -56,10 +58,10 @@ class Variation:
         return not self.is_round_trip, not self.is_round_trip
 
     def __post_init__(self) -> None:
-        check_number(self, "strength", "", least=0.0, most=1.0)
-        check_number(self, "init_noise_level", "", above=0.0)
+        check_number(self, "strength", least=0.0, most=1.0)
+        check_number(self, "init_noise_level", above=0.0, most=MOST_SIGMA)
         if self.strength is None:
-            raise InvalidRequest("strength is missing; give a number from 0 to 1")
+            raise InvalidRequest(Field("strength"), " is missing; give a number from 0 to 1")
 
 
 @no_type_check
@@ -107,18 +109,31 @@ class Extension:
         return self.direction == "before", self.direction == "after"
 
     def __post_init__(self) -> None:
-        check_number(self, "seconds_total", "s", above=0.0)
-        check_number(self, "overlap", "s", above=0.0)
+        check_number(self, "seconds_total", "s", above=0.0, most=MOST_SECONDS)
+        check_number(self, "overlap", "s", above=0.0, most=MOST_SECONDS)
         if self.seconds_total is None:
             raise InvalidRequest(
-                "seconds_total is missing; give the length of the result in seconds"
+                Field("seconds_total"), " is missing; give the length of the result in seconds"
             )
         if self.direction not in get_args(Direction):
-            raise InvalidRequest(f"direction is {self.direction!r}; choose after or before")
+            raise InvalidRequest(
+                Field("direction"), f" is {shown(self.direction)}; choose after or before"
+            )
         if not isinstance(self.hold_level, bool):
-            raise InvalidRequest(f"hold_level is {self.hold_level!r}; choose true or false")
+            raise InvalidRequest(
+                Field("hold_level"), f" is {shown(self.hold_level)}; choose true or false"
+            )
         object.__setattr__(self, "prompts", _checked_prompts(self.prompts))
         _check_seam(self)
+
+    def require_longer(self, num_samples: int, sample_rate: int) -> None:
+        """Raise `InvalidRequest` if the result would not be longer than a sound of so many samples."""
+        if round(self.seconds_total * sample_rate) <= num_samples:
+            raise InvalidRequest(
+                Field("seconds_total"),
+                f" is {self.seconds_total:g} s; it must be above the sound's own "
+                f"{num_samples / sample_rate:.3f} s",
+            )
 
 
 @no_type_check
@@ -134,14 +149,16 @@ class Loop:
     cut_ends: ClassVar[tuple[bool, bool]] = (False, False)
 
     def __post_init__(self) -> None:
-        check_number(self, "seconds", "s", above=0.0)
+        check_number(self, "seconds", "s", above=0.0, most=MOST_SECONDS)
         check_number(self, "bpm", "beats per minute", above=0.0, most=MAX_BPM)
         check_integer(self, "bars", 1, 10_000)
         check_integer(self, "beats_per_bar", 1, 64)
         by_tempo = self.bpm is not None and self.bars is not None
         if by_tempo == (self.seconds is not None) or (self.bpm is None) != (self.bars is None):
             raise InvalidRequest(
-                "a loop needs its seconds, or its bpm and bars; give one of the two"
+                *("a loop needs its ", Field("seconds"), ", or its ", Field("bpm")),
+                *(" and ", Field("bars")),
+                "; give one of the two",
             )
 
     def num_samples(self, sample_rate: int) -> int:
@@ -163,36 +180,48 @@ def _check_seam(edit: Inpainting | Extension) -> None:
 def _checked_ranges(ranges: object) -> tuple[tuple[float, float], ...]:
     """In their order in time, as floats."""
     if not isinstance(ranges, (list, tuple)) or not ranges:
-        raise InvalidRequest("no range to inpaint; give one or more as [[2.0, 3.5]], in seconds")
+        raise InvalidRequest(
+            Field("ranges"),
+            " name no range to inpaint; give one or more as [[2.0, 3.5]], in seconds",
+        )
     for pair in ranges:
         if not isinstance(pair, (list, tuple)) or len(pair) != 2 or not all(map(_is_finite, pair)):
-            raise InvalidRequest(f"range {pair!r} is not two numbers of seconds; write [2.0, 3.5]")
+            raise InvalidRequest(
+                Field("ranges"), f": {shown(pair)} is not two numbers of seconds; write [2.0, 3.5]"
+            )
         if not 0 <= pair[0] < pair[1]:
             raise InvalidRequest(
-                f"range {pair[0]:g} to {pair[1]:g} s is empty or begins before 0; give two ascending times"
+                Field("ranges"),
+                f": {pair[0]:g} to {pair[1]:g} s is empty or begins before 0; give two ascending times",
             )
     ordered = sorted((float(start), float(end)) for start, end in ranges)
     for (start, end), (next_start, next_end) in pairwise(ordered):
         if next_start < end:
             raise InvalidRequest(
-                f"ranges {start:g} to {end:g} s and {next_start:g} to {next_end:g} s overlap; join them"
+                Field("ranges"),
+                f": {start:g} to {end:g} s and {next_start:g} to {next_end:g} s overlap; join them",
             )
     return tuple(ordered)
 
 
 def _checked_prompts(prompts: object) -> tuple[tuple[float, str], ...]:
     if not isinstance(prompts, (list, tuple)):
-        raise InvalidRequest('prompts must be a list such as [[20.0, "thunder"]]')
+        raise InvalidRequest(Field("prompts"), ' must be a list such as [[20.0, "thunder"]]')
     for entry in prompts:
         pair = isinstance(entry, (list, tuple)) and len(entry) == 2
         if not pair or not _is_finite(entry[0]) or entry[0] < 0 or not isinstance(entry[1], str):
-            raise InvalidRequest(f'{entry!r} is not a second and a prompt; write [20.0, "thunder"]')
+            raise InvalidRequest(
+                Field("prompts"),
+                f': {shown(entry)} is not a second and a prompt; write [20.0, "thunder"]',
+            )
         if not entry[1].strip():
-            raise InvalidRequest(f"the prompt from {entry[0]:g} s on is empty; describe the sound")
-        check_unicode("a prompt", entry[1])
+            raise InvalidRequest(
+                Field("prompts"), f": the one from {entry[0]:g} s on is empty; describe the sound"
+            )
+        check_unicode("prompts", entry[1])
     ordered = tuple(sorted((float(second), text) for second, text in prompts))
     if len({second for second, _ in ordered}) < len(ordered):
-        raise InvalidRequest("two prompts begin at the same second; keep one of them")
+        raise InvalidRequest(Field("prompts"), ": two begin at the same second; keep one of them")
     return ordered
 
 

@@ -33,9 +33,10 @@ from auralith.errors import InvalidRequest, NonFiniteError, shown
 from auralith.guided import guided
 from auralith.models.latent_codec import LatentCodec
 from auralith.noise import ItemStreams, NoiseStream, ReferenceNoise
+from auralith.numbers import plain_number
 from auralith.prompt_embedding import PromptEmbedding, encodable
 from auralith.provenance import EMBEDDED_NAME, AdapterUse, Provenance
-from auralith.request import GenerationRequest, check_prompt, plain_number
+from auralith.request import GenerationRequest, check_prompt
 from auralith.resolution import Resolver, known
 from auralith.resources import choose_device, choose_dtype, dtype_name, require_memory
 from auralith.result import Audio, faded_chunks, finished

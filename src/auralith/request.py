@@ -3,15 +3,15 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from numbers import Integral, Real
 from typing import Any, Literal, get_args, no_type_check
 
 import numpy as np
 from torch import Tensor
 
 from auralith.config import SECONDS_IDS, Window
-from auralith.errors import InvalidRequest, shown
+from auralith.errors import Field, InvalidRequest, shown
 from auralith.noise import MAX_SEED
+from auralith.numbers import check_integer, check_number, is_finite, plain_number
 from auralith.prompt_embedding import EmbeddingRecord, Prompt, PromptEmbedding
 from auralith.samplers.own import OWN, ChosenSampler, check_sampler, sampler_label
 from auralith.samplers.schedules import MOST_SIGMA, checked_levels
@@ -20,6 +20,8 @@ from auralith.tables.cells import has_surrogates
 NoiseOrder = Literal["item", "reference"]
 MAX_STEPS = 10_000
 MOST_RHO = 1_000.0
+MOST_SECONDS = 1e9
+"""Some thirty years: beyond, sums of seconds lose the samples, and counts of them what integers of torch hold."""
 LEVELS = ("steps", "sigma_min", "sigma_max", "schedule", "rho")
 """Fields that say where the noise levels lie, all of which `sigmas` says too."""
 MOST_MIXED = 100
@@ -86,35 +88,37 @@ class GenerationRequest:
         if self.negative_prompt is not None:
             check_prompt("negative_prompt", self.negative_prompt, may_be_blank=True)
         for name in ("seconds_total", "seconds_output"):
-            check_number(self, name, "s", above=0.0)
+            check_number(self, name, "s", above=0.0, most=MOST_SECONDS)
         for name in ("seconds_start", "fade_in", "fade_out"):
-            check_number(self, name, "s", least=0.0)
+            check_number(self, name, "s", least=0.0, most=MOST_SECONDS)
         check_integer(self, "steps", 1, MAX_STEPS)
         check_integer(self, "seed", 0, MAX_SEED)
-        check_number(self, "cfg_scale", "", least=0.0, most=100.0)
-        check_number(self, "cfg_rescale", "", least=0.0, most=1.0)
+        check_number(self, "cfg_scale", least=0.0, most=100.0)
+        check_number(self, "cfg_rescale", least=0.0, most=1.0)
         for name, least, most in (
             ("apg_eta", 0.0, 1.0),
             ("apg_norm_threshold", 0.0, None),
             ("apg_momentum", -1.0, 1.0),
         ):
             if getattr(self, name) is None:
-                raise InvalidRequest(f"{name} is missing; give a number or leave it out")
-            check_number(self, name, "", least=least, most=most)
-        check_number(self, "sigma_min", "", least=0.0)
-        check_number(self, "sigma_max", "", above=0.0, most=MOST_SIGMA)
-        check_number(self, "rho", "", above=0.0, most=MOST_RHO)
+                raise InvalidRequest(Field(name), " is missing; give a number or leave it out")
+            check_number(self, name, least=least, most=most)
+        check_number(self, "sigma_min", least=0.0)
+        check_number(self, "sigma_max", above=0.0, most=MOST_SIGMA)
+        check_number(self, "rho", above=0.0, most=MOST_RHO)
         self._check_sigmas()
         self._check_interval()
         self._check_order()
         for name, choices in (("window", get_args(Window)), ("noise", get_args(NoiseOrder))):
             value = getattr(self, name)
             if value not in (*choices, None):
-                raise InvalidRequest(f"{name} is {value!r}; choose one of {', '.join(choices)}")
+                raise InvalidRequest(
+                    Field(name), f" is {shown(value)}; choose one of {', '.join(choices)}"
+                )
         if self.sampler is not None:
             check_sampler(self.sampler)
         if not isinstance(self.schedule, str | None):
-            raise InvalidRequest(f"schedule is {shown(self.schedule)}; give its name")
+            raise InvalidRequest(Field("schedule"), f" is {shown(self.schedule)}; give its name")
         object.__setattr__(self, "conditions", _checked_conditions(self.conditions))
 
     @property
@@ -139,7 +143,8 @@ class GenerationRequest:
             value = getattr(self, name)
             if value not in agreeing.get(name, (None,)):
                 raise InvalidRequest(
-                    f"{name} is {shown(value)} beside sigmas, which say all noise levels; leave one of them out"
+                    *(Field(name), f" is {shown(value)} beside ", Field("sigmas")),
+                    ", which say all noise levels; leave one of them out",
                 )
 
     def _check_interval(self) -> None:
@@ -148,18 +153,22 @@ class GenerationRequest:
         numbers = tuple(bound for bound in bounds if bound is not None)
         if len(bounds) != 2 or len(numbers) != 2 or not 0 <= numbers[0] <= numbers[1] <= 1:
             raise InvalidRequest(
-                f"cfg_interval is {shown(interval)}; give two ascending numbers from 0 to 1"
+                Field("cfg_interval"),
+                f" is {shown(interval)}; give two ascending numbers from 0 to 1",
             )
         object.__setattr__(self, "cfg_interval", numbers)
 
     def _check_order(self) -> None:
         low, high = self.sigma_min, self.sigma_max
         if low is not None and high is not None and low >= high and self.sigmas is None:
-            raise InvalidRequest(f"sigma_min is {low:g}; it must be below sigma_max, {high:g}")
+            raise InvalidRequest(
+                *(Field("sigma_min"), f" is {low:g}; it must be below "),
+                *(Field("sigma_max"), f", {high:g}"),
+            )
         if self.seconds_total is not None and self.seconds_start >= self.seconds_total:
             raise InvalidRequest(
-                f"seconds_start is {self.seconds_start:g} s; "
-                f"it must be before seconds_total, {self.seconds_total:g} s"
+                *(Field("seconds_start"), f" is {self.seconds_start:g} s; it must be before "),
+                *(Field("seconds_total"), f", {self.seconds_total:g} s"),
             )
 
 
@@ -229,16 +238,16 @@ def _floats(name: str, values: object) -> list[float]:
     if isinstance(values, np.ndarray | Tensor):
         values = values.tolist()
     if not isinstance(values, list | tuple):
-        raise InvalidRequest(f"{name} is {shown(values)}; give a list of numbers")
+        raise InvalidRequest(Field(name), f" is {shown(values)}; give a list of numbers")
     if len(values) > MAX_STEPS + 1:
         raise InvalidRequest(
-            f"{name} has {len(values):,} numbers; at most {MAX_STEPS + 1:,} are taken"
+            Field(name), f" has {len(values):,} numbers; at most {MAX_STEPS + 1:,} are taken"
         )
     found = []
     for value in values:
         number = plain_number(value)
         if number is None or not is_finite(number):
-            raise InvalidRequest(f"{name} holds {shown(value)}; give finite numbers")
+            raise InvalidRequest(Field(name), f" holds {shown(value)}; give finite numbers")
         found.append(float(number))
     return found
 
@@ -246,87 +255,33 @@ def _floats(name: str, values: object) -> list[float]:
 def _checked_conditions(values: object) -> dict[str, float]:
     """Return finite numbers by id, in the order of the ids. Which ids and ranges a model takes is checked by the model."""
     if not isinstance(values, Mapping):
-        raise InvalidRequest(f'conditions is {values!r:.80}; give numbers by id as {{"bpm": 128}}')
+        raise InvalidRequest(
+            Field("conditions"), f' is {shown(values)}; give numbers by id as {{"bpm": 128}}'
+        )
     found: dict[str, float] = {}
     for name, value in values.items():
         if not isinstance(name, str) or not name:
-            raise InvalidRequest(f"conditions has the id {name!r:.80}; ids are text")
+            raise InvalidRequest(Field("conditions"), f" has the id {shown(name)}; ids are text")
         if name in SECONDS_IDS:
-            raise InvalidRequest(f"{name} is among the conditions; give it as {name} itself")
+            raise InvalidRequest(
+                *(Field(name), " is among ", Field("conditions"), "; give it as ", Field(name)),
+                " itself",
+            )
         number = plain_number(value)
         if number is None or not is_finite(number):
-            raise InvalidRequest(f"condition {name!r:.80} is {shown(value)}; give a finite number")
+            raise InvalidRequest(
+                Field("condition"), f" {name!r:.80} is {shown(value)}; give a finite number"
+            )
         found[name] = float(number)
     return dict(sorted(found.items()))
-
-
-def check_number(
-    settings: object,
-    name: str,
-    unit: str,
-    *,
-    above: float | None = None,
-    least: float | None = None,
-    most: float | None = None,
-) -> None:
-    """Make the field a number of Python's own, if it is not None.
-
-    Raises `InvalidRequest` unless it is a finite number of any library within these bounds, in `unit`.
-    """
-    given = getattr(settings, name)
-    if given is None:
-        return
-    value = plain_number(given)
-    if value is None:
-        raise InvalidRequest(f"{name} is {shown(given)}, not a number")
-    if not is_finite(value):
-        raise InvalidRequest(f"{name} is {shown(value)}; give a finite number")
-    object.__setattr__(settings, name, value)
-    said = f"{name} is {value:g}{' ' + unit if unit else ''}"
-    if above is not None and value <= above:
-        raise InvalidRequest(f"{said}; it must be above {above:g}")
-    if least is not None and value < least:
-        raise InvalidRequest(f"{said}; it must be at least {least:g}")
-    if most is not None and value > most:
-        raise InvalidRequest(f"{said}; it must be at most {most:g}")
-
-
-def check_integer(settings: object, name: str, least: int, most: int) -> None:
-    """Make the field an integer of Python's own, if it is not None.
-
-    Raises `InvalidRequest` unless it is a whole number of any library within these bounds.
-    """
-    given = getattr(settings, name)
-    if given is None:
-        return
-    value = plain_number(given)
-    if not isinstance(value, int):
-        raise InvalidRequest(f"{name} is {shown(given)}; give a whole number")
-    if not least <= value <= most:
-        raise InvalidRequest(f"{name} is {shown(value)}; it must be from {least} to {most}")
-    object.__setattr__(settings, name, value)
-
-
-def plain_number(value: object) -> int | float | None:
-    """A number of Python's own out of a number of any library, or an array or tensor without axes; None for anything
-    else, truth values and text included."""
-    if isinstance(value, np.generic | np.ndarray | Tensor):
-        value = value.item() if value.ndim == 0 else None
-    if isinstance(value, bool) or not isinstance(value, Real):
-        return None
-    return int(value) if isinstance(value, Integral) else float(value)
-
-
-def is_finite(value: int | float) -> bool:
-    """Return whether a float holds the number: integers may be larger than any."""
-    return abs(value) < 2**1000 if isinstance(value, int) else math.isfinite(value)
 
 
 def _checked_mix(mix: object) -> tuple[tuple[float, str], ...]:
     """Return pairs of a weight, 0 to 1, and a text; raise `InvalidRequest` for others, or a sum above 1."""
     if not isinstance(mix, list | tuple) or len(mix) > MOST_MIXED:
         raise InvalidRequest(
-            f'mix is {shown(mix)}; give up to {MOST_MIXED} weights and prompts as [[0.3, "thunder"]]'
+            Field("mix"),
+            f' is {shown(mix)}; give up to {MOST_MIXED} weights and prompts as [[0.3, "thunder"]]',
         )
     found = []
     for part in mix:
@@ -334,16 +289,18 @@ def _checked_mix(mix: object) -> tuple[tuple[float, str], ...]:
         number = plain_number(weight)
         if number is None or not 0 <= number <= 1:
             raise InvalidRequest(
-                f'mix holds {shown(part)}; give a weight from 0 to 1 and a prompt as [0.3, "thunder"]'
+                Field("mix"),
+                f' holds {shown(part)}; give a weight from 0 to 1 and a prompt as [0.3, "thunder"]',
             )
         if isinstance(prompt, PromptEmbedding | EmbeddingRecord):
-            raise InvalidRequest("mix holds an embedding; mix embeddings by mix_prompts")
-        check_prompt("a prompt of mix", prompt)
+            raise InvalidRequest(Field("mix"), " holds an embedding; mix embeddings by mix_prompts")
+        check_prompt("mix", prompt)
         found.append((float(number), prompt))
     total = math.fsum(weight for weight, _ in found)
     if total > 1:
         raise InvalidRequest(
-            f"the weights of mix have the sum {total:g}; they may have 1 at most, the prompt has the rest"
+            Field("mix"),
+            f" has weights of the sum {total:g}; they may have 1 at most, the prompt has the rest",
         )
     return tuple(found)
 
@@ -353,17 +310,20 @@ def check_prompt(name: str, prompt: object, may_be_blank: bool = False) -> None:
     if isinstance(prompt, PromptEmbedding | EmbeddingRecord):
         prompt = prompt.text
     if not isinstance(prompt, str):
-        raise InvalidRequest(f"{name} is {shown(prompt)}, which is not text; give a string")
+        raise InvalidRequest(Field(name), f" is {shown(prompt)}, which is not text; give a string")
     if not (prompt.strip() or may_be_blank):
-        raise InvalidRequest(f"{name} is empty; describe the sound in a few words")
+        raise InvalidRequest(Field(name), " is empty; describe the sound in a few words")
     check_unicode(name, prompt)
     if len(prompt) > MOST_CHARACTERS:
         raise InvalidRequest(
-            f"{name} is {len(prompt):,} characters long; at most {MOST_CHARACTERS:,} are read"
+            Field(name),
+            f" is {len(prompt):,} characters long; at most {MOST_CHARACTERS:,} are read",
         )
 
 
 def check_unicode(name: str, text: str) -> None:
     """Raise `InvalidRequest` for a text with bytes that are not UTF-8, as arguments of a command may have them."""
     if has_surrogates(text):
-        raise InvalidRequest(f"{name} is {shown(text)}, which is not UTF-8; write it in UTF-8")
+        raise InvalidRequest(
+            Field(name), f" is {shown(text)}, which is not UTF-8; write it in UTF-8"
+        )

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from auralith.errors import InvalidRequest, shown
+from auralith.errors import Field, InvalidRequest, shown
 
 
 def parse_interval(text: str) -> tuple[float, float]:
@@ -11,7 +11,9 @@ def parse_interval(text: str) -> tuple[float, float]:
     try:
         return float(low), float(high)
     except ValueError as error:
-        raise InvalidRequest(f"{text} is no interval; write two numbers as 0.2-0.8") from error
+        raise InvalidRequest(
+            Field("cfg_interval"), f" is {shown(text)}; write two numbers as 0.2-0.8"
+        ) from error
 
 
 def parse_sigmas(text: str) -> tuple[float, ...]:
@@ -20,7 +22,8 @@ def parse_sigmas(text: str) -> tuple[float, ...]:
         return tuple(float(part) for part in text.split(","))
     except ValueError as error:
         raise InvalidRequest(
-            f"{shown(text)} are no noise levels; write falling numbers as 80,40,20,0"
+            Field("sigmas"),
+            f": {shown(text)} are no noise levels; write falling numbers as 80,40,20,0",
         ) from error
 
 
@@ -32,7 +35,9 @@ def parse_mix(texts: Iterable[str]) -> tuple[tuple[float, str], ...]:
         try:
             found.append((float(weight), prompt.strip()))
         except ValueError as error:
-            raise InvalidRequest(f"{shown(text)} has no weight; write 0.3:thunder") from error
+            raise InvalidRequest(
+                Field("mix"), f" {shown(text)} has no weight; write 0.3:thunder"
+            ) from error
     return tuple(found)
 
 
@@ -42,9 +47,11 @@ def parse_conditions(texts: Iterable[str]) -> dict[str, float]:
     for text in texts:
         name, equals, value = (part.strip() for part in text.partition("="))
         if not (name and equals):
-            raise InvalidRequest(f"{text!r:.80} is not a condition; write bpm=128")
+            raise InvalidRequest(Field("condition"), f" {shown(text)} has no number; write bpm=128")
         if name in found:
-            raise InvalidRequest(f"condition {name!r:.80} is given twice; keep one of them")
+            raise InvalidRequest(
+                Field("condition"), f" {name!r:.80} is given twice; keep one of them"
+            )
         found[name] = parse_condition(name, value)
     return found
 
@@ -55,5 +62,6 @@ def parse_condition(name: str, text: str) -> float:
         return float(text)
     except ValueError as error:
         raise InvalidRequest(
-            f"condition {name!r:.80} is {text!r:.80}, not a number; give one, such as 128"
+            Field("condition"),
+            f" {name!r:.80} is {text!r:.80}, not a number; give one, such as 128",
         ) from error

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from auralith.config import ModelConfig
 from auralith.diffusion import OBJECTIVES, Guidance, Projection
-from auralith.errors import InvalidRequest
+from auralith.errors import Field, InvalidRequest
 from auralith.prompt_embedding import PromptEmbedding
 from auralith.request import GenerationRequest, require_given, span_of
 from auralith.samplers import Sampler, Schedule
@@ -122,15 +122,21 @@ class Resolver:
         if self.config.audio.num_samples(seconds) > self.config.window_samples:
             raise InvalidRequest(
                 f"{seconds:g} s are asked for; this model makes at most {longest:.2f} s at once: "
-                "shorten seconds_total, or set seconds_output for a part of a longer recording"
+                "shorten ",
+                *(Field("seconds_total"), ", or set ", Field("seconds_output")),
+                " for a part of a longer recording",
             )
         if self.config.audio.num_samples(seconds) < 1:
-            raise InvalidRequest(f"{seconds:g} s is less than one sample; ask for more")
+            raise InvalidRequest(
+                Field("seconds_total"),
+                f" asks for {seconds:g} s, less than one sample; ask for more",
+            )
         if request.seconds_start and "seconds_start" not in (
             condition.id for condition in self.config.numbers
         ):
             raise InvalidRequest(
-                f"seconds_start is {request.seconds_start:g} s; this model knows no start, leave it at 0"
+                Field("seconds_start"),
+                f" is {request.seconds_start:g} s; this model knows no start, leave it at 0",
             )
         for name in ("prompt", "negative_prompt"):
             self._check_embedding(name, getattr(request, name))

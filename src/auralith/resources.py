@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from auralith.errors import InvalidRequest, ResourceError, shown
+from auralith.errors import Field, InvalidRequest, ResourceError, shown
 from auralith.files import size_text
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -31,11 +31,13 @@ def choose_device(name: str) -> torch.device:
     except (RuntimeError, ValueError, OverflowError):
         device = None
     if device is None or device.type not in DEVICES:  # such as "meta", which holds no values
-        raise InvalidRequest(f"device {shown(name)} is unknown; use auto, cpu, cuda, cuda:1 or mps")
+        raise InvalidRequest(
+            Field("device"), f" {shown(name)} is unknown; use auto, cpu, cuda, cuda:1 or mps"
+        )
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise ResourceError(f"device {name!r} is not there; use auto or cpu")
+        raise ResourceError(Field("device"), f" {name!r} is not there; use auto or cpu")
     if device.type == "mps" and not torch.backends.mps.is_available():
-        raise ResourceError("device 'mps' is not there; use auto or cpu")
+        raise ResourceError(Field("device"), " 'mps' is not there; use auto or cpu")
     return device
 
 
@@ -48,10 +50,12 @@ def choose_dtype(name: str, device: torch.device) -> torch.dtype:
     if name == "auto":
         return torch.bfloat16 if _has_bfloat16(device) else torch.float32
     if name not in DTYPES:
-        raise InvalidRequest(f"dtype {shown(name)} is unknown; use auto, {', '.join(DTYPES)}")
+        raise InvalidRequest(
+            Field("dtype"), f" {shown(name)} is unknown; use auto, {', '.join(DTYPES)}"
+        )
     if DTYPES[name] is torch.float16 and device.type != "cuda":
         raise InvalidRequest(
-            f"dtype float16 is slow or noisy on {device.type}; use float32 or bfloat16"
+            Field("dtype"), f" float16 is slow or noisy on {device.type}; use float32 or bfloat16"
         )
     if name == "bfloat16" and device.type == "cpu" and not cpu_has_bfloat16():
         _warn_of_slow_bfloat16()

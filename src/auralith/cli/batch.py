@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from auralith.cli.fields import Sets
 from auralith.cli.lines import warn
 from auralith.cli.making import open_model
 from auralith.cli.options import Encoding, Loading, Sampling, grouped
@@ -32,7 +33,9 @@ def batch(
         Path, typer.Option("--output", "-o", help="Folder of the set; made, or gone on with.")
     ],
     seconds: Annotated[
-        float | None, typer.Option(help="Length of the sounds; the model's window if left out.")
+        float | None,
+        Sets("seconds_total"),
+        typer.Option(help="Length of the sounds; the model's window if left out."),
     ] = None,
     n: Annotated[int, typer.Option("--n", min=1, help="How many of each row: seed, seed+1, …")] = 1,
     batch_size: Annotated[
@@ -54,11 +57,17 @@ def batch(
     decides. Run it again to go on after an interruption or to make what is new in the table. Exit code 3: some rows
     could not be made.
     """
+    from auralith.request import GenerationRequest
     from auralith.sets import Problem, SetSettings, make_set
+    from auralith.sound.writing import check_format
 
-    table = _read(prompts, loading)
+    defaults = sampling.given()
+    if seconds is not None:
+        defaults["seconds_total"] = seconds
+    GenerationRequest("any", **defaults)  # refused once, not in every row
     suffix = encoding.format or DEFAULT_FORMAT
-    defaults = sampling.given() | ({} if seconds is None else {"seconds_total": seconds})
+    check_format(suffix)
+    table = _read(prompts, loading)
     settings = SetSettings(
         n=n,
         batch_size=batch_size,

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from auralith.cli.fields import Sets
 from auralith.cli.making import make_edits
 from auralith.cli.options import Loading, Sampling, Writing, grouped
 
@@ -15,7 +16,11 @@ TIMED = re.compile(r"(\d+(?:\.\d*)?):(.*)", re.DOTALL)
 @grouped
 def extend(
     file: Annotated[Path, typer.Argument(help="The sound to extend.")],
-    seconds: Annotated[float, typer.Option(help="Length of the result, the file included.")],
+    seconds: Annotated[
+        float,
+        Sets("seconds_total"),
+        typer.Option(help="Length of the result, the file included."),
+    ],
     prompt: Annotated[
         str | None,
         typer.Argument(help="The new sound in words; the file's own prompt if left out."),
@@ -64,9 +69,9 @@ def extend(
 
 
 def _timed(text: str) -> tuple[float, str]:
-    from auralith.errors import InvalidRequest
+    from auralith.errors import InvalidRequest, shown
 
     match = TIMED.fullmatch(text)
     if match is None:
-        raise InvalidRequest(f'--prompt {text} has no second; write --prompt 20:"thunder"')
+        raise InvalidRequest(f'--prompt {shown(text)} has no second; write --prompt 20:"thunder"')
     return float(match[1]), match[2]

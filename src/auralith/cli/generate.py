@@ -5,12 +5,13 @@ device and number format, in a batch of the same shape (rounding depends on it),
 again from the same file.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from auralith.cli.fields import Sets, given
 from auralith.cli.making import announced_seeds, numbered, open_model, save_all
 from auralith.cli.options import Loading, Sampling, Writing, grouped
 from auralith.cli.origin import differences, find_clip, loading_of, read_origin
@@ -23,18 +24,32 @@ if TYPE_CHECKING:
     from auralith.request import GenerationRequest
 
 
+@dataclass(frozen=True)
+class Span:
+    """How long the sound is, and which part of a recording."""
+
+    seconds: Annotated[
+        float | None,
+        Sets("seconds_total"),
+        typer.Option(help="Length of the sound; the model's window if left out."),
+    ] = None
+    start: Annotated[
+        float | None,
+        Sets("seconds_start"),
+        typer.Option(help="Where the sound begins in a longer recording, in seconds."),
+    ] = None
+    output_seconds: Annotated[
+        float | None,
+        Sets("seconds_output"),
+        typer.Option(help="Make only so much of a recording of --seconds."),
+    ] = None
+
+
 @grouped
 def generate(
     prompt: Annotated[str | None, typer.Argument(help="The sound in words.")] = None,
-    seconds: Annotated[
-        float | None, typer.Option(help="Length of the sound; the model's window if left out.")
-    ] = None,
-    start: Annotated[
-        float | None, typer.Option(help="Where the sound begins in a longer recording, in seconds.")
-    ] = None,
-    output_seconds: Annotated[
-        float | None, typer.Option(help="Make only so much of a recording of --seconds.")
-    ] = None,
+    *,
+    span: Span,
     source: Annotated[
         Path | None,
         typer.Option("--from", metavar="FILE", help="Make the sound of a file again; see info."),
@@ -43,25 +58,18 @@ def generate(
         bool,
         typer.Option("--yes", help="Fetch and open what the tags of --from name without asking."),
     ] = False,
-    *,
     sampling: Sampling,
     loading: Loading,
     writing: Writing,
 ) -> None:
     """Generate a sound from a prompt. Prints the path of each file, last the sound's."""
-    changes = {
-        "prompt": prompt,
-        "seconds_total": seconds,
-        "seconds_start": start,
-        "seconds_output": output_seconds,
-    }
-    given = sampling.given() | {name: value for name, value in changes.items() if value is not None}
+    changes = sampling.given() | given(span) | ({} if prompt is None else {"prompt": prompt})
     origin, clip = None, None
     if source is not None:
         origin = read_origin(source, loading, yes)
         loading = loading_of(origin, loading, source)
         clip = find_clip(origin, source)
-    request = _request(origin, given)
+    request = _request(origin, changes)
     target = Output(writing.output, writing.format, writing.subtype, request.text)
     signer = writing.signer(target.check())
     model = open_model(loading)
@@ -73,17 +81,17 @@ def generate(
     save_all(zip(sounds, paths, strict=True), writing, signer)
 
 
-def _request(origin: "Provenance | None", given: dict[str, Any]) -> "GenerationRequest":
+def _request(origin: "Provenance | None", changes: dict[str, Any]) -> "GenerationRequest":
     from auralith.errors import InvalidRequest
     from auralith.request import GenerationRequest, changed, require_given
 
     if origin is not None:
-        request = changed(origin.settings, given)
+        request = changed(origin.settings, changes)
         require_given(request)
         return request
-    if "prompt" not in given:
+    if "prompt" not in changes:
         raise InvalidRequest("nothing to generate; give a prompt or --from FILE")
-    return GenerationRequest(**given)
+    return GenerationRequest(**changes)
 
 
 def _make(

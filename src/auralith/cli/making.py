@@ -33,6 +33,7 @@ def make_edits(
     """
     from auralith.cli.progress import generation_progress
     from auralith.editing import apply, longest_clip, read_clip
+    from auralith.edits import Extension
     from auralith.request import GenerationRequest
     from auralith.sound.reading import read_info
 
@@ -42,7 +43,9 @@ def make_edits(
     target = Output(writing.output, writing.format, writing.subtype, name)
     signer = writing.signer(target.check())
     if file is not None:
-        read_info(file)  # a bad file is refused before the model is loaded
+        info = read_info(file)  # a bad file is refused before the model is loaded
+        if isinstance(edit, Extension):
+            edit.require_longer(info.num_samples, info.sample_rate)
     model = open_model(loading)
     clip = None if file is None else read_clip(file, longest_clip(edit, model))
     seed = model.resolve(request).seed

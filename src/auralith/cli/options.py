@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
+from auralith.cli.fields import Sets, given
+
 if TYPE_CHECKING:
     from auralith.content_credentials import ContentSigner
 
@@ -28,7 +30,9 @@ ConfigOption = Annotated[
 class Sampling:
     """How to go from noise to latents, and what to keep away from."""
 
-    negative: Annotated[str | None, typer.Option(help="What to keep away from.")] = None
+    negative: Annotated[
+        str | None, Sets("negative_prompt"), typer.Option(help="What to keep away from.")
+    ] = None
     mix: Annotated[
         list[str] | None,
         typer.Option(
@@ -44,11 +48,15 @@ class Sampling:
     ] = None
     cfg: Annotated[
         float | None,
+        Sets("cfg_scale"),
         typer.Option(help="Guidance scale; 1 turns it off. Default 7 (embedded model: 4)."),
     ] = None
-    rescale: Annotated[float | None, typer.Option(help="Guidance rescale, 0 to 1.")] = None
+    rescale: Annotated[
+        float | None, Sets("cfg_rescale"), typer.Option(help="Guidance rescale, 0 to 1.")
+    ] = None
     interval: Annotated[
         str | None,
+        Sets("cfg_interval"),
         typer.Option(metavar="FROM-TO", help="Noise levels, 0 to 1, at which guidance acts."),
     ] = None
     apg_eta: Annotated[
@@ -112,6 +120,7 @@ class Sampling:
     seed: Annotated[int | None, typer.Option(help="Random if left out, and printed.")] = None
     condition: Annotated[
         list[str] | None,
+        Sets("conditions"),
         typer.Option(
             metavar="ID=NUMBER",
             help="A number that the model is conditioned on, as bpm=128; repeatable.",
@@ -122,30 +131,16 @@ class Sampling:
         """The fields of a `GenerationRequest` that were asked for."""
         from auralith.request_text import parse_conditions, parse_interval, parse_mix, parse_sigmas
 
-        settings = {
-            "negative_prompt": self.negative,
-            "steps": self.steps,
-            "cfg_scale": self.cfg,
-            "cfg_rescale": self.rescale,
-            "cfg_interval": None if self.interval is None else parse_interval(self.interval),
-            "apg_eta": self.apg_eta,
-            "apg_norm_threshold": self.apg_norm_threshold,
-            "apg_momentum": self.apg_momentum,
-            "sampler": self.sampler,
-            "sigma_min": self.sigma_min,
-            "sigma_max": self.sigma_max,
-            "schedule": self.schedule,
-            "rho": self.rho,
-            "sigmas": None if self.sigmas is None else parse_sigmas(self.sigmas),
-            "mix": None if self.mix is None else parse_mix(self.mix),
-            "fade_in": self.fade_in,
-            "fade_out": self.fade_out,
-            "window": self.window,
-            "noise": self.noise,
-            "seed": self.seed,
-            "conditions": None if self.condition is None else parse_conditions(self.condition),
-        }
-        return {name: value for name, value in settings.items() if value is not None}
+        found = given(self)
+        for name, parse in (
+            ("cfg_interval", parse_interval),
+            ("sigmas", parse_sigmas),
+            ("mix", parse_mix),
+            ("conditions", parse_conditions),
+        ):
+            if name in found:
+                found[name] = parse(found[name])
+        return found
 
 
 @dataclass(frozen=True)

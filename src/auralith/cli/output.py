@@ -24,8 +24,10 @@ class Output:
         Returns a path like those of the results.
         """
         from auralith.errors import InvalidRequest
-        from auralith.sound.writing import check_output
+        from auralith.sound.writing import check_format, check_output
 
+        if self.format is not None:
+            check_format(self.format)
         named = self._named
         if named and self.format and named.suffix.lower() not in ("", f".{self.format}"):
             raise InvalidRequest(f"{named} is not a .{self.format} file; change -o or --format")

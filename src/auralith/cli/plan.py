@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 PUBLISHED = "stabilityai/stable-audio-open-1.0"
 """The model whose settings are the package's defaults, so that its memory can be counted without it."""
 
+MOST_GIB = 1_000_000
+
 
 class OptimizerName(Enum):
     """Optimizers that differ in their state."""
@@ -81,10 +83,15 @@ def plan(
     """Show what a fine-tuning takes, part by part, and the switches that would make it fit."""
     import torch
 
+    from auralith.errors import Field, InvalidRequest
     from auralith.resources import GIB, available_memory, choose_device
     from auralith.training.plan import MemorySettings, budget, remedies
     from auralith.training.processes import choose_precision
 
+    if memory is not None and not 0 < memory <= MOST_GIB:
+        raise InvalidRequest(
+            Field("memory"), f" is {memory:g} GiB; it must be above 0, at most {MOST_GIB:,}"
+        )
     where = choose_device(device) if memory is None else torch.device("cuda")
     settings = MemorySettings(
         mode="full" if full else "lora",

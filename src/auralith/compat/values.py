@@ -3,7 +3,7 @@
 import math
 
 from auralith.errors import InvalidRequest, shown
-from auralith.request import plain_number
+from auralith.numbers import plain_number
 
 
 def real_number(name: str, value: object) -> float:

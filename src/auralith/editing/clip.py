@@ -12,7 +12,7 @@ from auralith.config import AudioFormat
 from auralith.edits import SourceFile
 from auralith.errors import AudioError, InvalidRequest
 from auralith.files import file_hash
-from auralith.request import check_integer
+from auralith.numbers import check_integer
 from auralith.sound.arrays import AnyWaveform, waveform_of
 from auralith.sound.levels import require_usable
 from auralith.sound.reading import exact_subtype, read, read_info

@@ -27,7 +27,7 @@ from auralith.editing.timeline import (
     without_seconds,
 )
 from auralith.edits import Extension
-from auralith.errors import InvalidRequest
+from auralith.errors import Field, InvalidRequest
 from auralith.pipeline import Audio, Auralith
 from auralith.request import GenerationRequest
 
@@ -55,7 +55,7 @@ def extend(
     overlap fills the window; `AudioError` for a clip with more channels than the model.
     """
     settings = without_seconds(model, request, "an extension has its own length")
-    _require_longer(clip, extension)
+    extension.require_longer(clip.num_samples, clip.sample_rate)
     plan = _Plan(model, without_silence(clip, extension.direction), extension)
     timeline = Timeline(model, plan.limits[1], extension.seconds_total, plan.origin)
     in_mirrored = plan.mirror_frames - plan.lead
@@ -67,13 +67,6 @@ def extend(
         timeline.fill(window, piece, extension.passes, on_step, keep=new)
     origin = model.provenance(settings, edit=extension, source=clip.source)
     return model.audio(plan.joined(timeline), origin, clip.sample_rate, clip.subtype)
-
-
-def _require_longer(clip: Clip, extension: Extension) -> None:
-    if round(extension.seconds_total * clip.sample_rate) <= clip.num_samples:
-        raise InvalidRequest(
-            f"seconds_total is {extension.seconds_total:g} s; it must be above the sound's own {clip.seconds:.3f} s"
-        )
 
 
 def _settings_at(
@@ -141,8 +134,9 @@ class _Plan:
         if frames > most:
             longest = self.audio.seconds(most * self.audio.samples_per_frame)
             raise InvalidRequest(
-                f"overlap is {self.extension.overlap:g} s; it must be at most {longest:.2f} s, "
-                "so that a window has room for something new"
+                Field("overlap"),
+                f" is {self.extension.overlap:g} s; it must be at most {longest:.2f} s, "
+                "so that a window has room for something new",
             )
         return frames, frames
 

@@ -24,7 +24,7 @@ from auralith.editing.timeline import (
     without_seconds,
 )
 from auralith.edits import Inpainting
-from auralith.errors import InvalidRequest
+from auralith.errors import Field, InvalidRequest
 from auralith.pipeline import Audio, Auralith
 from auralith.request import GenerationRequest
 
@@ -78,8 +78,9 @@ def _require_inside(clip: Clip, inpainting: Inpainting) -> None:
     for start, end in inpainting.ranges:
         if end > clip.seconds:
             raise InvalidRequest(
-                f"range {start:g} to {end:g} s ends after the sound, which is {clip.seconds:.3f} s long; "
-                "choose one inside it, or extend the sound"
+                Field("ranges"),
+                f": {start:g} to {end:g} s ends after the sound, which is {clip.seconds:.3f} s long; "
+                "choose one inside it, or extend the sound",
             )
 
 
@@ -102,8 +103,9 @@ def _windows(model: Auralith, free: list[Span], num_frames: int, margin: int) ->
             audio = model.config.audio
             seconds = (audio.seconds(n * audio.samples_per_frame) for n in (stop - start, room))
             raise InvalidRequest(
-                "a range of {:.2f} s is too long for this model, which fills at most {:.2f} s inside a longer "
-                "sound: choose a shorter one".format(*seconds)
+                Field("ranges"),
+                ": {:.2f} s is too long for this model, which fills at most {:.2f} s inside a longer "
+                "sound; choose a shorter one".format(*seconds),
             )
         first = min(max(0, (start + stop - longest) // 2), num_frames - longest)
         windows.append((first, first + longest))

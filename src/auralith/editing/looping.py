@@ -16,7 +16,7 @@ from torch import Tensor
 from auralith.editing.constraints import join_ends
 from auralith.editing.timeline import OnStep, without_seconds
 from auralith.edits import Loop
-from auralith.errors import InvalidRequest
+from auralith.errors import Field, InvalidRequest
 from auralith.pipeline import Audio, Auralith, Steering
 from auralith.request import GenerationRequest
 
@@ -69,7 +69,8 @@ def _require_fit(model: Auralith, num_samples: int) -> None:
     if not shortest <= num_samples <= longest:
         raise InvalidRequest(
             f"the loop is {audio.seconds(num_samples):.3f} s long; this model makes loops from "
-            f"{audio.seconds(shortest):.3f} to {audio.seconds(longest):.3f} s: choose other seconds, bars or bpm"
+            f"{audio.seconds(shortest):.3f} to {audio.seconds(longest):.3f} s: choose other ",
+            *(Field("seconds"), ", ", Field("bars"), " or ", Field("bpm")),
         )
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from auralith.conditioning import MaskedInput
 from auralith.editing.constraints import hold
-from auralith.errors import InvalidRequest
+from auralith.errors import Field, InvalidRequest
 from auralith.pipeline import Auralith, Steering
 from auralith.request import GenerationRequest
 from auralith.samplers import Step
@@ -139,7 +139,7 @@ def without_seconds(model: Auralith, request: GenerationRequest, edit: str) -> G
         ("seconds_output", None),
     ):
         if getattr(request, name) != default:
-            raise InvalidRequest(f"{name} is set; {edit}, so leave it out")
+            raise InvalidRequest(Field(name), f" is set; {edit}, so leave it out")
     resolved = model.resolve(request)
     return replace(resolved, seconds_total=None, seconds_output=None)
 

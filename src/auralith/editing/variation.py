@@ -10,7 +10,7 @@ from torch import Tensor
 from auralith.editing.clip import Clip
 from auralith.editing.timeline import OnStep, without_seconds
 from auralith.edits import Variation
-from auralith.errors import InvalidRequest
+from auralith.errors import Field, InvalidRequest
 from auralith.pipeline import Audio, Auralith, Steering
 from auralith.request import GenerationRequest, starting_from
 
@@ -89,7 +89,8 @@ def _placed(
         level = model.sampler(resolved).level_of(variation.strength, model.schedule(resolved))
     elif level <= (resolved.sigma_min or 0.0):
         raise InvalidRequest(
-            f"init_noise_level is {level:g}; it must be above sigma_min, {resolved.sigma_min:g}"
+            *(Field("init_noise_level"), f" is {level:g}; it must be above "),
+            *(Field("sigma_min"), f", {resolved.sigma_min:g}"),
         )
     return model.resolve(starting_from(resolved, level))
 

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from auralith.diffusion import Objective, RectifiedFlow, VObjective
-from auralith.errors import InvalidRequest
+from auralith.errors import Field, InvalidRequest, shown
 from auralith.samplers import dpm_solver, path, sigma
 from auralith.samplers.sampler import Sampler, SigmaSampler, TimeSampler
 from auralith.samplers.schedules import (
@@ -79,9 +79,11 @@ def find_sampler(name: str, objective: Objective) -> Sampler:
         return SAMPLERS[name]
     if name in SAMPLERS:
         raise InvalidRequest(
-            f'sampler "{name}" is for models of another objective; this one takes {", ".join(names)}'
+            Field("sampler"),
+            f' "{name}" is for models of another objective; this one takes {", ".join(names)}',
         )
     nearest = difflib.get_close_matches(name, names, n=1, cutoff=0)[0]
     raise InvalidRequest(
-        f'unknown sampler "{name}"; did you mean "{nearest}"? There are {", ".join(names)}'
+        *("unknown ", Field("sampler"), f' {shown(name)}; did you mean "{nearest}"? There are '),
+        ", ".join(names),
     )

@@ -19,7 +19,7 @@ from functools import partial
 from typing import Any
 
 from auralith.diffusion import Latents, Objective, RectifiedFlow, VObjective
-from auralith.errors import InvalidRequest, one_line, shown
+from auralith.errors import Field, InvalidRequest, one_line, shown
 from auralith.noise import NoiseSource
 from auralith.samplers import SAMPLERS, find_sampler
 from auralith.samplers.sampler import Sampler, SigmaSampler, TimeSampler
@@ -39,7 +39,7 @@ def check_sampler(chosen: object) -> None:
         return
     remedy = "give a name, or a function of (denoise, x, sigmas, noise) that yields Steps"
     if not callable(chosen):
-        raise InvalidRequest(f"sampler is {shown(chosen)}; {remedy}")
+        raise InvalidRequest(Field("sampler"), f" is {shown(chosen)}; {remedy}")
     try:
         signature = inspect.signature(chosen)
     except ValueError:  # of a function that is written in C
@@ -48,7 +48,7 @@ def check_sampler(chosen: object) -> None:
         signature.bind(None, None, None, None)
     except TypeError as error:
         raise InvalidRequest(
-            f"sampler {shown(_name(chosen))} takes {signature}; {remedy}"
+            Field("sampler"), f" {shown(_name(chosen))} takes {signature}; {remedy}"
         ) from error
 
 
@@ -59,8 +59,9 @@ def sampler_for(chosen: ChosenSampler, objective: Objective) -> Sampler:
     if isinstance(chosen, Sampler):
         if not isinstance(objective, chosen.objective):
             raise InvalidRequest(
-                f"sampler {shown(chosen.name)} is for models of another objective, {chosen.objective.__name__}; "
-                f"this one has {type(objective).__name__}"
+                Field("sampler"),
+                f" {shown(chosen.name)} is for models of another objective, {chosen.objective.__name__}; "
+                f"this one has {type(objective).__name__}",
             )
         return chosen
     if isinstance(objective, VObjective):

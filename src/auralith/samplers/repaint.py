@@ -12,7 +12,7 @@ from dataclasses import replace
 from itertools import count
 
 from auralith.diffusion import Latents, Predictor
-from auralith.errors import InvalidRequest
+from auralith.errors import Field, InvalidRequest
 from auralith.noise import NoiseStream
 from auralith.samplers import Sampler, Schedule, SigmaSampler, Step
 from auralith.samplers.schedules import Levels
@@ -39,8 +39,8 @@ def repainted_steps(
         return sampler.steps(predict, schedule, streams, init_latents)
     if isinstance(sampler, SigmaSampler) and sampler.stops_at_sigma_min:
         raise InvalidRequest(
-            f"{sampler.name} chooses its own steps, so it can't go over them {passes} times; "
-            "set passes to 1 or take another sampler"
+            f"{sampler.name} chooses its own steps, so it can't go over them {passes} times; set ",
+            *(Field("passes"), " to 1 or take another ", Field("sampler")),
         )
     levels = sampler.levels(schedule)
     x = sampler.start(predict.objective, levels[0], streams.initial(), init_latents)

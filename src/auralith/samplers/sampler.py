@@ -20,7 +20,7 @@ from auralith.diffusion import (
     VObjective,
     variance_exploding_denoiser,
 )
-from auralith.errors import InvalidRequest, shown
+from auralith.errors import Field, InvalidRequest, shown
 from auralith.noise import NoiseSource, NoiseStream, StepNoise
 from auralith.samplers import dpm_solver
 from auralith.samplers.schedules import (
@@ -59,11 +59,12 @@ class Sampler(ABC):
         if name not in self.schedules:
             known = ", ".join(self.schedules)
             raise InvalidRequest(
-                f"schedule is {shown(name)}; the sampler {self.name} takes {known}"
+                Field("schedule"), f" is {shown(name)}; the sampler {self.name} takes {known}"
             )
         if schedule.rho is not None and name not in BENT:
             raise InvalidRequest(
-                f"rho is {schedule.rho:g}, but the schedule {name} has none; {' and '.join(BENT)} have one"
+                Field("rho"),
+                f" is {schedule.rho:g}, but the schedule {name} has none; {' and '.join(BENT)} have one",
             )
         return self.schedules[name](schedule)
 
@@ -161,7 +162,8 @@ class SigmaSampler(Sampler):
             return super().levels(schedule)
         if schedule.is_chosen:
             raise InvalidRequest(
-                f"{self.name} chooses its own steps from sigma_max to sigma_min; leave schedule, rho and sigmas out"
+                f"{self.name} chooses its own steps between the noise levels; leave ",
+                *(Field("schedule"), ", ", Field("rho"), " and ", Field("sigmas"), " out"),
             )
         return descent_sigmas(schedule.steps, schedule.sigma_min, schedule.sigma_max)
 
@@ -205,7 +207,8 @@ class TimeSampler(Sampler):
         levels = super().levels(schedule)
         if levels[0] > 1:
             raise InvalidRequest(
-                f"sigmas begins with {levels[0]:g}; the sampler {self.name} walks along t, from 1 at most"
+                Field("sigmas"),
+                f" begins with {levels[0]:g}; the sampler {self.name} walks along t, from 1 at most",
             )
         return levels
 

@@ -17,7 +17,7 @@ import torch
 
 from auralith.config import DistributionShift
 from auralith.diffusion import shift_times
-from auralith.errors import InvalidRequest
+from auralith.errors import Field, InvalidRequest
 
 Levels = tuple[float, ...]
 MOST_SIGMA = 1e6
@@ -58,16 +58,23 @@ ScheduleLevels = Callable[[Schedule], Levels]
 def checked_levels(levels: Sequence[float]) -> Levels:
     """Return noise levels that a caller chose; raise `InvalidRequest` unless they fall, from above 0, to 0 or more."""
     if len(levels) < 2:
-        raise InvalidRequest(f"sigmas has {len(levels)} of them; a step needs at least 2")
+        raise InvalidRequest(
+            Field("sigmas"), f" has {len(levels)} of them; a step needs at least 2"
+        )
     for index, level in enumerate(levels):
         is_last = index == len(levels) - 1
         if not math.isfinite(level) or level > MOST_SIGMA:
-            raise InvalidRequest(f"sigmas holds {level:g}; give numbers up to {MOST_SIGMA:g}")
+            raise InvalidRequest(
+                Field("sigmas"), f" holds {level:g}; give numbers up to {MOST_SIGMA:g}"
+            )
         if level < 0 or (level == 0 and not is_last):
-            raise InvalidRequest(f"sigmas holds {level:g}; only the last may be 0, none less")
+            raise InvalidRequest(
+                Field("sigmas"), f" holds {level:g}; only the last may be 0, none less"
+            )
         if index and level >= levels[index - 1]:
             raise InvalidRequest(
-                f"sigmas goes from {levels[index - 1]:g} to {level:g}; each must be below the one before"
+                Field("sigmas"),
+                f" goes from {levels[index - 1]:g} to {level:g}; each must be below the one before",
             )
     return tuple(levels)
 
@@ -147,7 +154,9 @@ def _logsnr(schedule: Schedule) -> Levels:
 
 def _shifted(schedule: Schedule) -> Levels:
     if schedule.name is not None and schedule.shift is None:
-        raise InvalidRequest("schedule is 'shifted', but this model's config has no shift of times")
+        raise InvalidRequest(
+            Field("schedule"), " is 'shifted', but this model's config has no shift of times"
+        )
     return linear_times(schedule.steps, schedule.t_max, schedule.shift, schedule.num_frames)
 
 
@@ -167,26 +176,36 @@ def _falling(sigmas: Levels) -> Levels:
     """Return the sigmas; raise `InvalidRequest` where float32 can't tell two of them apart, or hold one."""
     if not all(a > b for a, b in pairwise(sigmas)) or not math.isfinite(sigmas[0]):
         raise InvalidRequest(
-            f"{len(sigmas) - 1} noise levels of this schedule are too close or too large for float32; take fewer steps, "
-            "another range of sigma or a rho nearer to 1"
+            f"{len(sigmas) - 1} noise levels of this schedule are too close or too large for float32; take fewer ",
+            *(
+                Field("steps"),
+                ", another range from ",
+                Field("sigma_max"),
+                " to ",
+                Field("sigma_min"),
+            ),
+            *(" or a ", Field("rho"), " nearer to 1"),
         )
     return sigmas
 
 
 def _check_steps(steps: int) -> None:
     if steps < 1:
-        raise InvalidRequest(f"steps is {steps}; at least 1 is needed")
+        raise InvalidRequest(Field("steps"), f" is {steps}; at least 1 is needed")
 
 
 def _check_range(steps: int, sigma_min: float, sigma_max: float) -> None:
     _check_steps(steps)
     if not 0 < sigma_min < sigma_max < math.inf:
         raise InvalidRequest(
-            f"sigma_min is {sigma_min:g} and sigma_max {sigma_max:g}; choose 0 < sigma_min < sigma_max"
+            *(Field("sigma_min"), f" is {sigma_min:g} and ", Field("sigma_max"), f" {sigma_max:g}"),
+            "; choose the first above 0 and below the second",
         )
 
 
 def _check_times(steps: int, t_max: float) -> None:
     _check_steps(steps)
     if not 0 < t_max <= 1:
-        raise InvalidRequest(f"the first noise level is t = {t_max:g}; choose it above 0, up to 1")
+        raise InvalidRequest(
+            Field("sigma_max"), f" is {t_max:g}, the t to begin at; choose it above 0, up to 1"
+        )

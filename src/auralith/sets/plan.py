@@ -18,9 +18,10 @@ from auralith.editing.timeline import without_seconds
 from auralith.edits import SourceFile, Variation
 from auralith.errors import InvalidRequest, printable, shown
 from auralith.files import file_hash
+from auralith.numbers import plain_number
 from auralith.pipeline import Auralith
 from auralith.provenance import Provenance
-from auralith.request import GenerationRequest, plain_number, recorded, require_given
+from auralith.request import GenerationRequest, recorded, require_given
 from auralith.sets.table import OWN_COLUMNS, Problem, Row, Table
 from auralith.tables.cells import named_file
 
@@ -75,6 +76,7 @@ def plan_set(
         try:
             wanted = _items(model, row, values, table.path.parent, n)
         except InvalidRequest as error:
+            row.rename(error)
             problems.append(Problem(row.number, row.place, f"can't be made: {error}"))
             continue
         for item in wanted:

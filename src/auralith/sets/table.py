@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from auralith.errors import InvalidRequest, shown
+from auralith.errors import Field, InvalidRequest, shown
 from auralith.request import GenerationRequest
 from auralith.request_text import (
     parse_condition,
@@ -51,11 +51,16 @@ _WHOLE = re.compile(r"[.,]0*$")
 
 @dataclass(frozen=True)
 class Row:
-    """One row: its number from 1, where it stands, and its cells that are not empty, by column."""
+    """One row: its number from 1, where it stands, its cells that are not empty, and the columns' names, by field."""
 
     number: int
     place: str
     values: Mapping[str, Any]
+    columns: Mapping[str, str]
+
+    def rename(self, error: InvalidRequest) -> None:
+        """Call the fields of an error that this row gives as their columns are called."""
+        error.rename(lambda name: self.columns[name] if name in self.values else name)
 
 
 class UnknownColumn(InvalidRequest):
@@ -99,15 +104,17 @@ def read_rows(path: str | Path, condition_ids: Sequence[str] = ()) -> Table:
     columns = list(dict.fromkeys(name for row in found for name in row.cells))
     names = _named(path, columns, condition_ids)
     rows, problems = [], []
+    columns_of = {name: column for column, name in names.items()}
     for number, row in enumerate(found, 1):
         place = row.place
         try:
             values = _values(row.cells, names)
         except InvalidRequest as error:
+            error.rename(lambda name: columns_of.get(name, name))
             problems.append(Problem(number, place, f"can't be used: {error}"))
             continue
         if str(values.get("prompt", "")).strip():
-            rows.append(Row(number, place, values))
+            rows.append(Row(number, place, values, columns_of))
         else:
             problems.append(Problem(number, place, "has no prompt"))
     return Table(path, tuple(rows), tuple(problems))
@@ -208,7 +215,7 @@ def _value(name: str, cell: Any) -> Any:
         return int(_WHOLE.sub("", text)) if name in _INTEGERS else float(_with_point(text))
     except ValueError as error:
         wanted = "a whole number" if name in _INTEGERS else "a number"
-        raise InvalidRequest(f"{name} is {shown(text)}; give {wanted}") from error
+        raise InvalidRequest(Field(name), f" is {shown(text)}; give {wanted}") from error
 
 
 def _prompt(cell: Any) -> str:

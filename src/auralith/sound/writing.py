@@ -16,7 +16,7 @@ import soundfile
 import torch
 from torch import Tensor
 
-from auralith.errors import AudioError, InvalidRequest
+from auralith.errors import AudioError, Field, InvalidRequest, shown
 from auralith.files import check_writable, whole_file
 from auralith.sound.arrays import AnyWaveform, waveform_of
 from auralith.sound.tags import with_info_chunk
@@ -87,6 +87,15 @@ def nearest_subtype(path: str | Path, wanted: str) -> str:
     return wanted if wanted in subtypes else list(subtypes)[-1]
 
 
+def check_format(name: str) -> None:
+    """Raise `InvalidRequest` unless files of this name, such as "wav", can be written."""
+    known = [suffix.removeprefix(".") for suffix in _CONTAINERS]
+    if name not in known:
+        raise InvalidRequest(
+            Field("format"), f" is {shown(name)}; choose one of {', '.join(known)}"
+        )
+
+
 def _chosen(path: str | Path, subtype: str | None) -> tuple[str, str]:
     """libsndfile's container and subtype names for a path."""
     container = _CONTAINERS.get(Path(path).suffix.lower())
@@ -96,7 +105,8 @@ def _chosen(path: str | Path, subtype: str | None) -> tuple[str, str]:
         return container.name, next(iter(container.subtypes.values()))
     if subtype not in container.subtypes:
         raise InvalidRequest(
-            f"{container.name} files can't be {subtype}; choose {' or '.join(container.subtypes)}"
+            Field("subtype"),
+            f": {container.name} files can't be {shown(subtype)[1:-1]}; choose {' or '.join(container.subtypes)}",
         )
     return container.name, container.subtypes[subtype]
 
