@@ -138,13 +138,13 @@ def test_peaks_are_at_full_scale_and_short_clips_have_every_sample() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("",), "prompt is empty"),
+        (("",), "PROMPT is empty"),
         ((), "give a prompt or --from"),
         (("x", "--steps", "0"), "steps is 0"),
         (("x", "--steps", "many"), "--steps"),
-        (("x", "--seconds", "-1"), "seconds_total is -1 s"),
+        (("x", "--seconds", "-1"), "--seconds is -1 s"),
         (("x", "--seconds", "1e9"), "at most"),
-        (("x", "--cfg", "nan"), "cfg_scale is nan"),
+        (("x", "--cfg", "nan"), "--cfg is nan"),
         (("x", "--sampler", "dpmpp-3m-sed"), "dpmpp-3m-sde"),
         (("x", "--window", "huge"), "full, fit"),
         (("x", "--device", "abacus"), "--device 'abacus'"),
