@@ -1,6 +1,5 @@
 """Tagging with a tagger that hears what the test wrote: windows, counts, rules, verdicts; and AST behind the protocol."""
 
-import csv
 import hashlib
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +22,6 @@ from auralith.curation.tagging.meter import (
     Tagger,
     TaggerFacts,
     class_indices,
-    read_labels,
     windows,
 )
 from auralith.curation.tagging.stage import Tagging, TaggingSettings, pinned, tag_schema
@@ -363,29 +361,6 @@ def test_class_sets() -> None:
     singing = set(class_indices("subtree+singing"))
     assert singing - set(subtree) == {27, 29, 32, 33, 34, 35, 36, 37}
     assert set(subtree) - set(class_indices("subtree-bells")) == set(range(200, 208))
-
-
-def labels(path: Path, count: int = 527) -> Path:
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["index", "mid", "display_name"])
-        writer.writerows([i, f"/m/{i:05}", f"Class {i}, quoted"] for i in range(count))
-    return path
-
-
-def test_labels_are_read_from_audiosets_own_list(tmp_path: Path) -> None:
-    names = read_labels(labels(tmp_path / "labels.csv"))
-    assert len(names) == 527
-    assert names[137] == "Class 137, quoted"
-
-
-def test_other_lists_are_refused(tmp_path: Path) -> None:
-    for path in (labels(tmp_path / "short.csv", 526), tmp_path / "gone.csv"):
-        with pytest.raises(InvalidRequest):
-            read_labels(path)
-    (tmp_path / "text.csv").write_text("nothing,like,it\n1,2,3\n")
-    with pytest.raises(InvalidRequest, match="class_labels_indices"):
-        read_labels(tmp_path / "text.csv")
 
 
 # AST

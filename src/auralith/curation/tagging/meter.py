@@ -8,7 +8,6 @@ Comparisons are in float32, as taggers compute, so that a probability of 0.7 is 
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal, Protocol, get_args, runtime_checkable
 
 import numpy as np
@@ -17,7 +16,6 @@ from jaxtyping import Float
 from auralith.errors import AudioError, InvalidRequest
 from auralith.sound.resampling import resampled
 from auralith.sound.stream import SoundStream
-from auralith.tables import strict_rows
 
 NUM_LABELS = 527
 MUSIC_ROOT = 137
@@ -96,23 +94,6 @@ def class_indices(name: ClassSet) -> tuple[int, ...]:
     if name not in _SETS:
         raise InvalidRequest(f"class set {name!r} is unknown; use {', '.join(get_args(ClassSet))}")
     return tuple(sorted(_SETS[name]))
-
-
-def read_labels(path: Path) -> tuple[str, ...]:
-    """Return the names of the 527 classes in a CSV file with the columns index, mid, display_name.
-
-    Raises:
-        InvalidRequest: the file can't be read, or isn't that list.
-    """
-    rows = [row.cells for row in strict_rows(path)]
-    names = tuple(row.get("display_name") or "" for row in rows)
-    in_order = [row.get("index") for row in rows] == [str(index) for index in range(NUM_LABELS)]
-    if not in_order or not all(names):
-        raise InvalidRequest(
-            f"{path} isn't AudioSet's list of {NUM_LABELS} classes (index, mid, display_name);"
-            " use its class_labels_indices.csv"
-        )
-    return names
 
 
 @dataclass(frozen=True)
