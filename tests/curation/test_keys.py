@@ -214,6 +214,7 @@ def test_what_was_never_run_has_no_key_and_no_rows(tmp_path: Path) -> None:
         '{"license": [{}]}',
         '{"license": [{"provider": 1}]}',
         '{"license": 5}',
+        '{"license": [{"provider": "\\ud800", "provider_version": "1", "params_hash": "2"}]}',
         "\xff",
     ],
 )

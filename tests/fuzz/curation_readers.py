@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,11 @@ import pyarrow.parquet as pq
 from fuzz.reader import Reader, written
 
 from auralith.curation import review, sources
+from auralith.curation.guard import EvalSet, GuardSettings
 from auralith.curation.http import CachedResponse, RateLimit, SystemClock
 from auralith.curation.inputs import ROOTS, remember_root, root_of
+from auralith.curation.keys import NAME as STEPS
+from auralith.curation.keys import evidence_of
 from auralith.curation.metadata.catalogue import read_catalogue
 from auralith.curation.publish.attribution.catalog import read_catalog
 from auralith.curation.publish.attribution.site import SETTINGS, read_settings
@@ -20,6 +24,8 @@ from auralith.curation.publish.manifest import NAME as MANIFEST
 from auralith.curation.publish.manifest import SCHEMA, check_review
 from auralith.curation.review.chain import HEAD_NAME
 from auralith.curation.settings import CurationSettings
+from auralith.curation.stage import params_hash
+from auralith.curation.steps import step_of, steps
 from auralith.curation.store import EVIDENCE, RECORDINGS, Store
 from auralith.curation.tagging.taggers import PIN_NAME, check_pin
 from auralith.fingerprint.index import LandmarkIndex, build_index
@@ -28,6 +34,7 @@ from auralith.fingerprint.search import search
 from auralith.settings import load_settings
 from tests.curation.test_review import ITEM, MATCH, keep, suspect
 
+CURATION = CurationSettings(guard=GuardSettings((EvalSet("esc50"),)))
 RECIPE = '[[sources]]\nkind = "fma"\npath = "a"\n[probe]\nmax_hours = 1.5\n'
 RECORDING = {
     "rec_id": "fma:1",
@@ -82,7 +89,7 @@ def _review(path: Path) -> None:
     keep(folder, ITEM, "Ann")
     keep(folder, ITEM, "Bob")
     review.decide(folder, MATCH, "Ann", "remove", "commercial_recording", "a song")
-    review.withdraw(folder, review.Wanted(("fma:1",)), "asked for")
+    review.withdraw(folder, review.Selection(("fma:1",)), "asked for")
 
 
 def _read_review(path: Path) -> None:
@@ -117,6 +124,26 @@ def _site(path: Path) -> None:
 
 def _roots(path: Path) -> None:
     remember_root(path.parent, ["fma"], path.parent)
+
+
+def _steps(path: Path) -> None:
+    tag, guard = (step_of(CURATION, name) for name in ("tag", "guard"))
+    assert tag is not None and guard is not None
+    found = replace(tag.settings, weights_sha256="a1" * 32)
+    runs = {
+        "tag": ["panns", "1", params_hash(found), {"weights_sha256": "a1" * 32}, {}],
+        "guard": ["auralith", "a1", params_hash(guard.settings), {}, {"esc50": ""}],
+    }
+    names = ("provider", "provider_version", "params_hash", "resolved", "reads")
+    plain = {name: [dict(zip(names, run, strict=True))] for name, run in runs.items()}
+    path.write_text(json.dumps(plain))
+    for name in runs:
+        _parquet(EVIDENCE)(path.parent / name / "0.parquet")
+
+
+def _read_steps(path: Path) -> None:
+    for step in steps(CURATION):
+        evidence_of(Store(path.parent), step, ["rec_id", "status"])
 
 
 def _response(path: Path) -> None:
@@ -180,6 +207,7 @@ CURATION_READERS: Sequence[Reader] = (
     Reader("recordings/0.parquet", _parquet(RECORDINGS), _store("recordings")),
     Reader(MANIFEST, _manifest, _read_manifest),
     Reader(f"attribution/{SETTINGS}", _site, lambda path: read_settings(path.parent)),
+    Reader(STEPS, _steps, _read_steps),
     Reader(ROOTS, _roots, lambda path: root_of(path.parent, "fma", "a.wav")),
     Reader(
         PIN_NAME,

@@ -49,6 +49,11 @@ class StepRun:
     reads: dict[str, str] = field(default_factory=dict)
     """Digests of the evidence that the step read, by evaluation set; those that aren't named were empty."""
 
+    def __post_init__(self) -> None:
+        str(
+            self.key
+        ).encode()  # raises ValueError for half of a surrogate pair, which no table holds
+
     @property
     def key(self) -> Key:
         return Key(self.provider, self.provider_version, self.params_hash)
