@@ -14,9 +14,7 @@ from auralith.errors import InvalidRequest
 
 
 def conditioner_of(checkpoint: Checkpoint) -> Conditioner:
-    return Conditioner(
-        checkpoint.config, checkpoint.numbers, checkpoint.text_encoder, checkpoint.tokenizer
-    )
+    return Conditioner(checkpoint.config, checkpoint.numbers, checkpoint.text)
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from auralith.checkpoints.single_file import save_single_file
-from auralith.conditioning import Conditioner, TextStates
+from auralith.conditioning import Conditioner
 from auralith.config import (
     AudioFormat,
     DiTConfig,
@@ -34,7 +34,8 @@ from auralith.models.lazy_tensor import weights_of
 from auralith.models.spectral import Spectral
 from auralith.resources import choose_dtype
 from auralith.tensor_files import read_tensor_file, write_safetensors
-from auralith.text.t5 import TextEncoderFolders, open_text_encoder
+from auralith.text.encoder import TextEncoderFolders, TextStates
+from auralith.text.t5 import open_text_encoder
 from auralith.training.dit import DiTNetwork, DiTSettings, DiTTask, TextSource
 from auralith.training.encode import EncodeOptions, EncodeProgress, encode_dataset
 from auralith.training.encoder import LatentEncoder, weights_hash
@@ -255,8 +256,7 @@ def export(recipe: Recipe, folder: Path) -> Path:
         dit=network.dit.state_dict(),
         numbers=network.numbers.state_dict(),
         autoencoder=trained_autoencoder(recipe, folder).state_dict(),
-        text_encoder=conditioner.text_encoder,
-        tokenizer=conditioner.tokenizer,
+        text=conditioner.text,
         dtype=torch.float16,
     )
     return target
@@ -274,12 +274,12 @@ def build_dit(recipe: Recipe, folder: Path) -> tuple[DiTNetwork, Conditioner]:
     """A fresh transformer and its embedders, and the conditioner with the trained text encoder."""
     config = recipe.config
     text = _finished(folder, "t5", "text")
-    encoder, tokenizer = open_text_encoder(
+    encoder = open_text_encoder(
         TextEncoderFolders(text, text), config.condition_dim, torch.device("cpu"), torch.float32
     )
-    encoder.requires_grad_(False)
+    encoder.model.requires_grad_(False)
     dit, numbers = new_transformer(config, recipe.dit_loop.seed)
-    return DiTNetwork(config, dit, numbers), Conditioner(config, numbers, encoder, tokenizer)
+    return DiTNetwork(config, dit, numbers), Conditioner(config, numbers, encoder)
 
 
 def _finished(folder: Path, name: str, stage: str) -> Path:

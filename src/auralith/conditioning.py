@@ -6,10 +6,8 @@ vector a text counts by the mean of its tokens. The null condition (guidance, dr
 context with the global vector of the numbers alone.
 """
 
-import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Bool, Float
@@ -18,23 +16,7 @@ from torch import Tensor, nn
 from auralith.config import ModelConfig
 from auralith.errors import Field, InvalidRequest
 from auralith.prompt_embedding import Prompt, PromptEmbedding, encodable, mix_prompts
-from auralith.text.t5 import tokenized
-
-if TYPE_CHECKING:
-    import transformers  # slow to import
-
-log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class TextStates:
-    """Text tokens with padding rows set to zero, and which rows are real."""
-
-    states: Float[Tensor, "batch token dim"]
-    mask: Bool[Tensor, "batch token"]
-
-    def mean(self) -> Float[Tensor, "batch dim"]:
-        return self.states.sum(1) / self.mask.sum(1, keepdim=True).clamp(min=1)
+from auralith.text.encoder import TextEncoder, TextStates
 
 
 @dataclass(frozen=True)
@@ -151,15 +133,9 @@ class Router:
 class Conditioner(Router):
     """A router with the text encoder before it."""
 
-    def __init__(
-        self,
-        config: ModelConfig,
-        numbers: nn.ModuleDict,
-        text_encoder: "transformers.T5EncoderModel",
-        tokenizer: "transformers.PreTrainedTokenizerBase",
-    ) -> None:
+    def __init__(self, config: ModelConfig, numbers: nn.ModuleDict, text: TextEncoder) -> None:
         super().__init__(config, numbers)
-        self.text_encoder, self.tokenizer = text_encoder, tokenizer
+        self.text = text
 
     def __call__(self, prompts: Sequence[str | PromptEmbedding], numbers: Numbers) -> Conditioning:
         """Conditioning of a batch of prompts and their numbers."""
@@ -182,7 +158,7 @@ class Conditioner(Router):
         self, prompts: Sequence[str | PromptEmbedding]
     ) -> tuple[Float[Tensor, "batch token dim"], Float[Tensor, "batch dim"]]:
         """Return states and means, with the texts among the prompts encoded as one batch."""
-        device = self.text_encoder.device
+        device = self.text.device
         texts = [prompt for prompt in prompts if isinstance(prompt, str)]
         encoded: Iterator[tuple[Tensor, Tensor]] = iter(())
         if texts:
@@ -199,24 +175,8 @@ class Conditioner(Router):
 
     def null(self, numbers: Numbers) -> Float[Tensor, "batch global_dim"]:
         """The global vector of the null condition; its context is all zero and need not be built."""
-        return self.global_vector(None, self._embed(numbers, self.text_encoder.device))
+        return self.global_vector(None, self._embed(numbers, self.text.device))
 
     def encode_text(self, prompts: Sequence[str]) -> TextStates:
-        """Encode prompts, each truncated to the token limit (end token included) with a warning that shows the cut."""
-        limit = self.config.text.max_tokens
-        for prompt in prompts:
-            self._warn_of_cut(prompt, limit)
-        encoded = tokenized(self.tokenizer, prompts, limit)
-        device = self.text_encoder.device
-        ids, mask = encoded["input_ids"].to(device), encoded["attention_mask"].to(device)
-        states = self.text_encoder(input_ids=ids, attention_mask=mask).last_hidden_state
-        return TextStates(states.float() * mask.unsqueeze(-1), mask.bool())
-
-    def _warn_of_cut(self, prompt: str, limit: int) -> None:
-        (ids,) = tokenized(self.tokenizer, [prompt])["input_ids"]
-        if len(ids) > limit:
-            kept = self.tokenizer.decode(ids[: limit - 1], skip_special_tokens=True)
-            cut = self.tokenizer.decode(ids[limit - 1 :], skip_special_tokens=True)
-            log.warning(
-                "prompt has %d tokens, the limit is %d: kept %r, cut %r", len(ids), limit, kept, cut
-            )
+        """Encode prompts, each cut to the token limit with a warning (`TextEncoder.encode`)."""
+        return self.text.encode(prompts, self.config.text.max_tokens)

@@ -95,9 +95,9 @@ def shown(value: object, limit: int = 60) -> str:
     """
     if isinstance(value, int) and not -(10**18) < value < 10**18:
         return f"a number of about {int(value.bit_length() * 0.30103) + 1:,} digits"
-    shape = getattr(value, "shape", None)
-    if isinstance(shape, tuple) and shape and hasattr(value, "dtype"):
-        return f"{str(value.dtype).removeprefix('torch.')} of shape {tuple(shape)}"
+    shape, dtype = getattr(value, "shape", None), getattr(value, "dtype", None)
+    if isinstance(shape, tuple) and shape and dtype is not None:
+        return f"{str(dtype).removeprefix('torch.')} of shape {tuple(shape)}"
     text = value if isinstance(value, str) else _representation(value)
     short = printable(text if len(text) <= limit else text[: limit - 1] + "…")
     return f"'{short}'" if isinstance(value, str) else short

@@ -94,9 +94,7 @@ class Auralith(Resolver):
         self.device, self.dtype = device, dtype
         self.dit, self.autoencoder = checkpoint.dit, checkpoint.autoencoder
         self.codec = LatentCodec(self.autoencoder, checkpoint.config.latent_scale)
-        self.conditioner = Conditioner(
-            checkpoint.config, checkpoint.numbers, checkpoint.text_encoder, checkpoint.tokenizer
-        )
+        self.conditioner = Conditioner(checkpoint.config, checkpoint.numbers, checkpoint.text)
 
     def with_adapters(self, adapters: Sequence[tuple[str | Path, float]]) -> "Auralith":
         """The model with these (file, strength) merged into its transformer in place of those it has now.

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from operator import attrgetter
 from pathlib import Path
 
 import pytest
@@ -53,11 +54,11 @@ def test_both_layouts_open_as_the_same_model(diffusers_folder: Path) -> None:
     found = open_checkpoint(diffusers_folder, device=CPU, dtype=torch.float32)
     expected = open_checkpoint(TINY, device=CPU, dtype=torch.float32)
     assert found.config == expected.config
-    for part in ("dit", "numbers", "autoencoder", "text_encoder"):
-        reference = getattr(expected, part).state_dict()
-        state = getattr(found, part).state_dict()
+    for part in ("dit", "numbers", "autoencoder", "text.model"):
+        reference = attrgetter(part)(expected).state_dict()
+        state = attrgetter(part)(found).state_dict()
         assert all(torch.equal(state[name], reference[name]) for name in reference)
-    assert found.tokenizer.model_max_length == 32
+    assert found.text.tokenizer.model_max_length == 32
 
 
 def test_single_file_wins_where_both_layouts_lie(diffusers_folder: Path, tmp_path: Path) -> None:

@@ -79,10 +79,12 @@ def test_text_encoder_is_the_one_transformers_loads(checkpoint: Checkpoint, tiny
     from transformers import T5EncoderModel
 
     reference = T5EncoderModel.from_pretrained(GOLDEN / tiny_name / "t5").eval()
-    tokens = checkpoint.tokenizer(["128 BPM tech house drum loop"], return_tensors="pt").input_ids
+    tokens = checkpoint.text.tokenizer(
+        ["128 BPM tech house drum loop"], return_tensors="pt"
+    ).input_ids
     with torch.inference_mode():
         expected = reference(input_ids=tokens).last_hidden_state
-        assert torch.equal(checkpoint.text_encoder(input_ids=tokens).last_hidden_state, expected)
+        assert torch.equal(checkpoint.text.model(input_ids=tokens).last_hidden_state, expected)
 
 
 def test_everything_is_in_eval_mode_and_on_real_memory(checkpoint: Checkpoint) -> None:
@@ -90,7 +92,7 @@ def test_everything_is_in_eval_mode_and_on_real_memory(checkpoint: Checkpoint) -
         checkpoint.dit,
         checkpoint.autoencoder,
         checkpoint.numbers,
-        checkpoint.text_encoder,
+        checkpoint.text.model,
     ):
         assert not any(inner.training for inner in module.modules())
         assert not any(tensor.is_meta for tensor in module.state_dict().values())
@@ -99,7 +101,7 @@ def test_everything_is_in_eval_mode_and_on_real_memory(checkpoint: Checkpoint) -
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision_keeps_the_frequencies(dtype: torch.dtype) -> None:
     half, full = opened(TINY, dtype), opened(TINY)
-    assert half.dit.project_in.weight.dtype == half.text_encoder.dtype == dtype
+    assert half.dit.project_in.weight.dtype == half.text.model.dtype == dtype
     assert torch.equal(
         half.dit.timestep_features.frequencies, full.dit.timestep_features.frequencies
     )
@@ -141,7 +143,7 @@ def test_the_place_of_a_tensor_in_its_file_does_not_change_results(
     for path in (folder / "model.safetensors", folder / "t5/model.safetensors"):
         _shift_tensors(path, shift)
     found, expected = opened(folder), opened(TINY)
-    tokens = expected.tokenizer(["rain"], return_tensors="pt").input_ids
+    tokens = expected.text.tokenizer(["rain"], return_tensors="pt").input_ids
     seconds = torch.tensor([7.0])
     with torch.inference_mode():
         for one, other in zip(_small_products(found), _small_products(expected), strict=True):
@@ -150,7 +152,7 @@ def test_the_place_of_a_tensor_in_its_file_does_not_change_results(
             assert torch.equal(F.linear(row, one), F.linear(row, other))
         embedded = (c.numbers["seconds_total"](seconds) for c in (found, expected))
         assert torch.equal(*embedded)
-        states = (c.text_encoder(input_ids=tokens).last_hidden_state for c in (found, expected))
+        states = (c.text.model(input_ids=tokens).last_hidden_state for c in (found, expected))
         assert torch.equal(*states)
 
 
@@ -162,7 +164,7 @@ def _shift_tensors(path: Path, shift: int) -> None:
 
 
 def _small_products(checkpoint: Checkpoint) -> list[Tensor]:
-    parts = (checkpoint.dit, checkpoint.numbers, checkpoint.text_encoder)
+    parts = (checkpoint.dit, checkpoint.numbers, checkpoint.text.model)
     return [w for part in parts for w in part.state_dict().values() if w.ndim == 2]
 
 
@@ -303,13 +305,13 @@ def test_text_encoder_can_be_named(folder: Path) -> None:
     named = open_checkpoint(
         folder, device=CPU, dtype=torch.float32, text_encoder=folder.parent / "elsewhere"
     )
-    assert named.tokenizer.vocab_size == opened(TINY).tokenizer.vocab_size
+    assert named.text.tokenizer.vocab_size == opened(TINY).text.tokenizer.vocab_size
 
 
 @pytest.mark.parametrize(
     ("file", "content", "expected"),
     [
-        ("config.json", b'{"model_type": "bert"}', "no T5 encoder"),
+        ("config.json", b'{"model_type": "bert"}', "does not hold a T5 encoder"),
         ("config.json", b'{"model_type": "t5", "d_model": "x"}', "no T5 config"),
         ("config.json", b'{"model_type": "t5", "d_model": 512}', "512 wide"),
         ("model.safetensors", b"x" * 100, "not a safetensors file"),
@@ -353,7 +355,7 @@ def test_tokenizers_are_of_two_classes(folder: Path, stated: object, expected: s
         "vocab_file": "/etc/passwd",
     }
     path.write_text(json.dumps(settings))
-    tokenizer = opened(folder).tokenizer
+    tokenizer = opened(folder).text.tokenizer
     assert type(tokenizer).__name__ == expected and tokenizer.name_or_path == str(folder / "t5")
     assert not any(map(tokenizer.init_kwargs.get, ("auto_map", "vocab_file")))
 
@@ -379,8 +381,7 @@ def exported(target: Path, config: ModelConfig, dtype: torch.dtype | None = None
         tensor.copy_(torch.randn(tensor.shape, generator=generator))
     save_single_file(
         target, config, dit=networks.dit.state_dict(), numbers=networks.numbers.state_dict(),
-        autoencoder=networks.autoencoder.state_dict(), text_encoder=source.text_encoder,
-        tokenizer=source.tokenizer, dtype=dtype,
+        autoencoder=networks.autoencoder.state_dict(), text=source.text, dtype=dtype,
     )  # fmt: skip
     return networks
 
@@ -396,7 +397,7 @@ def test_exports_come_back_bit_for_bit(tmp_path: Path, name: str) -> None:
         state = getattr(found, part).state_dict()
         assert state.keys() == expected.keys()
         assert all(torch.equal(state[key], expected[key]) for key in expected)
-    reference, t5 = opened(TINY).text_encoder.state_dict(), found.text_encoder.state_dict()
+    reference, t5 = opened(TINY).text.model.state_dict(), found.text.model.state_dict()
     assert all(torch.equal(t5[key], reference[key]) for key in reference)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "model.safetensors",

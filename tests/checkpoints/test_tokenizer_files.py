@@ -52,7 +52,7 @@ def export(layout: Layout) -> Callable[[Path, Path, bool], None]:
     def write(source: Path, folder: Path, is_used: bool) -> None:
         checkpoint = open_checkpoint(source, device=CPU, dtype=torch.float32)
         if is_used:
-            encode(checkpoint.tokenizer)
+            encode(checkpoint.text.tokenizer)
         folder.mkdir()
         export_model(folder, checkpoint, Card("t", "b", "d", 1, 1.0), layout, torch.float32, "m")
 

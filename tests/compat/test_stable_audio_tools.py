@@ -399,7 +399,7 @@ def test_half_precision_keeps_frequencies_exact(model: StableAudioModel) -> None
     made = generate(ours)
     assert made.dtype is torch.bfloat16 and next(ours.parameters()).dtype is torch.bfloat16
     assert generate(ours, return_latents=True).dtype is torch.bfloat16
-    assert ours.conditioner.ours.text_encoder.dtype is torch.bfloat16
+    assert ours.conditioner.ours.text.model.dtype is torch.bfloat16
 
 
 def test_state_dicts_have_the_published_names(model: StableAudioModel, tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ from auralith.sound import reading, writing
 from auralith.sound.tags import read_tags
 from auralith.tables import read_rows
 from auralith.tensor_files import read_component, read_json, read_tensor_file, write_safetensors
-from auralith.text.t5 import TextEncoderFolders, open_text_encoder, tokenized
+from auralith.text.t5 import TextEncoderFolders, open_text_encoder
 from auralith.training.finetune import FinetuneSettings
 from auralith.training.finished import check_target, exported
 from auralith.training.journal import Journal
@@ -69,8 +69,7 @@ def _text_encoder(path: Path) -> None:
 
 def _open_text_encoder(path: Path) -> None:
     folders = TextEncoderFolders(path.parent, path.parent)
-    _, tokenizer = open_text_encoder(folders, None, CPU, torch.float32)
-    tokenized(tokenizer, ["rain"], 8)
+    open_text_encoder(folders, None, CPU, torch.float32).encode(["rain"], 8)
 
 
 def _pieces(path: Path) -> None:
@@ -160,6 +159,7 @@ def _encoded(path: Path) -> None:
         return
     with av.open(str(path), "w") as container:
         stream = container.add_stream(AV_CODECS[path.suffix], rate=48_000, layout="mono")
+        assert isinstance(stream, av.AudioStream)
         stream.bit_rate = 64_000
         frame = av.AudioFrame.from_ndarray(wave[None], format="fltp", layout="mono")
         frame.sample_rate = 48_000

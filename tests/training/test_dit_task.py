@@ -8,7 +8,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from auralith.conditioning import TextStates
 from auralith.config import (
     AudioFormat,
     DistributionShift,
@@ -23,6 +22,7 @@ from auralith.diffusion import OBJECTIVES, shift_times
 from auralith.errors import InvalidRequest
 from auralith.models.dit import DiT
 from auralith.models.embedders import NumberEmbedder
+from auralith.text.encoder import TextStates
 from auralith.training.dit import DiTNetwork, DiTSettings, DiTTask
 from auralith.training.optimizers import OptimizerSettings
 from auralith.training.task import Share

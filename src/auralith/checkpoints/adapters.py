@@ -37,24 +37,19 @@ from auralith.checkpoints.adapter_file import (
     read_adapter,
     write_adapter,
 )
-from auralith.checkpoints.opening import Checkpoint, locate
+from auralith.checkpoints.opening import Checkpoint, copy_text_encoder, locate
 from auralith.checkpoints.single_file import RawCheckpoint, write_raw
 from auralith.checkpoints.transform import to_ours, to_single_file
 from auralith.config import DiTConfig
 from auralith.errors import CheckpointError, InvalidRequest
 from auralith.extras import require
 from auralith.families.networks import without_memory
+from auralith.families.registry import is_untrained
 from auralith.families.spec import Spec
-from auralith.families.stable_audio_1.transformer import INV_FREQ
 from auralith.files import whole_folder
 from auralith.models.dit import DiT
 from auralith.models.lazy_tensor import LazyTensor, Weights
 from auralith.tensor_files import sha256_of
-from auralith.text.t5 import (
-    TextEncoderFolders,
-    copy_text_encoder,
-    find_text_encoder,
-)
 
 MAX_STRENGTH = 10.0
 # where peft puts the one adapter of a module, and the module itself
@@ -205,12 +200,10 @@ def merge_adapters(source: str | Path, choices: Sequence[Choice], out: Path) -> 
     raw = locate(source, with_text_encoder=True)
     with whole_folder(out) as folder:
         changed = to_single_file(_changed(raw, applied), raw.spec)
-        published = {name: changed[name] for name in changed if name in raw.weights}
-        published.pop(INV_FREQ, None)
-        write_raw(folder, replace(raw, weights=raw.weights | published))
-        encoder = find_text_encoder(raw.folder)
-        if encoder is not None:
-            copy_text_encoder(encoder, TextEncoderFolders(folder / "t5", folder / "t5"))
+        kept = {n for n in raw.weights if n not in changed or is_untrained(n, raw.spec)}
+        published = {n: t if n in kept else changed[n] for n, t in raw.weights.items()}
+        write_raw(folder, replace(raw, weights=published))
+        copy_text_encoder(raw, folder)
     return adapter_warnings(applied, sha256_of(raw.files))
 
 

@@ -5,14 +5,9 @@ from typing import Literal
 
 from auralith.checkpoints.choosing import FOUND, Files
 from auralith.checkpoints.diffusers_folder import require_expressible, write_diffusers
-from auralith.checkpoints.opening import locate, locate_text_encoder
-from auralith.checkpoints.single_file import RawCheckpoint, write_raw
+from auralith.checkpoints.opening import copy_text_encoder, locate, locate_text_encoder
+from auralith.checkpoints.single_file import write_raw
 from auralith.files import whole_folder
-from auralith.text.t5 import (
-    TextEncoderFolders,
-    copy_text_encoder,
-    find_text_encoder,
-)
 
 Target = Literal["single-file", "diffusers"]
 
@@ -38,13 +33,4 @@ def convert(
             write_diffusers(folder, raw, locate_text_encoder(raw, text_encoder))
         else:
             write_raw(folder, raw)
-            _copy_beside(raw, folder, text_encoder)
-
-
-def _copy_beside(raw: RawCheckpoint, folder: Path, wanted: str | Path | None) -> None:
-    """Carry a text encoder along if one was named or lies beside the weights."""
-    if raw.spec.model is None:
-        return
-    found = find_text_encoder(raw.folder) if wanted is None else locate_text_encoder(raw, wanted)
-    if found is not None:
-        copy_text_encoder(found, TextEncoderFolders(folder / "t5", folder / "t5"))
+            copy_text_encoder(raw, folder, text_encoder)

@@ -20,7 +20,7 @@ from auralith.checkpoints.transform import (
 from auralith.config import ModelConfig, TextCondition
 from auralith.errors import CheckpointError
 from auralith.families.family import DiffusersForm
-from auralith.families.registry import FAMILIES, family_of
+from auralith.families.registry import FAMILIES, family_of, text_encoder_kind
 from auralith.families.sections import Section
 from auralith.families.spec import Spec
 from auralith.models.lazy_tensor import Weights
@@ -33,11 +33,8 @@ from auralith.tensor_files import (
     write_json,
     write_safetensors,
 )
-from auralith.text.t5 import (
-    TextEncoderFolders,
-    copy_text_encoder,
-    tokenizer_limit,
-)
+from auralith.text.encoder import TextEncoderFolders
+from auralith.text.t5 import tokenizer_limit
 
 INDEX_NAME = "model_index.json"
 VERSION = "0.30.0.dev0"  # the version that the published folder names
@@ -134,4 +131,4 @@ def write_diffusers(folder: Path, raw: RawCheckpoint, text_encoder: TextEncoderF
     if raw.layout == "diffusers" and (raw.folder / SCHEDULER).is_file():
         write_json(folder / SCHEDULER, read_json(raw.folder / SCHEDULER))
     target = TextEncoderFolders(folder / "text_encoder", folder / "tokenizer")
-    copy_text_encoder(text_encoder, target, config.text.max_tokens)
+    text_encoder_kind(config).copy(text_encoder, target, config.text.max_tokens)

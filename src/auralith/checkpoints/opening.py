@@ -8,7 +8,6 @@ and shapes were checked against the config before.
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -37,19 +36,12 @@ from auralith.checkpoints.transform import to_ours
 from auralith.config import AudioFormat, AutoencoderConfig, ModelConfig
 from auralith.errors import CheckpointError, shown
 from auralith.families.networks import Networks, without_memory
-from auralith.families.registry import is_untrained
+from auralith.families.registry import is_untrained, text_encoder_kind
 from auralith.families.spec import Spec
 from auralith.models.autoencoder import Autoencoder
 from auralith.models.dit import DiT
 from auralith.tensor_files import sha256_of
-from auralith.text.t5 import (
-    TextEncoderFolders,
-    find_text_encoder,
-    open_text_encoder,
-)
-
-if TYPE_CHECKING:
-    import transformers
+from auralith.text.encoder import TextEncoder, TextEncoderFolders, TextEncoderKind
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -73,8 +65,7 @@ class Checkpoint(_Hashed):
     autoencoder: Autoencoder
     dit: DiT
     numbers: nn.ModuleDict
-    text_encoder: "transformers.T5EncoderModel"
-    tokenizer: "transformers.PreTrainedTokenizerBase"
+    text: TextEncoder
     source: str
     files: Files = FOUND
     """The weights and config that were named, if they were."""
@@ -127,15 +118,14 @@ def open_located(
         )
     folders = locate_text_encoder(raw, text_encoder)
     hashing = _begin_hashing(raw)
-    encoder, tokenizer = open_text_encoder(folders, config.text_width, device, dtype)
+    text = text_encoder_kind(config).open(folders, config.text_width, device, dtype)
     networks = open_networks(raw, device, dtype)
     return Checkpoint(
         config=config,
         autoencoder=networks.autoencoder,
         dit=networks.dit,
         numbers=networks.numbers,
-        text_encoder=encoder,
-        tokenizer=tokenizer,
+        text=text,
         hashing=hashing,
         source=raw.source,
         files=files,
@@ -211,8 +201,9 @@ def locate_text_encoder(
     raw: RawCheckpoint, wanted: str | Path | None, *, hub: HubOptions = DEFAULTS
 ) -> TextEncoderFolders:
     """The text encoder of a model, in the order that `open_checkpoint` describes. Raises CheckpointError."""
+    kind = text_encoder_kind(raw.model)
     if wanted is None:
-        beside = find_text_encoder(raw.folder)
+        beside = kind.find(raw.folder)
         if beside is not None:
             return beside
         wanted = raw.model.text.encoder
@@ -221,23 +212,40 @@ def locate_text_encoder(
                 f"the config of {raw.source} names the text encoder {shown(wanted)}, which is not a model of the "
                 "Hub; a config may not open other places: name a folder with --text-encoder"
             )
-    return named_text_encoder(wanted, hub=hub)
+    return named_text_encoder(wanted, kind, hub=hub)
 
 
-def named_text_encoder(wanted: str | Path, *, hub: HubOptions = DEFAULTS) -> TextEncoderFolders:
-    """A text encoder by its folder or its name on the Hub. Raises CheckpointError."""
+def named_text_encoder(
+    wanted: str | Path, kind: TextEncoderKind, *, hub: HubOptions = DEFAULTS
+) -> TextEncoderFolders:
+    """Return a text encoder by its folder or its name on the Hub. Raises CheckpointError."""
     folder = Path(wanted).expanduser()
     if not folder.is_dir():
         if isinstance(wanted, Path) or not is_repository(wanted, owned=False):
-            raise CheckpointError(f"there is no folder {wanted}; name a T5 folder or a Hub model")
+            raise CheckpointError(
+                f"there is no folder {wanted}; name the folder of {kind.title}, or a model on the Hub"
+            )
         # a revision is the model's, not that of the text encoder's own repository
         folder = fetch_text_encoder(str(wanted), replace(hub, revision=None))
-    found = find_text_encoder(folder)
+    found = kind.find(folder)
     if found is None:
         raise CheckpointError(
-            f"{wanted} holds no T5 encoder with its tokenizer (config.json, model.safetensors, tokenizer.json)"
+            f"{wanted} does not hold {kind.title} with its tokenizer (config.json, model.safetensors, tokenizer.json)"
         )
     return found
+
+
+def copy_text_encoder(raw: RawCheckpoint, folder: Path, wanted: str | Path | None = None) -> None:
+    """Copy a model's text encoder beside the single file in `folder`: the one that was named, or the one beside the model.
+
+    Raises CheckpointError.
+    """
+    if raw.spec.model is None or not raw.spec.model.is_conditional:
+        return
+    kind = text_encoder_kind(raw.spec.model)
+    found = kind.find(raw.folder) if wanted is None else locate_text_encoder(raw, wanted)
+    if found is not None:
+        kind.copy(found, TextEncoderFolders(folder / kind.subfolder, folder / kind.subfolder))
 
 
 def _begin_hashing(raw: RawCheckpoint) -> Future[str]:

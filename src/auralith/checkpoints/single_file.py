@@ -26,6 +26,7 @@ from auralith.config import ModelConfig
 from auralith.errors import CheckpointError
 from auralith.families.model_config import spec_from_json, spec_to_json
 from auralith.families.networks import without_memory
+from auralith.families.registry import text_encoder_kind
 from auralith.families.spec import Spec
 from auralith.foreign import Json
 from auralith.models.lazy_tensor import LazyTensor, Weights, weights_of
@@ -36,10 +37,10 @@ from auralith.tensor_files import (
     write_json,
     write_safetensors,
 )
-from auralith.text.t5 import save_text_encoder
+from auralith.text.encoder import TextEncoder
 
 if TYPE_CHECKING:
-    import transformers
+    pass
 
 Layout = Literal["single-file", "autoencoder", "training", "diffusers"]
 State = Mapping[str, Tensor]
@@ -194,12 +195,11 @@ def save_single_file(
     dit: State,
     numbers: State,
     autoencoder: State,
-    text_encoder: "transformers.T5EncoderModel | None" = None,
-    tokenizer: "transformers.PreTrainedTokenizerBase | None" = None,
+    text: TextEncoder | None = None,
     dtype: torch.dtype | None = None,
     training: object = None,
 ) -> None:
-    """Write a model into `folder` from our state dicts, with `t5/` if a text encoder is given.
+    """Write a model into `folder` from our state dicts, with its text encoder if one is given.
 
     `training` is the section of that name in the config, written as it is.
 
@@ -208,8 +208,9 @@ def save_single_file(
     """
     parts = {"dit": dit, "numbers": numbers, "autoencoder": autoencoder}
     _save(folder, Spec.of(config), parts, dtype, training)
-    if text_encoder is not None and tokenizer is not None:
-        save_text_encoder(folder / "t5", text_encoder, tokenizer, dtype)
+    if text is not None:
+        kind = text_encoder_kind(config)
+        kind.save(folder / kind.subfolder, text, dtype)
 
 
 def save_autoencoder(

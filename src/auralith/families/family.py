@@ -25,6 +25,7 @@ from auralith.foreign import Json
 from auralith.models.autoencoder import Autoencoder
 from auralith.models.dit import DiT
 from auralith.models.lazy_tensor import Weights
+from auralith.text.encoder import TextEncoderKind
 
 Config = TypeVar("Config", bound=AutoencoderConfig)
 
@@ -77,6 +78,8 @@ class ConditionKind:
     build: Callable[[Condition, int], nn.Module | None]
     """Makes the network between a value and its rows of the context; None where there is nothing to learn."""
     rows: Callable[[Condition], tuple[Row, ...]]
+    text: TextEncoderKind | None = None
+    """The text encoder of a text condition."""
     as_stored: Callable[[Condition, Weights, int], Condition] = lambda condition, _weights, _dim: (
         condition
     )

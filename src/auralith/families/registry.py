@@ -10,6 +10,7 @@ from auralith.families.sections import Section
 from auralith.families.spec import Spec
 from auralith.families.stable_audio_1 import STABLE_AUDIO_1
 from auralith.models.lazy_tensor import Weights
+from auralith.text.encoder import TextEncoderKind
 
 FAMILIES = (EMBEDDED, STABLE_AUDIO_1)
 
@@ -27,6 +28,13 @@ def family_of(autoencoder: AutoencoderConfig) -> Family:
 
 def condition_kind(config: ModelConfig, condition: Condition) -> ConditionKind:
     return family_of(config.autoencoder).conditions[condition.kind]
+
+
+def text_encoder_kind(config: ModelConfig) -> TextEncoderKind:
+    """Return the kind of text encoder that a conditional model needs."""
+    kind = condition_kind(config, config.text).text
+    assert kind is not None  # a text condition has one
+    return kind
 
 
 def prefixes(spec: Spec, source: Column, target: Column) -> Prefixes:

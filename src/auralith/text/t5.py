@@ -7,8 +7,7 @@ named here, never by those that a folder names (`auto_map`), and sees only the f
 
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +24,7 @@ from auralith.tensor_files import (
     write_json,
     write_safetensors,
 )
+from auralith.text.encoder import TextEncoder, TextEncoderFolders, TextEncoderKind
 
 if TYPE_CHECKING:
     import transformers
@@ -64,14 +64,6 @@ _NOT_CONFIG = ("auto_map", "quantization_config", "trust_remote_code")
 SHARED, TIED = "shared.weight", "encoder.embed_tokens.weight"
 
 
-@dataclass(frozen=True)
-class TextEncoderFolders:
-    """Where the model (config.json, model.safetensors) and the tokenizer lie; often the same folder."""
-
-    model: Path
-    tokenizer: Path
-
-
 def find_text_encoder(folder: Path) -> TextEncoderFolders | None:
     """In `folder` itself, in its `t5/`, or in its `text_encoder/` and `tokenizer/`."""
     pairs = ((folder / "t5",) * 2, (folder / "text_encoder", folder / "tokenizer"), (folder,) * 2)
@@ -93,37 +85,13 @@ def open_text_encoder(
     device: torch.device,
     dtype: torch.dtype,
     variant: str | None = None,
-) -> tuple["transformers.T5EncoderModel", "transformers.PreTrainedTokenizerBase"]:
-    """A `transformers.T5EncoderModel` in eval mode and its tokenizer.
+) -> TextEncoder:
+    """Return a T5 encoder in eval mode with its tokenizer.
 
     Raises CheckpointError, also if its states are not `width` wide, as the diffusion model needs; None takes any.
     """
     model = _open_model(folders.model, width, device, dtype, variant)
-    return model.eval(), _open_tokenizer(folders.tokenizer)
-
-
-def tokenized(
-    tokenizer: "transformers.PreTrainedTokenizerBase",
-    texts: Sequence[str],
-    limit: int | None = None,
-) -> "transformers.BatchEncoding":
-    """Return the tokens of texts, as tensors truncated and padded to `limit` if there is one, as lists else.
-
-    Raises CheckpointError where the tokenizer, which was opened, fails on a text, as its file lacks a part.
-    """
-
-    def refused(reason: str) -> CheckpointError:
-        name = tokenizer.name_or_path
-        return CheckpointError(f"the tokenizer in {name} can't be used: {reason:.200}")
-
-    options = {
-        "truncation": True,
-        "max_length": limit,
-        "padding": "max_length",
-        "return_tensors": "pt",
-    }
-    with rust_errors(refused):
-        return tokenizer(list(texts), **({"truncation": False} if limit is None else options))
+    return TextEncoder(model.eval(), _open_tokenizer(folders.tokenizer))
 
 
 def _open_model(
@@ -245,13 +213,9 @@ def _first_line(error: Exception) -> str:
     return str(error).partition("\n")[0]
 
 
-def save_text_encoder(
-    folder: Path,
-    model: "transformers.T5EncoderModel",
-    tokenizer: "transformers.PreTrainedTokenizerBase",
-    dtype: torch.dtype | None = None,
-) -> None:
-    """Write both into one folder in the form of the transformers library."""
+def save_text_encoder(folder: Path, text: TextEncoder, dtype: torch.dtype | None = None) -> None:
+    """Write model and tokenizer into one folder in the form of the transformers library."""
+    model = text.model
     weights = {n: t for n, t in weights_of(model.state_dict()).items() if n != TIED}
     if dtype is not None:
         weights = {name: _cast(tensor, dtype) for name, tensor in weights.items()}
@@ -260,7 +224,7 @@ def save_text_encoder(
     config.pop("_name_or_path", None)  # where it was read from says nothing about the model
     write_json(folder / "config.json", config)
     with tempfile.TemporaryDirectory() as temporary:
-        tokenizer.save_pretrained(temporary)
+        text.tokenizer.save_pretrained(temporary)
         _copy_tokenizer(Path(temporary), folder)
 
 
@@ -301,3 +265,13 @@ def tokenizer_limit(folder: Path, default: int) -> int:
     path = folder / TOKENIZER_SETTINGS
     limit = read_json(path).get("model_max_length") if path.is_file() else None
     return limit if type(limit) is int and 0 < limit <= MOST_TOKENS else default
+
+
+T5 = TextEncoderKind(
+    title="a T5 encoder",
+    subfolder="t5",
+    find=find_text_encoder,
+    open=open_text_encoder,
+    copy=copy_text_encoder,
+    save=save_text_encoder,
+)

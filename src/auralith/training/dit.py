@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from auralith.conditioning import MaskedInput, Router, TextStates
+from auralith.conditioning import MaskedInput, Router
 from auralith.config import ModelConfig
 from auralith.data.conditions import recording_conditions
 from auralith.data.crops import crop_start, crop_timing
@@ -24,6 +24,7 @@ from auralith.diffusion import OBJECTIVES, Objective, shift_times
 from auralith.errors import Field, InvalidRequest
 from auralith.models.dit import DiT
 from auralith.numbers import check_integer, check_number
+from auralith.text.encoder import TextStates
 from auralith.training.batches import positions
 from auralith.training.inpaint_masks import InpaintMasks
 from auralith.training.optimizers import OptimizerSettings

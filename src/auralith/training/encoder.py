@@ -49,7 +49,7 @@ class LatentEncoder:
         self.codec, self.compute = LatentCodec(autoencoder, latent_scale), compute
         self.device = device or torch.device("cpu")
         self.autoencoder_hash = weights_hash(autoencoder)
-        self.text_hash = None if conditioner is None else weights_hash(conditioner.text_encoder)
+        self.text_hash = None if conditioner is None else weights_hash(conditioner.text.model)
         self.tail_frames = autoencoder.tail_frames
 
     @classmethod

@@ -105,8 +105,7 @@ def export_model(
         dit=checkpoint.dit.state_dict(),
         numbers=checkpoint.numbers.state_dict(),
         autoencoder=checkpoint.autoencoder.state_dict(),
-        text_encoder=checkpoint.text_encoder,
-        tokenizer=checkpoint.tokenizer,
+        text=checkpoint.text,
         dtype=dtype,
         training=checkpoint.training,
     )

@@ -19,7 +19,6 @@ import torch
 
 from auralith.checkpoints.adapter_file import AdapterConfig, AdapterMetadata, write_adapter
 from auralith.checkpoints.adapters import adapter_state, add_adapter
-from auralith.conditioning import TextStates
 from auralith.config import ModelConfig
 from auralith.data.conditions import check_conditions, recording_conditions
 from auralith.data.latents import LatentCache
@@ -31,6 +30,7 @@ from auralith.numbers import check_integer, check_number
 from auralith.pipeline import Auralith
 from auralith.request import GenerationRequest
 from auralith.sound.picture import spectrogram_png
+from auralith.text.encoder import TextStates
 from auralith.training.checks import check_latents, check_reconstruction, check_transformer
 from auralith.training.dit import DiTNetwork, DiTSettings, DiTTask, TextSource
 from auralith.training.encode import EncodeOptions, encode_dataset
@@ -191,7 +191,7 @@ def _prepared(
             yield Event("encode", f"{step.bad} unusable" if step.bad else "", step.done, step.total)
     if not settings.demo.every:  # not needed until the model is written
         model.autoencoder.cpu()
-        model.conditioner.text_encoder.cpu()
+        model.conditioner.text.model.cpu()
     cache = LatentCache.open(  # what is not whole was encoded again
         folder / "latents", encoder.autoencoder_hash, encoder.text_hash, verify=False
     )

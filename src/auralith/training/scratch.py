@@ -26,13 +26,13 @@ from auralith.config import AudioFormat, ModelConfig, OobleckConfig
 from auralith.data.datasets import open_recordings
 from auralith.data.report import scan
 from auralith.errors import InvalidRequest
+from auralith.families.registry import text_encoder_kind
 from auralith.files import make_folder, whole_file
 from auralith.models.autoencoder import Oobleck
 from auralith.models.discriminator import Discriminator, DiscriminatorConfig
 from auralith.pipeline import Auralith
 from auralith.settings import load_settings
 from auralith.tensor_files import read_json
-from auralith.text.t5 import open_text_encoder
 from auralith.training.autoencoder import (
     AUTOENCODER,
     AutoencoderOptimization,
@@ -213,18 +213,16 @@ def new_model(recipe: TransformerRecipe) -> Auralith:
     opened = _opened(recipe.autoencoder)
     if opened.config != config.autoencoder:
         raise InvalidRequest(f"{recipe.autoencoder} is not the autoencoder that the config names")
-    folders = named_text_encoder(recipe.text_encoder)
-    cpu = torch.device("cpu")
-    encoder, tokenizer = open_text_encoder(folders, None, cpu, torch.float32)
-    config = config.with_text_of(encoder.config.d_model)
+    kind, cpu = text_encoder_kind(config), torch.device("cpu")
+    text = kind.open(named_text_encoder(recipe.text_encoder, kind), None, cpu, torch.float32)
+    config = config.with_text_of(text.width)
     dit, numbers = new_transformer(config, recipe.training.loop.seed)
     checkpoint = Checkpoint(
         config=config,
         autoencoder=opened.autoencoder,
         dit=dit,
         numbers=numbers,
-        text_encoder=encoder,
-        tokenizer=tokenizer,
+        text=text,
         hashing=opened.hashing,
         source=opened.source,
         training=training,

@@ -16,6 +16,7 @@ from auralith.compat.diffusers.files import UNSET, Dtypes, HubOptions, Unset
 from auralith.compat.diffusers.scheduler import CosineDPMSolverMultistepScheduler
 from auralith.config import ModelConfig, TextCondition
 from auralith.errors import InvalidRequest
+from auralith.text.encoder import TextEncoder
 
 if TYPE_CHECKING:
     import transformers
@@ -127,7 +128,7 @@ class ComponentSet:
             "dit": self.transformer.network.state_dict(),
             "numbers": self.projection_model.numbers.state_dict(),
         }
-        text = (self.text_encoder, self.tokenizer)
+        text = TextEncoder(self.text_encoder, self.tokenizer)
         files.save(Path(save_directory), self.model_config, states, text, self.scheduler, variant)
 
     def to(

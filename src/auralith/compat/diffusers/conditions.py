@@ -13,10 +13,11 @@ from torch import Tensor
 
 from auralith.compat.diffusers.arguments import Embeds, Extents, Mask, Prompt
 from auralith.compat.diffusers.components import Transformer
-from auralith.conditioning import Conditioner, Router, TextStates
+from auralith.conditioning import Conditioner, Router
 from auralith.diffusion import Guidance, Predictor, VObjective
 from auralith.errors import InvalidRequest
 from auralith.guided import guided
+from auralith.text.encoder import TextStates
 
 Rows = tuple[Float[Tensor, "context_row token dim"], Float[Tensor, "row global_dim"]]
 """Context and global vector; of the latter there may be more."""

@@ -21,15 +21,12 @@ from auralith.compat.diffusers.components import Projection, Transformer, Vae
 from auralith.compat.diffusers.scheduler import FILE_NAME, CosineDPMSolverMultistepScheduler
 from auralith.config import ModelConfig
 from auralith.errors import CheckpointError
+from auralith.families.registry import text_encoder_kind
 from auralith.models.lazy_tensor import LazyTensor, Weights
-from auralith.text.t5 import (
-    TextEncoderFolders,
-    open_text_encoder,
-    save_text_encoder,
-)
+from auralith.text.encoder import TextEncoder, TextEncoderFolders
 
 if TYPE_CHECKING:
-    import transformers
+    pass
 
 Dtypes = torch.dtype | dict[str, torch.dtype] | None
 States = Mapping[str, Mapping[str, Tensor]]
@@ -70,9 +67,9 @@ def open_components(
     }
     if not given.keys() >= {*TEXT}:
         folders = locate_text_encoder(raw, None, hub=hub)
-        encoder, tokenizer = open_text_encoder(folders, config.text_width, CPU, dtype, variant)
-        tokenizer.model_max_length = config.text.max_tokens
-        components |= {"text_encoder": encoder, "tokenizer": tokenizer}
+        text = text_encoder_kind(config).open(folders, config.text_width, CPU, dtype, variant)
+        text.tokenizer.model_max_length = config.text.max_tokens
+        components |= {"text_encoder": text.model, "tokenizer": text.tokenizer}
     if isinstance(dtypes, dict):
         _cast(components, dtypes)
     for name in components.keys() - given.keys():
@@ -109,7 +106,7 @@ def save(
     folder: Path,
     config: ModelConfig,
     states: States,
-    text: "tuple[transformers.T5EncoderModel, transformers.PreTrainedTokenizerBase]",
+    text: TextEncoder,
     scheduler: CosineDPMSolverMultistepScheduler,
     variant: str | None,
 ) -> None:
@@ -120,7 +117,7 @@ def save(
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".auralith-") as name:
         written, stored = Path(name, "model"), Path(name, "text")
-        _save_text(stored, *text)
+        _save_text(stored, text, config)
         write_diffusers(written, raw, TextEncoderFolders(stored, stored))
         scheduler.save_pretrained(written / SCHEDULER)
         for path in sorted(written.rglob("*")):
@@ -136,15 +133,11 @@ def _on_cpu(states: States) -> Weights:
     }
 
 
-def _save_text(
-    folder: Path,
-    model: "transformers.T5EncoderModel",
-    tokenizer: "transformers.PreTrainedTokenizerBase",
-) -> None:
-    device = model.device
-    nn.Module.to(model, CPU)
-    save_text_encoder(folder, model, tokenizer)
-    nn.Module.to(model, device)
+def _save_text(folder: Path, text: TextEncoder, config: ModelConfig) -> None:
+    device = text.device
+    nn.Module.to(text.model, CPU)
+    text_encoder_kind(config).save(folder, text)
+    nn.Module.to(text.model, device)
 
 
 def _move(source: Path, target: Path, variant: str | None) -> None:

@@ -38,6 +38,7 @@ from auralith.compat.diffusers.randomness import Generators, check_generators
 from auralith.compat.values import real_number, whole_number
 from auralith.conditioning import Conditioner, Router
 from auralith.diffusion import Guidance, Latents
+from auralith.text.encoder import TextEncoder
 
 OUTPUT_TYPES = ("pt", "np", "latent")
 StepCallback = Callable[[int, Tensor, Latents], None]
@@ -324,7 +325,7 @@ class StableAudioPipeline(ComponentSet):
         config, numbers = self.model_config, self.projection_model.numbers
         if self.text_encoder is None or self.tokenizer is None:
             return Router(config, numbers)
-        return Conditioner(config, numbers, self.text_encoder, self.tokenizer)
+        return Conditioner(config, numbers, TextEncoder(self.text_encoder, self.tokenizer))
 
     def _conditions(self, text: TextInputs, extents: Extents, copies: int) -> Rows:
         with self._at_work(self.text_encoder, self.projection_model):

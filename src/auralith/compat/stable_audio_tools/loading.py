@@ -29,14 +29,15 @@ from auralith.compat.stable_audio_tools.state_dicts import use_published_names
 from auralith.config import ModelConfig
 from auralith.families.model_config import config_from_json, spec_to_json
 from auralith.families.networks import Networks
+from auralith.families.registry import text_encoder_kind
 from auralith.families.spec import Spec
 from auralith.models.autoencoder import Autoencoder
 from auralith.models.dit import DiT
 from auralith.tensor_files import read_json, read_tensor_file
-from auralith.text.t5 import open_text_encoder
+from auralith.text.encoder import TextEncoder
 
 if TYPE_CHECKING:
-    import transformers
+    pass
 
 Json = dict[str, Any]
 CPU = torch.device("cpu")
@@ -67,7 +68,7 @@ def get_pretrained_model(name: str | Path) -> tuple[StableAudioModel, Json]:
         model_config,
         checkpoint.config,
         (checkpoint.autoencoder, checkpoint.dit, checkpoint.numbers),
-        (checkpoint.text_encoder, checkpoint.tokenizer),
+        checkpoint.text,
     )
     return model, model_config
 
@@ -110,8 +111,8 @@ def _from_config(
         return _unconditional(config, _random_networks(Spec.of(config)))
     beside = RawCheckpoint("single-file", str(path), Spec.of(config), {}, (), path.parent)
     folders = locate_text_encoder(beside, text_encoder)
-    text = open_text_encoder(folders, None, CPU, torch.float32)
-    config = config.with_text_of(text[0].config.d_model)
+    text = text_encoder_kind(config).open(folders, None, CPU, torch.float32)
+    config = config.with_text_of(text.width)
     networks = _random_networks(Spec.of(config))
     parts = (networks.autoencoder, networks.dit, networks.numbers)
     return _assembled(model_config, config, parts, text)
@@ -132,16 +133,16 @@ def _assembled(
     model_config: Json,
     config: ModelConfig,
     networks: tuple[Autoencoder, DiT, nn.ModuleDict],
-    text: tuple["transformers.T5EncoderModel", "transformers.PreTrainedTokenizerBase"],
+    text: TextEncoder,
 ) -> StableAudioModel:
-    (autoencoder, dit, numbers), (text_encoder, tokenizer) = networks, text
+    autoencoder, dit, numbers = networks
     sections = model_config["model"]
     default_keys = sections["conditioning"].get("default_keys", {})
     model = StableAudioModel(
         config,
         dit,
         Pretransform(config, autoencoder),
-        MultiConditioner(config, numbers, text_encoder, tokenizer, default_keys),
+        MultiConditioner(config, numbers, text, default_keys),
     )
     use_published_names(model)
     return model

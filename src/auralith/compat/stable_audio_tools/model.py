@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from auralith.compat.values import real_number
-from auralith.conditioning import Conditioner, TextStates
+from auralith.conditioning import Conditioner
 from auralith.config import DistributionShift, ModelConfig
 from auralith.diffusion import shift_times
 from auralith.errors import InvalidRequest, shown
@@ -23,9 +23,10 @@ from auralith.models.autoencoder import Autoencoder
 from auralith.models.dit import DiT
 from auralith.models.latent_codec import LatentCodec
 from auralith.request import check_unicode
+from auralith.text.encoder import TextEncoder, TextStates
 
 if TYPE_CHECKING:
-    import transformers
+    pass
 
 Metadata = Mapping[str, Any]
 """One item's condition values by id: {"prompt": …, "seconds_start": …, "seconds_total": …}; other keys are ignored."""
@@ -40,8 +41,7 @@ class MultiConditioner(nn.Module):
         self,
         config: ModelConfig,
         numbers: nn.ModuleDict,
-        text_encoder: "transformers.T5EncoderModel",
-        tokenizer: "transformers.PreTrainedTokenizerBase",
+        text: TextEncoder,
         default_keys: Mapping[str, str],
     ) -> None:
         """`default_keys` names for a condition the key to read where its own is missing."""
@@ -49,7 +49,7 @@ class MultiConditioner(nn.Module):
         self.conditioners = numbers
         self.default_keys = dict(default_keys)
         # a plain object: torch does not see the text encoder inside
-        self.ours = Conditioner(config, numbers, text_encoder, tokenizer)
+        self.ours = Conditioner(config, numbers, text)
 
     def forward(
         self, batch_metadata: Sequence[Metadata], device: torch.device | str
@@ -70,7 +70,7 @@ class MultiConditioner(nn.Module):
         for name in self.ours.number_ids:
             embedder = self.conditioners[name]
             values = [_number(name, value) for value in self._values(batch_metadata, name)]
-            states = embedder(torch.tensor(values, device=self.ours.text_encoder.device)).float()
+            states = embedder(torch.tensor(values, device=self.ours.text.device)).float()
             mask = torch.ones(states.shape[:2], dtype=torch.bool)
             tensors[name] = (states.to(device), mask.to(device))
         return tensors
@@ -269,7 +269,7 @@ class ConditionedDiffusionModel(nn.Module):
         """Take the text encoder along; `to()` and `half()` call this."""
         super()._apply(fn, recurse)
         if self.config.is_conditional:
-            self.conditioner.ours.text_encoder._apply(fn, recurse)
+            self.conditioner.ours.text.model._apply(fn, recurse)
         return self
 
 

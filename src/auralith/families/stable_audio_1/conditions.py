@@ -9,7 +9,7 @@ from auralith.families.sections import Section
 from auralith.foreign import Json
 from auralith.models.embedders import IntegerEmbedder, NumberEmbedder
 from auralith.models.lazy_tensor import Weights
-from auralith.text.t5 import MOST_TOKENS
+from auralith.text import t5
 
 T5_WIDTHS = {
     "t5-small": 512,
@@ -39,7 +39,7 @@ TEXT_PROJECTION = "projection_model.text_projection"
 def _read_text(name: str, section: Section, width: int) -> TextCondition:
     section.require("enable_grad", False, False)
     encoder = section.text("t5_model_name", "t5-base")
-    limit = section.integer("max_length", 128, maximum=MOST_TOKENS)
+    limit = section.integer("max_length", 128, maximum=t5.MOST_TOKENS)
     known = T5_WIDTHS.get(encoder, width)
     projected = section.flag("project_out", False) or known != width
     return TextCondition(name, encoder, limit, known if projected else None)
@@ -118,6 +118,6 @@ def _names(condition: Condition) -> tuple[str, str]:
     return f"numbers.{condition.id}", f"conditioner.conditioners.{condition.id}"
 
 
-T5 = ConditionKind(_read_text, _text_json, _text_network, _text_rows, _text_as_stored)
+T5 = ConditionKind(_read_text, _text_json, _text_network, _text_rows, t5.T5, _text_as_stored)
 NUMBER = ConditionKind(_read_number, _number_json, _number_network, _number_rows)
 INTEGER = ConditionKind(_read_integer, _integer_json, _integer_network, _integer_rows)
