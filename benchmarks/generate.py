@@ -35,6 +35,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from auralith.checkpoints import Spec, convert, save_single_file
 from auralith.config import ModelConfig
 from auralith.families.networks import Networks, without_memory
+from auralith.text.encoder import TextEncoder
 
 PARTS = ("import", "step", "decode", "clip")
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -202,8 +203,9 @@ class Bench:
             dit=networks.dit.state_dict(),
             numbers=networks.numbers.state_dict(),
             autoencoder=networks.autoencoder.state_dict(),
-            text_encoder=text_encoder,
-            tokenizer=transformers.AutoTokenizer.from_pretrained(str(TOKENIZER)),
+            text=TextEncoder(
+                text_encoder, transformers.AutoTokenizer.from_pretrained(str(TOKENIZER))
+            ),
         )
         convert(folders["auralith"], folders["diffusers"], "diffusers")
         return folders

@@ -27,7 +27,7 @@ def main(model: str | None = None, steps: str = "1000") -> None:
         elif event.done % 10 == 0 or event.done == event.total:
             losses = ", ".join(f"{k} {v:.4f}" for k, v in event.progress.losses.items())
             print(f"step {event.done}/{event.total}: {losses}")
-    prompt = recordings[0].prompt or ""
+    (prompt, *_) = recordings[0].prompts
     auralith.load(OUTPUT).generate(auralith.GenerationRequest(prompt)).save("finetuned.wav")
 
 

@@ -383,7 +383,7 @@ def test_an_extended_sound_is_the_file_and_more(
 
 
 def test_prompts_change_where_they_are_told_to(model: Auralith) -> None:
-    told: list[tuple[str, float, float]] = []
+    told: list[tuple[object, float, float]] = []
     original = model.denoise
 
     def seen(requests: Sequence[GenerationRequest], *rest: object) -> Tensor:

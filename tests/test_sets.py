@@ -139,7 +139,7 @@ def test_a_text_has_a_prompt_per_line_and_empty_cells_take_the_options(model: Au
 def test_seeds_follow_from_prompts_wherever_they_stand(model: Auralith) -> None:
     def seeds(text: str) -> list[tuple[str, int | None]]:
         items = plan_set(model, read_rows(table(text, "p.txt")), QUICK).items
-        return [(item.request.prompt, item.request.seed) for item in items]
+        return [(str(item.request.prompt), item.request.seed) for item in items]
 
     assert sorted(seeds("rain\nbell\nrain\n")) == sorted(seeds("bell\nrain\nrain\n"))
     assert len({seed for _, seed in seeds("rain\nbell\nrain\n")}) == 3
@@ -215,7 +215,9 @@ def test_batches_hold_what_can_be_made_together(model: Auralith) -> None:
     items = plan_set(model, read_rows(path), {"window": "fit"}).items
 
     def shape(size: int) -> list[str]:
-        return ["".join(i.request.prompt for i in batch) for batch in batches(model, items, size)]
+        return [
+            "".join(str(i.request.prompt) for i in batch) for batch in batches(model, items, size)
+        ]
 
     assert shape(8) == ["acl", "b", "d", "e", "f", "g", "h", "ik", "j"]
     assert shape(2) == ["ac", "b", "d", "e", "f", "g", "h", "ik", "j", "l"]

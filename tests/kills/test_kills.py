@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -34,6 +35,12 @@ COMMANDS = {
         *["--steps", "2", "--seed", "1", "--n", "2", "--png", "-o", "drum.wav"],
     ],
     "lora": ["finetune", "zaps/train_dataset.csv", *TUNING.split(), MODEL],
+    "full": ["finetune", "zaps/train_dataset.csv", "--full", *TUNING.split(), MODEL],
+    "encode": ["encode", "zaps/train_dataset.csv", "-o", "latents", "--model", MODEL],
+    "batch": [
+        *["batch", "prompts.csv", "-o", "set", "--model", MODEL, "--seconds", "0.3"],
+        *["--window", "fit", "--steps", "2", "--batch-size", "2"],
+    ],
 }
 SIGNALS = (signal.SIGKILL, signal.SIGINT, signal.SIGTERM)
 KILLS = int(os.environ.get("KILLS", str(3 * len(COMMANDS))))
@@ -89,9 +96,8 @@ class Zygote:
         pid = int(self.process.stdout.readline())
         if after:
             time.sleep(after)
-            os.kill(
-                pid, number
-            )  # a zombie at the latest: only the zygote could reap it, and hasn't been asked
+            with suppress(ProcessLookupError):  # it may have ended by itself
+                os.kill(pid, number)
         status, _ = json.loads(self.process.stdout.readline())
         return Ended(os.waitstatus_to_exitcode(status), self.log.read_text())
 
@@ -100,6 +106,8 @@ class Zygote:
 def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("inputs")
     write_dataset(folder / "zaps", 4)
+    rows = [f"{prompt},{seed}" for seed, prompt in enumerate(("a drum", "rain", "a bell"))]
+    (folder / "prompts.csv").write_text("\n".join(["prompt,seed", *rows]) + "\n")
     return folder
 
 
