@@ -44,11 +44,21 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return processes(1, tmp_path_factory.mktemp("alone") / "run")
 
 
-@pytest.mark.parametrize("flags", [(), ("shard",)], ids=["replicated", "sharded"])
+@pytest.fixture(scope="module")
+def replicated(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    return processes(2, tmp_path_factory.mktemp("replicated") / "run")
+
+
+@pytest.fixture(scope="module")
+def sharded(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    return processes(2, tmp_path_factory.mktemp("sharded") / "run", "shard")
+
+
+@pytest.mark.parametrize("kind", ["replicated", "sharded"])
 def test_two_processes_train_as_one(
-    alone: dict[str, Any], tmp_path: Path, flags: tuple[str, ...]
+    alone: dict[str, Any], kind: str, request: pytest.FixtureRequest
 ) -> None:
-    together = processes(2, tmp_path / "run", *flags)
+    together = request.getfixturevalue(kind)
     assert len(together["losses"]) == 10
     assert together["losses"] == pytest.approx(alone["losses"], rel=1e-5)
     assert together["weights"] == pytest.approx(alone["weights"], rel=1e-5)
@@ -59,6 +69,17 @@ def test_shards_resume_in_replicas(alone: dict[str, Any], tmp_path: Path) -> Non
     stopped = processes(2, tmp_path / "run", "shard", "stop")
     resumed = processes(2, tmp_path / "run")
     assert stopped["losses"][:5] + resumed["losses"] == pytest.approx(alone["losses"], rel=1e-5)
+
+
+def test_a_signal_to_one_process_stops_and_saves_all(
+    replicated: dict[str, Any], tmp_path: Path
+) -> None:
+    """One of them gets SIGTERM after step 6; what is trained after that is the same to the bit."""
+    stopped = processes(2, tmp_path / "run", "terminated")
+    assert stopped["losses"] == replicated["losses"][:6]
+    resumed = processes(2, tmp_path / "run")
+    assert resumed["losses"] == replicated["losses"][6:]
+    assert resumed["weights"] == replicated["weights"]
 
 
 def test_shards_need_several_processes(tmp_path: Path) -> None:

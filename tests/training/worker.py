@@ -1,15 +1,18 @@
-"""One process of a run on several, started by torchrun: python worker.py FOLDER RESULT [shard] [stop] [late]."""
+"""One process of a run on several, started by torchrun: python worker.py FOLDER RESULT [shard] [stop] [late] [terminated]."""
 
 import gc
 import json
+import signal
 import sys
 import time
 import weakref
+from contextlib import suppress
 from pathlib import Path
 
 import torch
 from torch import nn
 
+from auralith.errors import Interrupted
 from auralith.training.loop import Run, train
 from auralith.training.optimizers import OptimizerSettings
 from auralith.training.processes import leave_processes
@@ -31,10 +34,13 @@ def main(folder: str, result: str, *flags: str) -> "weakref.ref[nn.Module]":
     if "late" in flags and not run.accelerator.is_main_process:
         time.sleep(2)
     losses = []
-    for progress in train(run):
-        losses.append(progress.losses["error"])
-        if progress.step == 7 and "stop" in flags:
-            break
+    with suppress(Interrupted):
+        for progress in train(run):
+            losses.append(progress.losses["error"])
+            if progress.step == 7 and "stop" in flags:
+                break
+            if progress.step == 6 and "terminated" in flags:
+                _terminate_one(run)
     state = run.averaged_state()
     if run.accelerator.is_main_process:
         total = float(sum(value.double().abs().sum() for value in state.values()))
@@ -45,6 +51,11 @@ def main(folder: str, result: str, *flags: str) -> "weakref.ref[nn.Module]":
         }
         Path(result).write_text(json.dumps(data))
     return weakref.ref(run.networks["negator"])
+
+
+def _terminate_one(run: Run) -> None:
+    if not run.accelerator.is_main_process:
+        signal.raise_signal(signal.SIGTERM)
 
 
 if __name__ == "__main__":
