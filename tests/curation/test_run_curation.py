@@ -126,17 +126,21 @@ def test_other_licenses_are_one_setting(inputs: Path, tmp_path: Path) -> None:
     assert found["folder:drone.wav"] == ("accepted", None, None)
 
 
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGKILL, -9), (signal.SIGINT, 130), (signal.SIGTERM, 143)]
+)
 def test_a_kill_loses_nothing_that_was_finished(
-    native: CurationSettings, inputs: Path, tmp_path: Path
+    native: CurationSettings, inputs: Path, tmp_path: Path, number: signal.Signals, code: int
 ) -> None:
     path = recipe(inputs, tmp_path / "out", "killed")
-    code = f"from auralith.cli.curate import curate; curate(['run', {str(path)!r}])"
-    process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stderr=subprocess.DEVNULL)
+    command = [sys.executable, "-m", "auralith", "curate", "run", str(path)]
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
     store, deadline = Store(tmp_path / "out"), time.monotonic() + 60
     while len(store.slices("probe")) < 2 and time.monotonic() < deadline:
         time.sleep(0.001)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.send_signal(number)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == code and "Traceback" not in said
     finished = {path: path.stat().st_mtime_ns for path in store.slices("probe")}
     assert len(finished) >= 2 and not store.slices("guard"), "killed too late to show anything"
     settings, _ = run(inputs, tmp_path / "out")
