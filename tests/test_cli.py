@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from conftest import GOLDEN
 
 import auralith
 from auralith.cli.main import run
@@ -24,6 +23,7 @@ from auralith.request import GenerationRequest
 from auralith.samplers import sampler_names
 from auralith.samplers.schedules import SIGMA_SCHEDULES, TIME_SCHEDULES
 from auralith.sound.writing import write
+from tests.conftest import GOLDEN
 
 MODEL = str(GOLDEN / "sao_tiny")
 QUICK = ("--model", MODEL, "--steps", "2", "--seconds", "0.3", "--window", "fit")
@@ -411,7 +411,7 @@ def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
 def test_help_names_every_sampler_and_schedule_and_the_defaults() -> None:
     """The text is static, since help must not load torch; the registry and the configs are what it has to say."""
     texts = {
-        field.name: field.type.__metadata__[0].help  # pyright: ignore
+        field.name: next(m.help for m in field.type.__metadata__ if hasattr(m, "help"))  # pyright: ignore
         for field in fields(Sampling)
     }
     names = texts["sampler"].split(". ")[0]

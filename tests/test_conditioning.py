@@ -5,12 +5,12 @@ import logging
 
 import pytest
 import torch
-from conftest import GOLDEN, open_tiny, relative_error
 from torch import Tensor
 
 from auralith.checkpoints import Checkpoint
 from auralith.conditioning import Conditioner
 from auralith.errors import InvalidRequest
+from tests.conftest import GOLDEN, open_tiny, relative_error
 
 
 def conditioner_of(checkpoint: Checkpoint) -> Conditioner:

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from conftest import GOLDEN, relative_error
 from safetensors.torch import load_file
 
 from auralith.checkpoints import Spec, config_from_json, config_to_json, inspect_checkpoint
@@ -28,6 +27,7 @@ from auralith.pipeline import Auralith, load
 from auralith.provenance import read_provenance
 from auralith.request import GenerationRequest
 from auralith.sets import read_rows
+from tests.conftest import GOLDEN, relative_error
 
 MODEL = str(GOLDEN / "v_bpm")
 CONFIG = json.loads((GOLDEN / "v_bpm" / "model_config.json").read_bytes())

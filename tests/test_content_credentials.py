@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import soundfile
 from certificates import Identity, make_identity
-from conftest import GOLDEN
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from auralith import GenerationRequest
@@ -20,6 +19,7 @@ from auralith.errors import InvalidRequest
 from auralith.pipeline import Audio, load
 from auralith.provenance import read_provenance
 from auralith.sound.reading import read
+from tests.conftest import GOLDEN
 
 MODEL = str(GOLDEN / "sao_tiny")
 QUICK = ("--model", MODEL, "--steps", "2", "--seconds", "0.3", "--window", "fit", "--seed", "7")

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 import soundfile
 import torch
-from conftest import GOLDEN, relative_error
 from rounding import DECODED
 from torch import Tensor
 
@@ -40,6 +39,7 @@ from auralith.samplers import SAMPLERS, Schedule
 from auralith.samplers.repaint import repainted_steps
 from auralith.sound.levels import peak_normalize
 from auralith.sound.reading import read
+from tests.conftest import GOLDEN, relative_error
 
 RATE = 44_100
 FRAME = 2_048

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from conftest import GOLDEN
 
 from auralith import GenerationRequest
 from auralith.cli.main import run
@@ -23,6 +22,7 @@ from auralith.pipeline import Auralith, load
 from auralith.provenance import read_provenance
 from auralith.samplers import SAMPLERS, Schedule, sampler_names
 from auralith.sound.reading import read
+from tests.conftest import GOLDEN
 
 SHAPE = (3, 4, 7)
 OBJECTIVES = pytest.mark.parametrize("objective", [VObjective(), RectifiedFlow()], ids=["v", "rf"])

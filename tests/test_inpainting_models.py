@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from conftest import GOLDEN, relative_error
 from safetensors.torch import load_file
 
 from auralith.checkpoints import inspect_checkpoint
@@ -26,6 +25,7 @@ from auralith.request import GenerationRequest
 from auralith.training.finetune import FinetuneSettings
 from auralith.training.inpaint_masks import InpaintMasks
 from auralith.training.published import follow_training
+from tests.conftest import GOLDEN, relative_error
 
 FOLDER = GOLDEN / "inpaint"
 MODEL = str(FOLDER)

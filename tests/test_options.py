@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 import typer
-from conftest import GOLDEN
 from typer.core import TyperOption
 
 import auralith
@@ -20,6 +19,7 @@ from auralith.sets.plan import plan_set
 from auralith.sets.table import read_rows
 from auralith.sound.writing import write
 from auralith.training.finetune import LEARNING_RATES
+from tests.conftest import GOLDEN
 
 MODEL = str(GOLDEN / "sao_tiny")
 BAD = ("-1", "0", "1e30", "nan", "none such", "3-1")
@@ -111,16 +111,16 @@ def _in_a_folder_with_files(
 
     monkeypatch.setattr("auralith.pipeline.load", load)
     for place in (
-        *("auralith.pipeline.Auralith._denoise", "auralith.sets.run._made"),
+        *("auralith.pipeline.Auralith._denoise", "auralith.sets.run._Run._made"),
         *(
             "auralith.training.finetune.start_processes",
             "auralith.training.encode.check_writable",
         ),
         *("auralith.training.scratch.train_transformer", "auralith.checkpoints.convert"),
-        *("auralith.cli.curate.steps.run_step", "auralith.curation.run.curate"),
+        *("auralith.cli.curate.steps.run_one", "auralith.curation.run.curate"),
         *("auralith.curation.tagging.stage.pinned", "auralith.fingerprint.build_index"),
     ):
-        monkeypatch.setattr(place, begin, raising=False)
+        monkeypatch.setattr(place, begin)
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import GOLDEN
 from rounding import RUN
 
 from auralith.cli.main import run
@@ -24,6 +23,7 @@ from auralith.request import GenerationRequest, recorded
 from auralith.samplers import SAMPLERS, SigmaSampler, Step, TimeSampler, path, sigma
 from auralith.samplers.own import sampler_label
 from auralith.sets import plan_set, read_rows
+from tests.conftest import GOLDEN
 
 MODEL = str(GOLDEN / "sao_tiny")
 FLOW = str(GOLDEN / "sao_small_tiny")

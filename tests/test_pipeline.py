@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from conftest import GOLDEN, relative_error
 from rounding import RUN
 from safetensors.torch import load_file
 
@@ -17,6 +16,7 @@ from auralith.errors import InvalidRequest, NonFiniteError, ResourceError
 from auralith.pipeline import Auralith, load
 from auralith.request import GenerationRequest
 from auralith.samplers import Step
+from tests.conftest import GOLDEN, relative_error
 
 CASES = [
     (model, name)

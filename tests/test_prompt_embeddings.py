@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import GOLDEN
 from rounding import RUN
 
 from auralith.cli.main import run
@@ -19,6 +18,7 @@ from auralith.provenance import read_provenance
 from auralith.request import GenerationRequest, Prompt
 from auralith.sets import plan_set, read_rows
 from auralith.sound.reading import read
+from tests.conftest import GOLDEN
 
 MODEL = str(GOLDEN / "sao_tiny")
 FLOW = str(GOLDEN / "sao_small_tiny")

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import GOLDEN
 
 from auralith import resources
 from auralith.cli.main import run
@@ -21,6 +20,7 @@ from auralith.training.processes import choose_precision
 from auralith.training.scratch import AutoencoderRecipe, TransformerRecipe
 from auralith.training.task import LoopSettings
 from recipes.tiny import stages as tiny
+from tests.conftest import GOLDEN
 from tests.training.test_loop import Regression
 
 CPU = torch.device("cpu")

@@ -18,7 +18,6 @@ import pytest
 import soundfile
 import torch
 from certificates import make_identity
-from conftest import GOLDEN
 
 from auralith import GenerationRequest
 from auralith.cli.main import run
@@ -31,6 +30,7 @@ from auralith.sets.plan import batches, prompt_seed
 from auralith.sets.table import SHORT_NAMES
 from auralith.sound.reading import read
 from auralith.sound.writing import write
+from tests.conftest import GOLDEN
 
 MODEL = str(GOLDEN / "sao_tiny")
 QUICK = {"steps": 2, "seconds_total": 0.3, "window": "fit"}

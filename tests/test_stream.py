@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import GOLDEN, relative_error
 from rounding import DECODED
 from torch import Tensor
 
@@ -18,6 +17,7 @@ from auralith.errors import InvalidRequest
 from auralith.pipeline import Auralith, load
 from auralith.request import GenerationRequest
 from auralith.samplers import Step
+from tests.conftest import GOLDEN, relative_error
 
 FRAME = 2_048
 

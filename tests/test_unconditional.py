@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import GOLDEN, relative_error
 from safetensors.torch import load_file
 
 from auralith.checkpoints import config_from_json, config_to_json, inspect_checkpoint
@@ -21,6 +20,7 @@ from auralith.compat.stable_audio_tools import (
 from auralith.compat.stable_audio_tools.loading import StableAudioModel
 from auralith.errors import CheckpointError, InvalidRequest
 from auralith.training.scratch import TransformerRecipe, new_model
+from tests.conftest import GOLDEN, relative_error
 
 FOLDER = GOLDEN / "uncond"
 MODEL = str(FOLDER)

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import open_tiny
 from foreign import State, random, refusal
 from safetensors.torch import save_file
 
 from auralith.checkpoints import Checkpoint
+from tests.conftest import open_tiny
 
 
 @pytest.fixture(scope="module")

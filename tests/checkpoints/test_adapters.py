@@ -12,7 +12,6 @@ import peft
 import pytest
 import soundfile
 import torch
-from conftest import GOLDEN, open_tiny, relative_error
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -40,6 +39,7 @@ from auralith.models.dit import DiT
 from auralith.pipeline import EMBEDDED, load
 from auralith.provenance import read_provenance
 from auralith.request import GenerationRequest
+from tests.conftest import GOLDEN, open_tiny, relative_error
 
 TINY = GOLDEN / "sao_tiny"
 LORA = AdapterConfig(rank=4, alpha=6.0)

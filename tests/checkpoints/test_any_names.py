@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import GOLDEN
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -15,6 +14,7 @@ from auralith.checkpoints import Checkpoint, Files, convert, inspect_checkpoint,
 from auralith.cli.main import run
 from auralith.errors import CheckpointError
 from auralith.families.stable_audio_1.transformer import INV_FREQ, inverse_frequencies
+from tests.conftest import GOLDEN
 
 TINY = GOLDEN / "sao_tiny"
 NAME = "my_finetune_e12.safetensors"

@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from conftest import GOLDEN
 
 from auralith.checkpoints import Spec, config_from_json, config_to_json
 from auralith.config import (
@@ -24,6 +23,7 @@ from auralith.config import (
 )
 from auralith.errors import CheckpointError
 from auralith.families.model_config import spec_from_json, spec_to_json
+from tests.conftest import GOLDEN
 
 PUBLISHED = json.loads((GOLDEN / "sao1_model_config.json").read_bytes())
 DIT = ("model", "diffusion", "config")

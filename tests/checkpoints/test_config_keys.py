@@ -6,11 +6,11 @@ from copy import deepcopy
 from typing import Any
 
 import pytest
-from conftest import GOLDEN
 
 from auralith.errors import CheckpointError
 from auralith.families.model_config import spec_from_json
 from auralith.families.sections import IRRELEVANT
+from tests.conftest import GOLDEN
 
 Keys = tuple[str | int, ...]
 CONFIGS = {

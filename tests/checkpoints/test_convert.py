@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import GOLDEN, relative_error
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from auralith.checkpoints import convert, inspect_checkpoint, open_autoencoder, open_checkpoint
 from auralith.config import ModelConfig
 from auralith.errors import CheckpointError
+from tests.conftest import GOLDEN, relative_error
 
 CPU = torch.device("cpu")
 TINY = GOLDEN / "sao_tiny"

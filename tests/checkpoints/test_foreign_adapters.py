@@ -13,7 +13,6 @@ from typing import Any
 import peft
 import pytest
 import torch
-from conftest import GOLDEN, open_tiny, relative_error
 from foreign import State, merged, random
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -33,6 +32,7 @@ from auralith.checkpoints.adapter_changes import COLUMNS, adaptable_shapes, fit,
 from auralith.cli.main import run
 from auralith.config import ModelConfig
 from auralith.errors import CheckpointError
+from tests.conftest import GOLDEN, open_tiny, relative_error
 
 TINY = GOLDEN / "sao_tiny"
 ADAPTERS = GOLDEN / "adapters"

@@ -7,7 +7,6 @@ from pathlib import Path
 import huggingface_hub
 import pytest
 import torch
-from conftest import GOLDEN
 from huggingface_hub import errors
 from huggingface_hub.utils import hf_raise_for_status
 
@@ -19,6 +18,7 @@ from auralith.checkpoints import (
     open_checkpoint,
 )
 from auralith.errors import CheckpointError
+from tests.conftest import GOLDEN
 
 NAME = "stabilityai/stable-audio-open-1.0"
 CPU = torch.device("cpu")

@@ -5,7 +5,6 @@ import json
 
 import pytest
 import torch
-from conftest import GOLDEN
 
 from auralith.checkpoints.transform import published_weights, to_diffusers, to_ours, to_single_file
 from auralith.config import ModelConfig
@@ -15,6 +14,7 @@ from auralith.families.networks import without_memory
 from auralith.families.registry import prefixes
 from auralith.families.spec import Spec
 from auralith.models.lazy_tensor import LazyTensor, Weights, weights_of
+from tests.conftest import GOLDEN
 
 
 def shapes(weights: Weights) -> dict[str, str]:

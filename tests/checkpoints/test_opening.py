@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import GOLDEN, relative_error
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -28,6 +27,7 @@ from auralith.families.model_config import config_from_json, config_to_json, spe
 from auralith.families.networks import Networks
 from auralith.models.dit import Block, DiT
 from auralith.tensor_files import safetensors_header
+from tests.conftest import GOLDEN, relative_error
 
 CPU = torch.device("cpu")
 TINY = GOLDEN / "sao_tiny"

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import torch
-from conftest import GOLDEN
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -24,6 +23,7 @@ from auralith.tensor_files import (
     read_tensor_file,
     write_safetensors,
 )
+from tests.conftest import GOLDEN
 
 ORIGINAL = (GOLDEN / "sao_tiny" / "model.safetensors").read_bytes()
 CPU = torch.device("cpu")

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import GOLDEN
 from tokenizers import Tokenizer
 
 from auralith.checkpoints import convert, open_checkpoint
 from auralith.checkpoints.convert import Target
 from auralith.compat.diffusers import StableAudioPipeline
 from auralith.training.export import Card, Layout, export_model
+from tests.conftest import GOLDEN
 
 CPU = torch.device("cpu")
 TINY = GOLDEN / "sao_tiny"

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import soundfile as sf
 import torch
-from conftest import GOLDEN, relative_error
 from rounding import RUN
 from tiny_diffusers import FRAMES, HOP, RATE, SECONDS, seeded, tiny_pipeline, tiny_vae
 
@@ -25,6 +24,7 @@ from auralith.compat.diffusers import (
 from auralith.errors import CheckpointError, InvalidRequest, NonFiniteError
 from auralith.noise import BrownianTree
 from auralith.samplers.sigma import dpmpp_2m_sde
+from tests.conftest import GOLDEN, relative_error
 
 EXAMPLE = Path(__file__).parents[2] / "examples/card_diffusers.py"
 QUICK: dict[str, Any] = {"num_inference_steps": 3}

@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
-from conftest import GOLDEN, relative_error
 from safetensors.torch import load_file
 from tiny_diffusers import seeded
 from torch import Tensor
@@ -17,6 +16,7 @@ import auralith.compat.diffusers as ours
 from auralith.compat.diffusers.component import Component
 from auralith.compat.diffusers.components import LatentDistribution
 from auralith.errors import CheckpointError, InvalidRequest
+from tests.conftest import GOLDEN, relative_error
 
 
 class Kind(NamedTuple):

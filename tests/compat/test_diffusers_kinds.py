@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import GOLDEN, relative_error
 from safetensors.torch import load_file, save_file
 from tiny_diffusers import seeded
 
 from auralith.checkpoints import convert, inspect_checkpoint
 from auralith.compat.diffusers import StableAudioPipeline
 from auralith.errors import CheckpointError
+from tests.conftest import GOLDEN, relative_error
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("torchsde") is None,

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import GOLDEN, relative_error
 from rounding import RUN
 from tiny_diffusers import FRAMES, HOP, RATE, seeded, tiny_pipeline
 
 from auralith.checkpoints import convert
 from auralith.compat.diffusers import CosineDPMSolverMultistepScheduler, StableAudioPipeline
+from tests.conftest import GOLDEN, relative_error
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("torchsde") is None,

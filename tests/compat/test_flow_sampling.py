@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import GOLDEN, relative_error
 from safetensors.torch import load_file
 
 from auralith.checkpoints import config_from_json, config_to_json
@@ -23,6 +22,7 @@ from auralith.compat.stable_audio_tools import (
 from auralith.config import DistributionShift, ModelConfig
 from auralith.diffusion import shift_times
 from auralith.errors import CheckpointError
+from tests.conftest import GOLDEN, relative_error
 
 FOLDER = GOLDEN / "flow_sampling"
 CASES = json.loads((FOLDER / "cases.json").read_text())

@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 import soundfile
 import torch
-from conftest import GOLDEN, TINY_MODELS, relative_error
 from rounding import RUN
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -33,6 +32,7 @@ from auralith.compat.stable_audio_tools import (
 )
 from auralith.errors import AudioError, AuralithError, CheckpointError, InvalidRequest
 from auralith.pipeline import EMBEDDED
+from tests.conftest import GOLDEN, TINY_MODELS, relative_error
 
 ROOT = Path(__file__).parents[2]
 FRAME = 2048

@@ -1,7 +1,6 @@
 """A tiny random model that diffusers can hold as well, as a pipeline of ours."""
 
 import torch
-from conftest import GOLDEN
 from transformers import AutoTokenizer, T5EncoderModel
 
 from auralith.compat.diffusers import (
@@ -11,6 +10,7 @@ from auralith.compat.diffusers import (
     StableAudioPipeline,
     StableAudioProjectionModel,
 )
+from tests.conftest import GOLDEN
 
 RATE = 500
 HOP = 32

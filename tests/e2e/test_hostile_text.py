@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import GOLDEN
 from markdown_it import MarkdownIt
 
 from auralith.cli.lines import cell, warn
@@ -22,6 +21,7 @@ from auralith.provenance import Provenance
 from auralith.request import GenerationRequest
 from auralith.sound.writing import write
 from auralith.training.export import Card
+from tests.conftest import GOLDEN
 
 MODEL = str(GOLDEN / "sao_tiny")
 TEXTS = {

@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from conftest import open_tiny, relative_error
 from rounding import DECODED, assert_rounding_only
 from torch import Tensor
 
@@ -10,6 +9,7 @@ from auralith.checkpoints import Checkpoint
 from auralith.config import OobleckConfig
 from auralith.models.autoencoder import Oobleck, decoder_halo, encoder_halo
 from auralith.models.latent_codec import LatentCodec
+from tests.conftest import open_tiny, relative_error
 
 
 @pytest.fixture(scope="module")

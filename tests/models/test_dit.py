@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from conftest import relative_error
 from rounding import assert_rounding_only
 from torch import Tensor
 
@@ -12,6 +11,7 @@ from auralith.checkpoints import Checkpoint
 from auralith.config import DiTConfig
 from auralith.diffusion import guide
 from auralith.models.dit import DiT, FourierFeatures
+from tests.conftest import relative_error
 
 
 def random_dit(**changes: object) -> DiT:

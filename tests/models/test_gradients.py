@@ -6,7 +6,6 @@ from collections.abc import Callable
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import relative_error
 from rounding import assert_rounding_only
 from torch import Tensor, nn
 
@@ -24,6 +23,7 @@ from auralith.models.gradients import (
     rotated_heads,
     swiglu,
 )
+from tests.conftest import relative_error
 
 
 def noise(*shape: int, seed: int = 0) -> Tensor:

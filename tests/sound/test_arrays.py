@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from conftest import GOLDEN
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
@@ -22,6 +21,7 @@ from auralith.request import GenerationRequest
 from auralith.result import Audio
 from auralith.sound.arrays import check_axes, latents_of, waveform_of, waveforms_of
 from auralith.sound.writing import write
+from tests.conftest import GOLDEN
 
 FRAME = 2_048
 LAYOUTS: dict[str, Callable[[np.ndarray], Any]] = {

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from auralith.cli.encode import encode as encode_verb
+from auralith.cli.main import run
 from auralith.config import AudioFormat, OobleckConfig
 from auralith.data.latent_header import shard_path
 from auralith.data.latents import LatentCache
@@ -355,7 +355,8 @@ def test_the_verb_encodes_and_decodes_one_item(
         path.parent.mkdir(exist_ok=True)
         soundfile.write(path, 0.3 * noise(30_000, seed=index).T.numpy(), 44_100)
         path.with_suffix(".txt").write_text(f"noise number {index}")
-    encode_verb(tmp_path / "sounds", tmp_path / "latents", device="cpu")
+    sounds, latents = str(tmp_path / "sounds"), str(tmp_path / "latents")
+    assert run(["encode", sounds, "-o", latents, "--device", "cpu"]) == 0
     captured = capsys.readouterr()
     assert captured.out.strip() == str(tmp_path / "latents")
     assert "SI-SDR" in captured.err

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 import typer
-from conftest import GOLDEN
 from torch import Tensor
 
 from auralith import resources
@@ -25,6 +24,7 @@ from auralith.training.plan import (
     fits,
     remedies,
 )
+from tests.conftest import GOLDEN
 
 GPU = torch.device("cuda")
 GB = 10**9

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import GOLDEN
 
 from auralith.diffusion import OBJECTIVES
 from auralith.errors import CheckpointError
@@ -15,6 +14,7 @@ from auralith.settings import load_settings
 from auralith.training.finetune import FinetuneSettings, default_settings
 from auralith.training.published import Followed, follow_training
 from auralith.training.timesteps import TimestepSettings, even_uniform
+from tests.conftest import GOLDEN
 
 PUBLISHED: dict[str, Any] = json.loads((GOLDEN / "sao_tiny" / "model_config.json").read_text())[
     "training"
