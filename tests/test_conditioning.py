@@ -9,7 +9,7 @@ from torch import Tensor
 
 from auralith.checkpoints import Checkpoint
 from auralith.conditioning import Conditioner
-from auralith.errors import InvalidRequest
+from auralith.errors import CheckpointError, InvalidRequest
 from tests.conftest import GOLDEN, open_tiny, relative_error
 
 
@@ -20,6 +20,13 @@ def conditioner_of(checkpoint: Checkpoint) -> Conditioner:
 @pytest.fixture(scope="module")
 def sao() -> Conditioner:
     return conditioner_of(open_tiny("sao_tiny"))
+
+
+def test_a_tokenizer_of_another_text_encoder_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    sao = conditioner_of(open_tiny("sao_tiny"))
+    monkeypatch.setattr(sao.text.model.config, "vocab_size", 3)
+    with pytest.raises(CheckpointError, match=r"it gives token \d+, and the text encoder has 3"):
+        sao.encode_text(["rain"])
 
 
 def numbers_of(conditioner: Conditioner, entries: list[list[float]]) -> dict[str, list[float]]:

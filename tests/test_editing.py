@@ -527,6 +527,12 @@ def test_edits_that_make_no_sense(make: object, message: str) -> None:
             "init_noise_level is 0.2; it must be above sigma_min",
         ),
         (
+            lambda m, c: inpaint(
+                m, request(), noise_clip(9.0), Inpainting(((1.0, 1.5),), crossfade=2.0)
+            ),
+            "can't fill parts of sounds longer than its window, 2.97 s",
+        ),
+        (
             lambda m, c: inpaint(m, request(), noise_clip(9.0), Inpainting(((1.0, 4.0),))),
             "too long for this model",
         ),

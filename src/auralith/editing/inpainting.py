@@ -97,10 +97,16 @@ def _windows(model: Auralith, free: list[Span], num_frames: int, margin: int) ->
     if num_frames <= longest:
         return [(0, num_frames)]
     room = longest - 2 * max(longest // CONTEXT_SHARE, margin + model.autoencoder.decoder_halo)
+    audio = model.config.audio
+    if room < 1:
+        raise InvalidRequest(
+            Field("ranges"),
+            f": this model can't fill parts of sounds longer than its window, "
+            f"{audio.seconds(model.config.window_samples):.2f} s; inpaint a shorter sound, or use a shorter crossfade",
+        )
     windows: list[Span] = []
     for start, stop in _grouped(free, room):
         if stop - start > room:
-            audio = model.config.audio
             seconds = (audio.seconds(n * audio.samples_per_frame) for n in (stop - start, room))
             raise InvalidRequest(
                 Field("ranges"),
