@@ -1,4 +1,4 @@
-"""How close a decoded waveform is to the original: STFT and MEL distance and SI-SDR, as published autoencoders state them.
+"""Distances of a decoded waveform from the original: STFT, MEL and SI-SDR, as published autoencoders state them.
 
 The definitions are those of auraloss 0.4.0 at its defaults (arXiv 2407.14358, section 4.3): one resolution, and one
 convergence ratio over all channels. Measure file by file and average over files; a silent original makes the distances

@@ -27,7 +27,7 @@ class Conditioning:
 
 @dataclass(frozen=True)
 class MaskedInput:
-    """What a model trained for inpainting is shown of a sound: which frames are kept (1), and their latents."""
+    """Input of a model trained for inpainting: which frames of a sound are kept (1), and their latents."""
 
     mask: Float[Tensor, "batch 1 frame"]
     latents: Float[Tensor, "batch channel frame"]

@@ -1,4 +1,4 @@
-"""What a model is, as frozen dataclasses whose defaults are Stable Audio Open 1.0.
+"""Configs of models, as frozen dataclasses whose defaults are Stable Audio Open 1.0.
 
 Nothing here touches tensors or files. `AudioFormat` is the only place that converts between seconds, samples and
 latent frames; `SamplingDefaults` the only place that states the published way to sample. Foreign spellings of these
@@ -240,7 +240,7 @@ ObjectiveName = Literal["v", "rectified_flow", "rf_denoiser"]
 
 @dataclass(frozen=True)
 class SamplingDefaults:
-    """How the published model is sampled (model card, first usage)."""
+    """Settings of sampling; the defaults are the published model's (model card, first usage)."""
 
     steps: int = 100
     cfg_scale: float = 7.0

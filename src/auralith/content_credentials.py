@@ -72,7 +72,7 @@ class ContentSigner:
 
 
 def manifest_of(provenance: Provenance, title: str) -> dict[str, Any]:
-    """What the manifest says of a file called `title`, as c2pa-python takes it (C2PA 2, actions version 2).
+    """Return the manifest of a file called `title`, as c2pa-python takes it (C2PA 2, actions version 2).
 
     An inpainted or extended recording holds samples that no model made, and says so.
     """

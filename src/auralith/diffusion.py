@@ -66,7 +66,7 @@ class Objective(ABC):
         return alpha * x0 + sigma * noise
 
     def target(self, x0: Latents, noise: Latents, t: float | Times) -> Latents:
-        """What the network is trained to output: v = alpha' x0 + sigma' noise."""
+        """Return the output that the network is trained for: v = alpha' x0 + sigma' noise."""
         *_, alpha_rate, sigma_rate = self.path(_per_item(t))
         return alpha_rate * x0 + sigma_rate * noise
 

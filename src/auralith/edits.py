@@ -1,4 +1,4 @@
-"""What an edit is: a variation, an inpainting, an extension or a loop, as frozen values that are checked once.
+"""Edits: a variation, an inpainting, an extension or a loop, as frozen values that are checked once.
 
 `auralith.editing` carries them out; a result's tags hold them, told apart by `kind`. Times are seconds. What depends on
 a file or a model (a range beyond the file's end, a loop longer than the window) is checked there.

@@ -1,4 +1,4 @@
-"""What is read from others is parsed here, or with the errors that are listed here.
+"""Foreign data is parsed here, or with the errors that are listed here.
 
 A library raises whatever its author thought of; a reader has one error that names the file. So each kind of library has
 its tuple of exceptions, and JSON and TOML have a function that raises nothing but ValueError.

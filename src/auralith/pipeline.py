@@ -55,7 +55,7 @@ def _unconstrained(predictor: Predictor) -> Predictor:
 
 @dataclass(frozen=True, eq=False)
 class Steering:
-    """What leads a generation besides its request."""
+    """Inputs that lead a generation besides its request."""
 
     init_latents: AnyLatents | None = None
     """Noised to the first level and started from, instead of noise alone; of every request, or of a single one without

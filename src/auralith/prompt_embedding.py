@@ -67,7 +67,7 @@ class PromptEmbedding:
 
 @dataclass(frozen=True)
 class EmbeddingRecord:
-    """What a file's tags hold of an embedding: enough to know it again, not to make a sound with it."""
+    """Record of an embedding in a file's tags: enough to know it again, not to make a sound with it."""
 
     text: str
     embedding: str

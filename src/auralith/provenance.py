@@ -1,4 +1,4 @@
-"""Where a generated sound comes from: what its file's tags hold, and all it takes to make it again."""
+"""Provenance of a generated sound: what its file's tags hold, and all it takes to make it again."""
 
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -50,11 +50,11 @@ class Provenance:
 
     @property
     def keeps_level(self) -> bool:
-        """Whether the sound has its level from a sound that was there; what is made of nothing is normalized."""
+        """Return whether the sound has its level from a sound that was there; what is made of nothing is normalized."""
         return self.edit is not None and not isinstance(self.edit, Loop)
 
     def to_tags(self) -> dict[str, Any]:
-        """As JSON values; see `request.recorded`."""
+        """Return the fields as JSON values; see `request.recorded`."""
         return asdict(replace(self, settings=recorded(self.settings)))
 
 

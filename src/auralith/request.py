@@ -1,4 +1,4 @@
-"""What a valid request is. The API, the command line, HTTP and the page all construct a `GenerationRequest`."""
+"""Valid requests. The API, the command line, HTTP and the page all construct a `GenerationRequest`."""
 
 import math
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""What the machine offers: device, number format and memory, asked once when a model is loaded."""
+"""Device, number format and memory of the machine, asked once when a model is loaded."""
 
 import logging
 import os

@@ -1,4 +1,4 @@
-"""What a generation gives: the sound with its fades, its origin, and warnings of what is wrong with it."""
+"""The result of a generation: the sound with its fades, its origin, and warnings of what is wrong with it."""
 
 import re
 from collections.abc import Iterator

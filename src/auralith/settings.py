@@ -72,7 +72,7 @@ def read_toml(path: str | Path) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class _Place:
-    """Where a value was given, as the words around its path in a message; none for an option."""
+    """Place where a value was given, as the words around its path in a message; none for an option."""
 
     path: str
     before: str = ""

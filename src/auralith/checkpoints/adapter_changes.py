@@ -176,7 +176,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Fit:
-    """How an adapter fits a model: what goes where, and what does not."""
+    """Report how an adapter fits a model: what goes where, and what does not."""
 
     placed: tuple[tuple[Place, Change], ...]
     unmatched: tuple[str, ...]

@@ -55,7 +55,7 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 @dataclass(frozen=True)
 class AdapterConfig:
-    """What is trained beside the frozen weights. Raises InvalidRequest for values out of range."""
+    """Settings of what is trained beside the frozen weights. Raises InvalidRequest for values out of range."""
 
     kind: Literal["lora", "dora"] = "lora"
     """lora: W + α/r·BA (arXiv 2106.09685); dora: its rows rescaled to trained lengths (arXiv 2402.09353)."""
@@ -76,13 +76,13 @@ class AdapterConfig:
             )
 
     def targeted(self, name: str) -> bool:
-        """Whether a module of the transformer is one of the targets."""
+        """Return whether a module of the transformer is one of the targets."""
         return any(name == target or name.endswith(f".{target}") for target in self.targets)
 
 
 @dataclass(frozen=True)
 class AdapterMetadata:
-    """What an adapter says of itself. Names are never paths."""
+    """Metadata of an adapter. Names are never paths."""
 
     config: AdapterConfig
     base_model: str = ""
@@ -146,7 +146,7 @@ def read_adapter(path: str | Path) -> Adapter:
 
 
 def may_be_adapter(path: Path) -> bool:
-    """Whether a file or folder announces an adapter, or is a safetensors file that is too damaged to tell."""
+    """Return whether a file or folder announces an adapter, or is a safetensors file that is too damaged to tell."""
     if path.is_dir():
         return foreign_files(path) is not None
     if path.suffix == ".safetensors" and header_of(path) is None:
@@ -250,7 +250,7 @@ def _require(path: str | Path, found: Shapes, expected: Shapes) -> None:
 
 
 def _own_shapes(found: Shapes, config: AdapterConfig) -> Shapes:
-    """What the tensors must be, given the projections that they name."""
+    """Return the shapes that the tensors must have, given the projections that they name."""
     sizes = {
         name: (_size(found.get(name + B), 0), _size(found.get(name + A), 1))
         for name in _modules(found)

@@ -72,7 +72,7 @@ Slots = dict[str, LazyTensor]
 
 @dataclass(frozen=True)
 class Settings:
-    """What the program wrote about its adapter; None where it says nothing."""
+    """Settings that a program wrote beside its adapter; None where it says nothing."""
 
     rank: int | None = None
     alpha: float | None = None

@@ -1,4 +1,4 @@
-"""Which weights and which config of a folder or repository belong together, under whatever names they have.
+"""Find the weights and the config of a folder or repository that belong together, under whatever names they have.
 
 Fine-tunes are shared as `my_finetune_e12.safetensors` or `epoch=3-step=9000.ckpt` beside a `model_config.json`. One
 file of weights is taken as it is; of several one has to be named.

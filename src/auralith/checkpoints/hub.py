@@ -46,7 +46,7 @@ DIFFUSERS_PATTERNS = (
 
 @dataclass(frozen=True)
 class HubOptions:
-    """How to fetch, in huggingface_hub's own words; its environment variables say the rest."""
+    """Options of a download, in huggingface_hub's own words; its environment variables say the rest."""
 
     revision: str | None = None
     cache_dir: str | Path | None = None

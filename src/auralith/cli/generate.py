@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Span:
-    """How long the sound is, and which part of a recording."""
+    """Options for the length of a sound, and its place in a recording."""
 
     seconds: Annotated[
         float | None,

@@ -1,4 +1,4 @@
-"""What every verb that makes sounds does: load the model, number the requests, save the results and print their paths."""
+"""Steps that all verbs share: load the model, number the requests, save the results and print their paths."""
 
 import sys
 from collections.abc import Iterable

@@ -28,7 +28,7 @@ ConfigOption = Annotated[
 
 @dataclass(frozen=True)
 class Sampling:
-    """How to go from noise to latents, and what to keep away from."""
+    """Options of sampling and guidance."""
 
     negative: Annotated[
         str | None, Sets("negative_prompt"), typer.Option(help="What to keep away from.")
@@ -145,7 +145,7 @@ class Sampling:
 
 @dataclass(frozen=True)
 class Loading:
-    """Which model, and on what."""
+    """Options of the model and where it runs."""
 
     model: Annotated[
         str | None,
@@ -167,7 +167,7 @@ class Loading:
 
 @dataclass(frozen=True)
 class Encoding:
-    """What a file of sound is like."""
+    """Options of a sound file's format."""
 
     format: Annotated[str | None, typer.Option(help="wav, flac, ogg or mp3.")] = None
     subtype: Annotated[
@@ -185,7 +185,7 @@ class Encoding:
     )
 
     def signer(self, path: Path) -> "ContentSigner | None":
-        """What signs files such as `path`, if that was asked for; raises `InvalidRequest` where it can't be done."""
+        """Return the signer of files such as `path` if one was asked for; raise `InvalidRequest` where it can't sign them."""
         from auralith.errors import InvalidRequest
 
         if self.c2pa_cert is None and self.c2pa_key is None:
@@ -201,7 +201,7 @@ class Encoding:
 
 @dataclass(frozen=True)
 class Writing(Encoding):
-    """How many results, and where they go."""
+    """Options for the number of results and where they go."""
 
     n: Annotated[int, typer.Option("--n", min=1, help="How many: seed, seed+1, …")] = 1
     output: Annotated[

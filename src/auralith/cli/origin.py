@@ -1,4 +1,4 @@
-"""What `--from FILE` reads from a file's tags, and finds again: the request, the model, adapters, the edited file.
+"""Read a file's tags for `--from FILE` and find what they name: the request, the model, adapters, the edited file.
 
 Anyone can write tags. What they name beyond the file itself is used only with consent, asked for once, before any of it
 is opened: a model of the Hub (even if the cache holds it, since the Hub is asked for a newer one), adapters, the edited
@@ -78,7 +78,7 @@ def _agrees(source: Path, wanted: list[str]) -> bool:
 
 
 def loading_of(origin: "Provenance", loading: Loading, source: Path) -> Loading:
-    """What was given, and for the rest what the original was made with."""
+    """Return the options that were given, and for the rest what the original was made with."""
     from auralith.provenance import EMBEDDED_NAME
 
     model, adapters = loading.model, loading.adapter

@@ -1,4 +1,4 @@
-"""Where results go: names made from the prompt, numbered names, and nothing overwritten that wasn't named."""
+"""Paths of results: names made from the prompt, numbered names, and nothing overwritten that wasn't named."""
 
 from dataclasses import dataclass
 from itertools import count
@@ -11,7 +11,7 @@ DEFAULT_FORMAT = "wav"
 
 @dataclass(frozen=True)
 class Output:
-    """What `-o`, `--format` and `--subtype` ask for."""
+    """Values of `-o`, `--format` and `--subtype`."""
 
     path: Path | None
     format: str | None

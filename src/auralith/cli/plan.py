@@ -28,7 +28,7 @@ class OptimizerName(Enum):
 
 
 class AverageName(Enum):
-    """Where the average of the weights lies."""
+    """Place of the averaged weights."""
 
     device = "device"
     cpu = "cpu"
@@ -36,7 +36,7 @@ class AverageName(Enum):
 
 
 class PrecisionName(Enum):
-    """What products are computed in; weights are float32."""
+    """Number format of products; weights are float32."""
 
     auto = "auto"
     float32 = "float32"

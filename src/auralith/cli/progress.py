@@ -66,7 +66,7 @@ ShowStage = Callable[[str, int, int, str], None]
 
 
 class _Shown:
-    """What is shown of a stage: its bar, the time of its last line, and since when how much was done."""
+    """State of a stage's display: its bar, the time of its last line, and since when how much was done."""
 
     def __init__(self, task: TaskID, done: int, now: float) -> None:
         self.task, self.line_at = task, now

@@ -32,7 +32,7 @@ else:
 
 @dataclass(frozen=True)
 class EngineSettings:
-    """How work is cut and spread; none of it changes a result."""
+    """Settings of how work is cut and spread; none of them changes a result."""
 
     slice_rows: int = 1_000
     """Recordings in a file of evidence: what a kill can lose."""
@@ -57,7 +57,7 @@ class EngineSettings:
 
 @dataclass(frozen=True)
 class StageProgress:
-    """How far a stage is."""
+    """Progress of a stage."""
 
     stage: str
     done: int
@@ -108,7 +108,7 @@ def _require_all(found: int, total: int) -> None:
 
 
 def is_ray() -> bool:
-    """Whether frames are computed on a Ray cluster."""
+    """Return whether frames are computed on a Ray cluster."""
     return load_daft().get_or_infer_runner_type() == "ray"
 
 

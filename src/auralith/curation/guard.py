@@ -63,7 +63,7 @@ class EvalSet:
 
 @dataclass(frozen=True)
 class GuardSettings:
-    """What training must not contain."""
+    """Settings of the guard: recordings that training must not contain."""
 
     sets: tuple[EvalSet, ...] = ()
 

@@ -1,4 +1,4 @@
-"""Which evidence counts: `steps.json` in a curation's folder lists the keys that each step was run under, newest last.
+"""Keys of evidence: `steps.json` in a curation's folder lists the keys that each step was run under, newest last.
 
 So a finished curation is read from its folder alone: no weights, index or catalogue is needed to know which rows are
 meant. Beside a key stand the settings that loading filled in (`resolved`), and a digest of the evidence that the step

@@ -1,4 +1,4 @@
-"""What became of each recording: a fold over the evidence and over what people decided, computed and never stored.
+"""Outcomes of recordings: a fold over the evidence and people's decisions, computed and never stored.
 
 A recording is accepted if every step that it requires has an ok row under the current settings and none refused it, or
 if people overturned what a reviewed step found; a missing row, an error or no answer is not a pass. The steps are folded
@@ -74,7 +74,7 @@ class _Evidence(NamedTuple):
 
 
 class Fold:
-    """Where the recordings stand after the steps that were added."""
+    """State of all recordings after the steps that were added."""
 
     def __init__(self, store: Store, settings: CurationSettings) -> None:
         self._store, self._settings = store, settings
@@ -167,7 +167,7 @@ class Fold:
         self._reason[mask] = reason if isinstance(reason, int) else reason[mask]
 
     def _drop_by_review(self, removed: Sequence[Case]) -> None:
-        """What people removed stays removed, also if newer evidence isn't reviewed yet."""
+        """Drop what people removed, also if newer evidence isn't reviewed yet."""
         rows = self._last_rows(pa.array([case.item.rec_id for case in removed], pa.string()))
         reasons = [case.settled.reason_code for case in removed if case.settled]
         codes = np.append(np.array([self._code(reason) for reason in reasons], np.int64), -1)
@@ -235,7 +235,7 @@ class Fold:
         return self._names.index(name)
 
     def _positions(self, rec_ids: "pa.Array | pa.ChunkedArray") -> Codes:
-        """Where recordings with these ids stand; -1 for others."""
+        """Return the positions of recordings with these ids; -1 for others."""
         found = compute.index_in(rec_ids.cast(pa.string()), value_set=self._ids)
         return compute.fill_null(found, -1).to_numpy().astype(np.int64)
 

@@ -29,7 +29,7 @@ SourceKind = Literal["pack", "freesound", "fma", "attribution", "folder", "table
 
 @dataclass(frozen=True)
 class Column:
-    """Which column of a table is one of ours."""
+    """Name of the column of a table that stands for one of ours."""
 
     ours: str
     theirs: str
@@ -37,7 +37,7 @@ class Column:
 
 @dataclass(frozen=True)
 class SourceSettings:
-    """Where recordings come from."""
+    """Settings of a source of recordings."""
 
     kind: SourceKind
     path: Path | None = None
@@ -66,7 +66,7 @@ class SourceSettings:
 
 @dataclass(frozen=True)
 class TaggerFiles:
-    """Where the tagger's weights lie and what computes them: no result depends on it."""
+    """Place of the tagger's weights and the device that computes them: no result depends on either."""
 
     weights: Path | None = None
     device: str = "auto"

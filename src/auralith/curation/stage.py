@@ -29,7 +29,7 @@ Verdict = Literal["pass", "refuse", "flag", "quarantine"]
 
 @dataclass(frozen=True)
 class Finding:
-    """What a stage says of one recording."""
+    """Verdict of a stage on one recording."""
 
     status: Status
     verdict: Verdict
@@ -53,7 +53,7 @@ class Stage(Protocol):
 
     @property
     def name(self) -> str:
-        """Of the step and of its table: "license", "probe"."""
+        """Name of the step and of its table: "license", "probe"."""
         ...
 
     @property

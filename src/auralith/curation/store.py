@@ -69,14 +69,14 @@ EVIDENCE = pa.schema(
 
 @dataclass(frozen=True)
 class Key:
-    """Which rows of a stage count: those of this provider, version and settings."""
+    """Identity of a stage's rows that count: those of this provider, version and settings."""
 
     provider: str
     provider_version: str
     params_hash: str
 
     def __str__(self) -> str:
-        """As the review names evidence."""
+        """Return the name that the review gives to this evidence."""
         return f"{self.provider}/{self.provider_version}/{self.params_hash}"
 
 
@@ -112,7 +112,7 @@ class Store:
         return table if columns is None else with_columns(table, columns)
 
     def parts(self, name: str, columns: Sequence[str], key: Key, rows: int) -> Iterator["pa.Table"]:
-        """As `read`, about so many rows at a time, for tables that don't fit into memory."""
+        """Yield what `read` returns, about so many rows at a time, for tables that don't fit into memory."""
         wanted = list(dict.fromkeys([*columns, *vars(key)]))
         waiting: list[pa.Table] = []
         for path in self.slices(name):

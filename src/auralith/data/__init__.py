@@ -1,1 +1,1 @@
-"""What training reads: recordings with captions, cached latents, and a procedural corpus."""
+"""Data of training: recordings with captions, crops, prompts, and cached latents."""

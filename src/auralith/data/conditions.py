@@ -1,4 +1,4 @@
-"""What the fields of a recording say of the numbers, beyond its seconds, that a model is conditioned on (such as bpm).
+"""Number conditions of recordings: values such as bpm that a model takes beyond a recording's seconds, from its fields.
 
 A condition is a field of its id: a column of a table, a key of the JSON beside a sound. Cached latents carry all fields.
 """

@@ -26,7 +26,7 @@ _FILTER_REACH = 2_048
 
 @dataclass(frozen=True)
 class AudioOptions:
-    """What the network takes, and how its sound may be varied."""
+    """The audio that a network takes, and how a sound may be varied."""
 
     sample_rate: int = 44_100
     channels: int = 2
@@ -81,7 +81,7 @@ class Crop:
 
 
 def crop_start(length: int, window: int, rng: np.random.Generator) -> int:
-    """Where a crop begins, uniform over all places; 0 if the window holds the whole."""
+    """Return where a crop begins, uniform over all places; 0 if the window holds the whole."""
     return int(rng.integers(0, max(0, length - window), endpoint=True))
 
 

@@ -210,7 +210,7 @@ def _read_shard(shard: Path, prompt_key: str | None) -> list[Entry]:
 
 
 def _members(shard: Path) -> Iterator[dict[str, Any]]:
-    """What `webdataset` yields for a tar file, with the place of a member's bytes instead of the bytes."""
+    """Yield what `webdataset` does for a tar file, with the place of a member's bytes instead of the bytes."""
     with tarfile.open(shard, "r:") as tar:
         names = set(tar.getnames())
         for member in tar:

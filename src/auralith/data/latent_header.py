@@ -1,4 +1,4 @@
-"""What a cache of latents was made of: `cache.json`, which all its shards have in common."""
+"""The header of a cache of latents: `cache.json`, which all its shards have in common."""
 
 import hashlib
 import json
@@ -21,7 +21,7 @@ Failures = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True)
 class CacheHeader:
-    """What a cache was made of; all its shards have it in common."""
+    """Identity of a cache: what it was made of, common to all its shards."""
 
     autoencoder: str
     """SHA-256 of the weights."""

@@ -40,7 +40,7 @@ METADATA_KEY = "auralith"
 
 @dataclass(frozen=True)
 class LatentRecord:
-    """What a cached recording is."""
+    """A recording of a cache."""
 
     id: str
     path: str
@@ -292,7 +292,7 @@ class LatentCache:
         return self.header.bad + tuple(f for shard in self.shards for f in shard.failures)
 
     def report(self) -> DatasetReport:
-        """What `auralith.data.report` says of a dataset, so that training on a cache makes the same checks."""
+        """Return the report that `auralith.data.report` makes of a dataset, so that training on a cache makes the same checks."""
         return DatasetReport(
             total=self.header.total,
             usable=tuple(range(len(self))),

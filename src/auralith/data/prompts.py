@@ -1,4 +1,4 @@
-"""What a recording is called in training: its own prompt, or one made from its metadata (paper, section 3.2).
+"""Prompts of recordings in training: a recording's own, or one made from its metadata (paper, section 3.2).
 
 A made prompt joins a random subset of the fields in a random order, lists such as tags shuffled, in varied case, so that at generation any of them
 may be named and none has to be. Tracks with structured metadata get "field: value" prefixes half of the time.
@@ -25,7 +25,7 @@ _CASES: tuple[Callable[[str], str], ...] = (str, str.lower, str.upper, string.ca
 
 @dataclass(frozen=True)
 class PromptOptions:
-    """How prompts are made."""
+    """Settings of prompts that are made from metadata."""
 
     fields: tuple[str, ...] = PROSE_FIELDS + STRUCTURED_FIELDS
     """Metadata that may be spoken of. Everything else (licenses, hashes, links) never gets into a prompt."""

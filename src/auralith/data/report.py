@@ -30,7 +30,7 @@ _AHEAD = 64
 
 @dataclass(frozen=True)
 class DatasetReport:
-    """What a scan found. `check` says whether training may start; `write` keeps it as JSON."""
+    """Result of a scan. `check` says whether training may start; `write` keeps it as JSON."""
 
     total: int
     usable: tuple[int, ...]

@@ -1,4 +1,4 @@
-"""What an edit puts around the network: latents held to what they must become, and the end joined to the start.
+"""Constraints that an edit puts around the network: latents held to what they must become, the end joined to the start.
 
 Both work on the velocities, so they hold for every sampler and objective, guided or not. Where the velocity is that of
 known data x0, each sampler walks from x0 + sigma n straight to x0, with fresh n where it adds noise: those latents are

@@ -78,7 +78,7 @@ def _settings_at(
 
 
 class _Plan:
-    """Where everything lies, in frames of a grid on which the file begins at frame `lead`."""
+    """Layout of an extension, in frames of a grid on which the file begins at frame `lead`."""
 
     def __init__(self, model: Auralith, clip: Clip, extension: Extension) -> None:
         require_channels(clip, model.config.audio)
@@ -105,7 +105,7 @@ class _Plan:
         self._mirror(waveform)
 
     def _lay_out(self, file_frames: int) -> None:
-        """What is known of the file, what is new, and what is decoded."""
+        """Lay out what is known of the file, what is new, and what is decoded."""
         wanted = fade_samples(self.model, self.extension.crossfade, self.clip.sample_rate)
         self.fade = min(wanted, self.clip.num_samples)
         fade_seconds = self.fade / self.clip.sample_rate
@@ -126,7 +126,7 @@ class _Plan:
             self.decoded = (0, self.lead + margin)
 
     def _overlap_frames(self) -> tuple[int, int]:
-        """Of a window, and of one where the prompt changes."""
+        """Return the overlap of a window, and of one where the prompt changes."""
         if self.extension.overlap is None:
             return self.window // OVERLAP_SHARE, self.window // CHANGE_SHARE
         frames = self.audio.num_frames(self.audio.num_samples(self.extension.overlap))
@@ -168,7 +168,7 @@ class _Plan:
         return found if self.is_after else found[::-1]
 
     def _edges(self) -> list[int]:
-        """Where the new sound begins, the frames in it where the prompt changes, and where it ends."""
+        """Return where the new sound begins, the frames in it where the prompt changes, and where it ends."""
         first, last = self.new
         changes = {
             round((self.audio.num_samples(second) - self.origin) / self.audio.samples_per_frame)

@@ -103,7 +103,7 @@ def _latents(
     variation: Variation,
     on_step: OnStep,
 ) -> Sequence[Float[Tensor, "one channel frame"]]:
-    """Of each item. One is encoded at a time, so that its latents don't depend on its neighbors."""
+    """Return the latents of each item. One is encoded at a time, so that its latents don't depend on its neighbors."""
     if variation.is_round_trip:
         return [model.encode(waveform[None]) for waveform in waveforms]
     num_samples = model.num_frames(group[0]) * model.config.audio.samples_per_frame

@@ -1,4 +1,4 @@
-"""What a family says of itself: its kinds of networks and conditions, its sampling, its form in diffusers' layout.
+"""Description of a family: its kinds of networks and conditions, its sampling, its form in diffusers' layout.
 
 Each kind is a value whose fields are functions: `read` and `to_json` translate its config, `build` makes the network,
 `rows` names its tensors.

@@ -1,4 +1,4 @@
-"""What a checkpoint holds."""
+"""The contents of a checkpoint."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from auralith.config import AudioFormat, AutoencoderConfig, ModelConfig, NumberC
 
 @dataclass(frozen=True)
 class Spec:
-    """What a checkpoint holds: a whole model, or only an autoencoder (`model` is None)."""
+    """Contents of a checkpoint: a whole model, or only an autoencoder (`model` is None)."""
 
     audio: AudioFormat
     autoencoder: AutoencoderConfig

@@ -76,7 +76,7 @@ class Autoencoder(nn.Module, ABC):
     def decode_circular(
         self, latents: Float[Tensor, "batch channel frame"]
     ) -> Float[Tensor, "batch audio_channel sample"]:
-        """As `decode`, of latents that are one turn of a circle: the waveform's end runs into its start."""
+        """Decode latents that are one turn of a circle: the waveform's end runs into its start."""
 
     def decode_tiles(
         self, latents: Float[Tensor, "batch channel frame"], tile: int

@@ -29,7 +29,7 @@ class DiscriminatorConfig:
 
 
 class Judgment(NamedTuple):
-    """What one scale makes of waveforms. High scores say real, low ones fake."""
+    """Judgment of one scale on waveforms. High scores say real, low ones fake."""
 
     score: Float[Tensor, "batch 1 time bin"]
     features: tuple[Float[Tensor, "batch filter time bin"], ...]

@@ -29,7 +29,7 @@ from auralith.models.gradients import Linear, Recipe, normalize, swiglu
 
 @dataclass(frozen=True)
 class Prepared:
-    """What stays the same over all steps of a request. `memories` holds one entry per block, for the first rows only."""
+    """Values that stay the same over all steps of a request. `memories` holds one entry per block, for the first rows only."""
 
     global_embed: Float[Tensor, "batch global_width"]
     memories: tuple[KeyValue, ...]
@@ -57,7 +57,7 @@ class Norm(nn.Module):
         return self.normalize(x, self.scale, self.bias)
 
     def recipe(self, x: Float[Tensor, "*batch dim"]) -> Recipe:
-        """How the output for `x` is made again in the backward pass."""
+        """Return how the output for `x` is made again in the backward pass."""
         return Recipe(self.normalize, (x, self.scale, self.bias))
 
 
@@ -200,7 +200,7 @@ class DiT(nn.Module):
         num_frames: int,
         extra: Float[Tensor, "batch extra frame"] | None = None,
     ) -> Prepared:
-        """What all steps share. `context` may have fewer rows than `global_embed`: the rest are unconditional."""
+        """Compute what all steps share. `context` may have fewer rows than `global_embed`: the rest are unconditional."""
         positions = num_frames + (self.config.global_conditioning == "prepend")
         memories = ()
         if context is not None:

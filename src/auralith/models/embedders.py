@@ -1,4 +1,4 @@
-"""What stands between a condition's value and its rows of the context, one small network per condition.
+"""Networks between a condition's value and its rows of the context, a small one per condition.
 
 A number is embedded (arXiv 2407.14358, section 3.2); the states of a text encoder of another width are projected.
 """

@@ -22,7 +22,7 @@ WIDE = 1_024
 
 
 class Recipe(NamedTuple):
-    """How a tensor is made again: `make(*sources)`. It is kept nowhere if its only user is a `Linear`."""
+    """A way to make a tensor again: `make(*sources)`. It is kept nowhere if its only user is a `Linear`."""
 
     make: Callable[..., Tensor]
     sources: tuple[Tensor | None, ...]
@@ -75,7 +75,7 @@ class _Linear(torch.autograd.Function):
 
 
 def _working_dtype(x: Tensor) -> torch.dtype:
-    """What autocast computes products in; the input's own dtype where it is off."""
+    """Return the dtype in which autocast computes products; the input's own where it is off."""
     kind = x.device.type
     if kind != "meta" and torch.is_autocast_enabled(kind):
         return torch.get_autocast_dtype(kind)

@@ -27,7 +27,7 @@ NOISE_SEED = 2407
 
 @dataclass(frozen=True)
 class Spectrum:
-    """What the network encodes: log magnitude (natural), width in [0, 1] and balance in [−1, 1] per band and frame."""
+    """Input of the encoder: log magnitude (natural), width in [0, 1] and balance in [−1, 1] per band and frame."""
 
     level: Float[Tensor, "batch band time"]
     width: Float[Tensor, "batch band time"]
@@ -226,7 +226,7 @@ class Spectral(Autoencoder):
     def decode_circular(
         self, latents: Float[Tensor, "batch channel frame"]
     ) -> Float[Tensor, "batch audio_channel sample"]:
-        """As one turn of a circle: the network sees the other end beyond each end, and so does the transform."""
+        """Decode one turn of a circle: the network sees the other end beyond each end, and so does the transform."""
         context = self._network_reach * self.config.hops_per_frame
         prediction = self.predict(wrapped(latents, self._network_reach))
         turn = prediction.hops(context, prediction.scale.shape[-1] - context)

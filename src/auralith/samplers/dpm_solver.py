@@ -45,7 +45,7 @@ class _Start:
 def dpm_fast(
     denoise: Denoiser, x: Latents, sigmas: Sequence[float], noise: NoiseSource
 ) -> Iterator[Step]:
-    """As many network calls as there are steps in `sigmas`, spent in equal strides of order 3, 3, ..., rest.
+    """Spend as many network calls as there are steps in `sigmas`, in equal strides of order 3, 3, ..., rest.
 
     Of `sigmas` the first, the last and their number count. A `Step` is a stride: a third as many as calls, about.
     """
@@ -120,7 +120,7 @@ def _error(low: Latents, high: Latents, previous: Latents) -> float:
 
 
 def _step_factor(error: float, sigma: float) -> float:
-    """What to multiply the step's length by: an integral controller of order 3, softly limited."""
+    """Return the factor of the step's length: an integral controller of order 3, softly limited."""
     if not math.isfinite(error):
         raise NonFiniteError(f"the model's output is not finite at sigma = {sigma:g}")
     return 1 + math.atan((error + 1e-8) ** (-1 / 3) - 1)

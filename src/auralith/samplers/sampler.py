@@ -1,4 +1,4 @@
-"""What a sampler is: a method that makes `Step`s, with its schedule, its noise and the objective it is for.
+"""The base of samplers: a method that makes `Step`s, with its schedule, its noise and the objective it is for.
 
 A method is a generator function. Those of `samplers.sigma` and `samplers.dpm_solver` are called with (denoise, x, sigmas,
 noise), those of `samplers.path` with (predict, x, times, noise); a caller's own is called in the same way.
@@ -90,7 +90,7 @@ class Sampler(ABC):
     def _walk(
         self, predict: Predictor, x: Latents, levels: Sequence[float], noise: NoiseSource
     ) -> object:
-        """What the method makes of it, which should be an iterable of `Step`s."""
+        """Return what the method makes, which should be an iterable of `Step`s."""
 
     def _checked(self, steps: object, x: Latents) -> Iterator[Step]:
         """Yield the steps of a method, which may be a caller's own."""
@@ -115,11 +115,11 @@ class Sampler(ABC):
 
     @abstractmethod
     def level_of(self, strength: float, schedule: Schedule) -> float:
-        """How much noise a variation of this strength (0 to 1) starts from, as a `sigma_max`; 1 is the schedule's."""
+        """Return the noise that a variation of this strength (0 to 1) starts from, as a `sigma_max`; 1 is the schedule's."""
 
     @property
     def shares_steps(self) -> bool:
-        """Whether the steps of an item depend on the others of its batch."""
+        """Return whether the steps of an item depend on the others of its batch."""
         return False
 
     def steps(

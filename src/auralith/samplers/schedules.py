@@ -26,7 +26,7 @@ MOST_SIGMA = 1e6
 
 @dataclass(frozen=True)
 class Schedule:
-    """What a caller chooses: the number of steps, the range of noise levels, and how they lie in it.
+    """A caller's choice of noise levels: the number of steps, the range, and how the levels lie in it.
 
     `name` is one of the sampler's `schedules`, the first of them if None; `rho` bends those that have one. `levels`
     are the noise levels themselves, in place of all that. Samplers along t start at t = min(sigma_max, 1) and ignore
@@ -48,7 +48,7 @@ class Schedule:
 
     @property
     def is_chosen(self) -> bool:
-        """Whether it says more than the number of steps and the range."""
+        """Return whether it says more than the number of steps and the range."""
         return not (self.name is None and self.rho is None and self.levels is None)
 
 

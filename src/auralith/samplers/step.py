@@ -1,4 +1,4 @@
-"""What every sampler yields, so that progress, preview and cancel are the caller's loop."""
+"""The steps that every sampler yields, so that progress, preview and cancel are the caller's loop."""
 
 from dataclasses import dataclass
 from typing import no_type_check

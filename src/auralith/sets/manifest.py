@@ -77,7 +77,7 @@ class Manifest:
 
 
 def _line(entry: Entry) -> bytes:
-    """What is looked for most stands first; all of it is in the origin too."""
+    """Return the line of a file. The most frequently needed fields come first; all of them are in the origin too."""
     origin = entry.origin
     first = {
         "prompt": origin.settings.text,

@@ -64,7 +64,7 @@ class Plan:
 def plan_set(
     model: Auralith, table: Table, defaults: Mapping[str, Any] | None = None, n: int = 1
 ) -> Plan:
-    """What a table asks of a model. `defaults` are fields for rows without them, `n` is how many seeds a row gets."""
+    """Plan what a table asks of a model. `defaults` are fields for rows without them, `n` is how many seeds a row gets."""
     items: dict[str, Item] = {}
     problems = list(table.problems)
     seen = Counter[str]()
@@ -177,7 +177,7 @@ def _count(of_row: Any, of_set: int) -> int:
 
 
 def key_of(origin: Provenance) -> str:
-    """What a sound is made of, as a hash: settings with the seed, model, adapters, edit, and its source by content."""
+    """Return a hash of what a sound is made of: settings with the seed, model, adapters, edit, and its source by content."""
     made_of = {name: value for name, value in origin.to_tags().items() if name not in _LAST_BITS}
     made_of["settings"] = {  # keys are as they were before requests had these fields
         name: value for name, value in made_of["settings"].items() if value or name not in _LATER

@@ -41,7 +41,7 @@ OnSetStep = Callable[[Step, int, int], None]
 
 @dataclass(frozen=True)
 class SetSettings:
-    """How a set is made."""
+    """Settings of a set."""
 
     n: int = 1
     """Seeds of a row that names no number: its seed and the ones after it."""
@@ -165,7 +165,7 @@ class _Run:
         return self._entered(item, path, sound)
 
     def _path(self, item: Item) -> Path:
-        """Where the sound of an item is to be, or is: no other sound's name, nor a file that we did not make."""
+        """Return where the sound of an item is to be, or is: no other sound's name, nor a file that we did not make."""
         seed = item.request.seed
         stem = f"{item.row.number:04d}-{slug(item.request.text)}-{seed}"
         for number in count(1):

@@ -69,7 +69,7 @@ class UnknownColumn(InvalidRequest):
 
 @dataclass(frozen=True)
 class Problem:
-    """What is wrong with a row: nothing was made of it, or not all."""
+    """A mistake in a row: nothing was made of it, or not all."""
 
     row: int
     place: str
@@ -143,7 +143,7 @@ def _lines(path: Path) -> Iterator[TableRow]:
 
 
 def _named(path: Path, columns: Sequence[str], condition_ids: Sequence[str]) -> dict[str, str]:
-    """What each column of the file is; every one must be known, none there twice, and one be the prompt."""
+    """Return the meaning of each column; every one must be known, none there twice, and one be the prompt."""
     ids = {_canonical(name): name for name in condition_ids}
     names = {column: _canonical(column) for column in columns}
     names = {c: name if name in COLUMNS else ids.get(name, name) for c, name in names.items()}

@@ -1,4 +1,4 @@
-"""What a sound file holds, in memory that doesn't grow with its length."""
+"""Measurements of a sound file, in memory that doesn't grow with its length."""
 
 import math
 from dataclasses import dataclass

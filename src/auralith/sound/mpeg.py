@@ -31,7 +31,7 @@ _RUN = 3
 
 @dataclass(frozen=True, slots=True)
 class FrameHeader:
-    """What the four bytes of a frame's header say."""
+    """Contents of the four bytes of a frame's header."""
 
     version: int
     layer: int

@@ -73,7 +73,7 @@ def spectrogram_png(waveform: Float[Tensor, "channel sample"], sample_rate: int)
 
 
 def _envelope(waveform: Tensor) -> np.ndarray:
-    """Where the waveform panel is inked: between the lowest and the highest sample of each pixel column."""
+    """Return where the waveform panel is inked: between the lowest and the highest sample of each pixel column."""
     samples = waveform.numpy()
     starts = np.linspace(0, samples.shape[1], _WIDTH, endpoint=False).astype(int)
     top = _row(np.maximum.reduceat(samples.max(axis=0), starts))

@@ -26,7 +26,7 @@ thousands of times its size, and headers may claim anything."""
 
 @dataclass(frozen=True, slots=True)
 class SoundInfo:
-    """How much there is to read. The length of a FLAC file, or of one that PyAV reads, is its header's."""
+    """Extent of a sound. The length of a FLAC file, or of one that PyAV reads, is its header's."""
 
     num_samples: int
     sample_rate: int

@@ -53,7 +53,7 @@ class _Sequential(soundfile.SoundFile):
 
 @dataclass(frozen=True)
 class SoundFormat:
-    """How a file is coded, and what its header says of its length."""
+    """Coding of a file, and the length that its header states."""
 
     sample_rate: int
     channels: int

@@ -28,7 +28,7 @@ _NAMED_DELIMITER = re.compile(r"\"?sep=(?P<delimiter>[,;:|\t])\"?[,;\t ]*", re.I
 
 
 class Dialect(NamedTuple):
-    """How a table separates its cells."""
+    """The way in which a table separates its cells."""
 
     delimiter: str
     skips_spaces: bool
@@ -57,7 +57,7 @@ def text_rows(
     header_lines: int = 1,
     pad: bool = False,
 ) -> Iterator[Row]:
-    """As `delimited_rows`, of an open text with its line ends as they are; `path` stands in messages."""
+    """Yield the rows of an open text with its line ends as they are, as `delimited_rows` does; `path` stands in messages."""
     lines = _Lines(path, file)
     dialect = lines.recognize()
     reader = csv.reader(lines, delimiter=dialect.delimiter, skipinitialspace=dialect.skips_spaces)

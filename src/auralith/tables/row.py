@@ -1,4 +1,4 @@
-"""What every reader gives: rows, and the checks of their columns."""
+"""The rows that every reader gives, and the checks of their columns."""
 
 from collections.abc import Collection, Sequence
 from pathlib import Path

@@ -91,7 +91,7 @@ class TextEncoder:
 
 @dataclass(frozen=True)
 class TextEncoderFolders:
-    """Where the model (config.json, model.safetensors) and the tokenizer lie; often the same folder."""
+    """Folders of the model (config.json, model.safetensors) and the tokenizer; often the same."""
 
     model: Path
     tokenizer: Path
@@ -99,7 +99,7 @@ class TextEncoderFolders:
 
 @dataclass(frozen=True)
 class TextEncoderKind:
-    """What a family needs to know of a kind of text encoder."""
+    """Functions that open, copy and write one kind of text encoder."""
 
     title: str
     """Its name in messages, with an article."""

@@ -92,7 +92,7 @@ def _published(learning_rate: float) -> OptimizerSettings:
 
 @dataclass(frozen=True)
 class AutoencoderOptimization:
-    """How the two networks are moved; the defaults are the published ones."""
+    """Settings of both networks' optimizers; the defaults are the published ones."""
 
     autoencoder: OptimizerSettings = field(default_factory=lambda: _published(1.5e-4))
     discriminator: OptimizerSettings = field(default_factory=lambda: _published(3e-4))

@@ -1,4 +1,4 @@
-"""Which items of a step's batch a share holds."""
+"""Items of a step's batch that a rank holds."""
 
 from auralith.errors import Field, InvalidRequest
 from auralith.training.task import Share

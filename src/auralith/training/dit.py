@@ -41,7 +41,7 @@ MASK_STREAM = 2**42
 
 @runtime_checkable
 class LatentSource(Protocol):
-    """What is trained on; `data.latents.LatentCache` is one."""
+    """Interface of the latents that are trained on; `data.latents.LatentCache` is one."""
 
     def __len__(self) -> int: ...
 
@@ -103,7 +103,7 @@ class Window:
 
 
 class DiTNetwork(nn.Module):
-    """What is trained: the transformer and the embedders of numbers. The text encoder is frozen and outside."""
+    """The trained networks: the transformer and the embedders of numbers. The text encoder is frozen and outside."""
 
     def __init__(self, config: ModelConfig, dit: DiT, numbers: nn.ModuleDict) -> None:
         super().__init__()

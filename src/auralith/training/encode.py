@@ -64,7 +64,7 @@ MB = 10**6
 
 @dataclass(frozen=True)
 class EncodeOptions:
-    """How a dataset is encoded. Continuing a cache takes the same options, apart from `threads`."""
+    """Settings of encoding. Continuing a cache takes the same options, apart from `threads`."""
 
     variants: int = 4
     """Wordings drawn for a recording without a prompt of its own, or with several; 0 leaves text out of the cache."""
@@ -102,7 +102,7 @@ class EncodeProgress:
 
 @dataclass(frozen=True)
 class EncodePlan:
-    """What there is to do, known before any of it is done."""
+    """Plan of an encoding, known before any of it is done."""
 
     header: CacheHeader
     report: DatasetReport

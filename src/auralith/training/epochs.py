@@ -1,4 +1,4 @@
-"""How often each recording is due in an epoch of the autoencoder's training (arXiv 2407.14358, section 3.1).
+"""Draws of recordings within an epoch of the autoencoder's training (arXiv 2407.14358, section 3.1).
 
 The published set took 5 s chunks: at most three of a Freesound recording, further ones of a high-fidelity set (all of
 FMA, and Freesound recordings that are stereo, at 48 kHz and full of high frequencies), so that these come twice. Which
@@ -20,7 +20,7 @@ TRUE_WORDS = ("true", "1", "yes")
 
 @dataclass(frozen=True)
 class ChunkSampling:
-    """How many chunks of a recording an epoch has; the published training sets 3 and a weight of 2."""
+    """Number of chunks of a recording in an epoch; the published training sets 3 and a weight of 2."""
 
     chunks_per_recording: int = 0
     """Most chunks of a recording in an epoch. 0: no epochs, each crop is of any recording alike."""
@@ -38,7 +38,7 @@ class ChunkSampling:
 
 
 class Epochs:
-    """Whose turn it is: every recording its number of times an epoch, in an order drawn anew for each."""
+    """Order of recordings: every one its number of times an epoch, in an order drawn anew for each."""
 
     def __init__(
         self, recordings: Recordings, trained: Sequence[int], sampling: ChunkSampling, seed: int

@@ -1,4 +1,4 @@
-"""What every run ends with: a model that loads at once, and a card that says what it was made of."""
+"""The end of every run: a model that loads at once, and a card that says what it was made of."""
 
 import shutil
 from collections.abc import Mapping, Sequence
@@ -23,7 +23,7 @@ _OF_MANIFESTS = {"rec_id", "license_spdx", "sha256", "split", "partition"}
 
 @dataclass(frozen=True)
 class Card:
-    """What a model card says of a run."""
+    """Contents of a model card."""
 
     title: str
     base: str
@@ -139,7 +139,7 @@ def dataset_name(dataset: Path) -> str:
 
 
 def count_licenses(licenses: Sequence[str | None]) -> dict[str, int]:
-    """How many recordings have which license; empty where none is named."""
+    """Count the recordings by license; empty where none is named."""
     named = [name or "not named" for name in licenses]
     return {} if set(named) <= {"not named"} else {n: named.count(n) for n in dict.fromkeys(named)}
 

@@ -78,7 +78,7 @@ BATCH_SIZE = 4
 
 @dataclass(frozen=True)
 class FinetuneSettings:
-    """What `auralith finetune` can be told; the defaults suit a few dozen to a few thousand sounds."""
+    """Settings of `auralith finetune`; the defaults suit a few dozen to a few thousand sounds."""
 
     mode: Literal["lora", "full"] = "lora"
     adapter: AdapterConfig = AdapterConfig()
@@ -123,7 +123,7 @@ MOST_NAMED = 20
 
 
 def run_folder(output: Path) -> Path:
-    """Where a fine-tuning keeps what it resumes from."""
+    """Return the folder from which a fine-tuning resumes."""
     return output.with_name(output.name + "_run")
 
 
@@ -218,7 +218,7 @@ def _prepared(
 
 
 def memory_settings(settings: FinetuneSettings) -> MemorySettings:
-    """What the memory plan needs to know of a fine-tuning."""
+    """Return the settings of a fine-tuning that the memory plan needs."""
     loop = settings.loop
     return MemorySettings(
         mode=settings.mode,
@@ -339,7 +339,7 @@ def _export(
 
 
 def _license(metadata: Mapping[str, str]) -> str | None:
-    """As a curation's manifest names it, else as any table does."""
+    """Return a recording's license as a curation's manifest names it, else as any table does."""
     return metadata.get("license_spdx") or metadata.get("license")
 
 

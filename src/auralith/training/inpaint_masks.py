@@ -1,4 +1,4 @@
-"""Which frames a model trained for inpainting is shown: the mixture of masks of stable-audio-tools' training."""
+"""Masks for training a model to inpaint: the mixture of stable-audio-tools' training."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from auralith.numbers import check_integer
 
 @dataclass(frozen=True)
 class InpaintMasks:
-    """How often an item hides random segments, everything, or what follows a random moment; the defaults are published."""
+    """Shares of items that hide random segments, everything, or what follows a random moment; the defaults are published."""
 
     segments: float = 0.1
     everything: float = 0.8

@@ -1,4 +1,4 @@
-"""What a run wrote down: a line of JSON for every step that is logged, and a picture of the curves."""
+"""The journal of a run: a line of JSON for every step that is logged, and a picture of the curves."""
 
 import json
 import math

@@ -183,7 +183,7 @@ class Run:
         return nullcontext() if self.average is None else self.average.applied()
 
     def averaged_state(self, *, trained_only: bool = False) -> dict[str, Tensor]:
-        """What the run made: the product's averaged weights, whole, on the CPU (empty but in the first process)."""
+        """Return the product's averaged weights, whole, on the CPU (empty but in the first process)."""
         options = StateDictOptions(
             full_state_dict=True, cpu_offload=True, ignore_frozen_params=trained_only
         )

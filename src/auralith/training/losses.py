@@ -1,4 +1,4 @@
-"""What the waveform autoencoder is trained on: spectral distance, the discriminator's opinion, and the KL divergence.
+"""Losses of the waveform autoencoder: spectral distance, the discriminator's opinion, and the KL divergence.
 
 One function per formula, each the unweighted mean over a batch in float32 whatever the precision of its inputs (float64 stays); call
 them outside autocast. Waveforms are (batch, channel, sample). Every ratio is taken per item, so that the mean over the
@@ -113,7 +113,7 @@ def a_weighting(sample_rate: int) -> tuple[np.ndarray, np.ndarray]:
 def hinge_loss(
     real: Sequence[Float[Tensor, "..."]], fake: Sequence[Float[Tensor, "..."]]
 ) -> Float[Tensor, ""]:
-    """What the discriminator minimizes (Lim and Ye 2017): scores of each scale, at least 1 apart from 0 on their side."""
+    """Return the discriminator's loss (Lim and Ye 2017): scores of each scale, at least 1 apart from 0 on their side."""
     losses = [
         F.relu(1 - r.float()).mean() + F.relu(1 + f.float()).mean()
         for r, f in zip(real, fake, strict=True)
@@ -122,7 +122,7 @@ def hinge_loss(
 
 
 def adversarial_loss(fake: Sequence[Judgment]) -> Float[Tensor, ""]:
-    """What the autoencoder minimizes: minus the mean score, averaged over scales."""
+    """Return the autoencoder's adversarial loss: minus the mean score, averaged over scales."""
     return -torch.stack([judgment.score.float().mean() for judgment in fake]).mean()
 
 

@@ -15,7 +15,7 @@ from auralith.numbers import check_integer, check_number
 
 @dataclass(frozen=True)
 class OptimizerSettings:
-    """How one network is moved. The defaults are those of the published transformer (model card, training config).
+    """Settings of one network's optimizer. The defaults are those of the published transformer (model card, training config).
 
     `muon_learning_rate` above 0 moves the hidden matrices by Muon (Jordan 2024), the rest by `kind`.
     """

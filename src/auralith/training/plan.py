@@ -140,7 +140,7 @@ def count_parameters(config: ModelConfig) -> Parameters:
 
 
 def budget(config: ModelConfig, settings: MemorySettings, device: torch.device) -> Budget:
-    """What a run takes on `device`. Weights, gradients and AdamW's two moments are float32 (autocast)."""
+    """Estimate the memory of a run on `device`. Weights, gradients and AdamW's two moments are float32 (autocast)."""
     count, full = count_parameters(config), settings.mode == "full"
     trained = count.all if full else settings.rank * count.adapted
     frozen = 0 if full else count.all
@@ -160,7 +160,7 @@ def budget(config: ModelConfig, settings: MemorySettings, device: torch.device) 
 
 
 def activation_bytes(config: ModelConfig, settings: MemorySettings) -> int:
-    """What the forward pass of a part keeps; with activation checkpointing the blocks' inputs only."""
+    """Return the bytes that the forward pass of a part keeps; with activation checkpointing the blocks' inputs only."""
     dit, positions = config.dit, _positions(config, settings)
     context = config.text.max_tokens + len(config.context_ids) - 1
     # keys and values of the context, which lie outside the blocks, and the layers before and after the blocks
@@ -205,7 +205,7 @@ def _optimizer_bytes(settings: MemorySettings, trained: int, hidden: int) -> int
 
 
 def fits(budget: Budget, available: int) -> bool:
-    """Whether a run stays within `available` bytes."""
+    """Return whether a run stays within `available` bytes."""
     return budget.peak <= available
 
 
@@ -218,7 +218,7 @@ def remedies(
 
 
 def switches(before: MemorySettings, after: MemorySettings) -> tuple[str, ...]:
-    """How the command line spells the difference."""
+    """Return the command line's spelling of the difference."""
     spelled = {
         "mode": f"--{after.mode}",
         "checkpoint_activations": "--checkpoint-activations",
@@ -272,7 +272,7 @@ def _fitting(
 
 
 def _changes(settings: MemorySettings, device: torch.device) -> Iterator[dict[str, Any]]:
-    """What could be changed, the cheapest first: time, then rounding, then what is trained."""
+    """Yield what could be changed, the cheapest first: time, then rounding, then what is trained."""
     if settings.ema == "device" and device.type != "cpu":
         yield {"ema": "cpu"}
     if settings.precision == "float32" and choose_precision("auto", device) == "bfloat16":

@@ -31,7 +31,7 @@ def choose_precision(name: AnyPrecision, device: torch.device) -> Precision:
 def start_processes(
     device: str, precision: Precision, trackers: tuple[str, ...] = (), folder: Path | None = None
 ) -> "Accelerator":
-    """What this process is among the others.
+    """Find out the rank of this process among the others.
 
     Of the precisions accelerate only hears of float16, for which it scales the loss; autocast is the loop's.
 
@@ -108,5 +108,5 @@ def leave_processes() -> None:
 
 
 def said_by_first(step: int | None) -> int | None:
-    """What the first process gives, in every process."""
+    """Return the first process's value, in every process."""
     return require("accelerate.utils", "train").broadcast_object_list([step])[0]

@@ -60,7 +60,7 @@ class DatasetSettings:
 
 @dataclass(frozen=True)
 class AutoencoderRecipe:
-    """What trains an autoencoder, as TOML with kind = "autoencoder"."""
+    """Recipe of an autoencoder, as TOML with kind = "autoencoder"."""
 
     kind: Literal["autoencoder"] = "autoencoder"
     dataset: DatasetSettings = DatasetSettings()
@@ -75,7 +75,7 @@ class AutoencoderRecipe:
 
 @dataclass(frozen=True)
 class TransformerRecipe:
-    """What trains a transformer, as TOML with kind = "transformer". The default shape is Stable Audio Open 1.0's."""
+    """Recipe of a transformer, as TOML with kind = "transformer". The default shape is Stable Audio Open 1.0's."""
 
     kind: Literal["transformer"] = "transformer"
     dataset: DatasetSettings = DatasetSettings()

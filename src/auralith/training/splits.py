@@ -1,4 +1,4 @@
-"""Which recordings are trained on and which validate: as the dataset's own column says, else drawn at random.
+"""Split of recordings into training and validation: by the dataset's own column, else drawn at random.
 
 The manifest of a curation has such a column (`split`), so that near duplicates never stand on both sides.
 """

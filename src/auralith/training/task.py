@@ -1,4 +1,4 @@
-"""What the training loop is told and what it tells: a task, how long and how exactly it runs, and its progress."""
+"""Interface of the training loop: a task, how long and how exactly it runs, and its progress."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -24,7 +24,7 @@ class Share:
 
 @dataclass(frozen=True)
 class LoopSettings:
-    """How a run goes, whatever it trains."""
+    """Settings of a run, whatever it trains."""
 
     steps: int = 1_000
     accumulate: int = 1
@@ -68,7 +68,7 @@ class LoopSettings:
 
 @runtime_checkable
 class Task(Protocol):
-    """What is trained."""
+    """Interface of a training task."""
 
     name: str
 

@@ -24,7 +24,7 @@ InitialAudio = Float[Tensor, "batch sample"] | Float[Tensor, "batch channel samp
 
 @dataclass(frozen=True)
 class Extents:
-    """Where the sound of each prompt lies in its recording, in seconds; one entry stands for all prompts."""
+    """Place of each prompt's sound in its recording, in seconds; one entry stands for all prompts."""
 
     starts: tuple[float, ...]
     ends: tuple[float, ...]

@@ -1,4 +1,4 @@
-"""What the three networks have in common under diffusers: a config, tensors under its names, files, switches.
+"""The base of the three networks under diffusers' names: a config, tensors, files, switches.
 
 A component holds one of our networks. `state_dict` and `load_state_dict` translate the names of its tensors through
 torch's own hooks, so that a dict or a file of diffusers fits; what does not fit is an error whatever `strict` says.

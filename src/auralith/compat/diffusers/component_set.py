@@ -182,7 +182,7 @@ class ComponentSet:
 
     @property
     def model_config(self) -> ModelConfig:
-        """What the components are together."""
+        """Return the config of the model that the components make up."""
         hop = self.vae.hop_length
         model = self.projection_model.model
         conditions = tuple(

@@ -51,7 +51,7 @@ States = Float[Tensor, "batch token dim"]
 
 @dataclass
 class LatentDistribution(Output):
-    """What the encoder knows about the latents of a waveform: independent normals."""
+    """Distribution of the latents of a waveform: independent normals."""
 
     mean: Latents
     std: Latents

@@ -1,4 +1,4 @@
-"""Where a generation starts and how it ends: the noise, initial audio under it, and the waveforms."""
+"""Start and end of a generation: the noise, initial audio under it, and the waveforms."""
 
 import logging
 

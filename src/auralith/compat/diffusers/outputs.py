@@ -1,4 +1,4 @@
-"""What programs written for diffusers hold in their hands: outputs and configs, readable by attribute, key and index."""
+"""Outputs and configs as programs written for diffusers expect them: readable by attribute, key and index."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields

@@ -78,7 +78,7 @@ class StableAudioPipeline(ComponentSet):
 
     @property
     def guidance_scale(self) -> float:
-        """Of the call under way; a callback may set `_guidance_scale`."""
+        """Return the guidance scale of the call under way; a callback may set `_guidance_scale`."""
         return self._guidance_scale
 
     @property
@@ -87,7 +87,7 @@ class StableAudioPipeline(ComponentSet):
 
     @property
     def interrupt(self) -> bool:
-        """Whether a callback has asked, by `_interrupt = True`, to stop denoising."""
+        """Return whether a callback has asked, by `_interrupt = True`, to stop denoising."""
         return self._interrupt
 
     def set_progress_bar_config(self, **settings: Any) -> None:

@@ -122,7 +122,7 @@ class CosineDPMSolverMultistepScheduler:
 
     @property
     def init_noise_sigma(self) -> float:
-        """What unit noise is multiplied by at the start: the standard deviation of x, data and noise."""
+        """Return the factor of unit noise at the start: the standard deviation of x, data and noise."""
         return math.hypot(self.config["sigma_max"], 1.0)
 
     @property

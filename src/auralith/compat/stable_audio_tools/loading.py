@@ -44,7 +44,7 @@ CPU = torch.device("cpu")
 
 
 class StableAudioModel(ConditionedDiffusionModel):
-    """What `get_pretrained_model` and `create_model_from_config` return."""
+    """The model that `get_pretrained_model` and `create_model_from_config` return."""
 
     generate = generate_diffusion_cond
 
@@ -87,7 +87,7 @@ def create_model_from_config(
 def create_model_from_config_path(
     model_config_path: str | Path, text_encoder: str | Path | None = None
 ) -> StableAudioModel:
-    """As `create_model_from_config`; a text encoder that lies beside the config is used."""
+    """Build a model as `create_model_from_config` does; a text encoder that lies beside the config is used."""
     path = Path(model_config_path)
     return _from_config(read_json(path), path, text_encoder)
 

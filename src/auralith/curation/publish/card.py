@@ -99,7 +99,7 @@ def front_matter(options: PublishSettings, counted: Funnels) -> str:
 
 
 def size_category(recordings: int) -> str:
-    """As the hub names sizes."""
+    """Return the Hub's name for a number of recordings."""
     return next((name for limit, name in _SIZES if recordings < limit), _LARGEST)
 
 

@@ -65,7 +65,7 @@ def total(tallies: Iterable[Tally]) -> Tally:
 
 @dataclass(frozen=True)
 class StageCount:
-    """What a step did to the recordings that reached it."""
+    """Counts of what a step did to the recordings that reached it."""
 
     stage: str
     entered: Tally

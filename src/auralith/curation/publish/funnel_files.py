@@ -134,7 +134,7 @@ def _reasons(stage: StageCount, drop: Drop) -> str:
 
 
 def _draw_shares(axes: "Axes", shares: Sequence[tuple[tuple[str, str], Tally]]) -> None:
-    """What is accepted, by source and license."""
+    """Draw the accepted recordings by source and license."""
     shown = shares[:_SHARES_SHOWN]
     widest = max((tally.recordings for _, tally in shown), default=1)
     colors = {"cc0": "#468faf", "cc-by": "#2a6f97", "sampling+": "#8e6c8a"}

@@ -223,7 +223,7 @@ def _found_root(
 
 
 def _from(folder: Path, root: Path) -> str:
-    """What to put before a path that starts from `root`."""
+    """Return the prefix of paths that start from `root`."""
     try:
         start = os.path.relpath(os.path.realpath(root), os.path.realpath(folder))
     except ValueError:  # another drive

@@ -114,7 +114,7 @@ def _integer_rows(condition: Condition) -> tuple[Row, ...]:
 
 
 def _names(condition: Condition) -> tuple[str, str]:
-    """Where the names of a condition's network begin, ours and published."""
+    """Return where the names of a condition's network begin, ours and published."""
     return f"numbers.{condition.id}", f"conditioner.conditioners.{condition.id}"
 
 
