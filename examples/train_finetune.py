@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import auralith
-from auralith.data.datasets import open_recordings
+from auralith.data.recordings import open_recordings
 from auralith.training.finetune import FinetuneSettings, finetune
 from auralith.training.task import LoopSettings
 
@@ -27,7 +27,7 @@ def main(model: str | None = None, steps: str = "1000") -> None:
         elif event.done % 10 == 0 or event.done == event.total:
             losses = ", ".join(f"{k} {v:.4f}" for k, v in event.progress.losses.items())
             print(f"step {event.done}/{event.total}: {losses}")
-    (prompt, *_) = recordings[0].prompts
+    prompt = recordings[0].prompt or ""
     auralith.load(OUTPUT).generate(auralith.GenerationRequest(prompt)).save("finetuned.wav")
 
 

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from auralith.data.recordings import Recording, Recordings
+from auralith.data.recording import Recording, Recordings
 from auralith.foreign import parse_json
 from auralith.sound.reading import SoundInfo
 from recipes.tiny.synth import SAMPLE_RATE, Sound, clip, draw_sound

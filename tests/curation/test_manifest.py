@@ -27,8 +27,8 @@ from auralith.curation.stage import evidence_key
 from auralith.curation.steps import step_of
 from auralith.curation.store import EVIDENCE, RECORDINGS, Store
 from auralith.data.crops import AudioOptions
-from auralith.data.datasets import open_recordings
 from auralith.data.prompts import PromptOptions
+from auralith.data.recordings import open_recordings
 from auralith.data.report import scan
 from auralith.errors import InvalidRequest, ResourceError
 

@@ -14,8 +14,8 @@ from sounds import RATE, tone, write_sound
 from torch import Tensor
 
 from auralith.data.crops import AudioOptions, crop_start, crop_timing, prepare, read_crop
-from auralith.data.datasets import open_recordings
-from auralith.data.recordings import Recording, Recordings
+from auralith.data.recording import Recording, Recordings
+from auralith.data.recordings import open_recordings
 from auralith.errors import InvalidRequest
 from auralith.sound.reading import SoundInfo
 from auralith.sound.resampling import resample

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from auralith.data.prompts import PromptOptions, prompt_from_metadata, prompt_of
-from auralith.data.recordings import Recording
+from auralith.data.recording import Recording
 from auralith.errors import InvalidRequest
 
 TRACK = {

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sounds import RATE, sound_bytes, tone, write_sound, write_tar
 
-from auralith.data.datasets import open_recordings
+from auralith.data.recordings import open_recordings
 from auralith.errors import AudioError, InvalidRequest
 from auralith.sound.reading import read, read_info
 

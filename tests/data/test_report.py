@@ -8,9 +8,9 @@ import pytest
 from sounds import RATE, tone, write_sound
 
 from auralith.data.crops import AudioOptions
-from auralith.data.datasets import open_recordings
 from auralith.data.prompts import PromptOptions
-from auralith.data.recordings import StoredRecordings
+from auralith.data.recording import StoredRecordings
+from auralith.data.recordings import open_recordings
 from auralith.data.report import DatasetReport, scan, scan_steps
 from auralith.errors import InvalidRequest
 

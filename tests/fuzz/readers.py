@@ -20,9 +20,9 @@ from auralith.checkpoints.opening import locate
 from auralith.checkpoints.transform import published_weights
 from auralith.config import AudioFormat
 from auralith.content_credentials import open_signer
-from auralith.data.datasets import open_recordings
 from auralith.data.latent_header import CacheHeader
 from auralith.data.latents import EncodedItem, LatentCache, LatentRecord, write_shard
+from auralith.data.recordings import open_recordings
 from auralith.families.model_config import spec_from_json
 from auralith.families.sections import Section
 from auralith.families.stable_audio_1.diffusers import read_scheduler, read_transformer, read_vae

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from auralith.curation.probe import Probe
 from auralith.data.crops import AudioOptions
-from auralith.data.datasets import open_recordings
+from auralith.data.recordings import open_recordings
 from auralith.data.report import scan
 from auralith.errors import AudioError
 from auralith.sound.levels import require_usable

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from auralith.config import OobleckConfig
 from auralith.data.crops import AudioOptions
-from auralith.data.recordings import Recording, Recordings
+from auralith.data.recording import Recording, Recordings
 from auralith.errors import InvalidRequest
 from auralith.models.autoencoder import Oobleck
 from auralith.models.discriminator import Discriminator, DiscriminatorConfig

@@ -18,7 +18,7 @@ from auralith.cli.main import run
 from auralith.config import AudioFormat, OobleckConfig
 from auralith.data.latent_header import shard_path
 from auralith.data.latents import LatentCache
-from auralith.data.recordings import Recording, Recordings
+from auralith.data.recording import Recording, Recordings
 from auralith.errors import CheckpointError, InvalidRequest, ResourceError
 from auralith.models.autoencoder import Oobleck
 from auralith.pipeline import Auralith, load

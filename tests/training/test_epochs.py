@@ -12,7 +12,7 @@ import torch
 from test_autoencoder_task import OPTIMIZATION, SETTINGS, discriminator, oobleck
 from torch import Tensor
 
-from auralith.data.recordings import Recording, Recordings
+from auralith.data.recording import Recording, Recordings
 from auralith.errors import InvalidRequest
 from auralith.settings import load_settings
 from auralith.sound.reading import SoundInfo

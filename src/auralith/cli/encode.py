@@ -16,7 +16,7 @@ from auralith.cli.options import ConfigOption, WeightsOption, grouped
 from auralith.cli.progress import stage_progress
 
 if TYPE_CHECKING:
-    from auralith.data.recordings import Recordings
+    from auralith.data.recording import Recordings
     from auralith.training.encode import EncodeProgress
     from auralith.training.encoder import LatentEncoder
 
@@ -85,7 +85,7 @@ def encode(
     ] = "float32",
 ) -> None:
     """Encode a dataset for training. Prints the folder of the latents last."""
-    from auralith.data.datasets import open_recordings
+    from auralith.data.recordings import open_recordings
     from auralith.pipeline import load
     from auralith.resources import choose_dtype
     from auralith.settings import load_settings

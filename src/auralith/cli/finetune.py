@@ -121,7 +121,7 @@ def finetune(
     ] = None,
 ) -> None:
     """Fine-tune a model on your sounds. Prints the folder of the finished model last."""
-    from auralith.data.datasets import open_recordings
+    from auralith.data.recordings import open_recordings
     from auralith.errors import InvalidRequest
     from auralith.pipeline import load
     from auralith.settings import load_settings

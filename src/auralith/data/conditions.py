@@ -5,7 +5,7 @@ A condition is a field of its id: a column of a table, a key of the JSON beside 
 
 from auralith.config import ModelConfig
 from auralith.data.latents import LatentRecord
-from auralith.data.recordings import Recording, Recordings
+from auralith.data.recording import Recording, Recordings
 from auralith.errors import InvalidRequest
 
 

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from auralith.data.recordings import Recordings
+from auralith.data.recording import Recordings
 from auralith.errors import InvalidRequest
 from auralith.numbers import check_integer, check_number
 from auralith.sound.levels import SILENCE_DB, peak_db

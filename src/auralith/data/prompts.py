@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from auralith.data.recordings import Recording
+from auralith.data.recording import Recording
 from auralith.errors import InvalidRequest
 
 STRUCTURED_FIELDS = (

@@ -16,7 +16,7 @@ import numpy as np
 
 from auralith.data.crops import AudioOptions
 from auralith.data.prompts import PromptOptions, prompt_of, usable_fields
-from auralith.data.recordings import Recording, Recordings
+from auralith.data.recording import Recording, Recordings
 from auralith.errors import AuralithError, InvalidRequest
 from auralith.files import whole_file
 from auralith.sound.levels import peak_db

@@ -24,7 +24,7 @@ from torch.nn.utils.parametrize import is_parametrized, remove_parametrizations
 from auralith.codec_metrics import codec_metrics
 from auralith.config import OobleckConfig
 from auralith.data.crops import AudioOptions, read_crop
-from auralith.data.recordings import Recordings
+from auralith.data.recording import Recordings
 from auralith.errors import AudioError, Field, InvalidRequest
 from auralith.models.autoencoder import Oobleck, weight_normed
 from auralith.models.discriminator import Discriminator

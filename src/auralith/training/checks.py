@@ -13,7 +13,7 @@ from torch import Tensor
 from auralith.codec_metrics import si_sdr
 from auralith.data.crops import AudioOptions, prepare
 from auralith.data.latents import LatentCache
-from auralith.data.recordings import Recordings
+from auralith.data.recording import Recordings
 from auralith.errors import AuralithError, InvalidRequest
 from auralith.training.dit import DiTTask
 from auralith.training.encoder import LatentEncoder

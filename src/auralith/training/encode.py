@@ -42,7 +42,7 @@ from auralith.data.latents import (
     write_shard,
 )
 from auralith.data.prompts import PromptOptions, prompt_of
-from auralith.data.recordings import Recording, Recordings
+from auralith.data.recording import Recording, Recordings
 from auralith.data.report import DatasetReport, scan
 from auralith.errors import (
     AuralithError,
@@ -223,8 +223,8 @@ def make_plan(encoder: LatentEncoder, recordings: Recordings, options: EncodeOpt
         lengths = pool.map(recordings.seconds, report.usable)
         for i, seconds in zip(report.usable, lengths, strict=True):
             recording = recordings[i]
-            first, more = next(iter(recording.prompts), None), recording.prompts[1:]
-            words = [recording.id, first, sorted(recording.metadata.items()), seconds]
+            more = recording.prompts[1:]
+            words = [recording.id, recording.prompt, sorted(recording.metadata.items()), seconds]
             words += [more] if more else []
             digest.update(json.dumps(words).encode())
             sizes.append(_item_bytes(encoder, recording, seconds, options))

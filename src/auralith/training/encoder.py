@@ -17,7 +17,7 @@ from auralith.conditioning import Conditioner
 from auralith.config import AudioFormat
 from auralith.data.crops import AudioOptions, prepare
 from auralith.data.latents import LatentCache
-from auralith.data.recordings import Recordings
+from auralith.data.recording import Recordings
 from auralith.errors import CheckpointError, NonFiniteError
 from auralith.models.autoencoder import Autoencoder
 from auralith.models.latent_codec import LatentCodec

@@ -11,7 +11,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from auralith.data.recordings import Recordings
+from auralith.data.recording import Recordings
 from auralith.numbers import check_integer, check_number
 
 CHUNK_STREAM = 2**43

@@ -22,7 +22,7 @@ from auralith.checkpoints.adapters import adapter_state, add_adapter
 from auralith.config import ModelConfig
 from auralith.data.conditions import check_conditions, recording_conditions
 from auralith.data.latents import LatentCache
-from auralith.data.recordings import Recordings
+from auralith.data.recording import Recordings
 from auralith.errors import Field, InvalidRequest
 from auralith.files import whole_file
 from auralith.noise import MAX_SEED

@@ -23,7 +23,7 @@ from auralith.checkpoints import (
 )
 from auralith.checkpoints.opening import named_text_encoder
 from auralith.config import AudioFormat, ModelConfig, OobleckConfig
-from auralith.data.datasets import open_recordings
+from auralith.data.recordings import open_recordings
 from auralith.data.report import scan
 from auralith.errors import InvalidRequest
 from auralith.families.registry import text_encoder_kind
