@@ -113,6 +113,8 @@ def test_a_stopped_run_resumes_bit_for_bit(tmp_path: Path) -> None:
     )
     entries = [[json.loads(line) for line in log.splitlines()] for log in (whole_log, resumed_log)]
     assert [e["loss/error"] for e in entries[0]] == [e["loss/error"] for e in entries[1]]
+    one, other = ((tmp_path / n / "state-00000040.pt").read_bytes() for n in ("whole", "stopped"))
+    assert one == other
 
 
 def test_two_runs_do_not_share_a_folder(tmp_path: Path) -> None:

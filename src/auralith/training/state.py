@@ -7,6 +7,7 @@ the disk never holds more than one beyond that. `run.json` says what the run is;
 import json
 import re
 import shutil
+import sys
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -120,9 +121,25 @@ def _best(path: Path) -> tuple[int, float]:
 
 
 def save_state(path: Path, state: Mapping[str, Any]) -> None:
-    """Write tensors and plain values, whole or not at all, and their checksum beside them."""
+    """Write tensors and plain values, whole or not at all, and their checksum beside them.
+
+    States that hold the same are the same bytes, also where one run was stopped on the way to it.
+    """
     with file_with_checksum(path) as file:
-        torch.save(dict(state), file)
+        torch.save(_canonical(state), file)
+
+
+def _canonical(value: Any) -> Any:
+    """Return plain values with texts interned and sequences as lists.
+
+    pickle writes an object that it has met before as a reference, and torch gives an optimizer's tuples back as lists, so
+    a state that was read would be written with other bytes.
+    """
+    if isinstance(value, Mapping):
+        return {_canonical(name): _canonical(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_canonical(item) for item in value]
+    return sys.intern(value) if isinstance(value, str) else value
 
 
 def load_state(path: Path) -> dict[str, Any]:
