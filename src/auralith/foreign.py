@@ -32,7 +32,7 @@ NPY_ERRORS = (
     MemoryError,
     *SHAPE_ERRORS,
 )
-"""What numpy raises on damaged `.npy` files, whose headers are Python literals."""
+"""numpy raises these on damaged `.npy` files, whose headers are Python literals."""
 PICKLE_ERRORS = (
     pickle.UnpicklingError,
     RuntimeError,  # also RecursionError and NotImplementedError

@@ -31,7 +31,7 @@ class PromptEmbedding:
     """
 
     text: str
-    """What was encoded, in words: for tags and names of files."""
+    """Says in words what was encoded, for tags and names of files."""
     states: Float[Tensor, "token dim"]
     """A row for each token, in the width of the model's conditions; zero after the end of the text."""
     mean: Float[Tensor, " dim"]

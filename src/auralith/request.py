@@ -72,7 +72,7 @@ class GenerationRequest:
     conditions: dict[str, float] = field(default_factory=dict, hash=False)
     """Values by id of the numbers, beyond its seconds, that a model is conditioned on, such as {"bpm": 128}."""
     schedule: str | None = None
-    """How the noise levels lie between sigma_max and sigma_min: polyexponential, exponential or karras for samplers on
+    """Names how the noise levels lie between sigma_max and sigma_min: polyexponential, exponential or karras for samplers on
     sigma; linear, logsnr or shifted for those along the t of rectified flow. None: the sampler's own."""
     rho: float | None = None
     """The bend of karras (7 if None) and polyexponential (1 if None)."""

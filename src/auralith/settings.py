@@ -106,7 +106,7 @@ class _Written:
 
     text: str
     value: Any
-    """What the text means in TOML."""
+    """Holds the value that the text has in TOML."""
 
 
 def _parsed(override: str) -> tuple[str, Any]:

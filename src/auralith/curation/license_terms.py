@@ -100,7 +100,7 @@ class Obligations:
 
     attribution: bool
     title: Literal["none", "if_supplied", "optional", "required"]
-    """When the credit must name the title."""
+    """Says when the credit must name the title."""
     changes: Literal["none", "name_the_use", "label_changes", "label_all_changes"]
     """Statement of changes that is due: the use in the derivative, a label of changes, or a label of earlier ones too."""
     whole_commercial: bool

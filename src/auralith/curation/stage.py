@@ -102,19 +102,19 @@ class Step:
     """Returns what makes the stage; workers call it too. It reads what must be at hand (weights, an index, evidence of
     earlier steps) and raises `AuralithError` if that is missing."""
     required: Required = "all"
-    """Which of the recordings that are kept so far it must deal with."""
+    """Selects the recordings that the step must deal with among those kept so far."""
     reviewed: bool = False
-    """Whether people see what it flags, and may overturn what it refuses."""
+    """Says whether people see what the step flags, and may overturn what it refuses."""
     after_review: bool = False
-    """Whether it waits for them."""
+    """Says whether the step waits for their decisions."""
     resolved: tuple[str, ...] = ()
     """Settings that may be left open, and that loading fills in."""
     reads: Callable[[Store], Mapping[str, str]] = _nothing
     """Returns digests of the evidence that the step reads; its own counts only as long as they stay the same."""
     heavy: bool = False
-    """Whether it costs processor time that is worth processes of their own."""
+    """Says whether the step costs enough processor time for processes of its own."""
     threaded: bool = False
-    """Whether a process of it uses all processors of a machine, as a network does."""
+    """Says whether one process uses all processors of a machine, as a network does."""
     gpus: float = 0.0
     """Graphics processors that a process needs."""
 

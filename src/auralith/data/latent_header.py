@@ -39,7 +39,7 @@ class CacheHeader:
     """Those that were unusable by their headers or words."""
     num_shards: int
     settings: Mapping[str, Any] = field(default_factory=dict)
-    """What else changes the content."""
+    """Holds what else changes the content."""
     format: int = field(default=FORMAT, compare=False)
     """In format 2 every shard has a checksum; in format 1 only those that a newer version added have one."""
 

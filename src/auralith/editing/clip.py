@@ -19,7 +19,7 @@ from auralith.sound.reading import exact_subtype, read, read_info
 from auralith.sound.resampling import resample
 
 HIGHEST_RATE = 1_000_000
-"""Of a clip, in Hz."""
+"""Limits the sample rate of a clip, in Hz."""
 
 
 @dataclass(frozen=True, init=False)

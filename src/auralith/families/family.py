@@ -44,7 +44,7 @@ class AutoencoderKind(Generic[Config]):
     build: Callable[[Config], Autoencoder]
     rows: Callable[[Config], tuple[Row, ...]]
     weight_norm: bool = False
-    """Whether published files store weight norm for its convolutions (weights of three dimensions)."""
+    """Says whether published files store weight norm for its convolutions (weights of three dimensions)."""
 
 
 @dataclass(frozen=True)

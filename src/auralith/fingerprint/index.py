@@ -28,7 +28,7 @@ VERSION = 1
 NUM_HASHES = 1 << HASH_BITS
 _CHUNK = 4_000_000
 _MOST_FRAMES = 1 << 31
-"""Of a reference; `fingerprint.votes` keeps differences of places in 32 bits."""
+"""Limits a reference, as `fingerprint.votes` keeps differences of places in 32 bits."""
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ _MAX_OCCURRENCES = 16
 
 @dataclass(frozen=True)
 class SearchOptions:
-    """When an alignment counts as an occurrence."""
+    """Settings that decide when an alignment counts as an occurrence."""
 
     alpha: float = 1e-9
     """Largest corrected probability."""

@@ -50,7 +50,7 @@ class Autoencoder(nn.Module, ABC):
     decoder_halo: int
     """Frames per side that the sound of a frame depends on, or more."""
     is_tileable: bool = True
-    """Whether a part with its halos is encoded and decoded as in the whole."""
+    """Says whether a part with its halos is encoded and decoded as in the whole."""
 
     @property
     def tail_frames(self) -> int:

@@ -104,7 +104,7 @@ class TextEncoderKind:
     title: str
     """Its name in messages, with an article."""
     subfolder: str
-    """Where it lies beside a checkpoint in the single-file layout."""
+    """Names the folder where it lies beside a checkpoint in the single-file layout."""
     find: Callable[[Path], TextEncoderFolders | None]
     """Finds one in a folder, in its `subfolder`, or in its `text_encoder/` and `tokenizer/`."""
     open: Callable[..., TextEncoder]

@@ -53,7 +53,7 @@ class IdentifySettings:
     no_match_codes: tuple[int, ...] = ()
     """For "audible-magic": status codes that report no match; an unknown one leads to quarantine."""
     retries: int = 3
-    """How often to ask again after an error, with pauses of 1, 2, 4 … seconds."""
+    """A request is repeated this often after an error, with pauses of 1, 2, 4 … seconds."""
 
     def __post_init__(self) -> None:
         check_number(self, "alpha", above=0.0, below=1.0)

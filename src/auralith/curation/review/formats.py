@@ -94,7 +94,7 @@ class ImportedRow:
 ANSWER = ("reviewer", "decision", "reason_code", "note")
 _REQUIRED = ("item_id", "curation", "reviewer", "decision", "reason_code")
 _BEFORE_FORMULA = re.compile(r'(?<![;|"\s])[;|"\s]*+(?=[=+@\uff1d\uff0b\uff0d\uff20-])')
-"""What stands before the signs that spreadsheets calculate from; those of East Asia read the full-width ones alike."""
+"""Matches the signs from which spreadsheets calculate, with what may stand before them; those of East Asia read full-width signs alike."""
 _SEPARATORS = frozenset(";|\t\r\n")
 _COLUMNS = (
     "item_id",
