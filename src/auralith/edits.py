@@ -4,13 +4,12 @@
 a file or a model (a range beyond the file's end, a loop longer than the window) is checked there.
 """
 
-import math
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import ClassVar, Literal, get_args, no_type_check
 
 from auralith.errors import Field, InvalidRequest, shown
-from auralith.numbers import check_integer, check_number, plain_number
+from auralith.numbers import check_integer, check_number, finite_number
 from auralith.request import MOST_SECONDS, check_unicode
 from auralith.samplers.schedules import MOST_SIGMA
 
@@ -185,7 +184,11 @@ def _checked_ranges(ranges: object) -> tuple[tuple[float, float], ...]:
             " name no range to inpaint; give one or more as [[2.0, 3.5]], in seconds",
         )
     for pair in ranges:
-        if not isinstance(pair, (list, tuple)) or len(pair) != 2 or not all(map(_is_finite, pair)):
+        if (
+            not isinstance(pair, (list, tuple))
+            or len(pair) != 2
+            or None in map(finite_number, pair)
+        ):
             raise InvalidRequest(
                 Field("ranges"), f": {shown(pair)} is not two numbers of seconds; write [2.0, 3.5]"
             )
@@ -209,7 +212,12 @@ def _checked_prompts(prompts: object) -> tuple[tuple[float, str], ...]:
         raise InvalidRequest(Field("prompts"), ' must be a list such as [[20.0, "thunder"]]')
     for entry in prompts:
         pair = isinstance(entry, (list, tuple)) and len(entry) == 2
-        if not pair or not _is_finite(entry[0]) or entry[0] < 0 or not isinstance(entry[1], str):
+        if (
+            not pair
+            or finite_number(entry[0]) is None
+            or entry[0] < 0
+            or not isinstance(entry[1], str)
+        ):
             raise InvalidRequest(
                 Field("prompts"),
                 f': {shown(entry)} is not a second and a prompt; write [20.0, "thunder"]',
@@ -223,8 +231,3 @@ def _checked_prompts(prompts: object) -> tuple[tuple[float, str], ...]:
     if len({second for second, _ in ordered}) < len(ordered):
         raise InvalidRequest(Field("prompts"), ": two begin at the same second; keep one of them")
     return ordered
-
-
-def _is_finite(value: object) -> bool:
-    number = plain_number(value)
-    return number is not None and math.isfinite(number)

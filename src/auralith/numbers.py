@@ -68,6 +68,12 @@ def plain_number(value: object) -> int | float | None:
     return int(value) if isinstance(value, Integral) else float(value)
 
 
+def finite_number(value: object) -> float | None:
+    """Return a number of any library as a float; None for anything else, for NaN, and for what no float holds."""
+    number = plain_number(value)
+    return float(number) if number is not None and is_finite(number) else None
+
+
 def is_finite(value: int | float) -> bool:
     """Return whether a float holds the number: integers may be larger than any."""
     return abs(value) < 2**1000 if isinstance(value, int) else math.isfinite(value)

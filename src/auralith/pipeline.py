@@ -70,8 +70,8 @@ class Steering:
     @property
     def leads(self) -> bool:
         """Return whether anything leads the generation."""
-        values = (self.init_latents, self.shown, self.passes, self.constrain)
-        return any(a is not b for a, b in zip(values, (None, None, 1, _unconstrained), strict=True))
+        given = self.init_latents is not None or self.shown is not None
+        return given or self.passes != 1 or self.constrain is not _unconstrained
 
 
 UNSTEERED = Steering()

@@ -11,7 +11,7 @@ from torch import Tensor
 from auralith.config import SECONDS_IDS, Window
 from auralith.errors import Field, InvalidRequest, shown
 from auralith.noise import MAX_SEED
-from auralith.numbers import check_integer, check_number, is_finite, plain_number
+from auralith.numbers import check_integer, check_number, finite_number, plain_number
 from auralith.prompt_embedding import EmbeddingRecord, Prompt, PromptEmbedding
 from auralith.samplers.own import OWN, ChosenSampler, check_sampler, sampler_label
 from auralith.samplers.schedules import MOST_SIGMA, checked_levels
@@ -245,10 +245,10 @@ def _floats(name: str, values: object) -> list[float]:
         )
     found = []
     for value in values:
-        number = plain_number(value)
-        if number is None or not is_finite(number):
+        number = finite_number(value)
+        if number is None:
             raise InvalidRequest(Field(name), f" holds {shown(value)}; give finite numbers")
-        found.append(float(number))
+        found.append(number)
     return found
 
 
@@ -267,12 +267,12 @@ def _checked_conditions(values: object) -> dict[str, float]:
                 *(Field(name), " is among ", Field("conditions"), "; give it as ", Field(name)),
                 " itself",
             )
-        number = plain_number(value)
-        if number is None or not is_finite(number):
+        number = finite_number(value)
+        if number is None:
             raise InvalidRequest(
                 Field("condition"), f" {name!r:.80} is {shown(value)}; give a finite number"
             )
-        found[name] = float(number)
+        found[name] = number
     return dict(sorted(found.items()))
 
 

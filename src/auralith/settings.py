@@ -16,6 +16,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 from auralith.errors import Field, InvalidRequest, shown
 from auralith.foreign import parse_toml
+from auralith.numbers import is_finite
 
 Settings = TypeVar("Settings")
 
@@ -202,7 +203,7 @@ def _convert(annotation: Any, value: Any, where: str, default: Any = None) -> An
     if origin is Literal and value in arguments:
         return value
     if annotation is float and isinstance(value, int) and not isinstance(value, bool):
-        if abs(value) < 2**1000:
+        if is_finite(value):
             return float(value)
         raise _mismatch(annotation, value, where)
     if annotation is Path and isinstance(value, str | Path):

@@ -200,8 +200,8 @@ def merge_adapters(source: str | Path, choices: Sequence[Choice], out: Path) -> 
     raw = locate(source, with_text_encoder=True)
     with whole_folder(out) as folder:
         changed = to_single_file(_changed(raw, applied), raw.spec)
-        kept = {n for n in raw.weights if n not in changed or is_untrained(n, raw.spec)}
-        published = {n: t if n in kept else changed[n] for n, t in raw.weights.items()}
+        trained = {n: t for n, t in changed.items() if not is_untrained(n, raw.spec)}
+        published = {n: trained.get(n, t) for n, t in raw.weights.items()}
         write_raw(folder, replace(raw, weights=published))
         copy_text_encoder(raw, folder)
     return adapter_warnings(applied, sha256_of(raw.files))

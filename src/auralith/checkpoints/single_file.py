@@ -6,9 +6,8 @@ recognized from the names of its tensors. Our own exports are written in this la
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -17,7 +16,6 @@ from auralith.checkpoints.choosing import CONFIG_NAME, find_config
 from auralith.checkpoints.transform import (
     as_stored,
     check_weights,
-    completed,
     published_weights,
     to_single_file,
     with_old_weight_norm,
@@ -26,10 +24,10 @@ from auralith.config import ModelConfig
 from auralith.errors import CheckpointError
 from auralith.families.model_config import spec_from_json, spec_to_json
 from auralith.families.networks import without_memory
-from auralith.families.registry import text_encoder_kind
+from auralith.families.registry import text_encoder_kind, with_buffers
 from auralith.families.spec import Spec
 from auralith.foreign import Json
-from auralith.models.lazy_tensor import LazyTensor, Weights, weights_of
+from auralith.models.lazy_tensor import Weights, weights_of
 from auralith.tensor_files import (
     component_files,
     read_component_file,
@@ -38,9 +36,6 @@ from auralith.tensor_files import (
     write_safetensors,
 )
 from auralith.text.encoder import TextEncoder
-
-if TYPE_CHECKING:
-    pass
 
 Layout = Literal["single-file", "autoencoder", "training", "diffusers"]
 State = Mapping[str, Tensor]
@@ -126,7 +121,7 @@ def read_single_file(path: Path, source: str, config: str | Path | None = None) 
     check_weights(weights, published_weights(spec), path)
     files = component_files(path)
     files = files if config_path is None else (*files, config_path)
-    weights = completed(weights, spec, path)
+    weights = with_buffers(weights, spec)
     return RawCheckpoint(layout, source, spec, weights, files, path.parent, data)
 
 
@@ -240,11 +235,4 @@ def _rounded(ours: Weights, spec: Spec, dtype: torch.dtype | None) -> Weights:
         return ours
     expected = without_memory(spec, dtype).state_dict()
     dtypes = {name: expected[name].dtype if name in expected else dtype for name in ours}
-    return {
-        name: LazyTensor(tensor.shape, dtypes[name], partial(_cast, tensor, dtypes[name]))
-        for name, tensor in ours.items()
-    }
-
-
-def _cast(tensor: LazyTensor, dtype: torch.dtype) -> Tensor:
-    return tensor.read().to(dtype)
+    return {name: tensor.cast(dtypes[name]) for name, tensor in ours.items()}

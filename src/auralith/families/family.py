@@ -106,7 +106,8 @@ class DiffusersForm:
 
 @dataclass(frozen=True)
 class Family:
-    name: str
+    """What the models of a family are made of, and how they are sampled."""
+
     autoencoder: AutoencoderKind[Any]
     transformer: TransformerKind
     conditions: Mapping[str, ConditionKind]

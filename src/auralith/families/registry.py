@@ -16,9 +16,9 @@ FAMILIES = (EMBEDDED, STABLE_AUDIO_1)
 
 
 def described_family(autoencoder: Section) -> Family:
-    """Return the family that a config's autoencoder belongs to; the last one if it names no type."""
+    """Return the family of a config's autoencoder: Stable Audio Open where its type is missing or unknown."""
     stated = autoencoder.data.get("type")
-    return next((f for f in FAMILIES if f.autoencoder.type == stated), FAMILIES[-1])
+    return next((f for f in FAMILIES if f.autoencoder.type == stated), STABLE_AUDIO_1)
 
 
 def family_of(autoencoder: AutoencoderConfig) -> Family:

@@ -287,7 +287,7 @@ class Oobleck(Autoencoder):
     def decode_circular(
         self, latents: Float[Tensor, "batch channel frame"]
     ) -> Float[Tensor, "batch audio_channel sample"]:
-        halo = decoder_halo(self.config.strides)
+        halo = self.decoder_halo
         context = halo * self.samples_per_frame
         return self.decode(wrapped(latents, halo))[..., context:-context]
 

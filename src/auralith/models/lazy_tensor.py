@@ -47,6 +47,10 @@ class LazyTensor:
         view = None if mapped is None else lambda: mapped().reshape(shape)
         return LazyTensor(shape, self.dtype, lambda: self.read().reshape(shape), view)
 
+    def cast(self, dtype: torch.dtype) -> "LazyTensor":
+        """Return the tensor in another number format."""
+        return LazyTensor(self.shape, dtype, lambda: self.read().to(dtype))
+
     def load(self, device: torch.device, dtype: torch.dtype) -> Tensor:
         """Return the values on `device`, at an aligned address: mapped from the file if nothing has to change.
 

@@ -16,7 +16,7 @@ import torch
 from auralith.errors import CheckpointError, shown
 from auralith.files import whole_file
 from auralith.foreign import Json, rust_errors
-from auralith.models.lazy_tensor import LazyTensor, require_tensors, weights_of
+from auralith.models.lazy_tensor import require_tensors, weights_of
 from auralith.tensor_files import (
     find_component,
     read_component,
@@ -218,7 +218,7 @@ def save_text_encoder(folder: Path, text: TextEncoder, dtype: torch.dtype | None
     model = text.model
     weights = {n: t for n, t in weights_of(model.state_dict()).items() if n != TIED}
     if dtype is not None:
-        weights = {name: _cast(tensor, dtype) for name, tensor in weights.items()}
+        weights = {name: tensor.cast(dtype) for name, tensor in weights.items()}
     write_safetensors(folder / "model.safetensors", weights)
     config = {"architectures": ["T5EncoderModel"]} | model.config.to_dict()
     config.pop("_name_or_path", None)  # where it was read from says nothing about the model
@@ -226,10 +226,6 @@ def save_text_encoder(folder: Path, text: TextEncoder, dtype: torch.dtype | None
     with tempfile.TemporaryDirectory() as temporary:
         text.tokenizer.save_pretrained(temporary)
         _copy_tokenizer(Path(temporary), folder)
-
-
-def _cast(tensor: LazyTensor, dtype: torch.dtype) -> LazyTensor:
-    return LazyTensor(tensor.shape, dtype, lambda: tensor.read().to(dtype))
 
 
 def copy_text_encoder(

@@ -78,9 +78,9 @@ def _exports(run_folder: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     try:
+        written = path.read_bytes()
         # an older version wrote a list, which had no checksum
-        is_older = path.read_bytes().startswith(b"[")
-        exports = parse_json(path.read_bytes()) if is_older else read_record(path)["exports"]
+        exports = parse_json(written) if written[:1] == b"[" else read_record(path)["exports"]
         return [{"steps": int(one["steps"]), "files": dict(one["files"])} for one in exports]
     except (OSError, *SHAPE_ERRORS) as error:
         raise CheckpointError(

@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Mapping
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -24,9 +24,6 @@ from auralith.errors import CheckpointError
 from auralith.families.registry import text_encoder_kind
 from auralith.models.lazy_tensor import LazyTensor, Weights
 from auralith.text.encoder import TextEncoder, TextEncoderFolders
-
-if TYPE_CHECKING:
-    pass
 
 Dtypes = torch.dtype | dict[str, torch.dtype] | None
 States = Mapping[str, Mapping[str, Tensor]]

@@ -7,7 +7,6 @@ is ever loaded in part: what doesn't fit is an error that names the tensor.
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -31,15 +30,12 @@ from auralith.families.model_config import config_from_json, spec_to_json
 from auralith.families.networks import Networks
 from auralith.families.registry import text_encoder_kind
 from auralith.families.spec import Spec
+from auralith.foreign import Json
 from auralith.models.autoencoder import Autoencoder
 from auralith.models.dit import DiT
 from auralith.tensor_files import read_json, read_tensor_file
 from auralith.text.encoder import TextEncoder
 
-if TYPE_CHECKING:
-    pass
-
-Json = dict[str, Any]
 CPU = torch.device("cpu")
 
 

@@ -8,7 +8,7 @@ encoder hides from torch, as in the reference: it is in no state dict and `train
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
@@ -24,9 +24,6 @@ from auralith.models.dit import DiT
 from auralith.models.latent_codec import LatentCodec
 from auralith.request import check_unicode
 from auralith.text.encoder import TextEncoder, TextStates
-
-if TYPE_CHECKING:
-    pass
 
 Metadata = Mapping[str, Any]
 """One item's condition values by id: {"prompt": …, "seconds_start": …, "seconds_total": …}; other keys are ignored."""

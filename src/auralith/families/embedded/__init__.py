@@ -5,4 +5,4 @@ from dataclasses import replace
 from auralith.families.embedded.autoencoder import SPECTRAL
 from auralith.families.stable_audio_1 import STABLE_AUDIO_1
 
-EMBEDDED = replace(STABLE_AUDIO_1, name="embedded", autoencoder=SPECTRAL, diffusers=None)
+EMBEDDED = replace(STABLE_AUDIO_1, autoencoder=SPECTRAL, diffusers=None)

@@ -8,7 +8,6 @@ from auralith.families.stable_audio_1.diffusers import DIFFUSERS
 from auralith.families.stable_audio_1.transformer import TRANSFORMER
 
 STABLE_AUDIO_1 = Family(
-    name="Stable Audio Open 1.0",
     autoencoder=OOBLECK,
     transformer=TRANSFORMER,
     conditions={"t5": T5, "number": NUMBER, "int": INTEGER},
