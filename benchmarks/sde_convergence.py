@@ -1,4 +1,4 @@
-"""Do the SDE samplers arrive at one sound as steps are added, and is it k-diffusion's?
+"""Convergence of the SDE samplers as steps are added, and their distance from k-diffusion's.
 
 For each seed the steps are doubled, and the latents compared with those of half as many steps: |a - b| / |b|. With
 `--noise reference` all follow one Brownian path, so the distance should halve each time (strong order 1); the default

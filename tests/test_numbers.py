@@ -65,3 +65,9 @@ def test_a_prompt_of_other_bytes_is_refused() -> None:
     for prompt, negative in (("caf\udce9", None), ("rain", "\udce9")):
         with pytest.raises(InvalidRequest, match=r"udce9', which is not UTF-8"):
             GenerationRequest(prompt, negative)
+
+
+def test_an_edit_takes_only_numbers_that_a_float_holds() -> None:
+    for huge in (10**400, float("inf"), float("nan")):
+        with pytest.raises(InvalidRequest, match="ranges"):
+            Inpainting(((0.0, huge),))

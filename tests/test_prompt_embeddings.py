@@ -66,8 +66,8 @@ def test_a_changed_embedding_makes_another_sound(model: Auralith) -> None:
     rain = model.encode_prompt("rain")
     louder = replace(rain, states=2 * rain.states)
     assert not torch.equal(samples(model, louder), samples(model, rain))
-    halved = replace(rain, states=rain.states.to(torch.float64))
-    assert torch.equal(samples(model, halved), samples(model, rain))
+    widened = replace(rain, states=rain.states.to(torch.float64))
+    assert torch.equal(samples(model, widened), samples(model, rain))
 
 
 def test_padding_is_zero_after_the_text(model: Auralith) -> None:

@@ -113,6 +113,8 @@ def test_what_is_published_shows_texts_as_they_are(text: str, tmp_path: Path) ->
     assert {re.sub(r"-\d+\.js$", "", name) for name in found} == {
         re.sub(r"-\d+\.js$", "", name) for name in plain
     }
+    csv_file = "attribution/freesound_attribution.csv"
+    assert {"attribution/page-1.html", "croissant.json", csv_file} <= found.keys()
     for name, content in found.items():
         if name.endswith(".html"):
             page, other = Page(content), Page(plain[name])
@@ -126,7 +128,7 @@ def test_what_is_published_shows_texts_as_they_are(text: str, tmp_path: Path) ->
             assert json.loads(content)["title"] == text
         elif name == "croissant.json":
             assert json.loads(content)["name"] == f"x{text}"
-        elif name == "attribution/freesound_attribution.csv":
+        elif name == csv_file:
             assert next(csv.DictReader(io.StringIO(content, newline="")))["title"] == text
     (card,) = (name for name in found if name.endswith(".md"))
     kinds, expected = (elements(pages[card].split("\n---\n", 1)[1]) for pages in (found, plain))

@@ -56,7 +56,7 @@ def test_a_file_whose_name_is_not_utf8_is_read(tmp_path: Path) -> None:
         (b"n\n", 2, "allow that with --yes"),
         (b"\n", 2, "allow that with --yes"),
         (b"\x04", 2, "allow that with --yes"),
-        (b"\x03", 130, "Do that? [y/N]"),
+        (b"\x03", 130, "auralith: interrupted; no half-written file is left"),
     ],
     ids=["yes", "no", "enter", "end", "interrupt"],
 )

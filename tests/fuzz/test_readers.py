@@ -20,7 +20,7 @@ INPUTS = int(os.environ.get("FUZZ_INPUTS", "2000"))
 SEED = os.environ.get("FUZZ_SEED", "0")
 MOST_SECONDS, MOST_KIB = 10.0, 1 << 20
 """Processor time and growth of memory that one input may cost."""
-TEXTS = (".json", ".jsonl", ".toml", ".csv")
+TEXTS = (".json", ".jsonl", ".toml", ".csv", ".txt", ".pem")
 VALUES = (
     *(
         "1000000000",

@@ -21,8 +21,8 @@ from pathlib import Path
 import pytest
 import soundfile
 from PIL import Image
-from safetensors import safe_open
 
+from tests.training.test_finetune import content as tensors_of
 from tests.training.test_finetune import write_dataset
 
 ROOT = Path(__file__).parents[2]
@@ -102,7 +102,7 @@ class Zygote:
             time.sleep(after)
             with suppress(ProcessLookupError):  # it may have ended by itself
                 os.kill(pid, number)
-        status, _ = json.loads(self.process.stdout.readline())
+        status = json.loads(self.process.stdout.readline())
         return Ended(os.waitstatus_to_exitcode(status), self.log.read_text())
 
 
@@ -167,11 +167,7 @@ def content(path: Path) -> object:
     if path.suffix == ".wav":
         soundfile.read(path)
     if path.suffix == ".safetensors":
-        with safe_open(path, framework="pt") as file:
-            return {
-                "metadata": file.metadata(),
-                **{k: file.get_tensor(k).numpy().tobytes() for k in file.keys()},  # noqa: SIM118
-            }
+        return tensors_of(path)
     return path.read_bytes()
 
 

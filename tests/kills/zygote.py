@@ -1,7 +1,8 @@
-"""Run commands of `auralith` in copies of a process that has imported the heavy libraries: python zygote.py.
+"""Run commands of `auralith` in copies of a process that has imported the heavy libraries.
 
-The clock of dates stands still there, so that what is written twice is the same. A request is a line of JSON on standard input. The answers are the process's id and, when it has ended, its wait status
-with the time at which it ended. Imports take seconds and a fork milliseconds, so that hundreds of kills take minutes.
+It is started by `python -m tests.kills.zygote`. The clock of dates stands still there, so that what is written twice is
+the same. A request is a line of JSON on standard input. The answers are the process's id and, when it has ended, its wait
+status. Imports take seconds and a fork milliseconds, so that hundreds of kills take minutes.
 """
 
 import datetime
@@ -12,7 +13,6 @@ import os
 import resource
 import signal
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +51,7 @@ def serve() -> None:
             return
         print(pid, flush=True)
         _, status = os.waitpid(pid, 0)
-        print(json.dumps([status, time.monotonic()]), flush=True)
+        print(json.dumps(status), flush=True)
 
 
 def _become(request: dict[str, Any]) -> None:
