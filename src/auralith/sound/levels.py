@@ -14,7 +14,7 @@ HIGHEST_DB = 40.0
 """A peak above this (dBFS) is no sound: samples are damaged, or on the scale of integers."""
 _INTEGER_BITS = (16, 24, 32)
 _BLOCK_SAMPLES = 1 << 18
-_NORMALIZE_ABOVE = 1e-5
+LEAST_PEAK = 1e-5
 """Below this peak (-100 dBFS) there is nothing to normalize but rounding noise."""
 
 
@@ -23,7 +23,7 @@ def peak_normalize(
 ) -> Float[Tensor, "channel sample"]:
     """The waveform divided by its largest magnitude, as on the model card; unchanged below -100 dBFS."""
     peak = float(waveform.abs().max()) if waveform.numel() else 0.0
-    return waveform / peak if peak > _NORMALIZE_ABOVE else waveform
+    return waveform / peak if peak > LEAST_PEAK else waveform
 
 
 def peak_db(waveform: Float[Tensor, "channel sample"]) -> float:

@@ -1,0 +1,11 @@
+"""Embedders: networks that turn windows of sound into vectors, for metrics and for searches.
+
+embedder  what every embedder is, and what they share: checks, level, windows
+registry  the list of embedders by name
+mel       statistics of a log-mel spectrogram, without weights
+"""
+
+from auralith.embedders.embedder import Classifier, Embedder, ProtocolValue
+from auralith.embedders.registry import EMBEDDERS, open_embedder
+
+__all__ = ["EMBEDDERS", "Classifier", "Embedder", "ProtocolValue", "open_embedder"]

@@ -1,0 +1,38 @@
+"""The list of embedders, and how each is opened by its name."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from auralith.embedders.embedder import Embedder
+from auralith.embedders.mel import MelStatistics
+from auralith.errors import Field, InvalidRequest, shown
+from auralith.resources import choose_device, choose_dtype
+
+Opener = Callable[[str, Path | None, torch.device, torch.dtype], Embedder]
+"""Takes the name, where the weights are (None where there are none), the device and the number format."""
+
+EMBEDDERS: dict[str, Opener] = {
+    "mel": lambda name, weights, device, dtype: MelStatistics(),
+}
+
+
+def open_embedder(
+    name: str, weights: Path | None = None, device: str = "auto", dtype: str = "float32"
+) -> Embedder:
+    """Return an embedder, ready to use.
+
+    `weights` is its file, or its folder for those of transformers; "mel" needs none. bfloat16 is another protocol.
+
+    Raises:
+        InvalidRequest: the name, the device or the number format is unknown.
+        ResourceError: the device is not there.
+        CheckpointError: the weights are missing, damaged, or of another network.
+    """
+    if name not in EMBEDDERS:
+        raise InvalidRequest(
+            Field("embedder"), f" {shown(name)} is unknown; use {', '.join(EMBEDDERS)}"
+        )
+    chosen = choose_device(device)
+    return EMBEDDERS[name](name, weights, chosen, choose_dtype(dtype, chosen))
