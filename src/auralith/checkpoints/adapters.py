@@ -37,8 +37,9 @@ from auralith.checkpoints.adapter_file import (
     read_adapter,
     write_adapter,
 )
-from auralith.checkpoints.opening import Checkpoint, copy_text_encoder, locate
+from auralith.checkpoints.opening import Checkpoint, locate
 from auralith.checkpoints.single_file import RawCheckpoint, write_raw
+from auralith.checkpoints.text_encoders import copy_text_encoder
 from auralith.checkpoints.transform import to_ours, to_single_file
 from auralith.config import DiTConfig
 from auralith.errors import CheckpointError, InvalidRequest

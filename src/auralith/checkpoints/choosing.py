@@ -13,6 +13,8 @@ from auralith.errors import CheckpointError
 from auralith.tensor_files import PICKLE_SUFFIXES, read_json
 
 CONFIG_NAME = "model_config.json"
+INDEX_NAME = "model_index.json"
+WEIGHTS_NAMES = ("model.safetensors", "model.ckpt")
 WEIGHTS_SUFFIXES = (".safetensors", *PICKLE_SUFFIXES)
 INDEX_SUFFIX = ".safetensors.index.json"
 SHARD = re.compile(r"-\d+-of-\d+\.(safetensors|bin)")
@@ -31,6 +33,33 @@ class Files:
 
 
 FOUND = Files()
+
+
+def find_weights(path: Path, wanted: str | None, variant: str | None) -> Path:
+    """Return the weights that a path on disk means, or the folder itself where it has the diffusers layout.
+
+    A config stands for the folder that it lies in, as on the model card. In a folder `wanted` is taken if it is named;
+    else, in this order, the published names (safetensors before pickle), the diffusers layout, and the only weights
+    that there are. With a `variant` of the diffusers layout that layout comes first. Raises CheckpointError.
+    """
+    if path.is_file() and path.name != CONFIG_NAME:
+        return path
+    folder = path if path.is_dir() else path.parent
+    if wanted is None:
+        published = (folder / name for name in WEIGHTS_NAMES if (folder / CONFIG_NAME).is_file())
+        single_file = None if variant else next((p for p in published if p.is_file()), None)
+        if single_file is not None:
+            return single_file
+        if (folder / INDEX_NAME).is_file():
+            return folder
+    return folder / choose_weights(_files_in(folder, wanted), wanted, folder)
+
+
+def _files_in(folder: Path, wanted: str | None) -> list[str]:
+    """Return the names of the files in a folder, and of one below it that was asked for."""
+    names = [path.name for path in folder.iterdir() if path.is_file()]
+    below = wanted is not None and ".." not in Path(wanted).parts and not Path(wanted).is_absolute()
+    return [*names, wanted] if wanted and below and (folder / wanted).is_file() else names
 
 
 def choose_weights(names: Iterable[str], wanted: str | None, where: object) -> str:

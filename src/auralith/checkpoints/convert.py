@@ -5,8 +5,9 @@ from typing import Literal
 
 from auralith.checkpoints.choosing import FOUND, Files
 from auralith.checkpoints.diffusers_folder import require_expressible, write_diffusers
-from auralith.checkpoints.opening import copy_text_encoder, locate, locate_text_encoder
+from auralith.checkpoints.opening import locate
 from auralith.checkpoints.single_file import write_raw
+from auralith.checkpoints.text_encoders import copy_text_encoder, locate_text_encoder
 from auralith.files import whole_folder
 
 Target = Literal["single-file", "diffusers"]

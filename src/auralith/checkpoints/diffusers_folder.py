@@ -8,6 +8,7 @@ folders of other widths are written and read here all the same, but not by it.
 from functools import partial
 from pathlib import Path
 
+from auralith.checkpoints.choosing import INDEX_NAME
 from auralith.checkpoints.single_file import RawCheckpoint
 from auralith.checkpoints.transform import (
     as_stored,
@@ -36,7 +37,6 @@ from auralith.tensor_files import (
 from auralith.text.encoder import TextEncoderFolders
 from auralith.text.t5 import tokenizer_limit
 
-INDEX_NAME = "model_index.json"
 VERSION = "0.30.0.dev0"  # the version that the published folder names
 STEM = "diffusion_pytorch_model"
 SCHEDULER = "scheduler/scheduler_config.json"

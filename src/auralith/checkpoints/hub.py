@@ -16,13 +16,14 @@ from typing import Any
 from auralith.checkpoints.choosing import (
     CONFIG_NAME,
     FOUND,
+    INDEX_NAME,
     INDEX_SUFFIX,
+    WEIGHTS_NAMES,
     WEIGHTS_SUFFIXES,
     Files,
     choose_weights,
     config_names,
 )
-from auralith.checkpoints.single_file import WEIGHTS_NAMES
 from auralith.errors import CheckpointError
 from auralith.tensor_files import component_files
 from auralith.text.t5 import TOKENIZER_FILES
@@ -36,7 +37,7 @@ TEXT_ENCODER_PATTERNS = ("t5/*", "text_encoder/*", "tokenizer/*")
 MAX_CONFIGS = 20
 DIFFUSERS_WEIGHTS = "transformer/diffusion_pytorch_model.safetensors"
 DIFFUSERS_PATTERNS = (
-    "model_index.json",
+    INDEX_NAME,
     "transformer/*",
     "vae/*",
     "projection_model/*",
@@ -100,7 +101,7 @@ def fetch_checkpoint(
         if patterns:
             _fetch_optional_folder(repository, patterns, options)
         return config.parent
-    if _fetch_file(repository, "model_index.json", options) is None:
+    if _fetch_file(repository, INDEX_NAME, options) is None:
         return _fetch_named(repository, files, patterns, options)
     return _fetch_folder(repository, (*DIFFUSERS_PATTERNS, *patterns), options)
 

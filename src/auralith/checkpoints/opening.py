@@ -6,42 +6,27 @@ and shapes were checked against the config before.
 """
 
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from auralith.checkpoints.choosing import (
-    CONFIG_NAME,
-    FOUND,
-    Files,
-    choose_weights,
-)
-from auralith.checkpoints.diffusers_folder import INDEX_NAME, read_diffusers_folder
-from auralith.checkpoints.hub import (
-    DEFAULTS,
-    HubOptions,
-    fetch_checkpoint,
-    fetch_text_encoder,
-    is_repository,
-)
-from auralith.checkpoints.single_file import (
-    Layout,
-    RawCheckpoint,
-    find_weights,
-    read_single_file,
-)
+from auralith.checkpoints.choosing import FOUND, Files, find_weights
+from auralith.checkpoints.diffusers_folder import read_diffusers_folder
+from auralith.checkpoints.hub import DEFAULTS, HubOptions, fetch_checkpoint, is_repository
+from auralith.checkpoints.single_file import Layout, RawCheckpoint, read_single_file
+from auralith.checkpoints.text_encoders import locate_text_encoder
 from auralith.checkpoints.transform import to_ours
 from auralith.config import AudioFormat, AutoencoderConfig, ModelConfig
-from auralith.errors import CheckpointError, shown
+from auralith.errors import CheckpointError
 from auralith.families.networks import Networks, without_memory
 from auralith.families.registry import is_untrained, text_encoder_kind
 from auralith.families.spec import Spec
 from auralith.models.autoencoder import Autoencoder
 from auralith.models.dit import DiT
 from auralith.tensor_files import sha256_of
-from auralith.text.encoder import TextEncoder, TextEncoderFolders, TextEncoderKind
+from auralith.text.encoder import TextEncoder
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -165,11 +150,7 @@ def locate(
     Only the diffusers layout has variants: with one named, no other layout is looked for in a folder.
     """
     path = Path(source).expanduser()
-    if path.name == CONFIG_NAME and path.is_file():
-        path = path.parent  # the card names the config; the weights lie beside it
-    if path.is_file():
-        return read_single_file(path, str(source), files.config)
-    if not path.is_dir():
+    if not (path.is_file() or path.is_dir()):
         if isinstance(source, Path) or not is_repository(source):
             raise CheckpointError(
                 f"there is no file or folder {source}; check the path, or name a model on the Hub as owner/name"
@@ -181,71 +162,10 @@ def locate(
             only_diffusers=variant is not None,
             files=files,
         )
-        if path.is_file():
-            return read_single_file(path, str(source), files.config)
-    weights = None if variant or files.weights else find_weights(path)
-    if weights is None and files.weights is None and (path / INDEX_NAME).is_file():
+    path = find_weights(path, files.weights, variant)
+    if path.is_dir():
         return read_diffusers_folder(path, str(source), variant)
-    weights = weights or path / choose_weights(_files_in(path, files.weights), files.weights, path)
-    return read_single_file(weights, str(source), files.config)
-
-
-def _files_in(folder: Path, wanted: str | None) -> list[str]:
-    """Names of the files in a folder, and of one below it that was asked for."""
-    names = [path.name for path in folder.iterdir() if path.is_file()]
-    below = wanted is not None and ".." not in Path(wanted).parts and not Path(wanted).is_absolute()
-    return [*names, wanted] if wanted and below and (folder / wanted).is_file() else names
-
-
-def locate_text_encoder(
-    raw: RawCheckpoint, wanted: str | Path | None, *, hub: HubOptions = DEFAULTS
-) -> TextEncoderFolders:
-    """The text encoder of a model, in the order that `open_checkpoint` describes. Raises CheckpointError."""
-    kind = text_encoder_kind(raw.model)
-    if wanted is None:
-        beside = kind.find(raw.folder)
-        if beside is not None:
-            return beside
-        wanted = raw.model.text.encoder
-        if not is_repository(wanted, owned=False):
-            raise CheckpointError(
-                f"the config of {raw.source} names the text encoder {shown(wanted)}, which is not a model of the "
-                "Hub; a config may not open other places: name a folder with --text-encoder"
-            )
-    return named_text_encoder(wanted, kind, hub=hub)
-
-
-def named_text_encoder(
-    wanted: str | Path, kind: TextEncoderKind, *, hub: HubOptions = DEFAULTS
-) -> TextEncoderFolders:
-    """Return a text encoder by its folder or its name on the Hub. Raises CheckpointError."""
-    folder = Path(wanted).expanduser()
-    if not folder.is_dir():
-        if isinstance(wanted, Path) or not is_repository(wanted, owned=False):
-            raise CheckpointError(
-                f"there is no folder {wanted}; name the folder of {kind.title}, or a model on the Hub"
-            )
-        # a revision is the model's, not that of the text encoder's own repository
-        folder = fetch_text_encoder(str(wanted), replace(hub, revision=None))
-    found = kind.find(folder)
-    if found is None:
-        raise CheckpointError(
-            f"{wanted} does not hold {kind.title} with its tokenizer (config.json, model.safetensors, tokenizer.json)"
-        )
-    return found
-
-
-def copy_text_encoder(raw: RawCheckpoint, folder: Path, wanted: str | Path | None = None) -> None:
-    """Copy a model's text encoder beside the single file in `folder`: the one that was named, or the one beside the model.
-
-    Raises CheckpointError.
-    """
-    if raw.spec.model is None or not raw.spec.model.is_conditional:
-        return
-    kind = text_encoder_kind(raw.spec.model)
-    found = kind.find(raw.folder) if wanted is None else locate_text_encoder(raw, wanted)
-    if found is not None:
-        kind.copy(found, TextEncoderFolders(folder / kind.subfolder, folder / kind.subfolder))
+    return read_single_file(path, str(source), files.config)
 
 
 def _begin_hashing(raw: RawCheckpoint) -> Future[str]:

@@ -12,10 +12,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from auralith.checkpoints.choosing import CONFIG_NAME, find_config
+from auralith.checkpoints.choosing import CONFIG_NAME, WEIGHTS_NAMES, find_config
 from auralith.checkpoints.transform import (
-    as_stored,
     check_weights,
+    checked,
     published_weights,
     to_single_file,
     with_old_weight_norm,
@@ -24,7 +24,7 @@ from auralith.config import ModelConfig
 from auralith.errors import CheckpointError
 from auralith.families.model_config import spec_from_json, spec_to_json
 from auralith.families.networks import without_memory
-from auralith.families.registry import text_encoder_kind, with_buffers
+from auralith.families.registry import text_encoder_kind
 from auralith.families.spec import Spec
 from auralith.foreign import Json
 from auralith.models.lazy_tensor import Weights, weights_of
@@ -40,7 +40,6 @@ from auralith.text.encoder import TextEncoder
 Layout = Literal["single-file", "autoencoder", "training", "diffusers"]
 State = Mapping[str, Tensor]
 
-WEIGHTS_NAMES = ("model.safetensors", "model.ckpt")
 AUTOENCODER = "pretransform.model."
 # wrapper's prefix → published prefix; later entries replace earlier ones (the averaged weights win)
 WRAPPERS = {
@@ -90,14 +89,6 @@ class RawCheckpoint:
         return replace(self, spec=replace(self.spec, model=None), weights=weights)
 
 
-def find_weights(folder: Path) -> Path | None:
-    """The weights of a folder in the single-file layout, safetensors before pickle; None if it is another layout."""
-    for name in WEIGHTS_NAMES:
-        if (folder / name).is_file() and (folder / CONFIG_NAME).is_file():
-            return folder / name
-    return None
-
-
 def read_single_file(path: Path, source: str, config: str | Path | None = None) -> RawCheckpoint:
     """Read the header and the config of a weights file, or of an index of shards, and check that they fit.
 
@@ -117,11 +108,9 @@ def read_single_file(path: Path, source: str, config: str | Path | None = None) 
         # an autoencoder beside the config of the model it belongs to
         spec = replace(spec, model=None)
         data = spec_to_json(spec)
-    spec = as_stored(spec, weights)
-    check_weights(weights, published_weights(spec), path)
+    spec, weights = checked(weights, spec, path)
     files = component_files(path)
     files = files if config_path is None else (*files, config_path)
-    weights = with_buffers(weights, spec)
     return RawCheckpoint(layout, source, spec, weights, files, path.parent, data)
 
 

@@ -205,6 +205,16 @@ def check_weights(found: Weights, expected: Weights, where: object) -> None:
     require_tensors(found, expected, where, may_be_missing)
 
 
+def checked(published: Weights, spec: Spec, where: object) -> tuple[Spec, Weights]:
+    """Return published tensors of a file, completed with absent untrained ones, and the spec with what they tell.
+
+    Raises CheckpointError unless they are those that the spec implies.
+    """
+    spec = as_stored(spec, published)
+    check_weights(published, published_weights(spec), where)
+    return spec, with_buffers(published, spec)
+
+
 def completed(published: Weights, spec: Spec, where: object) -> Weights:
     """Return published tensors with absent untrained ones added.
 

@@ -21,7 +21,7 @@ from auralith.checkpoints import (
     open_autoencoder,
     save_autoencoder,
 )
-from auralith.checkpoints.opening import named_text_encoder
+from auralith.checkpoints.text_encoders import named_text_encoder
 from auralith.config import AudioFormat, ModelConfig, OobleckConfig
 from auralith.data.recordings import open_recordings
 from auralith.data.report import scan

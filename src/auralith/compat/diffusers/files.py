@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from auralith.checkpoints import Spec
 from auralith.checkpoints.diffusers_folder import write_diffusers
 from auralith.checkpoints.hub import HubOptions
-from auralith.checkpoints.opening import locate, locate_text_encoder, open_networks
+from auralith.checkpoints.opening import locate, open_networks
 from auralith.checkpoints.single_file import RawCheckpoint
+from auralith.checkpoints.text_encoders import locate_text_encoder
 from auralith.checkpoints.transform import to_single_file, with_old_weight_norm
 from auralith.compat.diffusers.components import Projection, Transformer, Vae
 from auralith.compat.diffusers.scheduler import FILE_NAME, CosineDPMSolverMultistepScheduler

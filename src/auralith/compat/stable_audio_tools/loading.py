@@ -13,11 +13,11 @@ from torch import Tensor, nn
 
 from auralith.checkpoints.opening import (
     locate,
-    locate_text_encoder,
     open_located,
     open_networks,
 )
 from auralith.checkpoints.single_file import RawCheckpoint
+from auralith.checkpoints.text_encoders import locate_text_encoder
 from auralith.compat.stable_audio_tools.generation import generate_diffusion_cond
 from auralith.compat.stable_audio_tools.model import (
     ConditionedDiffusionModel,
