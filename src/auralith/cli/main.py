@@ -36,10 +36,11 @@ from auralith.cli.loop import loop
 from auralith.cli.plan import plan
 from auralith.cli.train import train
 from auralith.cli.vary import vary
+from auralith.cli.weights import weights
 from auralith.errors import AuralithError, Interrupted, is_out_of_memory, one_line
 from auralith.signals import leave, raised_signals
 
-RESUMED = ("finetune", "train", "encode", "batch", "curate")
+RESUMED = ("finetune", "train", "encode", "batch", "curate", "weights")
 """Verbs that go on where they were stopped when they are run again."""
 
 
@@ -74,6 +75,7 @@ for verb in (
     app.command()(verb)
 app.add_typer(adapter)
 app.add_typer(curate)
+app.add_typer(weights)
 
 
 def _print_version(wanted: bool | None) -> None:
