@@ -47,6 +47,7 @@ class Training:
     strides: tuple[int, ...] = (2, 4)
     folder: Path = Path("runs")
     resume: bool = False
+    level: Literal[1, 2, 3] = 1
     optimizer: Optimizer = Optimizer(name="muon", rate=0.02)
     network: Small | Large = Small()
 
@@ -101,6 +102,12 @@ def test_the_member_of_a_union_is_found_by_its_keys() -> None:
         ("steps=1.5", "--set steps must be a whole number, not 1.5"),
         ("steps=true", "--set steps must be a whole number, not True"),
         ("steps=many", "--set steps must be a whole number, not 'many'"),
+        ("level=true", "--set level must be 1 or 2 or 3, not True"),
+        ("level=2.0", "--set level must be 1 or 2 or 3, not 2.0"),
+        (
+            "optimizer.rate=1" + 400 * "0",
+            "--set optimizer.rate must be a number, not a number of about 401",
+        ),
         ("resume=1", "--set resume must be true or false, not 1"),
         ("optimizer.rate=fast", "--set optimizer.rate must be a number"),
         ("optimizer.name=sgd", "--set optimizer.name must be 'adamw' or 'muon', not 'sgd'"),

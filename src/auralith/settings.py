@@ -200,12 +200,10 @@ def _convert(annotation: Any, value: Any, where: str, default: Any = None) -> An
         return _convert_tuple(annotation, value, where)
     if origin is dict and isinstance(value, dict) and all(type(k) is arguments[0] for k in value):
         return {k: _convert(arguments[1], item, f"{where}.{k}") for k, item in value.items()}
-    if origin is Literal and value in arguments:
+    if origin is Literal and (type(value), value) in [(type(one), one) for one in arguments]:
         return value
-    if annotation is float and isinstance(value, int) and not isinstance(value, bool):
-        if is_finite(value):
-            return float(value)
-        raise _mismatch(annotation, value, where)
+    if annotation is float and type(value) is int and is_finite(value):
+        return float(value)
     if annotation is Path and isinstance(value, str | Path):
         return Path(value)
     if isinstance(annotation, type) and type(value) is annotation:

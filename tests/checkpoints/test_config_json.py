@@ -13,6 +13,7 @@ from auralith.config import (
     DISTILLED_SAMPLING,
     FLOW_SAMPLING,
     AudioFormat,
+    DistributionShift,
     DiTConfig,
     ModelConfig,
     NumberCondition,
@@ -23,6 +24,7 @@ from auralith.config import (
 )
 from auralith.errors import CheckpointError
 from auralith.families.model_config import spec_from_json, spec_to_json
+from auralith.families.sections import Section, read_fields
 from tests.conftest import GOLDEN
 
 PUBLISHED = json.loads((GOLDEN / "sao1_model_config.json").read_bytes())
@@ -183,3 +185,27 @@ BAD_SPECTRAL: dict[str, Callable[[], dict[str, Any]]] = {
 def test_spectral_configs_are_checked(key: str) -> None:
     with pytest.raises(CheckpointError, match=key):
         config_from_json(BAD_SPECTRAL[key]())
+
+
+KINDS = (SpectralConfig, SamplingDefaults, DistributionShift)
+OTHERS: dict[type, tuple[Any, ...]] = {
+    bool: (1, 0.5, "true", [True]),
+    int: (True, 0.5, "8", [8], 0, -1, 2**40),
+    float: (True, "8", [8.0], 1e16, float("nan"), 10**400),
+    str: (True, 1, 0.5, ["dpmpp"], {}),
+}
+"""Values that a field of a kind does not take."""
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [(kind, name) for kind in KINDS for name in kind.__dataclass_fields__]
+)
+def test_a_field_is_read_strictly_and_named_with_its_path(kind: type[Any], name: str) -> None:
+    default = getattr(kind(), name)
+    assert read_fields(Section({name: None}, "here"), kind) == kind()
+    assert read_fields(Section({name: default}, "here"), kind) == kind()
+    for value in OTHERS[type(default)]:
+        with pytest.raises(CheckpointError, match=rf"^here\.{name} must be "):
+            read_fields(Section({name: value}, "here"), kind)
+    with pytest.raises(CheckpointError, match=r"^here\.surprise is not supported$"):
+        read_fields(Section({name: default, "surprise": 1}, "here"), kind)

@@ -2,9 +2,10 @@
 
 import re
 from dataclasses import MISSING, fields
-from typing import Any, get_args
+from typing import Any
 
-from auralith.errors import CheckpointError
+from auralith.errors import CheckpointError, InvalidRequest
+from auralith.settings import build_settings
 
 LARGEST_WIDTH = 1_000_000_000
 
@@ -143,24 +144,20 @@ class Section:
 
 
 def read_fields(section: Section, cls: type[Any]) -> Any:
-    """One of our config dataclasses whose fields all have defaults, from keys of the same names."""
-    values = {}
-    for field in fields(cls):
-        choices = get_args(field.type)  # of a Literal
-        if choices:
-            values[field.name] = section.choice(
-                field.name, {choice: choice for choice in choices}, field.default
-            )
-        elif type(field.default) is bool:
-            values[field.name] = section.flag(field.name, field.default)
-        elif type(field.default) is int:
-            values[field.name] = section.integer(field.name, field.default)
-        elif type(field.default) is float:
-            values[field.name] = section.number(field.name, field.default)
-        else:
-            values[field.name] = section.text(field.name, field.default)
+    """One of our config dataclasses whose fields all have defaults, from keys of the same names; null counts as absent."""
+    section.ignore(*(field.name for field in fields(cls)))
     section.finish()
-    return cls(**values)
+    try:
+        config = build_settings(cls, {k: v for k, v in section.data.items() if v is not None})
+    except InvalidRequest as error:
+        error.rename(lambda field: f"{section.path}.{field}")
+        raise CheckpointError(str(error)) from error
+    for name, value in vars(config).items():
+        if type(value) is int:
+            section.integer(name, value)
+        elif type(value) is float:
+            section.number(name, value)
+    return config
 
 
 IRRELEVANT: dict[str, dict[str, str]] = {
