@@ -17,7 +17,7 @@ from auralith.cli.main import run
 from auralith.data.latent_header import CacheHeader, shard_path
 from auralith.data.latents import LatentCache, write_shard
 from auralith.errors import CheckpointError, InvalidRequest
-from auralith.training.finished import check_target, exported
+from auralith.training.export import check_target, exported
 from auralith.training.state import States, claim_folder, load_state, save_state
 from tests.data.test_latents import AUTOENCODER, HEADER, ITEMS, TEXTS
 from tests.training.test_finetune import write_dataset

@@ -23,7 +23,7 @@ from auralith.errors import CheckpointError, InvalidRequest
 from auralith.pipeline import Auralith, Steering, load
 from auralith.request import GenerationRequest
 from auralith.training.finetune import FinetuneSettings
-from auralith.training.inpaint_masks import InpaintMasks
+from auralith.training.noising import InpaintMasks
 from auralith.training.published import follow_training
 from tests.conftest import GOLDEN, relative_error
 

@@ -16,10 +16,8 @@ from torch import Tensor, nn
 
 from auralith.errors import InvalidRequest
 from auralith.models.spectral import Prediction, Spectral, Spectrum
-from auralith.training.batches import positions
 from auralith.training.optimizers import OptimizerSettings
-from auralith.training.streams import item_rng
-from auralith.training.task import Batch, Share
+from auralith.training.task import Batch, Share, item_rng
 from recipes.tiny.synth import SAMPLE_RATE, draw_sound, render
 
 VALIDATION_STREAM = 2**40
@@ -93,7 +91,7 @@ class SpectralTask:
         return "autoencoder"
 
     def batch(self, step: int, share: Share) -> Batch:
-        rngs = [item_rng(self.seed, step, p) for p in positions(share, self.settings.batch_size)]
+        rngs = [item_rng(self.seed, step, p) for p in share.positions(self.settings.batch_size)]
         waveform = torch.stack([self._crop(rng) for rng in rngs])
         shape = self.network.config.latent_channels, self.settings.crop_frames
         noise = np.stack([rng.standard_normal(shape, dtype=np.float32) for rng in rngs])

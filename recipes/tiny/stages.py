@@ -40,11 +40,11 @@ from auralith.training.dit import DiTNetwork, DiTSettings, DiTTask, TextSource
 from auralith.training.encode import EncodeOptions, EncodeProgress, encode_dataset
 from auralith.training.encoder import LatentEncoder, weights_hash
 from auralith.training.loop import Run, train
+from auralith.training.noising import TimestepSettings
 from auralith.training.optimizers import OptimizerSettings
+from auralith.training.scratch import new_transformer, seeded
 from auralith.training.state import States
 from auralith.training.task import LoopSettings, Progress
-from auralith.training.timesteps import TimestepSettings
-from auralith.training.weights import new_transformer, seeded
 from recipes.tiny.recordings import ProceduralRecordings, sound_of
 from recipes.tiny.spectral import SpectralSettings, SpectralTask
 from recipes.tiny.synth import caption, clip, draw_sound

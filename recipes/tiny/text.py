@@ -19,10 +19,8 @@ from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, pr
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerFast, T5Config, T5EncoderModel
 
-from auralith.training.batches import positions
 from auralith.training.optimizers import OptimizerSettings
-from auralith.training.streams import item_rng
-from auralith.training.task import Batch, Share
+from auralith.training.task import Batch, Share, item_rng
 from recipes.tiny.synth import KINDS, Sound, axes_of, caption, draw_sound, numeric_value
 
 PAD, END, UNKNOWN = "<pad>", "</s>", "<unk>"
@@ -154,7 +152,7 @@ class TextTask:
         return "text"
 
     def batch(self, step: int, share: Share) -> Batch:
-        rngs = [item_rng(self.seed, step, p) for p in positions(share, self.settings.batch_size)]
+        rngs = [item_rng(self.seed, step, p) for p in share.positions(self.settings.batch_size)]
         sounds = [draw_sound(rng) for rng in rngs]
         encoded = self.tokenizer(
             [caption(sound, rng) for sound, rng in zip(sounds, rngs, strict=True)],

@@ -38,11 +38,10 @@ from auralith.sound.tags import read_tags
 from auralith.tables import read_rows
 from auralith.tensor_files import read_component, read_json, read_tensor_file, write_safetensors
 from auralith.text.t5 import TextEncoderFolders, open_text_encoder
+from auralith.training.export import check_target, exported
 from auralith.training.finetune import FinetuneSettings
-from auralith.training.finished import check_target, exported
-from auralith.training.journal import Journal
 from auralith.training.scratch import TransformerRecipe
-from auralith.training.state import States, claim_folder
+from auralith.training.state import Journal, States, claim_folder
 from tests.certificates import make_identity
 
 ORIGIN = Provenance("auralith 1", "m", "h", "cpu", "float32", 0, 1, GenerationRequest("rain"))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from auralith.training.journal import Journal
+from auralith.training.state import Journal
 
 
 @pytest.fixture

@@ -23,7 +23,6 @@ from auralith.training.autoencoder import (
     AutoencoderTask,
     trained_oobleck,
 )
-from auralith.training.batches import positions
 from auralith.training.loop import Run, train
 from auralith.training.task import LoopSettings, Share
 from recipes.tiny.recordings import ProceduralRecordings
@@ -210,9 +209,9 @@ def test_items_do_not_depend_on_the_share() -> None:
 
 
 def test_every_share_is_as_large() -> None:
-    assert list(positions(Share(1, 3), 8)) == [1, 4]
+    assert list(Share(1, 3).positions(8)) == [1, 4]
     with pytest.raises(InvalidRequest, match="a batch of 2 can't be shared by 3 parts"):
-        positions(Share(0, 3), 2)
+        Share(0, 3).positions(2)
 
 
 def test_silent_and_unreadable_recordings_are_replaced_and_named() -> None:

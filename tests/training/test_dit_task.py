@@ -24,9 +24,9 @@ from auralith.models.dit import DiT
 from auralith.models.embedders import NumberEmbedder
 from auralith.text.encoder import TextStates
 from auralith.training.dit import DiTNetwork, DiTSettings, DiTTask
+from auralith.training.noising import TimestepSettings, even_uniform
 from auralith.training.optimizers import OptimizerSettings
 from auralith.training.task import Share
-from auralith.training.timesteps import TimestepSettings, even_uniform
 
 SPECTRAL = SpectralConfig()
 AUDIO = AudioFormat(

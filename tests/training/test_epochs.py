@@ -17,10 +17,9 @@ from auralith.errors import InvalidRequest
 from auralith.settings import load_settings
 from auralith.sound.reading import SoundInfo
 from auralith.training.autoencoder import AutoencoderTask
-from auralith.training.epochs import ChunkSampling, Epochs
+from auralith.training.epochs import ChunkSampling, Epochs, roles_of, split_up
 from auralith.training.loop import Run, train
 from auralith.training.scratch import AutoencoderRecipe
-from auralith.training.splits import roles_of, split_up
 from auralith.training.task import LoopSettings, Share
 
 pytestmark = pytest.mark.usefixtures("undrawn")

@@ -13,8 +13,7 @@ from auralith.errors import CheckpointError, InvalidRequest, NonFiniteError
 from auralith.training.loop import DETOUR, Run, train
 from auralith.training.optimizers import OptimizerSettings
 from auralith.training.state import load_state, save_state
-from auralith.training.streams import item_rng
-from auralith.training.task import Batch, LoopSettings, Share
+from auralith.training.task import Batch, LoopSettings, Share, item_rng
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 

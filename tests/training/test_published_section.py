@@ -12,8 +12,8 @@ from auralith.diffusion import OBJECTIVES
 from auralith.errors import CheckpointError
 from auralith.settings import load_settings
 from auralith.training.finetune import FinetuneSettings, default_settings
+from auralith.training.noising import TimestepSettings, even_uniform
 from auralith.training.published import Followed, follow_training
-from auralith.training.timesteps import TimestepSettings, even_uniform
 from tests.conftest import GOLDEN
 
 PUBLISHED: dict[str, Any] = json.loads((GOLDEN / "sao_tiny" / "model_config.json").read_text())[

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from auralith.models.discriminator import Discriminator, DiscriminatorConfig
 from auralith.training import losses
-from auralith.training.average import Average
 from auralith.training.losses import (
     a_weighting_taps,
     adversarial_loss,
@@ -23,7 +22,7 @@ from auralith.training.losses import (
     kl_divergence,
     stft_loss,
 )
-from auralith.training.optimizers import OptimizerSettings, build_optimizers, set_rates
+from auralith.training.optimizers import Average, OptimizerSettings, build_optimizers, set_rates
 
 FOLDER = Path(__file__).parents[1] / "golden" / "training"
 RATES = (44_100, 48_000)

@@ -14,10 +14,10 @@ from auralith.cli.main import run
 from auralith.cli.progress import duration, stage_progress
 from auralith.errors import Interrupted, InvalidRequest
 from auralith.training.dit import DiTTask
-from auralith.training.finished import check_target, exported, nothing_left_if_refused
-from auralith.training.journal import Journal
+from auralith.training.export import check_target, exported, nothing_left_if_refused
 from auralith.training.loop import train
 from auralith.training.optimizers import OptimizerSettings
+from auralith.training.state import Journal
 from auralith.training.task import Batch
 from tests.training.test_finetune import content, write_dataset
 from tests.training.test_loop import Regression, run_of, weights

@@ -30,8 +30,7 @@ from auralith.models.autoencoder import Oobleck, weight_normed
 from auralith.models.discriminator import Discriminator
 from auralith.numbers import check_integer
 from auralith.sound.levels import peak_db
-from auralith.training.batches import positions
-from auralith.training.epochs import ChunkSampling, Epochs
+from auralith.training.epochs import SPLIT_COLUMN, ChunkSampling, Epochs, roles_of, split_up
 from auralith.training.losses import (
     adversarial_loss,
     feature_matching_loss,
@@ -40,9 +39,7 @@ from auralith.training.losses import (
     stft_loss,
 )
 from auralith.training.optimizers import OptimizerSettings
-from auralith.training.splits import SPLIT_COLUMN, roles_of, split_up
-from auralith.training.streams import item_rng
-from auralith.training.task import Batch, Share
+from auralith.training.task import Batch, Share, item_rng
 
 AUTOENCODER, DISCRIMINATOR = "autoencoder", "discriminator"
 VALIDATION_STREAM = 2**40
@@ -174,7 +171,7 @@ class AutoencoderTask:
 
     def batch(self, step: int, share: Share) -> Batch:
         size = self.settings.batch_size
-        places = positions(share, size)
+        places = share.positions(size)
         rngs = [item_rng(self.seed, step, place) for place in places]
         due = [self.epochs.recording(step * size + place) for place in places]
         crops = [self._audible_crop(index, rng) for index, rng in zip(due, rngs, strict=True)]

@@ -2,7 +2,7 @@
 
 An item of a batch is a window of one recording: a random crop where the recording is longer, padded with the latent of
 silence where it is shorter. The padding counts, so that the model learns where a sound ends. A tenth of the items gets
-the null condition, which guidance needs. Everything random of an item comes from its own stream (`streams`).
+the null condition, which guidance needs. Everything random of an item comes from its own stream (`task.item_rng`).
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,13 +25,10 @@ from auralith.errors import Field, InvalidRequest
 from auralith.models.dit import DiT
 from auralith.numbers import check_integer, check_number
 from auralith.text.encoder import TextStates
-from auralith.training.batches import positions
-from auralith.training.inpaint_masks import InpaintMasks
+from auralith.training.epochs import SPLIT_COLUMN, roles_of, split_up
+from auralith.training.noising import InpaintMasks, TimestepSettings, even_uniform
 from auralith.training.optimizers import OptimizerSettings
-from auralith.training.splits import SPLIT_COLUMN, roles_of, split_up
-from auralith.training.streams import item_rng
-from auralith.training.task import Batch, Share
-from auralith.training.timesteps import TimestepSettings, even_uniform
+from auralith.training.task import Batch, Share, item_rng
 
 VALIDATION_TIMES = (0.1, 0.3, 0.5, 0.7, 0.9)
 EPOCH_STREAM = 2**40
@@ -154,7 +151,7 @@ class DiTTask:
 
     def batch(self, step: int, share: Share) -> Batch:
         windows = self._windows(step)
-        places = positions(share, len(windows))
+        places = share.positions(len(windows))
         rngs = [item_rng(self.seed, step, place) for place in places]
         batch = self._items([windows[place] for place in places], rngs)
         kept = [rng.random() >= self.settings.condition_dropout for rng in rngs]

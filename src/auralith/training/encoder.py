@@ -1,7 +1,9 @@
-"""The networks that a latent cache is made with: sound to latents and back, prompts to text states.
+"""The networks that a latent cache is made with (sound to latents and back, prompts to text states), and checks of them.
 
 Recordings are encoded whole, with silence behind them, so that a crop sees what was around it and its end fades into
-silence as the autoencoder has it. The weights are known by their hash, which caches carry.
+silence as the autoencoder has it. The weights are known by their hash, which caches carry. A check before the first step
+catches what otherwise costs days, parts of the model that were never trained: it returns a line to show, and refuses
+what can't be right.
 """
 
 import hashlib
@@ -13,12 +15,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from auralith.codec_metrics import si_sdr
 from auralith.conditioning import Conditioner
 from auralith.config import AudioFormat
 from auralith.data.crops import AudioOptions, prepare
 from auralith.data.latents import LatentCache
 from auralith.data.recording import Recordings
-from auralith.errors import CheckpointError, NonFiniteError
+from auralith.errors import AuralithError, CheckpointError, InvalidRequest, NonFiniteError
 from auralith.models.autoencoder import Autoencoder
 from auralith.models.latent_codec import LatentCodec
 
@@ -145,3 +148,73 @@ def stored_reconstruction(
     # decoded with what follows it, as its last samples depend on that
     decoded = encoder.decode(cache.latents(index, 0, frames + encoder.tail_frames))
     return decoded[:, : original.shape[-1]], original
+
+
+CHECKED = 4
+CHECKED_SECONDS = 6.0
+LEAST_CORRELATION = 0.5
+SPREAD = (0.1, 10.0)
+REMEDY = "name a trained model, or give --no-checks if this is meant"
+
+
+def check_reconstruction(encoder: LatentEncoder, recordings: Recordings) -> str:
+    """SI-SDR of a few recordings through the autoencoder, and how far its spectrum follows theirs.
+
+    An autoencoder that makes its own phase has a low SI-SDR by design; its spectrum tells whether it was trained.
+    Raises InvalidRequest if it follows less than half.
+    """
+    ratios, followed = [], []
+    options = AudioOptions(encoder.audio.sample_rate, encoder.audio.channels, resample=True)
+    for i in np.linspace(0, len(recordings) - 1, min(CHECKED, len(recordings)), dtype=int):
+        try:
+            original = prepare(*recordings.read(int(i)), options, recordings[int(i)].path)
+        except AuralithError:
+            continue  # the report names it
+        original = original[:, : encoder.audio.num_samples(CHECKED_SECONDS)]
+        mean, _ = encoder.encode(original)
+        made = encoder.decode(mean)[:, : original.shape[-1]]
+        ratios.append(float(si_sdr(made, original)))
+        followed.append(spectral_correlation(made, original))
+    if not ratios:
+        raise InvalidRequest("no recording could be read to check the autoencoder with")
+    follows = float(np.mean(followed))
+    line = (
+        f"autoencoder: SI-SDR {np.mean(ratios):.1f} dB, spectrum followed {follows:.0%} "
+        f"({len(ratios)} recordings)"
+    )
+    if not follows >= LEAST_CORRELATION:
+        raise InvalidRequest(f"{line}: it looks untrained; {REMEDY}")
+    return line
+
+
+def check_latents(cache: LatentCache) -> str:
+    """Spread of the latents, which the transformer expects near 1. Raises InvalidRequest far from it."""
+    count = min(64, len(cache))
+    chosen = np.linspace(0, len(cache) - 1, count, dtype=int).tolist()
+    values = torch.cat([cache.latents(i, 0, cache.num_frames(i), None).flatten() for i in chosen])
+    spread = float(values.std())
+    line = f"latents: mean {float(values.mean()):.2f}, standard deviation {spread:.2f}"
+    if not SPREAD[0] <= spread <= SPREAD[1]:
+        raise InvalidRequest(f"{line}, not between {SPREAD[0]} and {SPREAD[1]}; {REMEDY}")
+    return line
+
+
+def spectral_correlation(
+    made: Float[Tensor, "channel sample"], original: Float[Tensor, "channel sample"]
+) -> float:
+    """Correlation of two log spectrograms, 1 where they differ in level alone; 0 for silence."""
+    pictures: Sequence[Tensor] = [_log_spectrum(sound) for sound in (made, original)]
+    correlation = float(torch.corrcoef(torch.stack([p.flatten() for p in pictures]))[0, 1])
+    return correlation if np.isfinite(correlation) else 0.0
+
+
+def _log_spectrum(sound: Float[Tensor, "channel sample"]) -> Float[Tensor, "band time"]:
+    size = 1_024
+    mono = torch.nn.functional.pad(sound.mean(0), (0, max(0, size - sound.shape[-1])))
+    magnitude = torch.stft(
+        mono, size, size // 2, window=torch.hann_window(size), return_complex=True
+    )
+    level = magnitude.abs()
+    floor = 1e-3 * float(level.max()) + 1e-9
+    # bands of 16 bins: fine structure of noise is not the autoencoder's to keep
+    return (level[:512].unflatten(0, (32, 16)).mean(1) + floor).log()

@@ -1,18 +1,79 @@
-"""Draws of recordings within an epoch of the autoencoder's training (arXiv 2407.14358, section 3.1).
+"""Recordings of a run: which ones train and which validate, and the order of those that train.
 
-The published set took 5 s chunks: at most three of a Freesound recording, further ones of a high-fidelity set (all of
+The split is the dataset's own column, else drawn at random; the manifest of a curation has such a column (`split`), so
+that near duplicates never stand on both sides. The autoencoder may draw them by epochs (arXiv 2407.14358, section 3.1):
+the published set took 5 s chunks, at most three of a Freesound recording, further ones of a high-fidelity set (all of
 FMA, and Freesound recordings that are stereo, at 48 kHz and full of high frequencies), so that these come twice. Which
 recording is due is a function of the seed and the item's number in the run.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Literal
 
 import numpy as np
 
 from auralith.data.recording import Recordings
+from auralith.errors import InvalidRequest
 from auralith.numbers import check_integer, check_number
+
+SPLIT_COLUMN = "split"
+Role = Literal["train", "validation", "test"]
+ROLES: Mapping[str, Role] = {
+    "train": "train",
+    "training": "train",
+    "validation": "validation",
+    "valid": "validation",
+    "val": "validation",
+    "dev": "validation",
+    "eval": "validation",
+    "test": "test",
+    "testing": "test",
+}
+
+
+def roles_of(metadata: Iterable[Mapping[str, str]], column: str) -> list[Role | None]:
+    """Return what each recording is for, None where its metadata doesn't say; an empty `column` asks nothing.
+
+    Raises:
+        InvalidRequest: the column holds a word that means no split; it is named.
+    """
+    return [_role(fields, column.lower()) for fields in metadata]
+
+
+def _role(fields: Mapping[str, str], column: str) -> Role | None:
+    word = (
+        next((text for name, text in fields.items() if name.lower() == column), "")
+        if column
+        else ""
+    )
+    if not word.strip():
+        return None
+    role = ROLES.get(word.strip().lower())
+    if role is None:
+        raise InvalidRequest(
+            f"the column {column!r} holds {word!r:.60}; write train, validation or test, "
+            "or ignore the column with split_column="
+        )
+    return role
+
+
+def split_up(
+    order: Sequence[int], roles: Sequence[Role | None], validation_items: int
+) -> tuple[list[int], list[int]]:
+    """Return the recordings to train on and at most `validation_items` to validate on, both in the given order.
+
+    `roles` belong to `order`. Rows marked as validation or test are never trained on, unmarked ones are. Where no row
+    is marked as validation, the first ones to be trained on are held out, at most a tenth.
+    """
+    trained = [i for i, role in zip(order, roles, strict=True) if role in (None, "train")]
+    marked = [i for i, role in zip(order, roles, strict=True) if role == "validation"]
+    if marked:
+        return trained, marked[:validation_items]
+    held_out = min(validation_items, len(trained) // 10)
+    return trained[held_out:], trained[:held_out]
+
 
 CHUNK_STREAM = 2**43
 TRUE_WORDS = ("true", "1", "yes")

@@ -31,12 +31,23 @@ from auralith.pipeline import Auralith
 from auralith.request import GenerationRequest
 from auralith.sound.picture import spectrogram_png
 from auralith.text.encoder import TextStates
-from auralith.training.checks import check_latents, check_reconstruction, check_transformer
 from auralith.training.dit import DiTNetwork, DiTSettings, DiTTask, TextSource
 from auralith.training.encode import EncodeOptions, encode_dataset
-from auralith.training.encoder import LatentEncoder
-from auralith.training.export import Card, Layout, count_licenses, export_model
-from auralith.training.finished import check_target, exported, nothing_left_if_refused
+from auralith.training.encoder import (
+    REMEDY,
+    LatentEncoder,
+    check_latents,
+    check_reconstruction,
+)
+from auralith.training.export import (
+    Card,
+    Layout,
+    check_target,
+    count_licenses,
+    export_model,
+    exported,
+    nothing_left_if_refused,
+)
 from auralith.training.loop import Run, train
 from auralith.training.optimizers import OptimizerSettings
 from auralith.training.plan import MemorySettings, check_fits
@@ -232,6 +243,15 @@ def memory_settings(settings: FinetuneSettings) -> MemorySettings:
         checkpoint_activations=settings.checkpoint_activations,
         encoders=settings.demo.every > 0,
     )
+
+
+def check_transformer(task: DiTTask) -> str:
+    """Return the loss before training beside that of predicting nothing. Raise InvalidRequest if it is not lower."""
+    loss, nothing = task.explained()
+    line = f"transformer: loss {loss:.3f}, predicting nothing {nothing:.3f}"
+    if not loss < 0.97 * nothing:
+        raise InvalidRequest(f"{line}: it looks untrained or partly loaded; {REMEDY}")
+    return line
 
 
 def build_task(

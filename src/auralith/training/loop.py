@@ -1,7 +1,7 @@
 """The one training loop: a generator that yields progress, so that display, stopping and demos are the caller's.
 
 A `Task` says what is trained: networks, the batch of a step, its losses. Batches are functions of the step (see
-`streams`), learning rates too, so that the state of a run is weights, averages, optimizers and the step: a run that is
+`task`), learning rates too, so that the state of a run is weights, averages, optimizers and the step: a run that is
 killed and resumed gives the same weights, bit for bit, as one that was not. The first network of a task is its
 product: it is averaged, validated and exported.
 
@@ -33,9 +33,7 @@ from torch.optim import Optimizer
 from auralith.errors import Field, InvalidRequest, NonFiniteError
 from auralith.files import exclusive
 from auralith.signals import noted_signals
-from auralith.training.average import Average
-from auralith.training.journal import Journal
-from auralith.training.optimizers import build_optimizers, set_rates, trained_names
+from auralith.training.optimizers import Average, build_optimizers, set_rates, trained_names
 from auralith.training.processes import (
     Precision,
     autocast,
@@ -45,7 +43,7 @@ from auralith.training.processes import (
     spread,
     start_processes,
 )
-from auralith.training.state import States, claim_folder, load_state
+from auralith.training.state import Journal, States, claim_folder, load_state
 from auralith.training.task import Batch, LoopSettings, Progress, Share, Task
 
 log = logging.getLogger(__name__)

@@ -12,9 +12,8 @@ from typing import Any, TypeVar
 from auralith.families.sections import Section
 from auralith.training.dit import DiTSettings
 from auralith.training.finetune import FinetuneSettings
-from auralith.training.inpaint_masks import InpaintMasks
+from auralith.training.noising import InpaintMasks, TimestepSettings
 from auralith.training.optimizers import OptimizerSettings
-from auralith.training.timesteps import TimestepSettings
 
 WHERE = "model_config.json: training"
 NOT_USED = {

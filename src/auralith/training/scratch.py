@@ -7,11 +7,13 @@ Each recipe is a TOML file that states what differs from the published settings,
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 import torch
+from torch import nn
 
 from auralith.checkpoints import (
     AutoencoderCheckpoint,
@@ -26,10 +28,12 @@ from auralith.config import AudioFormat, ModelConfig, OobleckConfig
 from auralith.data.recordings import open_recordings
 from auralith.data.report import scan
 from auralith.errors import InvalidRequest
+from auralith.families.networks import condition_networks
 from auralith.families.registry import text_encoder_kind
 from auralith.files import make_folder, whole_file
 from auralith.models.autoencoder import Oobleck
 from auralith.models.discriminator import Discriminator, DiscriminatorConfig
+from auralith.models.dit import DiT
 from auralith.pipeline import Auralith
 from auralith.settings import load_settings
 from auralith.tensor_files import read_json
@@ -41,14 +45,12 @@ from auralith.training.autoencoder import (
     trained_oobleck,
 )
 from auralith.training.dit import DiTSettings
-from auralith.training.export import CARD_NAME, Card, dataset_name
+from auralith.training.export import CARD_NAME, Card, check_target, dataset_name, exported
 from auralith.training.finetune import Event, FinetuneSettings, finetune
-from auralith.training.finished import check_target, exported
 from auralith.training.loop import Run, train
 from auralith.training.optimizers import OptimizerSettings
 from auralith.training.published import follow_training
 from auralith.training.task import LoopSettings
-from auralith.training.weights import new_transformer, seeded
 
 
 @dataclass(frozen=True)
@@ -232,3 +234,19 @@ def new_model(recipe: TransformerRecipe) -> Auralith:
 
 def _opened(source: str) -> AutoencoderCheckpoint:
     return open_autoencoder(source, device=torch.device("cpu"), dtype=torch.float32)
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Draw initial weights from a seed; the global generator is put back afterwards."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        yield
+
+
+def new_transformer(config: ModelConfig, seed: int) -> tuple[DiT, nn.ModuleDict]:
+    """A transformer that starts from the identity, and the networks of its conditions."""
+    with seeded(seed):
+        dit = DiT(config.dit)
+        dit.reset_parameters()
+        return dit, condition_networks(config)

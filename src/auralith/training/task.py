@@ -1,11 +1,18 @@
-"""Interface of the training loop: a task, how long and how exactly it runs, and its progress."""
+"""Interface of the training loop: a task, its batches, how long and how exactly a run goes on, and its progress.
+
+A batch is a function of the seed, the step and the item's position in the global batch; nothing carries a state of random
+numbers from step to step. A resumed run, a run on more processes and a run that accumulates gradients therefore see the
+same crops, noise and timesteps as a run that does not.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, runtime_checkable
 
+import numpy as np
 from torch import Tensor, nn
 
+from auralith.errors import Field, InvalidRequest
 from auralith.numbers import check_integer, check_number
 from auralith.resources import choose_device
 from auralith.training.optimizers import OptimizerSettings
@@ -20,6 +27,27 @@ class Share:
 
     index: int
     count: int
+
+    def positions(self, batch_size: int) -> range:
+        """Return the positions in the global batch, as many for every share: then the mean over the shares is the mean
+        over the batch. What doesn't divide is left out.
+
+        Raises:
+            InvalidRequest: there are more shares than items.
+        """
+        size = batch_size // self.count
+        if size == 0:
+            raise InvalidRequest(
+                f"a batch of {batch_size} can't be shared by {self.count} parts; raise ",
+                *(Field("batch_size"), ", or lower ", Field("accumulate")),
+                " or the number of processes",
+            )
+        return range(self.index, size * self.count, self.count)
+
+
+def item_rng(seed: int, step: int, position: int) -> np.random.Generator:
+    """Return the random numbers of one item of one step, independent of those of any other item."""
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(step, position)))
 
 
 @dataclass(frozen=True)
