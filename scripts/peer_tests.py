@@ -115,7 +115,7 @@ def peer_tests(checkout: Path) -> type[unittest.TestCase]:
         if hasattr(module, name):
             setattr(module, name, getattr(ours, name))
     # a test reads in diffusers' log which components were loaded
-    loader = logging.getLogger("auralith.compat.diffusers.files")
+    loader = logging.getLogger("auralith.compat.diffusers.component_set")
     loader.parent = logging.getLogger("diffusers.pipelines.pipeline_utils")
 
     class PeerTests(module.StableAudioPipelineFastTests):

@@ -7,10 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from auralith.compat.values import real_number, whole_number
 from auralith.edits import Extension, Inpainting, Loop, Variation
 from auralith.errors import InvalidRequest
-from auralith.numbers import plain_number
+from auralith.numbers import plain_number, real_number, whole_number
 from auralith.request import GenerationRequest
 
 WHOLE = [np.int64(2), np.int8(2), np.uint32(2), np.array(2), torch.tensor(2), 2]

@@ -77,3 +77,32 @@ def finite_number(value: object) -> float | None:
 def is_finite(value: int | float) -> bool:
     """Return whether a float holds the number: integers may be larger than any."""
     return abs(value) < 2**1000 if isinstance(value, int) else math.isfinite(value)
+
+
+def real_number(name: str, value: object) -> float:
+    """Return a number of any library, or one written as text, as a float. Raise `InvalidRequest` unless it is finite."""
+    number = _number_or_text(value)
+    if number is None or not math.isfinite(number):
+        raise InvalidRequest(f"{name} is {shown(value)}; give a finite number")
+    return float(number)
+
+
+def whole_number(name: str, value: object, least: int | None = 1) -> int:
+    """Return a whole number of any library, or one written as text. Raise `InvalidRequest` for others and below `least`."""
+    number = _number_or_text(value)
+    if number is None or not math.isfinite(number) or number != int(number):
+        raise InvalidRequest(f"{name} is {shown(value)}; give a whole number")
+    if least is not None and number < least:
+        raise InvalidRequest(
+            f"{name} is {shown(value)}; it must be a whole number, at least {least}"
+        )
+    return int(number)
+
+
+def _number_or_text(value: object) -> int | float | None:
+    if not isinstance(value, str):
+        return plain_number(value)
+    try:
+        return float(value)
+    except ValueError:
+        return None

@@ -5,12 +5,12 @@
 Arguments, defaults, shapes, files and seeds are those of diffusers 0.42: the same generator gives the same sound.
 """
 
+from auralith.compat.diffusers.component import AudioPipelineOutput
 from auralith.compat.diffusers.components import (
     AutoencoderOobleck,
     StableAudioDiTModel,
     StableAudioProjectionModel,
 )
-from auralith.compat.diffusers.outputs import AudioPipelineOutput
 from auralith.compat.diffusers.pipeline import StableAudioPipeline
 from auralith.compat.diffusers.scheduler import CosineDPMSolverMultistepScheduler
 

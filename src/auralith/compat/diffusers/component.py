@@ -1,18 +1,22 @@
-"""The base of the three networks under diffusers' names: a config, tensors, files, switches.
+"""The base of the three networks under diffusers' names (a config, tensors, files, switches), and what they return.
 
 A component holds one of our networks. `state_dict` and `load_state_dict` translate the names of its tensors through
 torch's own hooks, so that a dict or a file of diffusers fits; what does not fit is an error whatever `strict` says.
+Outputs and configs are readable by attribute, key and index.
 """
 
 import inspect
 import logging
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
+import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from auralith.checkpoints.component import (
@@ -24,13 +28,61 @@ from auralith.checkpoints.component import (
 )
 from auralith.checkpoints.hub import HubOptions
 from auralith.checkpoints.opening import locate, open_networks
-from auralith.compat.diffusers.outputs import Config
 from auralith.errors import InvalidRequest
 from auralith.families.networks import Networks
 from auralith.families.spec import Spec
 from auralith.models.embedders import Fourier
 from auralith.models.lazy_tensor import weights_of
 from auralith.tensor_files import read_json
+
+
+class Config(dict[str, Any]):
+    """A component's settings: `config["sample_size"]`, `config.sample_size` and `dict(config)`; not to be changed."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in self:
+            raise AttributeError(f"this config has no {name!r}; it has {', '.join(self)}")
+        return self[name]
+
+    def __setitem__(self, key: str, value: object) -> None:
+        raise InvalidRequest(f"a config is fixed; build the component anew with {key}={value!r}")
+
+    def __setattr__(self, name: str, value: object) -> None:
+        self[name] = value
+
+
+@dataclass
+class Output:
+    """A result by attribute, by key, or by index; fields that are None are left out of all but the first."""
+
+    def keys(self) -> list[str]:
+        return [f.name for f in fields(self) if getattr(self, f.name) is not None]
+
+    def values(self) -> tuple[Any, ...]:
+        return self.to_tuple()
+
+    def items(self) -> list[tuple[str, Any]]:
+        return [(name, getattr(self, name)) for name in self.keys()]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.keys())
+
+    def __len__(self) -> int:
+        return len(self.keys())
+
+    def to_tuple(self) -> tuple[Any, ...]:
+        return tuple(getattr(self, name) for name in self.keys())
+
+    def __getitem__(self, key: str | int | slice) -> Any:
+        return getattr(self, key) if isinstance(key, str) else self.to_tuple()[key]
+
+
+@dataclass
+class AudioPipelineOutput(Output):
+    """`audios` is (batch, channel, sample), or (batch, channel, frame) for `output_type="latent"`."""
+
+    audios: Float[Tensor, "batch channel sample"] | Float[np.ndarray, "batch channel sample"]
+
 
 Part = TypeVar("Part", bound="Component")
 VERSION = "0.42.1"

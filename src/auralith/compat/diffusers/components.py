@@ -15,9 +15,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from auralith.compat.diffusers.component import Component
-from auralith.compat.diffusers.outputs import Output
-from auralith.compat.diffusers.randomness import Generators, normal
+from auralith.compat.diffusers.arguments import Generators, normal
+from auralith.compat.diffusers.component import Component, Output
 from auralith.config import (
     AudioFormat,
     ModelConfig,

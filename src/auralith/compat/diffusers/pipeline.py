@@ -19,25 +19,29 @@ from auralith.compat.diffusers import arguments
 from auralith.compat.diffusers.arguments import (
     Embeds,
     Extents,
+    Generators,
     InitialAudio,
     Mask,
     Prompt,
     Seconds,
+    check_generators,
 )
+from auralith.compat.diffusers.component import AudioPipelineOutput
 from auralith.compat.diffusers.component_set import ComponentSet
 from auralith.compat.diffusers.components import States
-from auralith.compat.diffusers.conditions import Rows, TextInputs, predictor, route
-from auralith.compat.diffusers.latents import (
+from auralith.compat.diffusers.inputs import (
+    Rows,
+    TextInputs,
     check_waveforms,
     decode,
     encode_initial,
+    predictor,
+    route,
     unit_noise,
 )
-from auralith.compat.diffusers.outputs import AudioPipelineOutput
-from auralith.compat.diffusers.randomness import Generators, check_generators
-from auralith.compat.values import real_number, whole_number
 from auralith.conditioning import Conditioner, Router
 from auralith.diffusion import Guidance, Latents
+from auralith.numbers import real_number, whole_number
 from auralith.text.encoder import TextEncoder
 
 OUTPUT_TYPES = ("pt", "np", "latent")

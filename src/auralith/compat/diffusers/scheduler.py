@@ -16,12 +16,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from auralith.compat.diffusers.outputs import Config, Output
-from auralith.compat.diffusers.randomness import Generators, path_noise
-from auralith.compat.values import whole_number
+from auralith.compat.diffusers.arguments import Generators, path_noise
+from auralith.compat.diffusers.component import Config, Output
 from auralith.diffusion import Latents, VObjective
 from auralith.errors import InvalidRequest
 from auralith.noise import NoiseSource
+from auralith.numbers import whole_number
 from auralith.samplers import Step, karras_sigmas
 from auralith.samplers.sigma import dpmpp_2m_sde
 from auralith.tensor_files import read_json, write_json

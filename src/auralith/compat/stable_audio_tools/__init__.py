@@ -21,7 +21,7 @@ from auralith.compat.stable_audio_tools.loading import (
     get_pretrained_model,
     load_ckpt_state_dict,
 )
-from auralith.compat.stable_audio_tools.sound import prepare_audio
+from auralith.compat.stable_audio_tools.run import prepare_audio
 
 __all__ = [
     "StableAudioModel",

@@ -1,12 +1,17 @@
-"""Models by name or from a config, and checkpoints as state dicts.
+"""Models by name or from a config, and checkpoints as state dicts under the published tensor names.
 
 `get_pretrained_model` maps the weights straight from their file. The two steps that programs take as well, a model from
 its config and then `load_state_dict(load_ckpt_state_dict(path))`, need twice the memory, as in the reference. Nothing
 is ever loaded in part: what doesn't fit is an error that names the tensor.
+
+State dicts are translated in both directions, through torch's own hooks: `model.state_dict()` can be saved as the
+`model.safetensors` of a published checkpoint, and the dict of such a file can be loaded. Weight norm is unfolded on the
+way out and folded on the way in.
 """
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,13 +23,20 @@ from auralith.checkpoints.opening import (
 )
 from auralith.checkpoints.single_file import RawCheckpoint
 from auralith.checkpoints.text_encoders import locate_text_encoder
+from auralith.checkpoints.transform import (
+    check_weights,
+    completed,
+    published_weights,
+    to_ours,
+    to_single_file,
+    with_old_weight_norm,
+)
 from auralith.compat.stable_audio_tools.generation import generate_diffusion_cond
 from auralith.compat.stable_audio_tools.model import (
     ConditionedDiffusionModel,
     MultiConditioner,
     Pretransform,
 )
-from auralith.compat.stable_audio_tools.state_dicts import use_published_names
 from auralith.config import ModelConfig
 from auralith.families.model_config import config_from_json, spec_to_json
 from auralith.families.networks import Networks
@@ -33,6 +45,7 @@ from auralith.families.spec import Spec
 from auralith.foreign import Json
 from auralith.models.autoencoder import Autoencoder
 from auralith.models.dit import DiT
+from auralith.models.lazy_tensor import weights_of
 from auralith.tensor_files import read_json, read_tensor_file
 from auralith.text.encoder import TextEncoder
 
@@ -142,3 +155,48 @@ def _assembled(
     )
     use_published_names(model)
     return model
+
+
+# our names → the same networks in the reference's tree of modules
+PLACES = {
+    "autoencoder.": "pretransform.model.",
+    "numbers.": "conditioner.conditioners.",
+    "dit.": "model.",
+}
+OURS = {place: ours for ours, place in PLACES.items()}
+
+
+def use_published_names(model: ConditionedDiffusionModel) -> None:
+    """From here on `state_dict` gives the published names, and `load_state_dict` takes them."""
+    model.register_state_dict_post_hook(_to_published)
+    model.register_load_state_dict_pre_hook(_from_published)
+
+
+def _to_published(
+    model: ConditionedDiffusionModel, state: dict[str, Any], prefix: str, local_metadata: object
+) -> None:
+    tensors = {_moved(name, OURS): tensor for name, tensor in _taken(state, prefix).items()}
+    for name, tensor in to_single_file(weights_of(tensors), Spec.of(model.config)).items():
+        state[prefix + name] = tensor.read()
+
+
+def _from_published(
+    model: ConditionedDiffusionModel, state: dict[str, Any], prefix: str, *rest: object
+) -> None:
+    """Raises CheckpointError unless every tensor fits, whatever `strict` says."""
+    spec, where = Spec.of(model.config), "the state dict"
+    published = with_old_weight_norm(weights_of(_taken(state, prefix)))
+    check_weights(published, published_weights(spec), where)
+    for name, tensor in to_ours(completed(published, spec, where), spec).items():
+        state[prefix + _moved(name, PLACES)] = tensor.read()
+
+
+def _taken(state: dict[str, Any], prefix: str) -> dict[str, Any]:
+    """The model's entries, removed from a dict that may hold more."""
+    names = [name for name in state if name.startswith(prefix)]
+    return {name.removeprefix(prefix): state.pop(name) for name in names}
+
+
+def _moved(name: str, places: dict[str, str]) -> str:
+    place = next(place for place in places if name.startswith(place))
+    return places[place] + name.removeprefix(place)

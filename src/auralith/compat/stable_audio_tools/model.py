@@ -14,7 +14,6 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from auralith.compat.values import real_number
 from auralith.conditioning import Conditioner
 from auralith.config import DistributionShift, ModelConfig
 from auralith.diffusion import shift_times
@@ -22,6 +21,7 @@ from auralith.errors import InvalidRequest, shown
 from auralith.models.autoencoder import Autoencoder
 from auralith.models.dit import DiT
 from auralith.models.latent_codec import LatentCodec
+from auralith.numbers import real_number
 from auralith.request import check_unicode
 from auralith.text.encoder import TextEncoder, TextStates
 

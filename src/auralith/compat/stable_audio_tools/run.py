@@ -21,8 +21,6 @@ from auralith.compat.stable_audio_tools.model import (
     ConditioningTensors,
     Metadata,
 )
-from auralith.compat.stable_audio_tools.sound import prepare_audio
-from auralith.compat.values import real_number, whole_number
 from auralith.conditioning import MaskedInput
 from auralith.config import DistributionShift
 from auralith.diffusion import (
@@ -36,8 +34,10 @@ from auralith.diffusion import (
 from auralith.errors import InvalidRequest, NonFiniteError
 from auralith.guided import guided as guided_network
 from auralith.noise import ReferenceNoise
+from auralith.numbers import real_number, whole_number
 from auralith.samplers import Sampler, Schedule, SigmaSampler, Step, find_sampler
-from auralith.sound.arrays import AnyWaveform, check_axes
+from auralith.sound.arrays import AnyWaveform, check_axes, waveforms_of
+from auralith.sound.resampling import resample
 
 Number = float | int
 Sound = tuple[int, AnyWaveform]
@@ -346,3 +346,40 @@ def _sound(name: str, sound: object) -> Sound:
             return whole_number(f"the sample rate of {name}", rate, None), waveform
         case _:
             raise InvalidRequest(f"{name} is a {type(sound).__name__}; give (sample rate, tensor)")
+
+
+def prepare_audio(
+    audio: AnyWaveform,
+    in_sr: int,
+    target_sr: int,
+    target_length: int,
+    target_channels: int,
+    device: torch.device | str,
+) -> Float[Tensor, "batch channel target"]:
+    """(sample), (channel, sample) or (batch, channel, sample) at another rate, cut or padded with silence at its end.
+
+    Mono becomes stereo by repetition, anything becomes mono by its mean, and of more than two channels stereo takes the
+    first two. Raises InvalidRequest for what is not a waveform, and AudioError for NaN and infinity.
+    """
+    items = waveforms_of(audio, "the audio")
+    if in_sr <= 0:
+        raise InvalidRequest(f"the audio's sample rate is {in_sr} Hz; it must be above 0")
+    resampled = torch.stack([resample(item, in_sr, target_sr) for item in items])
+    length = min(target_length, resampled.shape[-1])
+    fitted = resampled.new_zeros(*resampled.shape[:2], target_length)
+    fitted[..., :length] = resampled[..., :length]
+    return _with_channels(fitted, target_channels).to(device)
+
+
+def _with_channels(
+    waveform: Float[Tensor, "batch channel sample"], channels: int
+) -> Float[Tensor, "batch target sample"]:
+    if channels == 1:
+        return waveform.mean(1, keepdim=True)
+    if waveform.shape[1] == 1:
+        return waveform.repeat(1, channels, 1)
+    if waveform.shape[1] < channels:
+        raise InvalidRequest(
+            f"the audio has {waveform.shape[1]} channels; give 1 or at least {channels}"
+        )
+    return waveform[:, :channels]
