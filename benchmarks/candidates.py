@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from auralith.checkpoints import Spec
 from auralith.checkpoints.transform import to_diffusers, to_single_file
 from auralith.config import DiTConfig, ModelConfig, OobleckConfig
-from auralith.families.networks import Networks, without_memory
+from auralith.families.registry import Networks, without_memory
 from auralith.models.latent_codec import LatentCodec
 from auralith.models.lazy_tensor import Weights, weights_of
 

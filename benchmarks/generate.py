@@ -34,7 +34,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from auralith.checkpoints import Spec, convert, save_single_file
 from auralith.config import ModelConfig
-from auralith.families.networks import Networks, without_memory
+from auralith.families.registry import Networks, without_memory
 from auralith.text.encoder import TextEncoder
 
 PARTS = ("import", "step", "decode", "clip")

@@ -38,7 +38,7 @@ from torch import Tensor, nn
 from auralith.checkpoints import Spec
 from auralith.checkpoints.transform import to_diffusers, to_single_file
 from auralith.config import DiTConfig, ModelConfig, OobleckConfig
-from auralith.families.networks import Networks
+from auralith.families.registry import Networks
 from auralith.models.lazy_tensor import weights_of
 
 NAMES = ("auralith", "diffusers", "stable-audio-tools")

@@ -14,8 +14,15 @@ from auralith.errors import NonFiniteError
 from auralith.provenance import Provenance
 from auralith.request import GenerationRequest
 from auralith.sound.arrays import waveform_of
-from auralith.sound.fades import CLICK_FADE_SECONDS, fade_gain, fade_seconds
-from auralith.sound.levels import is_silent, looks_like_white_noise, peak_db, peak_normalize
+from auralith.sound.levels import (
+    CLICK_FADE_SECONDS,
+    fade_gain,
+    fade_seconds,
+    is_silent,
+    looks_like_white_noise,
+    peak_db,
+    peak_normalize,
+)
 from auralith.sound.writing import nearest_subtype, write
 
 _ASKS_FOR_NOISE = re.compile(r"noise|static|hiss", re.IGNORECASE)

@@ -130,7 +130,7 @@ def test_diffusers_autoencoder_of_the_published_shape_agrees(tmp_path: Path) -> 
 
     from auralith.checkpoints import Spec, save_single_file
     from auralith.config import AudioFormat, DiTConfig, OobleckConfig
-    from auralith.families.networks import Networks
+    from auralith.families.registry import Networks
 
     config = ModelConfig(
         audio=AudioFormat(latent_channels=2),

@@ -9,7 +9,7 @@ import torch
 
 from auralith.checkpoints import Spec, save_single_file
 from auralith.config import DiTConfig, ModelConfig, OobleckConfig
-from auralith.families.networks import Networks
+from auralith.families.registry import Networks
 from tests.conftest import GOLDEN
 
 # Opens a checkpoint, touches every value, prints the peak over the start and the size of the weights in bytes.

@@ -8,11 +8,9 @@ import torch
 
 from auralith.checkpoints.transform import published_weights, to_diffusers, to_ours, to_single_file
 from auralith.config import ModelConfig
+from auralith.families.family import Spec, rename
 from auralith.families.model_config import spec_from_json
-from auralith.families.names import rename
-from auralith.families.networks import without_memory
-from auralith.families.registry import prefixes
-from auralith.families.spec import Spec
+from auralith.families.registry import prefixes, without_memory
 from auralith.models.lazy_tensor import LazyTensor, Weights, weights_of
 from tests.conftest import GOLDEN
 

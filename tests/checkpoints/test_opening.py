@@ -24,7 +24,7 @@ from auralith.checkpoints.transform import published_weights
 from auralith.config import AudioFormat, DiTConfig, ModelConfig, OobleckConfig, SpectralConfig
 from auralith.errors import CheckpointError
 from auralith.families.model_config import config_from_json, config_to_json, spec_to_json
-from auralith.families.networks import Networks
+from auralith.families.registry import Networks
 from auralith.models.dit import Block, DiT
 from auralith.tensor_files import safetensors_header
 from tests.conftest import GOLDEN, relative_error

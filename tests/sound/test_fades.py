@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auralith.sound.fades import CLICK_FADE_SECONDS, fade_gain, fade_seconds
+from auralith.sound.levels import CLICK_FADE_SECONDS, fade_gain, fade_seconds
 
 
 @given(

@@ -38,8 +38,8 @@ from auralith.checkpoints.opening import (
     open_checkpoint,
 )
 from auralith.checkpoints.single_file import save_autoencoder, save_single_file
+from auralith.families.family import Spec
 from auralith.families.model_config import config_from_json, config_to_json
-from auralith.families.spec import Spec
 
 __all__ = [
     "Adapter",

@@ -26,10 +26,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from auralith.families.names import FUSED, Column, rename
-from auralith.families.networks import without_memory
-from auralith.families.registry import prefixes
-from auralith.families.spec import Spec
+from auralith.families.family import FUSED, Column, Spec, rename
+from auralith.families.registry import prefixes, without_memory
 from auralith.models.lazy_tensor import LazyTensor
 
 SMALLEST_LENGTH = 1e-12

@@ -44,9 +44,8 @@ from auralith.checkpoints.transform import to_ours, to_single_file
 from auralith.config import DiTConfig
 from auralith.errors import CheckpointError, InvalidRequest
 from auralith.extras import require
-from auralith.families.networks import without_memory
-from auralith.families.registry import is_untrained
-from auralith.families.spec import Spec
+from auralith.families.family import Spec
+from auralith.families.registry import is_untrained, without_memory
 from auralith.files import whole_folder
 from auralith.models.dit import DiT
 from auralith.models.lazy_tensor import LazyTensor, Weights

@@ -19,7 +19,7 @@ from auralith.checkpoints.transform import (
     with_old_weight_norm,
 )
 from auralith.errors import CheckpointError
-from auralith.families.spec import Spec
+from auralith.families.family import Spec
 from auralith.foreign import Json
 from auralith.models.lazy_tensor import Weights, weights_of
 from auralith.tensor_files import (

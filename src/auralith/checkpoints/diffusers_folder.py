@@ -20,10 +20,9 @@ from auralith.checkpoints.transform import (
 )
 from auralith.config import ModelConfig, TextCondition
 from auralith.errors import CheckpointError
-from auralith.families.family import DiffusersForm
+from auralith.families.family import DiffusersForm, Spec
 from auralith.families.registry import FAMILIES, family_of, text_encoder_kind
 from auralith.families.sections import Section
-from auralith.families.spec import Spec
 from auralith.models.lazy_tensor import Weights
 from auralith.tensor_files import (
     component_files,

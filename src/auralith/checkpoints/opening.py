@@ -20,9 +20,8 @@ from auralith.checkpoints.text_encoders import locate_text_encoder
 from auralith.checkpoints.transform import to_ours
 from auralith.config import AudioFormat, AutoencoderConfig, ModelConfig
 from auralith.errors import CheckpointError
-from auralith.families.networks import Networks, without_memory
-from auralith.families.registry import is_untrained, text_encoder_kind
-from auralith.families.spec import Spec
+from auralith.families.family import Spec
+from auralith.families.registry import Networks, is_untrained, text_encoder_kind, without_memory
 from auralith.models.autoencoder import Autoencoder
 from auralith.models.dit import DiT
 from auralith.tensor_files import sha256_of

@@ -22,10 +22,9 @@ from auralith.checkpoints.transform import (
 )
 from auralith.config import ModelConfig
 from auralith.errors import CheckpointError
+from auralith.families.family import Spec
 from auralith.families.model_config import spec_from_json, spec_to_json
-from auralith.families.networks import without_memory
-from auralith.families.registry import text_encoder_kind
-from auralith.families.spec import Spec
+from auralith.families.registry import text_encoder_kind, without_memory
 from auralith.foreign import Json
 from auralith.models.lazy_tensor import Weights, weights_of
 from auralith.tensor_files import (

@@ -12,8 +12,7 @@ import torch
 from torch import Tensor
 
 from auralith.errors import CheckpointError
-from auralith.families.names import FUSED, Prefixes, rename
-from auralith.families.networks import without_memory
+from auralith.families.family import FUSED, Prefixes, Spec, rename
 from auralith.families.registry import (
     condition_kind,
     family_of,
@@ -21,8 +20,8 @@ from auralith.families.registry import (
     may_be_missing,
     prefixes,
     with_buffers,
+    without_memory,
 )
-from auralith.families.spec import Spec
 from auralith.models.lazy_tensor import LazyTensor, Weights, require_tensors, weights_of
 
 FREQUENCIES = "model.model.timestep_features.weight"

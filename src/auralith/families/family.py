@@ -2,30 +2,92 @@
 
 Each kind is a value whose fields are functions: `read` and `to_json` translate its config, `build` makes the network,
 `rows` names its tensors.
+
+Tensor names are ours, those of the published single file, and those of the diffusers folder: one table, read both ways.
+A row pairs the dotted beginnings of names; the longest row that fits a name is used and the rest of the name is kept.
+Rows are nested like the modules they name. `None` means that the column has no such tensor. Two things are finer than
+names: diffusers keeps queries, keys and values apart (`FUSED`), and published autoencoders may store weight norm
+(`weight_g`, `weight_v`) where ours has the folded `weight`.
 """
 
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 from torch import nn
 
 from auralith.config import (
+    AudioFormat,
     AutoencoderConfig,
     Condition,
     DiTConfig,
     ModelConfig,
+    NumberCondition,
     ObjectiveName,
     SamplingDefaults,
 )
-from auralith.families.names import Row
 from auralith.families.sections import Section
 from auralith.foreign import Json
 from auralith.models.autoencoder import Autoencoder
 from auralith.models.dit import DiT
 from auralith.models.lazy_tensor import Weights
 from auralith.text.encoder import TextEncoderKind
+
+
+@dataclass(frozen=True)
+class Spec:
+    """Contents of a checkpoint: a whole model, or only an autoencoder (`model` is None)."""
+
+    audio: AudioFormat
+    autoencoder: AutoencoderConfig
+    model: ModelConfig | None = None
+
+    @staticmethod
+    def of(config: ModelConfig) -> "Spec":
+        return Spec(config.audio, config.autoencoder, config)
+
+    @property
+    def numbers(self) -> tuple[NumberCondition, ...]:
+        return self.model.numbers if self.model else ()
+
+
+class Row(NamedTuple):
+    ours: str | None
+    single_file: str | None
+    diffusers: str | None
+
+
+Column = Literal["ours", "single_file", "diffusers"]
+Prefixes = dict[str, str]
+
+# ends of diffusers names that hold the rows of one of our tensors
+FUSED = {
+    "to_qkv.weight": ("to_q.weight", "to_k.weight", "to_v.weight"),
+    "to_kv.weight": ("to_k.weight", "to_v.weight"),
+}
+
+
+def nest(outer: Row, rows: tuple[Row, ...]) -> tuple[Row, ...]:
+    """Return the rows below a module that has the names in `outer`; an empty name is the module's own."""
+    return tuple(Row(*map(_joined, outer, row)) for row in rows)
+
+
+def _joined(outer: str | None, name: str | None) -> str | None:
+    if outer is None or name is None:
+        return None
+    return f"{outer}.{name}" if name else outer
+
+
+def rename(name: str, table: Prefixes) -> str | None:
+    """The name in the table's target column, or None if it has no such tensor."""
+    parts = name.split(".")
+    for cut in range(len(parts), 0, -1):
+        prefix = table.get(".".join(parts[:cut]))
+        if prefix is not None:
+            return ".".join((prefix, *parts[cut:]))
+    return None
+
 
 Config = TypeVar("Config", bound=AutoencoderConfig)
 

@@ -22,10 +22,9 @@ from auralith.config import (
     SamplingDefaults,
 )
 from auralith.errors import CheckpointError
-from auralith.families.family import Family
+from auralith.families.family import Family, Spec
 from auralith.families.registry import described_family, family_of
 from auralith.families.sections import IRRELEVANT, Section, read_fields
-from auralith.families.spec import Spec
 from auralith.foreign import Json
 
 OBJECTIVES: dict[str, ObjectiveName] = {

@@ -17,7 +17,7 @@ import soxr
 from jaxtyping import Bool, Float, Int
 from numpy.lib.stride_tricks import sliding_window_view
 
-from auralith.sound.mono import open_mono
+from auralith.sound.stream import open_mono
 
 HASH_BITS = 22
 

@@ -16,8 +16,8 @@ from torch import nn
 
 from auralith.config import ModelConfig
 from auralith.errors import ResourceError
-from auralith.families.networks import without_memory
-from auralith.families.spec import Spec
+from auralith.families.family import Spec
+from auralith.families.registry import without_memory
 from auralith.numbers import check_integer
 from auralith.resources import DTYPES, GIB, available_memory
 from auralith.training.processes import Precision, choose_precision

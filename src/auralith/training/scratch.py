@@ -28,8 +28,7 @@ from auralith.config import AudioFormat, ModelConfig, OobleckConfig
 from auralith.data.recordings import open_recordings
 from auralith.data.report import scan
 from auralith.errors import InvalidRequest
-from auralith.families.networks import condition_networks
-from auralith.families.registry import text_encoder_kind
+from auralith.families.registry import condition_networks, text_encoder_kind
 from auralith.files import make_folder, whole_file
 from auralith.models.autoencoder import Oobleck
 from auralith.models.discriminator import Discriminator, DiscriminatorConfig

@@ -29,8 +29,8 @@ from auralith.checkpoints.component import (
 from auralith.checkpoints.hub import HubOptions
 from auralith.checkpoints.opening import locate, open_networks
 from auralith.errors import InvalidRequest
-from auralith.families.networks import Networks
-from auralith.families.spec import Spec
+from auralith.families.family import Spec
+from auralith.families.registry import Networks
 from auralith.models.embedders import Fourier
 from auralith.models.lazy_tensor import weights_of
 from auralith.tensor_files import read_json

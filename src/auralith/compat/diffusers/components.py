@@ -24,9 +24,9 @@ from auralith.config import (
 )
 from auralith.diffusion import Latents
 from auralith.errors import InvalidRequest
-from auralith.families.networks import Networks, condition_networks
+from auralith.families.family import Spec
+from auralith.families.registry import Networks, condition_networks
 from auralith.families.sections import Section
-from auralith.families.spec import Spec
 from auralith.families.stable_audio_1.diffusers import (
     ProjectionConfig,
     projection_json,

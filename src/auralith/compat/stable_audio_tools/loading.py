@@ -38,10 +38,9 @@ from auralith.compat.stable_audio_tools.model import (
     Pretransform,
 )
 from auralith.config import ModelConfig
+from auralith.families.family import Spec
 from auralith.families.model_config import config_from_json, spec_to_json
-from auralith.families.networks import Networks
-from auralith.families.registry import text_encoder_kind
-from auralith.families.spec import Spec
+from auralith.families.registry import Networks, text_encoder_kind
 from auralith.foreign import Json
 from auralith.models.autoencoder import Autoencoder
 from auralith.models.dit import DiT

@@ -26,8 +26,8 @@ import soundfile
 
 from auralith.errors import AudioError, InvalidRequest, ResourceError
 from auralith.foreign import parse_json
-from auralith.sound.mono import Mono, open_mono
 from auralith.sound.resampling import resampled
+from auralith.sound.stream import Mono, open_mono
 
 MAX_OUTPUT_BYTES = 16 << 20
 """Largest output that is read."""

@@ -24,7 +24,7 @@ from auralith.curation.identification.programs import Finished, Fpcalc, find_pro
 from auralith.errors import AudioError, InvalidRequest, ResourceError
 from auralith.extras import require
 from auralith.foreign import parse_json
-from auralith.sound.mono import read_seconds
+from auralith.sound.stream import read_seconds
 
 KEY_VARIABLE = "AURALITH_ACOUSTID_KEY"
 ACOUSTID_URL = "https://api.acoustid.org/v2/lookup"

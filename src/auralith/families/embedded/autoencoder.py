@@ -3,8 +3,7 @@
 from dataclasses import asdict
 
 from auralith.config import SpectralConfig
-from auralith.families.family import AutoencoderKind
-from auralith.families.names import Row
+from auralith.families.family import AutoencoderKind, Row
 from auralith.families.sections import Section, read_fields
 from auralith.foreign import Json
 from auralith.models.spectral import Spectral

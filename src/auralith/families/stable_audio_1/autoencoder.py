@@ -1,8 +1,7 @@
 """Oobleck, the convolutional autoencoder, in `model_config.json` and under its foreign names."""
 
 from auralith.config import OobleckConfig
-from auralith.families.family import AutoencoderKind
-from auralith.families.names import Row, nest
+from auralith.families.family import AutoencoderKind, Row, nest
 from auralith.families.sections import IRRELEVANT, Section
 from auralith.foreign import Json
 from auralith.models.autoencoder import Oobleck

@@ -3,8 +3,7 @@
 from torch import nn
 
 from auralith.config import Condition, NumberCondition, TextCondition
-from auralith.families.family import ConditionKind
-from auralith.families.names import Row, nest
+from auralith.families.family import ConditionKind, Row, nest
 from auralith.families.sections import Section
 from auralith.foreign import Json
 from auralith.models.embedders import IntegerEmbedder, NumberEmbedder

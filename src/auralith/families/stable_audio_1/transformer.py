@@ -13,8 +13,7 @@ from torch import Tensor
 
 from auralith.config import DiTConfig
 from auralith.errors import CheckpointError
-from auralith.families.family import TransformerKind
-from auralith.families.names import Row, nest
+from auralith.families.family import Row, TransformerKind, nest
 from auralith.families.sections import IRRELEVANT, Section
 from auralith.foreign import Json
 from auralith.models.dit import DiT
