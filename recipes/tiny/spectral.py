@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from auralith.errors import InvalidRequest
-from auralith.models.spectral import Prediction, Spectral, Spectrum
+from auralith.models.spectral import Spectral, SpectralPrediction, Spectrum
 from auralith.training.optimizers import OptimizerSettings
 from auralith.training.task import Batch, Share, item_rng
 from recipes.tiny.synth import SAMPLE_RATE, draw_sound, render
@@ -107,7 +107,7 @@ class SpectralTask:
         target = self.network.analyze(batch["waveform"])
         made = networks["autoencoder"](self.network.features(target), batch["noise"])
         kl = 0.5 * (made.mean.square() + made.log_var.exp() - made.log_var - 1).mean()
-        prediction = Prediction(Spectrum(made.level, made.width, made.balance), made.scale)
+        prediction = SpectralPrediction(Spectrum(made.level, made.width, made.balance), made.scale)
         losses = reconstruction_losses(prediction, target, self.settings)
         return losses | {"kl": self.settings.kl_weight * kl}
 
@@ -131,7 +131,7 @@ class SpectralTask:
 
 
 def reconstruction_losses(
-    prediction: Prediction, target: Spectrum, settings: SpectralSettings
+    prediction: SpectralPrediction, target: Spectrum, settings: SpectralSettings
 ) -> dict[str, Tensor]:
     error = (prediction.spectrum.level - target.level).abs()
     loudness = ((target.level + 8.0) / 6.0).clamp(0.03, 1.0)

@@ -102,7 +102,7 @@ def _leaves(table: Mapping[str, Any], where: str = "") -> Iterator[str]:
 
 
 @dataclass(frozen=True)
-class _Written:
+class _Override:
     """The right side of an override, where the field decides whether its TOML value or its text is meant."""
 
     text: str
@@ -124,7 +124,7 @@ def _parsed(override: str) -> tuple[str, Any]:
     value = table["value"]
     if len(table) > 1:  # more lines, with keys of their own
         return key, text
-    return key, value if isinstance(value, str) else _Written(text, value)
+    return key, value if isinstance(value, str) else _Override(text, value)
 
 
 def _set(table: dict[str, Any], path: str, value: Any) -> None:
@@ -132,7 +132,7 @@ def _set(table: dict[str, Any], path: str, value: Any) -> None:
     *parents, last = path.split(".")
     for i, parent in enumerate(parents, 1):
         section = table.get(parent, {})
-        section = section.value if isinstance(section, _Written) else section
+        section = section.value if isinstance(section, _Override) else section
         if not isinstance(section, dict):
             outer = ".".join(parents[:i])
             raise InvalidRequest(Field(path), f" can't be set: {outer} is a value, not a section")
@@ -188,7 +188,7 @@ def _unknown(path: str, key: str, schema: type) -> InvalidRequest:
 
 def _convert(annotation: Any, value: Any, where: str, default: Any = None) -> Any:
     """`value` as `annotation` wants it, or `InvalidRequest`. An int is a float; nothing else is cast."""
-    if isinstance(value, _Written):
+    if isinstance(value, _Override):
         return _convert_written(annotation, value, where, default)
     origin, arguments = get_origin(annotation), get_args(annotation)
     if is_dataclass(annotation) and isinstance(annotation, type) and isinstance(value, dict):
@@ -211,7 +211,7 @@ def _convert(annotation: Any, value: Any, where: str, default: Any = None) -> An
     raise _mismatch(annotation, value, where)
 
 
-def _convert_written(annotation: Any, written: _Written, where: str, default: Any) -> Any:
+def _convert_written(annotation: Any, written: _Override, where: str, default: Any) -> Any:
     """The TOML value if it fits, else the text: a column may be called 1, true or 2026-03-31."""
     try:
         return _convert(annotation, written.value, where, default)

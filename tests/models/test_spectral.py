@@ -8,7 +8,7 @@ from torch import Tensor
 
 from auralith.config import SpectralConfig
 from auralith.models.phase import Stft, peak_of_bin
-from auralith.models.spectral import Prediction, Spectral, warped_bands
+from auralith.models.spectral import Spectral, SpectralPrediction, warped_bands
 
 RATE = 44_100
 
@@ -23,7 +23,7 @@ def resynthesize(spectral: Spectral, waveform: Tensor, relative_scale: float) ->
     spectrum = spectral.analyze(waveform)
     noise_scale = spectral.noise(spectrum.level.shape[-1], waveform.device).scatter
     scale = torch.ones_like(spectrum.level) * noise_scale[:, None] * max(relative_scale, 1e-3)
-    return spectral.synthesize(Prediction(spectrum, scale))
+    return spectral.synthesize(SpectralPrediction(spectrum, scale))
 
 
 def tone(hz: float, seconds: float, gains: tuple[float, float] = (0.5, 0.5)) -> Tensor:

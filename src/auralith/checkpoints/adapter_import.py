@@ -116,7 +116,7 @@ def read_foreign(path: Path) -> tuple[Foreign, Weights, tuple[Path, ...]] | None
     if rest:
         raise CheckpointError(f"{path}: {rest[0]!r:.120} can't be used: {_why_strange(rest[0])}")
     settings, beside = _settings(path, program, file.adapter)
-    reader = _Reader(path, program, settings)
+    reader = _ChangeReader(path, program, settings)
     changes = {name: reader.change(name, slots) for name, slots in modules.items()}
     files = (path,) if beside is None else (path, beside)
     return Foreign(program, changes, tuple(dict.fromkeys(reader.notes))), file.weights, files
@@ -160,7 +160,7 @@ def _why_strange(name: str) -> str:
 
 
 @dataclass
-class _Reader:
+class _ChangeReader:
     """Makes changes out of tensors, with the settings of one file."""
 
     path: Path

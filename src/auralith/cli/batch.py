@@ -15,7 +15,7 @@ from auralith.cli.progress import stage_progress
 
 if TYPE_CHECKING:
     from auralith.samplers import Step
-    from auralith.sets import Table
+    from auralith.sets import PromptTable
 
 INCOMPLETE = 3
 """The exit code where rows were left out."""
@@ -99,7 +99,7 @@ def batch(
         raise typer.Exit(INCOMPLETE)
 
 
-def _read(prompts: Path, loading: Loading) -> "Table":
+def _read(prompts: Path, loading: Loading) -> "PromptTable":
     """The table; the model is looked at only where a column may be one of its conditions."""
     from auralith.checkpoints import Files, inspect_checkpoint
     from auralith.pipeline import EMBEDDED

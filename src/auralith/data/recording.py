@@ -40,7 +40,7 @@ class Recording:
         return next(iter(self.prompts), None)
 
 
-class Entry(NamedTuple):
+class StoredRecording(NamedTuple):
     """A recording and the place of its bytes."""
 
     recording: Recording
@@ -101,7 +101,7 @@ class Recordings(Protocol):
 class StoredRecordings(Recordings):
     """Recordings in files or in members of tar files."""
 
-    def __init__(self, entries: Sequence[Entry]) -> None:
+    def __init__(self, entries: Sequence[StoredRecording]) -> None:
         self._entries = entries
 
     def __len__(self) -> int:

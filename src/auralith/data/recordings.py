@@ -19,7 +19,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from auralith.data.recording import Entry, Recording, StoredRecordings, recording
+from auralith.data.recording import Recording, StoredRecording, StoredRecordings, recording
 from auralith.errors import InvalidRequest, printable, shown
 from auralith.extras import require
 from auralith.sound.sources import SOUND_SUFFIXES, Member
@@ -50,7 +50,7 @@ def open_recordings(
     return StoredRecordings(_entries(Path(path), path_column, prompt_column))
 
 
-def _entries(path: Path, path_column: str, prompt_column: str | None) -> list[Entry]:
+def _entries(path: Path, path_column: str, prompt_column: str | None) -> list[StoredRecording]:
     if path.suffix.lower() in SUFFIXES and path.is_file():
         return read_table(path, path_column, prompt_column)
     if path.suffix.lower() == ".tar" and (path.is_file() or "{" in str(path)):
@@ -69,7 +69,7 @@ def _entries(path: Path, path_column: str, prompt_column: str | None) -> list[En
 # --- tables ---
 
 
-def read_table(table: Path, path_column: str, prompt_column: str | None) -> list[Entry]:
+def read_table(table: Path, path_column: str, prompt_column: str | None) -> list[StoredRecording]:
     """The recordings of a table, in its order.
 
     Raises:
@@ -89,7 +89,7 @@ def read_table(table: Path, path_column: str, prompt_column: str | None) -> list
 
 def _row_entry(
     table: Path, row: Row, columns: Mapping[str, str | None], seen: Counter[str]
-) -> Entry:
+) -> StoredRecording:
     path_column = columns["path"] or ""
     place = f"{table}, {row.unit} {row.line}"
     cell = row.cells.get(path_column)
@@ -103,7 +103,7 @@ def _row_entry(
         for name, value in row.cells.items()
         if name != path_column and not isinstance(value, SoundCell)
     }
-    return Entry(recording(id, path, others, columns.get("prompt"), place), source)
+    return StoredRecording(recording(id, path, others, columns.get("prompt"), place), source)
 
 
 def _file(folder: Path, cell: object, column: str, place: str) -> Path:
@@ -130,7 +130,7 @@ def _name(row: Row, cell: SoundCell) -> str:
 # --- folders ---
 
 
-def read_folder(folder: Path, prompt_key: str | None) -> list[Entry]:
+def read_folder(folder: Path, prompt_key: str | None) -> list[StoredRecording]:
     """Every sound file in the folder and below it; one with nothing beside it has no prompt and no metadata.
 
     Raises:
@@ -141,10 +141,10 @@ def read_folder(folder: Path, prompt_key: str | None) -> list[Entry]:
     ]
 
 
-def _folder_entry(folder: Path, found: SoundFile, prompt_key: str | None) -> Entry:
+def _folder_entry(folder: Path, found: SoundFile, prompt_key: str | None) -> StoredRecording:
     text, table = (path and path.read_bytes() for path in (found.text, found.fields))
     id = found.path.relative_to(folder).as_posix()
-    return Entry(described(text, table, id, str(found.path), prompt_key), found.path)
+    return StoredRecording(described(text, table, id, str(found.path), prompt_key), found.path)
 
 
 def described(
@@ -185,7 +185,7 @@ def expand_shards(pattern: Path) -> list[Path]:
     return [Path(url) for url in urls]
 
 
-def read_shards(shards: list[Path], prompt_key: str | None) -> list[Entry]:
+def read_shards(shards: list[Path], prompt_key: str | None) -> list[StoredRecording]:
     """The recordings of the shards, in their order.
 
     Raises:
@@ -195,7 +195,7 @@ def read_shards(shards: list[Path], prompt_key: str | None) -> list[Entry]:
     return [entry for shard in shards for entry in _read_shard(shard, prompt_key)]
 
 
-def _read_shard(shard: Path, prompt_key: str | None) -> list[Entry]:
+def _read_shard(shard: Path, prompt_key: str | None) -> list[StoredRecording]:
     if not shard.is_file():
         raise InvalidRequest(f"{shard} doesn't exist; correct the name of the shard")
     group = require("webdataset.tariterators", "train").group_by_keys
@@ -227,14 +227,14 @@ def _is_doubled(name: str, names: set[str]) -> bool:
     return lower in (".txt", ".json") and suffix != lower and stem + lower in names
 
 
-def _shard_entry(shard: Path, sample: dict[str, Any], prompt_key: str | None) -> Entry:
+def _shard_entry(shard: Path, sample: dict[str, Any], prompt_key: str | None) -> StoredRecording:
     members = {key: value for key, value in sample.items() if not key.startswith("__")}
     sounds = [key for key in members if f".{key.rsplit('.', 1)[-1]}" in SOUND_SUFFIXES]
     # Without a sound any member stands for it: the scan then names and counts it as unreadable.
     name, place = members[sounds[0] if sounds else next(iter(members))]
     path = f"{shard}/{name}"
     text, table = (_bytes(members[key][1]) if key in members else None for key in ("txt", "json"))
-    return Entry(described(text, table, f"{shard.name}/{name}", path, prompt_key), place)
+    return StoredRecording(described(text, table, f"{shard.name}/{name}", path, prompt_key), place)
 
 
 def _bytes(member: Member) -> bytes:

@@ -52,7 +52,7 @@ class Spec:
         return self.model.numbers if self.model else ()
 
 
-class Row(NamedTuple):
+class NameRow(NamedTuple):
     ours: str | None
     single_file: str | None
     diffusers: str | None
@@ -68,9 +68,9 @@ FUSED = {
 }
 
 
-def nest(outer: Row, rows: tuple[Row, ...]) -> tuple[Row, ...]:
+def nest(outer: NameRow, rows: tuple[NameRow, ...]) -> tuple[NameRow, ...]:
     """Return the rows below a module that has the names in `outer`; an empty name is the module's own."""
-    return tuple(Row(*map(_joined, outer, row)) for row in rows)
+    return tuple(NameRow(*map(_joined, outer, row)) for row in rows)
 
 
 def _joined(outer: str | None, name: str | None) -> str | None:
@@ -104,7 +104,7 @@ class AutoencoderKind(Generic[Config]):
     read: Callable[[Section], Config]
     to_json: Callable[[Config], Json]
     build: Callable[[Config], Autoencoder]
-    rows: Callable[[Config], tuple[Row, ...]]
+    rows: Callable[[Config], tuple[NameRow, ...]]
     weight_norm: bool = False
     """Says whether published files store weight norm for its convolutions (weights of three dimensions)."""
 
@@ -117,7 +117,7 @@ class TransformerKind:
     """The second argument says whether the model is conditional."""
     to_json: Callable[[DiTConfig], Json]
     build: Callable[[DiTConfig], DiT]
-    rows: Callable[[DiTConfig], tuple[Row, ...]]
+    rows: Callable[[DiTConfig], tuple[NameRow, ...]]
     is_untrained: Callable[[DiTConfig, str], bool]
     """Tells whether a tensor of published files carries no information."""
     check_untrained: Callable[[DiTConfig, Weights], None]
@@ -139,7 +139,7 @@ class ConditionKind:
     to_json: Callable[[Condition], Json]
     build: Callable[[Condition, int], nn.Module | None]
     """Makes the network between a value and its rows of the context; None where there is nothing to learn."""
-    rows: Callable[[Condition], tuple[Row, ...]]
+    rows: Callable[[Condition], tuple[NameRow, ...]]
     text: TextEncoderKind | None = None
     """The text encoder of a text condition."""
     as_stored: Callable[[Condition, Weights, int], Condition] = lambda condition, _weights, _dim: (

@@ -8,7 +8,7 @@ from torch import nn
 from auralith.config import AutoencoderConfig, Condition, ModelConfig
 from auralith.errors import CheckpointError
 from auralith.families.embedded import EMBEDDED
-from auralith.families.family import Column, ConditionKind, Family, Prefixes, Row, Spec, nest
+from auralith.families.family import Column, ConditionKind, Family, NameRow, Prefixes, Spec, nest
 from auralith.families.sections import Section
 from auralith.families.stable_audio_1 import STABLE_AUDIO_1
 from auralith.models.autoencoder import Autoencoder
@@ -50,16 +50,16 @@ def prefixes(spec: Spec, source: Column, target: Column) -> Prefixes:
     return {a: b for a, b in pairs if a is not None and b is not None}
 
 
-def _rows(spec: Spec) -> Iterator[Row]:
+def _rows(spec: Spec) -> Iterator[NameRow]:
     family, model = family_of(spec.autoencoder), spec.model
     vae = "vae" if family.diffusers else None
     inside = family.autoencoder.rows(spec.autoencoder)
-    yield from nest(Row("autoencoder", "pretransform.model", vae), inside)
+    yield from nest(NameRow("autoencoder", "pretransform.model", vae), inside)
     if model is not None:
         for condition in model.conditions:
             yield from condition_kind(model, condition).rows(condition)
         inside = family.transformer.rows(model.dit)
-        yield from nest(Row("dit", "model.model", "transformer"), inside)
+        yield from nest(NameRow("dit", "model.model", "transformer"), inside)
 
 
 def is_untrained(name: str, spec: Spec) -> bool:

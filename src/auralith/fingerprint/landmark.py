@@ -1,7 +1,7 @@
 """Landmarks of a sound (Wang 2003): pairs of peaks in its spectrum, each a hash of 22 bits with the frame it starts at.
 
 The sound is mono at 11,025 Hz. Peaks are local maxima of the log spectrum above the 0.80 quantile of their half minute; a
-pair joins a peak to one of the next few (`Parameters`). Sounds are read in blocks, and half minutes are counted from the
+pair joins a peak to one of the next few (`PARAMETERS`). Sounds are read in blocks, and half minutes are counted from the
 start, so an hour takes no more memory than a minute and the hashes don't depend on the size of the blocks. A reference
 keeps only the hashes of its most prominent peaks, a query keeps all. Prominence is measured over an even noise 10 dB
 below the sound: without that floor, the silence behind clean music is full of peaks that no noisy copy has.
@@ -23,7 +23,7 @@ HASH_BITS = 22
 
 
 @dataclass(frozen=True)
-class Parameters:
+class LandmarkParameters:
     """Parameters of the hashes; an index of other parameters is not comparable."""
 
     sample_rate: int = 11_025
@@ -52,7 +52,7 @@ class Parameters:
         return self.hop / self.sample_rate
 
 
-PARAMETERS = Parameters()
+PARAMETERS = LandmarkParameters()
 
 
 @dataclass(frozen=True)

@@ -35,13 +35,13 @@ class Spectrum:
 
 
 @dataclass(frozen=True)
-class Prediction:
+class SpectralPrediction:
     """A decoded `Spectrum` with the scale of the Laplace distribution around its level."""
 
     spectrum: Spectrum
     scale: Float[Tensor, "batch band time"]
 
-    def hops(self, first: int, last: int) -> "Prediction":
+    def hops(self, first: int, last: int) -> "SpectralPrediction":
         """Return the prediction of the hops [first, last)."""
         level, width, balance, scale = (
             values[..., first:last]
@@ -52,7 +52,7 @@ class Prediction:
                 self.scale,
             )
         )
-        return Prediction(Spectrum(level, width, balance), scale)
+        return SpectralPrediction(Spectrum(level, width, balance), scale)
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ class ConvNeXtBlock(nn.Module):
         return x + self.down(F.gelu(self.up(self.norm(mixed)), approximate="tanh"))
 
 
-class Stage(nn.Module):
+class ConvNeXtStage(nn.Module):
     """ConvNeXt blocks after adding a learned embedding of the position along frequency."""
 
     def __init__(self, positions: int, width: int, num_blocks: int, expansion: int) -> None:
@@ -138,9 +138,11 @@ class SpectralEncoder(nn.Module):
         per_position = 2 * config.latent_channels // coarse
         patch = 3 * config.band_patch * config.hops_per_frame
         self.patch_in = nn.Linear(patch, config.fine_width)
-        self.fine = Stage(fine, config.fine_width, config.fine_blocks, config.expansion)
+        self.fine = ConvNeXtStage(fine, config.fine_width, config.fine_blocks, config.expansion)
         self.merge = nn.Linear(config.band_merge * config.fine_width, config.coarse_width)
-        self.coarse = Stage(coarse, config.coarse_width, config.coarse_blocks, config.expansion)
+        self.coarse = ConvNeXtStage(
+            coarse, config.coarse_width, config.coarse_blocks, config.expansion
+        )
         self.norm = nn.LayerNorm(config.coarse_width)
         self.out = nn.Linear(config.coarse_width, per_position)
 
@@ -166,9 +168,11 @@ class SpectralDecoder(nn.Module):
         per_position = config.latent_channels // coarse
         patch = 4 * config.band_patch * config.hops_per_frame
         self.latent_in = nn.Linear(per_position, config.coarse_width)
-        self.coarse = Stage(coarse, config.coarse_width, config.coarse_blocks, config.expansion)
+        self.coarse = ConvNeXtStage(
+            coarse, config.coarse_width, config.coarse_blocks, config.expansion
+        )
         self.split = nn.Linear(config.coarse_width, config.band_merge * config.fine_width)
-        self.fine = Stage(fine, config.fine_width, config.fine_blocks, config.expansion)
+        self.fine = ConvNeXtStage(fine, config.fine_width, config.fine_blocks, config.expansion)
         self.norm = nn.LayerNorm(config.fine_width)
         self.out = nn.Linear(config.fine_width, patch)
 
@@ -276,14 +280,14 @@ class Spectral(Autoencoder):
         hops = reach(self.stft, self.config.phase_iterations) + 2 * reach(self.stft, 0)
         return -(-hops // self.config.hops_per_frame)
 
-    def predict(self, latents: Float[Tensor, "batch channel frame"]) -> Prediction:
+    def predict(self, latents: Float[Tensor, "batch channel frame"]) -> SpectralPrediction:
         """The network's part of decoding, up to levels and scales per band, in float32."""
         out = self.decoder(latents * self.latent_std + self.latent_mean).float()
         level, log_scale, width, balance = out.unbind(1)
         spectrum = Spectrum(
             level * LEVEL_SPAN + LEVEL_MEAN, torch.sigmoid(width), torch.tanh(balance)
         )
-        return Prediction(spectrum, log_scale.clamp(-5, 3).exp() * LEVEL_SPAN)
+        return SpectralPrediction(spectrum, log_scale.clamp(-5, 3).exp() * LEVEL_SPAN)
 
     def features(self, spectrum: Spectrum) -> Float[Tensor, "batch kind band time"]:
         level = (spectrum.level - LEVEL_MEAN) / LEVEL_SPAN
@@ -302,7 +306,7 @@ class Spectral(Autoencoder):
         return Spectrum(0.5 * mean.log(), pooled[1] / mean, pooled[2] / (2 * mean))
 
     def synthesize(
-        self, prediction: Prediction, stft: Stft | None = None
+        self, prediction: SpectralPrediction, stft: Stft | None = None
     ) -> Float[Tensor, "batch channel sample"]:
         """Waveform from levels: the mid signal by phase reconstruction, the side signal as a filtered copy of it."""
         stft, level = stft or self.stft, prediction.spectrum.level
@@ -311,7 +315,7 @@ class Spectral(Autoencoder):
 
     def _synthesize(
         self,
-        prediction: Prediction,
+        prediction: SpectralPrediction,
         noise: Noise,
         stft: Stft,
         before: Float[Tensor, "batch bin 1"] | float,

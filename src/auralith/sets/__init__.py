@@ -9,19 +9,19 @@ goes on where it was: a sound is written whole, then its line of the manifest; a
 tags.
 """
 
-from auralith.sets.plan import Item, Plan, plan_set
+from auralith.sets.plan import Plan, PlannedSound, plan_set
 from auralith.sets.run import Made, SetSettings, make_set
-from auralith.sets.table import COLUMNS, Problem, Row, Table, UnknownColumn, read_rows
+from auralith.sets.table import COLUMNS, Problem, PromptRow, PromptTable, UnknownColumn, read_rows
 
 __all__ = [
     "COLUMNS",
-    "Item",
     "Made",
     "Plan",
+    "PlannedSound",
     "Problem",
-    "Row",
+    "PromptRow",
+    "PromptTable",
     "SetSettings",
-    "Table",
     "UnknownColumn",
     "make_set",
     "plan_set",

@@ -22,7 +22,7 @@ from auralith.numbers import plain_number
 from auralith.pipeline import Auralith
 from auralith.provenance import Provenance
 from auralith.request import GenerationRequest, recorded, require_given
-from auralith.sets.table import OWN_COLUMNS, Problem, Row, Table
+from auralith.sets.table import OWN_COLUMNS, Problem, PromptRow, PromptTable
 from auralith.tables.cells import named_file
 
 MAX_SEEDS = 10_000
@@ -32,10 +32,10 @@ _SECONDS = ("seconds_total", "seconds_start", "seconds_output")
 
 
 @dataclass(frozen=True)
-class Item:
+class PlannedSound:
     """One sound to make."""
 
-    row: Row
+    row: PromptRow
     origin: Provenance
     """As its file's tags will have it, but for its place in a batch."""
     key: str
@@ -57,15 +57,15 @@ class Item:
 class Plan:
     """The sounds in the order of their rows, and what is wrong with the other rows."""
 
-    items: tuple[Item, ...]
+    items: tuple[PlannedSound, ...]
     problems: tuple[Problem, ...]
 
 
 def plan_set(
-    model: Auralith, table: Table, defaults: Mapping[str, Any] | None = None, n: int = 1
+    model: Auralith, table: PromptTable, defaults: Mapping[str, Any] | None = None, n: int = 1
 ) -> Plan:
     """Plan what a table asks of a model. `defaults` are fields for rows without them, `n` is how many seeds a row gets."""
-    items: dict[str, Item] = {}
+    items: dict[str, PlannedSound] = {}
     problems = list(table.problems)
     seen = Counter[str]()
     for row in table.rows:
@@ -95,13 +95,13 @@ def prompt_seed(prompt: str, occurrence: int = 1) -> int:
     return int.from_bytes(digest[:4], "big")
 
 
-def batches(model: Auralith, items: Sequence[Item], size: int) -> list[list[Item]]:
+def batches(model: Auralith, items: Sequence[PlannedSound], size: int) -> list[list[PlannedSound]]:
     """The items in batches of at most `size`, each of sounds that can be made together, in the order of their rows.
 
     Alone is what depends on its neighbors by its nature: noise in the reference's order, and a sampler whose steps are
     chosen for the batch.
     """
-    groups: dict[object, list[Item]] = {}
+    groups: dict[object, list[PlannedSound]] = {}
     plain = [item for item in items if item.variation is None]
     for number, indices in enumerate(model.groups([item.request for item in plain])):
         for index in indices:
@@ -119,11 +119,13 @@ def batches(model: Auralith, items: Sequence[Item], size: int) -> list[list[Item
     return sorted(found, key=lambda batch: batch[0].row.number)
 
 
-def _is_alone(model: Auralith, item: Item) -> bool:
+def _is_alone(model: Auralith, item: PlannedSound) -> bool:
     return item.request.noise == "reference" or model.sampler(item.request).shares_steps
 
 
-def _items(model: Auralith, row: Row, values: dict[str, Any], folder: Path, n: int) -> list[Item]:
+def _items(
+    model: Auralith, row: PromptRow, values: dict[str, Any], folder: Path, n: int
+) -> list[PlannedSound]:
     """The sounds of a row, whose settings are `values`."""
     own = {name: values.pop(name, None) for name in OWN_COLUMNS}
     clip, variation = _variation(own, folder)
@@ -142,7 +144,7 @@ def _items(model: Auralith, row: Row, values: dict[str, Any], folder: Path, n: i
         else:
             request = without_seconds(model, request, "a variation is as long as its sound")
         origin = model.provenance(request, edit=variation, source=source)
-        found.append(Item(row, origin, key_of(origin), clip))
+        found.append(PlannedSound(row, origin, key_of(origin), clip))
     return found
 
 

@@ -27,8 +27,8 @@ from auralith.provenance import read_provenance
 from auralith.samplers import Step
 from auralith.sets.manifest import Entry, Manifest
 from auralith.sets.overview import overview_page
-from auralith.sets.plan import Item, Plan, batches, key_of, plan_set
-from auralith.sets.table import Problem, Table
+from auralith.sets.plan import Plan, PlannedSound, batches, key_of, plan_set
+from auralith.sets.table import Problem, PromptTable
 from auralith.sound.picture import spectrogram_png
 from auralith.sound.reading import read
 from auralith.sound.writing import check_output
@@ -72,7 +72,7 @@ class Made:
 
 def make_set(
     model: Auralith,
-    table: Table,
+    table: PromptTable,
     folder: str | Path,
     settings: SetSettings | None = None,
     on_step: OnSetStep | None = None,
@@ -125,7 +125,7 @@ class _Run:
     def events(self) -> Iterator[Made | Problem]:
         try:
             yield from self.plan.problems
-            missing: list[Item] = []
+            missing: list[PlannedSound] = []
             for item in self.plan.items:
                 entry = self._found(item)
                 if entry is None:
@@ -152,7 +152,7 @@ class _Run:
         self.done += 1
         return Made(entry, self.done, len(self.plan.items), was_there)
 
-    def _found(self, item: Item) -> Entry | None:
+    def _found(self, item: PlannedSound) -> Entry | None:
         """The sound if it is there: in the manifest, or whole but without its line."""
         entry = self.manifest.finished(item.key)
         if entry is not None:
@@ -164,7 +164,7 @@ class _Run:
         sound = self.model.audio(waveform, read_provenance(path), sample_rate)
         return self._entered(item, path, sound)
 
-    def _path(self, item: Item) -> Path:
+    def _path(self, item: PlannedSound) -> Path:
         """Return where the sound of an item is to be, or is: no other sound's name, nor a file that we did not make."""
         seed = item.request.seed
         stem = f"{item.row.number:04d}-{slug(item.request.text)}-{seed}"
@@ -183,7 +183,7 @@ class _Run:
         except AudioError:
             return False
 
-    def _make(self, batch: Sequence[Item]) -> Iterator[Made | Problem]:
+    def _make(self, batch: Sequence[PlannedSound]) -> Iterator[Made | Problem]:
         """The sounds of a batch; one by one if they fail together, to find the one at fault."""
         try:
             sounds = self._generated(batch)
@@ -202,7 +202,7 @@ class _Run:
             sound.save(path, self.settings.subtype, self.settings.signer)
             yield self._made(self._entered(item, path, sound), was_there=False)
 
-    def _generated(self, batch: Sequence[Item]) -> list[Audio]:
+    def _generated(self, batch: Sequence[PlannedSound]) -> list[Audio]:
         requests = [item.request for item in batch]
         variation = batch[0].variation
         if variation is None:
@@ -211,7 +211,7 @@ class _Run:
         clips = [read_clip(item.clip, longest) for item in batch if item.clip is not None]
         return vary_batch(self.model, requests, clips, variation, self._step)
 
-    def _entered(self, item: Item, path: Path, sound: Audio) -> Entry:
+    def _entered(self, item: PlannedSound, path: Path, sound: Audio) -> Entry:
         """A sound that is on the disk, with its picture drawn and its line added.
 
         The picture is of what the file holds, as one drawn after an interruption can't be of anything else.

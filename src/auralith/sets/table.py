@@ -21,8 +21,7 @@ from auralith.request_text import (
     parse_mix,
     parse_sigmas,
 )
-from auralith.tables import SUFFIXES, strict_rows
-from auralith.tables import Row as TableRow
+from auralith.tables import SUFFIXES, Row, strict_rows
 from auralith.tables.cells import captions, require_text
 from auralith.tables.names import plain
 from auralith.tables.row import listed
@@ -50,7 +49,7 @@ _WHOLE = re.compile(r"[.,]0*$")
 
 
 @dataclass(frozen=True)
-class Row:
+class PromptRow:
     """One row: its number from 1, where it stands, its cells that are not empty, and the columns' names, by field."""
 
     number: int
@@ -82,15 +81,15 @@ class Problem:
 
 
 @dataclass(frozen=True)
-class Table:
+class PromptTable:
     """Rows that can be used, and the others."""
 
     path: Path
-    rows: tuple[Row, ...]
+    rows: tuple[PromptRow, ...]
     problems: tuple[Problem, ...]
 
 
-def read_rows(path: str | Path, condition_ids: Sequence[str] = ()) -> Table:
+def read_rows(path: str | Path, condition_ids: Sequence[str] = ()) -> PromptTable:
     """The rows of a table of prompts; a column called like one of `condition_ids` adds to a row's `conditions`.
 
     Raises:
@@ -114,13 +113,13 @@ def read_rows(path: str | Path, condition_ids: Sequence[str] = ()) -> Table:
             problems.append(Problem(number, place, f"can't be used: {error}"))
             continue
         if str(values.get("prompt", "")).strip():
-            rows.append(Row(number, place, values, columns_of))
+            rows.append(PromptRow(number, place, values, columns_of))
         else:
             problems.append(Problem(number, place, "has no prompt"))
-    return Table(path, tuple(rows), tuple(problems))
+    return PromptTable(path, tuple(rows), tuple(problems))
 
 
-def _cells(path: Path) -> list[TableRow]:
+def _cells(path: Path) -> list[Row]:
     suffix = path.suffix.lower()
     if suffix not in (*SUFFIXES, ".txt"):
         raise InvalidRequest(
@@ -135,11 +134,11 @@ def _cells(path: Path) -> list[TableRow]:
     return rows
 
 
-def _lines(path: Path) -> Iterator[TableRow]:
+def _lines(path: Path) -> Iterator[Row]:
     with opened_text(path) as file:
         for number, line in enumerate(file, 1):
             if text := line.strip(" \t\r\n\ufeff"):
-                yield TableRow(path.name, number, {"prompt": text})
+                yield Row(path.name, number, {"prompt": text})
 
 
 def _named(path: Path, columns: Sequence[str], condition_ids: Sequence[str]) -> dict[str, str]:

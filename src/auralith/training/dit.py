@@ -91,7 +91,7 @@ class DiTSettings:
 
 
 @dataclass(frozen=True)
-class Window:
+class LatentWindow:
     """Frames [start, stop) of a recording."""
 
     index: int
@@ -176,7 +176,7 @@ class DiTTask:
         shots = [rng.random() < self.settings.one_shot_probability for rng in rngs]
         return times.masked_fill(torch.tensor(shots), 1.0).float()
 
-    def _counted(self, windows: Sequence[Window]) -> Float[Tensor, ""]:
+    def _counted(self, windows: Sequence[LatentWindow]) -> Float[Tensor, ""]:
         """Return the mean number of frames that hold sound."""
         ends = [min(w.stop, self.source.record(w.index).num_frames) for w in windows]
         return torch.tensor(
@@ -237,7 +237,7 @@ class DiTTask:
         # over the frames that count in the whole batch, so that the mean over shares is the published one
         return ((squared * batch["mask"]).sum(1) / batch["counted"]).mean()
 
-    def _items(self, windows: Sequence[Window], rngs: Sequence[np.random.Generator]) -> Batch:
+    def _items(self, windows: Sequence[LatentWindow], rngs: Sequence[np.random.Generator]) -> Batch:
         posterior = rngs if self.settings.sample_latents else [None] * len(rngs)
         latents = torch.stack(
             [
@@ -268,7 +268,7 @@ class DiTTask:
             ),
         }
 
-    def _numbers(self, window: Window) -> list[float]:
+    def _numbers(self, window: LatentWindow) -> list[float]:
         """The number conditions of a window: when it is, and what its recording says for the others."""
         record = self.source.record(window.index)
         start, total = window.start / self.audio.frame_rate, record.seconds
@@ -278,20 +278,20 @@ class DiTTask:
         values |= recording_conditions(self.config, record)
         return [values[name] for name in self.number_ids]
 
-    def _windows(self, step: int) -> list[Window]:
+    def _windows(self, step: int) -> list[LatentWindow]:
         """The windows of a step, whoever computes them."""
         if self.settings.batch_frames:
             return self._bucket(np.random.default_rng([self.seed, BATCH_STREAM, step]))
         size = self.settings.batch_size
         return [self._crop(step * size + position, step, position) for position in range(size)]
 
-    def _crop(self, count: int, step: int, position: int) -> Window:
+    def _crop(self, count: int, step: int, position: int) -> LatentWindow:
         """The window of the count-th item of the run: every item once an epoch, in an order drawn anew."""
         epoch, place = divmod(count, len(self.trained))
         index = self.trained[int(self._order(epoch)[place])]
         rng = item_rng(self.seed, step, BATCH_STREAM + position)
         start = crop_start(self.source.record(index).num_frames, self.window, rng)
-        return Window(index, start, start + self.window)
+        return LatentWindow(index, start, start + self.window)
 
     @lru_cache(maxsize=2)  # noqa: B019  an epoch's order is used by all its steps; a task lives as long as its run
     def _order(self, epoch: int) -> np.ndarray:
@@ -299,12 +299,12 @@ class DiTTask:
             len(self.trained)
         )
 
-    def _bucket(self, rng: np.random.Generator) -> list[Window]:
+    def _bucket(self, rng: np.random.Generator) -> list[LatentWindow]:
         first, last, longest = self._buckets[int(rng.integers(len(self._buckets)))]
         size = max(1, self.settings.batch_frames // longest)
         chosen = [self._by_length[int(i)] for i in rng.integers(first, last, size)]
         frames = max(self.source.record(index).num_frames for index in chosen)
-        return [Window(index, 0, frames) for index in chosen]
+        return [LatentWindow(index, 0, frames) for index in chosen]
 
     @cached_property
     def _by_length(self) -> list[int]:
@@ -351,6 +351,6 @@ class DiTTask:
             if self.settings.batch_frames:
                 frames = max(self.source.record(index).num_frames for index in indices)
             rngs = [item_rng(self.seed, EPOCH_STREAM, index) for index in indices]
-            batch = self._items([Window(index, 0, frames) for index in indices], rngs)
+            batch = self._items([LatentWindow(index, 0, frames) for index in indices], rngs)
             batch["keep"] = torch.ones(len(indices), dtype=torch.bool)
             yield batch

@@ -110,7 +110,7 @@ class Budget:
 
 
 @dataclass(frozen=True)
-class Parameters:
+class ParameterCounts:
     """Numbers of parameters: the transformer with its embedders of numbers, and the encoders."""
 
     all: int
@@ -124,13 +124,13 @@ class Parameters:
 
 
 @lru_cache
-def count_parameters(config: ModelConfig) -> Parameters:
+def count_parameters(config: ModelConfig) -> ParameterCounts:
     """Counted on the meta device: nothing is allocated."""
     networks = without_memory(Spec.of(config))
     blocks = networks.dit.blocks
     projections = [m for m in blocks.modules() if isinstance(m, nn.Linear)]
     matrices = [p.numel() for p in blocks.parameters() if p.ndim == 2]
-    return Parameters(
+    return ParameterCounts(
         all=_size(networks.dit) + _size(networks.numbers),
         hidden=sum(matrices),
         adapted=sum(p.in_features + p.out_features for p in projections),
@@ -184,7 +184,7 @@ def _kept_by_block(config: ModelConfig, settings: MemorySettings) -> int:
     return widths * dit.embed_dim * _positions(config, settings)
 
 
-def _working_bytes(config: ModelConfig, settings: MemorySettings, count: Parameters) -> int:
+def _working_bytes(config: ModelConfig, settings: MemorySettings, count: ParameterCounts) -> int:
     values = WORKING * config.dit.embed_dim * _positions(config, settings)
     if settings.checkpoint_activations:
         values += _kept_by_block(config, settings)

@@ -59,10 +59,10 @@ def follow_training(settings: FinetuneSettings, training: object) -> Followed:
     """
     if training is None:
         return Followed(settings)
-    return _Reader(Section(training, WHERE), settings).followed()
+    return _SectionReader(Section(training, WHERE), settings).followed()
 
 
-class _Reader:
+class _SectionReader:
     """Reads one section; every method notes what it used."""
 
     def __init__(self, section: Section, settings: FinetuneSettings) -> None:

@@ -52,7 +52,7 @@ class Config(dict[str, Any]):
 
 
 @dataclass
-class Output:
+class BaseOutput:
     """A result by attribute, by key, or by index; fields that are None are left out of all but the first."""
 
     def keys(self) -> list[str]:
@@ -78,7 +78,7 @@ class Output:
 
 
 @dataclass
-class AudioPipelineOutput(Output):
+class AudioPipelineOutput(BaseOutput):
     """`audios` is (batch, channel, sample), or (batch, channel, frame) for `output_type="latent"`."""
 
     audios: Float[Tensor, "batch channel sample"] | Float[np.ndarray, "batch channel sample"]

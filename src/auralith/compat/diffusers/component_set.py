@@ -21,7 +21,7 @@ from auralith.checkpoints.single_file import RawCheckpoint
 from auralith.checkpoints.text_encoders import locate_text_encoder
 from auralith.checkpoints.transform import to_single_file, with_old_weight_norm
 from auralith.compat.diffusers.component import Component
-from auralith.compat.diffusers.components import Projection, Transformer, Vae
+from auralith.compat.diffusers.components import ProjectionModel, Transformer, Vae
 from auralith.compat.diffusers.scheduler import FILE_NAME, CosineDPMSolverMultistepScheduler
 from auralith.config import ModelConfig, TextCondition
 from auralith.errors import CheckpointError, InvalidRequest
@@ -66,7 +66,7 @@ def open_components(
     components: dict[str, Any] = {
         "vae": Vae(networks.autoencoder, config.audio, config.latent_scale),
         "transformer": Transformer(networks.dit, window),
-        "projection_model": Projection(networks.numbers, config),
+        "projection_model": ProjectionModel(networks.numbers, config),
         SCHEDULER: _scheduler(raw.folder, config),
     }
     if not given.keys() >= {*TEXT}:
@@ -165,7 +165,7 @@ class ComponentSet:
         self,
         vae: Vae,
         text_encoder: "transformers.T5EncoderModel | None",
-        projection_model: Projection,
+        projection_model: ProjectionModel,
         tokenizer: "transformers.PreTrainedTokenizerBase | None",
         transformer: Transformer,
         scheduler: CosineDPMSolverMultistepScheduler,
@@ -204,7 +204,7 @@ class ComponentSet:
         low_cpu_mem_usage: bool = True,
         vae: Vae | Unset = UNSET,
         text_encoder: "transformers.T5EncoderModel | Unset | None" = UNSET,
-        projection_model: Projection | Unset = UNSET,
+        projection_model: ProjectionModel | Unset = UNSET,
         tokenizer: "transformers.PreTrainedTokenizerBase | Unset | None" = UNSET,
         transformer: Transformer | Unset = UNSET,
         scheduler: CosineDPMSolverMultistepScheduler | Unset = UNSET,

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from auralith.compat.diffusers.arguments import Generators, normal
-from auralith.compat.diffusers.component import Component, Output
+from auralith.compat.diffusers.component import BaseOutput, Component
 from auralith.config import (
     AudioFormat,
     ModelConfig,
@@ -49,7 +49,7 @@ States = Float[Tensor, "batch token dim"]
 
 
 @dataclass
-class LatentDistribution(Output):
+class LatentDistribution(BaseOutput):
     """Distribution of the latents of a waveform: independent normals."""
 
     mean: Latents
@@ -85,12 +85,12 @@ class LatentDistribution(Output):
 
 
 @dataclass
-class EncoderOutput(Output):
+class EncoderOutput(BaseOutput):
     latent_dist: LatentDistribution
 
 
 @dataclass
-class DecoderOutput(Output):
+class DecoderOutput(BaseOutput):
     sample: Waveform
 
 
@@ -204,7 +204,7 @@ class AutoencoderOobleck(Vae):
 
 
 @dataclass
-class TransformerOutput(Output):
+class TransformerOutput(BaseOutput):
     sample: Latents
 
 
@@ -317,13 +317,13 @@ class StableAudioDiTModel(Transformer):
 
 
 @dataclass
-class ProjectionOutput(Output):
+class ProjectionOutput(BaseOutput):
     text_hidden_states: States | None = None
     seconds_start_hidden_states: Float[Tensor, "batch 1 dim"] | None = None
     seconds_end_hidden_states: Float[Tensor, "batch 1 dim"] | None = None
 
 
-class Projection(Component):
+class ProjectionModel(Component):
     """The embedders of the seconds. `model` says which conditions there are and where each is routed."""
 
     component, prefix = "projection_model", "numbers."
@@ -345,9 +345,9 @@ class Projection(Component):
         return Spec.of(self.model)
 
     @classmethod
-    def of_networks(cls, networks: Networks, spec: Spec) -> "Projection":
+    def of_networks(cls, networks: Networks, spec: Spec) -> "ProjectionModel":
         assert spec.model is not None  # as reading the embedders has checked
-        return Projection(networks.numbers, spec.model)
+        return ProjectionModel(networks.numbers, spec.model)
 
     def forward(
         self,
@@ -377,7 +377,7 @@ class Projection(Component):
         return self.numbers[name](seconds)
 
 
-class StableAudioProjectionModel(Projection):
+class StableAudioProjectionModel(ProjectionModel):
     """The published embedders with random weights; text of another width than the conditions is projected."""
 
     def __init__(

@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from auralith.compat.diffusers.arguments import Generators, path_noise
-from auralith.compat.diffusers.component import Config, Output
+from auralith.compat.diffusers.component import BaseOutput, Config
 from auralith.diffusion import Latents, VObjective
 from auralith.errors import InvalidRequest
 from auralith.noise import NoiseSource
@@ -32,12 +32,12 @@ Solver = Literal["midpoint", "heun"]
 
 
 @dataclass
-class SchedulerOutput(Output):
+class SchedulerOutput(BaseOutput):
     prev_sample: Latents
 
 
 @dataclass
-class _Run:
+class _Walk:
     """A sampler under way, and its state, which is written over with what the caller made of it."""
 
     steps: Iterator[Step]
@@ -144,7 +144,7 @@ class CosineDPMSolverMultistepScheduler:
         self.sigmas = torch.tensor([*levels, 0.0])
         self.timesteps = (torch.tensor(levels).atan() / math.pi * 2).to(device)
         self.noise_sampler: NoiseSource | None = None
-        self._run: _Run | None = None
+        self._run: _Walk | None = None
         self._index: int | None = None
         self._output: Latents | None = None
 
@@ -193,12 +193,12 @@ class CosineDPMSolverMultistepScheduler:
         previous = self._run.x.to(sample.dtype, copy=True)
         return SchedulerOutput(previous) if return_dict else (previous,)
 
-    def _start(self, sample: Latents, index: int) -> _Run:
+    def _start(self, sample: Latents, index: int) -> _Walk:
         assert self.noise_sampler is not None
         x = sample.detach().to(torch.float32, copy=True)
         sigmas: Sequence[float] = self.sigmas[index:].tolist()
         steps = dpmpp_2m_sde(self._denoised, x, sigmas, self.noise_sampler, solver=self._solver)
-        return _Run(steps, x)
+        return _Walk(steps, x)
 
     def _denoised(self, x: Latents, sigma: float) -> Latents:
         """The sampler's denoiser: the network was evaluated by the caller."""

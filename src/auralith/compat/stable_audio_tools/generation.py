@@ -17,10 +17,10 @@ from auralith.compat.stable_audio_tools.model import (
     Metadata,
 )
 from auralith.compat.stable_audio_tools.run import (
+    Call,
     Callback,
     Number,
-    Run,
-    Sampling,
+    SamplerArguments,
     Sound,
     guidance_of,
     guided,
@@ -77,7 +77,7 @@ def generate_diffusion_cond(
         InvalidRequest: a value is out of range, or the model can't do what is asked for.
         NonFiniteError: the latents became NaN or infinite.
     """
-    run = Run(
+    run = Call(
         model=model,
         batch_size=batch_size,
         sample_size=sample_size,
@@ -86,7 +86,7 @@ def generate_diffusion_cond(
         init_audio=init_audio,
         init_noise_level=init_noise_level,
         return_latents=return_latents,
-        sampling=Sampling(steps, sampler_type, sigma_min, sigma_max, rho),
+        sampling=SamplerArguments(steps, sampler_type, sigma_min, sigma_max, rho),
         callback=callback,
     )
     guidance = guidance_of(cfg_scale, scale_phi, cfg_interval)
@@ -119,7 +119,7 @@ def generate_diffusion_uncond(
     The timing of the null condition says that each item is a whole recording of `sample_size`. For the rest see
     `generate_diffusion_cond`.
     """
-    run = Run(
+    run = Call(
         model=model,
         batch_size=batch_size,
         sample_size=sample_size,
@@ -128,7 +128,7 @@ def generate_diffusion_uncond(
         init_audio=init_audio,
         init_noise_level=init_noise_level,
         return_latents=return_latents,
-        sampling=Sampling(steps, sampler_type, sigma_min, sigma_max, rho),
+        sampling=SamplerArguments(steps, sampler_type, sigma_min, sigma_max, rho),
         callback=callback,
     )
     return run.result(lambda _: unconditioned(model, batch_size, sample_size, run.num_frames))
@@ -180,7 +180,7 @@ def generate_diffusion_cond_inpaint(
             "this checkpoint was not trained for inpaint_audio and inpaint_mask (its input_concat_ids are empty); "
             "inpaint without training instead, with `auralith inpaint`"
         )
-    run = Run(
+    run = Call(
         model=model,
         batch_size=batch_size,
         sample_size=sample_size,
@@ -189,7 +189,7 @@ def generate_diffusion_cond_inpaint(
         init_audio=init_audio,
         init_noise_level=init_noise_level,
         return_latents=return_latents,
-        sampling=Sampling(steps, sampler_type, sigma_min, sigma_max, rho),
+        sampling=SamplerArguments(steps, sampler_type, sigma_min, sigma_max, rho),
         callback=callback,
         inpaint_audio=inpaint_audio,
         inpaint_mask=inpaint_mask,
@@ -205,9 +205,9 @@ Items = tuple[Sequence[Metadata] | None, ConditioningTensors | None]
 """A conditioning in either form."""
 
 
-@no_type_check  # values come from people: `Run.tensors` checks them
+@no_type_check  # values come from people: `Call.tensors` checks them
 def _conditioned(
-    run: Run, guidance: Guidance, positive: Items, negative: Items
+    run: Call, guidance: Guidance, positive: Items, negative: Items
 ) -> Float[Tensor, "batch channel time"]:
     model = run.model
     tensors = run.tensors("conditioning", *positive)

@@ -53,7 +53,7 @@ log = logging.getLogger(__name__)
 
 @no_type_check  # values come from people: the checks below are for any type
 @dataclass(frozen=True)
-class Sampling:
+class SamplerArguments:
     """The sampler's arguments; what is None takes the reference's default for the objective."""
 
     steps: int
@@ -91,7 +91,7 @@ class Sampling:
 
 @no_type_check
 @dataclass(frozen=True, eq=False)
-class Run:
+class Call:
     """One call: everything but its conditioning, checked when made."""
 
     model: ConditionedDiffusionModel
@@ -102,7 +102,7 @@ class Run:
     init_audio: Sound | None
     init_noise_level: Number
     return_latents: bool
-    sampling: Sampling
+    sampling: SamplerArguments
     callback: Callback | None
     inpaint_audio: Sound | None = None
     inpaint_mask: Tensor | None = None

@@ -3,7 +3,7 @@
 from dataclasses import asdict
 
 from auralith.config import SpectralConfig
-from auralith.families.family import AutoencoderKind, Row
+from auralith.families.family import AutoencoderKind, NameRow
 from auralith.families.sections import Section, read_fields
 from auralith.foreign import Json
 from auralith.models.spectral import Spectral
@@ -29,9 +29,9 @@ def _to_json(config: SpectralConfig) -> Json:
     return {"type": "spectral", "config": asdict(config)}
 
 
-def _rows(config: SpectralConfig) -> tuple[Row, ...]:
+def _rows(config: SpectralConfig) -> tuple[NameRow, ...]:
     """Published files hold our own names."""
-    return (Row("", "", None),)
+    return (NameRow("", "", None),)
 
 
 SPECTRAL = AutoencoderKind(

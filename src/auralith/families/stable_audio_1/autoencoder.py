@@ -1,7 +1,7 @@
 """Oobleck, the convolutional autoencoder, in `model_config.json` and under its foreign names."""
 
 from auralith.config import OobleckConfig
-from auralith.families.family import AutoencoderKind, Row, nest
+from auralith.families.family import AutoencoderKind, NameRow, nest
 from auralith.families.sections import IRRELEVANT, Section
 from auralith.foreign import Json
 from auralith.models.autoencoder import Oobleck
@@ -90,43 +90,45 @@ def _to_json(config: OobleckConfig) -> Json:
     }
 
 
-def _snake(ours: str, single_file: str, diffusers: str) -> tuple[Row, ...]:
-    rows = (Row("log_alpha", "alpha", "alpha"), Row("log_beta", "beta", "beta"))
-    return nest(Row(ours, single_file, diffusers), rows)
+def _snake(ours: str, single_file: str, diffusers: str) -> tuple[NameRow, ...]:
+    rows = (NameRow("log_alpha", "alpha", "alpha"), NameRow("log_beta", "beta", "beta"))
+    return nest(NameRow(ours, single_file, diffusers), rows)
 
 
-def _residual_units(first_layer: int) -> tuple[Row, ...]:
+def _residual_units(first_layer: int) -> tuple[NameRow, ...]:
     unit = (
         *_snake("snake1", "layers.0", "snake1"),
-        Row("conv1", "layers.1", "conv1"),
+        NameRow("conv1", "layers.1", "conv1"),
         *_snake("snake2", "layers.2", "snake2"),
-        Row("conv2", "layers.3", "conv2"),
+        NameRow("conv2", "layers.3", "conv2"),
     )
-    rows: tuple[Row, ...] = ()
+    rows: tuple[NameRow, ...] = ()
     for index in range(3):
-        names = Row(f"units.{index}", f"layers.{first_layer + index}", f"res_unit{index + 1}")
+        names = NameRow(f"units.{index}", f"layers.{first_layer + index}", f"res_unit{index + 1}")
         rows += nest(names, unit)
     return rows
 
 
-def _rows(config: OobleckConfig) -> tuple[Row, ...]:
+def _rows(config: OobleckConfig) -> tuple[NameRow, ...]:
     encoder = (*_residual_units(0), *_snake("snake", "layers.3", "snake1"))
     decoder = (*_snake("snake", "layers.0", "snake1"), *_residual_units(2))
     blocks = {
-        "encoder": (*encoder, Row("conv", "layers.4", "conv1")),
-        "decoder": (*decoder, Row("conv", "layers.1", "conv_t1")),
+        "encoder": (*encoder, NameRow("conv", "layers.4", "conv1")),
+        "decoder": (*decoder, NameRow("conv", "layers.1", "conv_t1")),
     }
     num_blocks = len(config.strides)
-    rows: tuple[Row, ...] = ()
+    rows: tuple[NameRow, ...] = ()
     for side, block in blocks.items():
         inside = (
-            Row("conv_in", "layers.0", "conv1"),
+            NameRow("conv_in", "layers.0", "conv1"),
             *_snake("snake", f"layers.{num_blocks + 1}", "snake1"),
-            Row("conv_out", f"layers.{num_blocks + 2}", "conv2"),
+            NameRow("conv_out", f"layers.{num_blocks + 2}", "conv2"),
         )
         for index in range(num_blocks):
-            inside += nest(Row(f"blocks.{index}", f"layers.{index + 1}", f"block.{index}"), block)
-        rows += nest(Row(side, side, side), inside)
+            inside += nest(
+                NameRow(f"blocks.{index}", f"layers.{index + 1}", f"block.{index}"), block
+            )
+        rows += nest(NameRow(side, side, side), inside)
     return rows
 
 

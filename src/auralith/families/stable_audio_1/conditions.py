@@ -3,7 +3,7 @@
 from torch import nn
 
 from auralith.config import Condition, NumberCondition, TextCondition
-from auralith.families.family import ConditionKind, Row, nest
+from auralith.families.family import ConditionKind, NameRow, nest
 from auralith.families.sections import Section
 from auralith.foreign import Json
 from auralith.models.embedders import IntegerEmbedder, NumberEmbedder
@@ -56,9 +56,9 @@ def _text_network(condition: Condition, width: int) -> nn.Module | None:
     return None if source is None else nn.Linear(source, width)
 
 
-def _text_rows(condition: Condition) -> tuple[Row, ...]:
+def _text_rows(condition: Condition) -> tuple[NameRow, ...]:
     ours, published = _names(condition)
-    return (Row(ours, f"{published}.proj_out", TEXT_PROJECTION),)
+    return (NameRow(ours, f"{published}.proj_out", TEXT_PROJECTION),)
 
 
 def _text_as_stored(condition: Condition, published: Weights, width: int) -> Condition:
@@ -101,15 +101,17 @@ def _integer_network(condition: Condition, width: int) -> nn.Module:
     return IntegerEmbedder(condition, width)
 
 
-def _number_rows(condition: Condition) -> tuple[Row, ...]:
+def _number_rows(condition: Condition) -> tuple[NameRow, ...]:
     ours, published = _names(condition)
-    inside = (Row("frequencies", "0.weights", "0.weights"), Row("linear", "1", "1"))
-    return nest(Row(ours, f"{published}.embedder.embedding", PROJECTIONS.get(condition.id)), inside)
+    inside = (NameRow("frequencies", "0.weights", "0.weights"), NameRow("linear", "1", "1"))
+    return nest(
+        NameRow(ours, f"{published}.embedder.embedding", PROJECTIONS.get(condition.id)), inside
+    )
 
 
-def _integer_rows(condition: Condition) -> tuple[Row, ...]:
+def _integer_rows(condition: Condition) -> tuple[NameRow, ...]:
     ours, published = _names(condition)
-    return (Row(f"{ours}.table", f"{published}.int_embedder", None),)
+    return (NameRow(f"{ours}.table", f"{published}.int_embedder", None),)
 
 
 def _names(condition: Condition) -> tuple[str, str]:

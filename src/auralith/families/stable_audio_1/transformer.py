@@ -13,7 +13,7 @@ from torch import Tensor
 
 from auralith.config import DiTConfig
 from auralith.errors import CheckpointError
-from auralith.families.family import Row, TransformerKind, nest
+from auralith.families.family import NameRow, TransformerKind, nest
 from auralith.families.sections import IRRELEVANT, Section
 from auralith.foreign import Json
 from auralith.models.dit import DiT
@@ -27,44 +27,46 @@ INV_FREQ = "model.model.transformer.rotary_pos_emb.inv_freq"
 NORM_BIAS = re.compile(r"model\.model\..*\.beta|transformer\.transformer_blocks\.\d+\.norm\d\.bias")
 
 ROWS = (
-    Row("timestep_features.frequencies", "timestep_features.weight", "time_proj.weight"),
-    Row("timestep_embed", "to_timestep_embed", "timestep_proj"),
-    Row("context_embed", "to_cond_embed", "cross_attention_proj"),
-    Row("global_embed", "to_global_embed", "global_proj"),
-    Row("conv_in", "preprocess_conv", "preprocess_conv"),
-    Row("conv_out", "postprocess_conv", "postprocess_conv"),
-    Row("project_in", "transformer.project_in", "proj_in"),
-    Row("project_out", "transformer.project_out", "proj_out"),
-    Row("positions", "transformer.pos_emb.emb", None),
-    Row("modulation", "transformer.global_cond_embedder", None),
-    Row(None, "transformer.rotary_pos_emb", None),
+    NameRow("timestep_features.frequencies", "timestep_features.weight", "time_proj.weight"),
+    NameRow("timestep_embed", "to_timestep_embed", "timestep_proj"),
+    NameRow("context_embed", "to_cond_embed", "cross_attention_proj"),
+    NameRow("global_embed", "to_global_embed", "global_proj"),
+    NameRow("conv_in", "preprocess_conv", "preprocess_conv"),
+    NameRow("conv_out", "postprocess_conv", "postprocess_conv"),
+    NameRow("project_in", "transformer.project_in", "proj_in"),
+    NameRow("project_out", "transformer.project_out", "proj_out"),
+    NameRow("positions", "transformer.pos_emb.emb", None),
+    NameRow("modulation", "transformer.global_cond_embedder", None),
+    NameRow(None, "transformer.rotary_pos_emb", None),
 )
 BLOCK = (
-    Row("self_attention_norm.scale", "pre_norm.gamma", "norm1.weight"),
-    Row("self_attention_norm.bias", "pre_norm.beta", "norm1.bias"),
-    Row("self_attention.qkv", "self_attn.to_qkv", "attn1.to_qkv"),
-    Row("self_attention.out", "self_attn.to_out", "attn1.to_out.0"),
-    Row("self_attention.q_norm", "self_attn.q_norm", None),
-    Row("self_attention.k_norm", "self_attn.k_norm", None),
-    Row("cross_attention_norm.scale", "cross_attend_norm.gamma", "norm2.weight"),
-    Row("cross_attention_norm.bias", "cross_attend_norm.beta", "norm2.bias"),
-    Row("cross_attention.q", "cross_attn.to_q", "attn2.to_q"),
-    Row("cross_attention.kv", "cross_attn.to_kv", "attn2.to_kv"),
-    Row("cross_attention.out", "cross_attn.to_out", "attn2.to_out.0"),
-    Row("cross_attention.q_norm", "cross_attn.q_norm", None),
-    Row("cross_attention.k_norm", "cross_attn.k_norm", None),
-    Row("feed_forward_norm.scale", "ff_norm.gamma", "norm3.weight"),
-    Row("feed_forward_norm.bias", "ff_norm.beta", "norm3.bias"),
-    Row("feed_forward.up", "ff.ff.0.proj", "ff.net.0.proj"),
-    Row("feed_forward.down", "ff.ff.2", "ff.net.2"),
-    Row("modulation", "to_scale_shift_gate", None),
+    NameRow("self_attention_norm.scale", "pre_norm.gamma", "norm1.weight"),
+    NameRow("self_attention_norm.bias", "pre_norm.beta", "norm1.bias"),
+    NameRow("self_attention.qkv", "self_attn.to_qkv", "attn1.to_qkv"),
+    NameRow("self_attention.out", "self_attn.to_out", "attn1.to_out.0"),
+    NameRow("self_attention.q_norm", "self_attn.q_norm", None),
+    NameRow("self_attention.k_norm", "self_attn.k_norm", None),
+    NameRow("cross_attention_norm.scale", "cross_attend_norm.gamma", "norm2.weight"),
+    NameRow("cross_attention_norm.bias", "cross_attend_norm.beta", "norm2.bias"),
+    NameRow("cross_attention.q", "cross_attn.to_q", "attn2.to_q"),
+    NameRow("cross_attention.kv", "cross_attn.to_kv", "attn2.to_kv"),
+    NameRow("cross_attention.out", "cross_attn.to_out", "attn2.to_out.0"),
+    NameRow("cross_attention.q_norm", "cross_attn.q_norm", None),
+    NameRow("cross_attention.k_norm", "cross_attn.k_norm", None),
+    NameRow("feed_forward_norm.scale", "ff_norm.gamma", "norm3.weight"),
+    NameRow("feed_forward_norm.bias", "ff_norm.beta", "norm3.bias"),
+    NameRow("feed_forward.up", "ff.ff.0.proj", "ff.net.0.proj"),
+    NameRow("feed_forward.down", "ff.ff.2", "ff.net.2"),
+    NameRow("modulation", "to_scale_shift_gate", None),
 )
 
 
-def _rows(config: DiTConfig) -> tuple[Row, ...]:
+def _rows(config: DiTConfig) -> tuple[NameRow, ...]:
     rows = ROWS
     for index in range(config.depth):
-        names = Row(f"blocks.{index}", f"transformer.layers.{index}", f"transformer_blocks.{index}")
+        names = NameRow(
+            f"blocks.{index}", f"transformer.layers.{index}", f"transformer_blocks.{index}"
+        )
         rows += nest(names, BLOCK)
     return rows
 
