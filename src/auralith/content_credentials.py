@@ -15,10 +15,14 @@ from typing import Any
 
 from auralith.edits import Extension, Inpainting
 from auralith.errors import AudioError, InvalidRequest
-from auralith.extras import require
+from auralith.extras import LazyModule, require
 from auralith.provenance import Provenance
 
 EXTRA = "provenance"
+c2pa = LazyModule("c2pa", EXTRA)
+x509 = LazyModule("cryptography.x509", EXTRA)
+exceptions = LazyModule("cryptography.exceptions", EXTRA)
+serialization = LazyModule("cryptography.hazmat.primitives.serialization", EXTRA)
 MIME_TYPES = {".wav": "audio/wav", ".flac": "audio/flac", ".mp3": "audio/mpeg"}
 _SOURCE_TYPES = "http://cv.iptc.org/newscodes/digitalsourcetype/"
 _REMEDY = "take a certificate for signing C2PA manifests, its own first, then its issuers"
@@ -44,7 +48,6 @@ class ContentSigner:
             raise InvalidRequest(
                 f"{suffix} files can't hold a C2PA manifest; choose one of {', '.join(MIME_TYPES)}"
             )
-        c2pa = require("c2pa", EXTRA)
         if MIME_TYPES[suffix] not in c2pa.Builder.get_supported_mime_types():
             raise InvalidRequest(
                 f"this c2pa-python ({c2pa.__version__}) can't sign {suffix} files; update it or choose .wav"
@@ -56,14 +59,12 @@ class ContentSigner:
         Raises `InvalidRequest` as `check_format` does, `AudioError` if the library refuses the file.
         """
         self.check_format(path)
-        c2pa = require("c2pa", EXTRA)
         try:
             return self._signed(data, Path(path), manifest_of(provenance, Path(path).name))
         except c2pa.C2paError as error:
             raise AudioError(f"{path} can't be signed ({error})") from error
 
     def _signed(self, data: bytes, path: Path, manifest: dict[str, Any]) -> bytes:
-        c2pa = require("c2pa", EXTRA)
         signed = io.BytesIO()
         info = c2pa.C2paSignerInfo(self.algorithm, self.chain, self.key, None)
         with c2pa.Signer.from_info(info) as signer, c2pa.Builder(manifest) as builder:
@@ -107,7 +108,7 @@ def open_signer(chain: str | Path, key: str | Path) -> ContentSigner:
             not one that C2PA allows for signing.
         MissingExtra: c2pa-python is not installed.
     """
-    c2pa = require("c2pa", EXTRA)
+    require("c2pa", EXTRA)  # said before anything of the files
     public_key = _public_key(Path(chain))
     signer = ContentSigner(_read(chain), _read(key), _algorithm(Path(key), public_key, chain))
     manifest = _manifest("test", {"name": "auralith"}, "trainedAlgorithmicMedia", "a trial")
@@ -138,7 +139,6 @@ def _read(path: str | Path) -> bytes:
 
 def _public_key(path: Path) -> Any:
     """Return the public key of a chain's first certificate, which is within its time."""
-    x509 = require("cryptography.x509", EXTRA)
     data = _read(path)
     try:
         certificate = x509.load_pem_x509_certificates(data)[0]
@@ -160,13 +160,11 @@ def _public_key(path: Path) -> Any:
 
 def _pem_errors() -> tuple[type[Exception], ...]:
     """Return what cryptography raises on damaged PEM, and on what it has no algorithm for."""
-    unsupported = require("cryptography.exceptions", EXTRA).UnsupportedAlgorithm
-    return (ValueError, unsupported, require("cryptography.x509", EXTRA).InvalidVersion)
+    return (ValueError, exceptions.UnsupportedAlgorithm, x509.InvalidVersion)
 
 
 def _algorithm(path: Path, public_key: Any, chain: str | Path) -> str:
     """Return the name of the signature that a key makes; it must belong to the certificate's public key."""
-    serialization = require("cryptography.hazmat.primitives.serialization", EXTRA)
     data = _read(path)
     try:
         key = serialization.load_pem_private_key(data, password=None)

@@ -6,6 +6,7 @@ from functools import cache
 from importlib import import_module, metadata
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
@@ -26,6 +27,19 @@ def require(module: str, extra: str) -> ModuleType:
         raise MissingExtra(
             f"this needs {module}, of the extra auralith[{extra}]; {how_to_install(extra)}"
         ) from error
+
+
+class LazyModule:
+    """A library of an extra that a whole module works with: imported when something of it is first used.
+
+    Reading an attribute raises `MissingExtra` if the library is not installed.
+    """
+
+    def __init__(self, module: str, extra: str) -> None:
+        self._module, self._extra = module, extra
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(require(self._module, self._extra), name)
 
 
 def how_to_install(extra: str) -> str:

@@ -67,8 +67,8 @@ def config_from_json(data: Json, path: str | Path = "model_config.json") -> Mode
 def _pretransform(root: Section, model: Section) -> tuple[AudioFormat, AutoencoderConfig, float]:
     """The autoencoder of a whole model, and what its latents are divided by."""
     pretransform = model.section("pretransform")
-    pretransform.require("type", "autoencoder")
-    pretransform.require("enable_grad", False, False)
+    pretransform.expect("type", "autoencoder")
+    pretransform.expect("enable_grad", False, False)
     pretransform.ignore(*IRRELEVANT["pretransform"])
     scale = pretransform.number("scale", 1.0)
     if not scale > 0:
@@ -94,7 +94,7 @@ def _unconditional(root: Section) -> ModelConfig:
     """A model of type "diffusion_uncond": its transformer knows the timestep and nothing else."""
     model = root.section("model")
     audio, autoencoder, scale = _pretransform(root, model)
-    model.require("type", "dit")
+    model.expect("type", "dit")
     section = model.section("config")
     objective = section.choice("diffusion_objective", OBJECTIVES, "v")
     family = family_of(autoencoder)
@@ -121,13 +121,13 @@ def _model(root: Section) -> ModelConfig:
     model = root.section("model")
     audio, autoencoder, scale = _pretransform(root, model)
     family = family_of(autoencoder)
-    model.require("io_channels", audio.latent_channels)
+    model.expect("io_channels", audio.latent_channels)
     conditioning, diffusion = model.section("conditioning"), model.section("diffusion")
-    diffusion.require("type", "dit")
-    diffusion.require("prepend_cond_ids", [], [])
+    diffusion.expect("type", "dit")
+    diffusion.expect("prepend_cond_ids", [], [])
     objective = diffusion.choice("diffusion_objective", OBJECTIVES, "v")
     extension = root.section("auralith", optional=True)
-    conditioning.require("pre_encoded_keys", [], [])
+    conditioning.expect("pre_encoded_keys", [], [])
     config = ModelConfig(
         audio=audio,
         window_samples=root.integer("sample_size"),

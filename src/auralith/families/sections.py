@@ -126,7 +126,7 @@ class Section:
             raise self.error(key, f"must be a list, not {value!r:.80}")
         return list(value)
 
-    def require(self, key: str, expected: object, default: object = MISSING) -> None:
+    def expect(self, key: str, expected: object, default: object = MISSING) -> None:
         """Refuse any value but the one that is implemented."""
         value = self.value(key, default)
         if value != expected or isinstance(value, bool) != isinstance(expected, bool):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from auralith.errors import AudioError
-from auralith.extras import require
+from auralith.extras import LazyModule
 from auralith.sound.sources import AV_OPTIONS, Pieces
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from av.audio.stream import AudioStream
     from av.container.input import InputContainer
 
+av = LazyModule("av", "av")
 _PREROLL = 16 * 1_024
 """Samples decoded and dropped before a stretch: an AAC frame overlaps the one before it. Bands that AAC codes as noise
 come out as other noise of the same energy; all else is the whole file's, sample for sample."""
@@ -31,13 +32,12 @@ class AvFile:
         context = stream.codec_context
         self.codec = context.name
         self.bits = context.format.bits if context.format else None
-        self.decoder = f"PyAV {require('av', 'av').__version__}"
+        self.decoder = f"PyAV {av.__version__}"
 
     @classmethod
     @contextmanager
     def opened(cls, raw: Pieces, name: str) -> Iterator["AvFile"]:
         """The sound of a file. Raises `AudioError` ("not_audio", "unknown_codec")."""
-        av = require("av", "av")
         not_audio = AudioError(
             f"{name} is not a readable sound file; leave it out or replace it", "not_audio"
         )
@@ -71,7 +71,6 @@ class AvFile:
 
     def blocks(self, start: int, stop: int, values: int) -> Iterator[np.ndarray]:
         """Samples [start, stop) as (sample, channel), in blocks of about so many values. Raises `AudioError`."""
-        av = require("av", "av")
         parts: list[np.ndarray] = []
         try:
             for part in self._stretch(start, stop):
@@ -90,7 +89,7 @@ class AvFile:
 
     def _stretch(self, start: int, stop: int) -> Iterator[np.ndarray]:
         position = self._seek(start)
-        to_float = require("av", "av").AudioResampler(format="flt")
+        to_float = av.AudioResampler(format="flt")
         for frame in self._container.decode(self._stream):
             self._require_same(frame)
             position = (frame.pts or 0) if position is None else position

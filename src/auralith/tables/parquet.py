@@ -11,14 +11,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from auralith.errors import InvalidRequest, one_line, shown
-from auralith.extras import require
+from auralith.extras import LazyModule
 from auralith.tables.cells import named_file
 from auralith.tables.names import NAMES, plain
 from auralith.tables.row import Row, require_columns, require_distinct
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from pyarrow.parquet import ParquetFile
+    import pyarrow.parquet as pq
+    import pyarrow.types as types
+else:
+    pa, pq = LazyModule("pyarrow", "train"), LazyModule("pyarrow.parquet", "train")
+    types = LazyModule("pyarrow.types", "train")
+pc = LazyModule("pyarrow.compute", "train")
 
 _MOST_ROWS = 8_192
 _BATCH_BYTES = 64 << 20
@@ -68,18 +73,17 @@ def parquet_rows(path: Path, required: Sequence[str]) -> Iterator[Row]:
         InvalidRequest: the file is no whole Parquet file, or lacks a column.
         MissingExtra: pyarrow is not installed.
     """
-    arrow, parquet = require("pyarrow", "train"), require("pyarrow.parquet", "train")
     try:
-        with parquet.ParquetFile(path) as plain_file:
+        with pq.ParquetFile(path) as plain_file:
             schema, texts = plain_file.schema_arrow, _texts(plain_file)
         require_distinct(path, schema.names)
         require_columns(path, schema.names, required)
-        with parquet.ParquetFile(path, read_dictionary=texts) as file:
+        with pq.ParquetFile(path, read_dictionary=texts) as file:
             yield from _rows(path, file, schema)
     except OSError as error:
         reason = error.strerror or str(error)[:200]
         raise InvalidRequest(f"{path} can't be read ({reason}); name a Parquet file") from error
-    except (arrow.ArrowException, ValueError, OverflowError, MemoryError) as error:
+    except (pa.ArrowException, ValueError, OverflowError, MemoryError) as error:
         if isinstance(error, InvalidRequest):
             raise
         raise InvalidRequest(
@@ -87,7 +91,7 @@ def parquet_rows(path: Path, required: Sequence[str]) -> Iterator[Row]:
         ) from error
 
 
-def _rows(path: Path, file: "ParquetFile", schema: "pa.Schema") -> Iterator[Row]:
+def _rows(path: Path, file: "pq.ParquetFile", schema: "pa.Schema") -> Iterator[Row]:
     sounds = {name: _leaf(schema.field(name)) for name in schema.names if _is_sound(schema, name)}
     plain_columns = [n for n in schema.names if n not in sounds and not n.startswith(_INDEX)]
     names = [f"{name}.path" for name, leaf in sounds.items() if leaf != name]
@@ -111,7 +115,7 @@ def _rows(path: Path, file: "ParquetFile", schema: "pa.Schema") -> Iterator[Row]
 
 
 def _batches(
-    file: "ParquetFile", group: int, facts: Any, columns: Sequence[str]
+    file: "pq.ParquetFile", group: int, facts: Any, columns: Sequence[str]
 ) -> Iterator["pa.RecordBatch"]:
     """The rows of a group, in parts of some megabytes."""
     if not facts.num_rows:
@@ -136,13 +140,12 @@ def _small(batch: "pa.RecordBatch") -> Iterator["pa.RecordBatch"]:
 
 def _written_out(array: "pa.Array") -> int:
     """Bytes of an array's texts where each stands for itself, not as a number in a dictionary."""
-    types, compute = require("pyarrow.types", "train"), require("pyarrow.compute", "train")
     kind = array.type
     if types.is_dictionary(kind) and not types.is_nested(kind.value_type):
         if not (types.is_string(kind.value_type) or _is_bytes(kind.value_type)):
             return 0
-        lengths = compute.binary_length(array.dictionary)
-        return compute.sum(lengths.take(array.indices)).as_py() or 0
+        lengths = pc.binary_length(array.dictionary)
+        return pc.sum(lengths.take(array.indices)).as_py() or 0
     if types.is_map(kind):
         return _written_out(array.keys) + _written_out(array.items)
     if types.is_struct(kind) or types.is_list(kind) or types.is_large_list(kind):
@@ -152,7 +155,7 @@ def _written_out(array: "pa.Array") -> int:
     return 0
 
 
-def _texts(file: "ParquetFile") -> list[str]:
+def _texts(file: "pq.ParquetFile") -> list[str]:
     """The leaves that hold texts: they are read as dictionaries, since a few bytes may repeat a text a million times."""
     leaves = (file.schema.column(place) for place in range(len(file.schema)))
     return [leaf.path for leaf in leaves if leaf.physical_type == "BYTE_ARRAY"]
@@ -200,7 +203,6 @@ def _is_sound(schema: "pa.Schema", name: str) -> bool:
 
 def _leaf(field: "pa.Field") -> Any:
     """The column that holds the bytes of sound files; None if this one has none."""
-    types = require("pyarrow.types", "train")
     kind = field.type
     if types.is_struct(kind):
         inner = {one.name: one.type for one in kind}
@@ -212,7 +214,6 @@ def _leaf(field: "pa.Field") -> Any:
 
 
 def _is_bytes(kind: "pa.DataType") -> bool:
-    types = require("pyarrow.types", "train")
     return types.is_binary(kind) or types.is_large_binary(kind)
 
 
@@ -232,21 +233,19 @@ class _Unreadable:
 
 def _cells(column: "pa.Array") -> list[Any]:
     """Python values, NaN as None."""
-    arrow = require("pyarrow", "train")
     try:
         values = column.to_pylist()
-    except (*_VALUE_ERRORS, arrow.ArrowException):
+    except (*_VALUE_ERRORS, pa.ArrowException):
         values = [_cell(one) for one in column]
     return [_plain_value(value) for value in values]
 
 
 def _cell(value: Any) -> Any:
-    arrow = require("pyarrow", "train")
     try:
         return value.as_py()
     except UnicodeDecodeError:
         return _Unreadable("is not UTF-8")
-    except (*_VALUE_ERRORS, arrow.ArrowException):
+    except (*_VALUE_ERRORS, pa.ArrowException):
         return _Unreadable(f"is out of range ({one_line(str(value.type), 60)})")
 
 
@@ -259,12 +258,11 @@ def _plain_value(value: Any) -> Any:
 @lru_cache(maxsize=2)
 def _group_column(table: Path, _modified: int, column: str, group: int) -> Any:
     """One column of a row group: neighbors are read together. `_modified` tells versions of a file apart."""
-    arrow, parquet = require("pyarrow", "train"), require("pyarrow.parquet", "train")
     try:
-        with parquet.ParquetFile(table) as file:
+        with pq.ParquetFile(table) as file:
             _require_moderate(table, file.metadata.row_group(group))
             found = file.read_row_group(group, columns=[column], use_threads=False).column(0)
-    except (arrow.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError) as error:
         raise InvalidRequest(f"{table} can't be read (row group {group}); replace it") from error
     parts = found.combine_chunks()
     if column.endswith(".bytes"):

@@ -17,8 +17,10 @@ from torch import Tensor
 
 from auralith.codec_metrics import magnitudes, spectral_distance
 from auralith.errors import InvalidRequest
-from auralith.extras import require
+from auralith.extras import LazyModule
 from auralith.models.discriminator import Judgment
+
+signal = LazyModule("scipy.signal", "train")
 
 FFT_SIZES = (2_048, 1_024, 512, 256, 128, 64, 32)
 WEIGHTING_TAPS = 101
@@ -91,7 +93,7 @@ def a_weighting_taps(sample_rate: int) -> np.ndarray:
     fitted. The gradient of the loss feels the last bit of a tap, so the steps here are auraloss's, in its order.
     """
     hz, gains = a_weighting(sample_rate)
-    taps = require("scipy.signal", "train").firls(WEIGHTING_TAPS, hz, gains, fs=sample_rate)
+    taps = signal.firls(WEIGHTING_TAPS, hz, gains, fs=sample_rate)
     return taps.astype(np.float32)
 
 
@@ -100,7 +102,6 @@ def a_weighting(sample_rate: int) -> tuple[np.ndarray, np.ndarray]:
 
     The gain is that of the analog curve, 1 at 1 kHz, under the bilinear transform, which is 0 at the Nyquist frequency.
     """
-    signal = require("scipy.signal", "train")
     w1, w2, w3, w4 = (2 * np.pi * hz for hz in CORNERS_HZ)
     numerator = [w4**2 * 10 ** (GAIN_AT_1000_HZ_DB / 20), 0, 0, 0, 0]
     denominator = np.polymul([1, 2 * w4, w4**2], [1, 2 * w1, w1**2])

@@ -74,12 +74,12 @@ class CosineDPMSolverMultistepScheduler:
             raise InvalidRequest(
                 f"sigma_min is {sigma_min:g} and sigma_max {sigma_max:g}; choose 0 < sigma_min < sigma_max"
             )
-        _require("sigma_data", sigma_data, 1.0)
-        _require("sigma_schedule", sigma_schedule, "exponential", "karras")
-        _require("solver_order", solver_order, 1, 2)
-        _require("solver_type", solver_type, "midpoint", "heun")
-        _require("prediction_type", prediction_type, "v_prediction")
-        _require("final_sigmas_type", final_sigmas_type, "zero")
+        _expect("sigma_data", sigma_data, 1.0)
+        _expect("sigma_schedule", sigma_schedule, "exponential", "karras")
+        _expect("solver_order", solver_order, 1, 2)
+        _expect("solver_type", solver_type, "midpoint", "heun")
+        _expect("prediction_type", prediction_type, "v_prediction")
+        _expect("final_sigmas_type", final_sigmas_type, "zero")
         self.config = Config(
             sigma_min=float(sigma_min),
             sigma_max=float(sigma_max),
@@ -232,7 +232,7 @@ class CosineDPMSolverMultistepScheduler:
         return self.config["num_train_timesteps"]
 
 
-def _require(name: str, value: object, *choices: object) -> None:
+def _expect(name: str, value: object, *choices: object) -> None:
     if value not in choices:
         known = " or ".join(map(repr, choices))
         raise InvalidRequest(f"{name} is {value!r}; models of this family have {known}")

@@ -10,14 +10,14 @@ from auralith.models.spectral import Spectral
 
 
 def _read(section: Section) -> SpectralConfig:
-    section.require("type", "spectral")
+    section.expect("type", "spectral")
     inner = section.section("config")
     config = read_fields(inner, SpectralConfig)
     section.finish()
     positions, rest = divmod(config.bands, config.band_patch * config.band_merge)
     if rest or config.latent_channels % positions:
         raise inner.error("bands", "must divide into patches, and these into latent_channels")
-    inner.require("channels", 2, config.channels)
+    inner.expect("channels", 2, config.channels)
     if not config.linear_bins < config.bands < config.window_size // 2:
         raise inner.error("bands", "must be above linear_bins and below half of window_size")
     if not config.hop <= config.window_size:

@@ -11,8 +11,8 @@ def _read(section: Section) -> OobleckConfig:
     section.ignore("type")
     outer, inner = _sides(section)
     bottleneck = section.section("bottleneck")
-    bottleneck.require("type", "vae")
-    bottleneck.require("config", {}, {})
+    bottleneck.expect("type", "vae")
+    bottleneck.expect("config", {}, {})
     bottleneck.ignore(*IRRELEVANT["bottleneck"])
     encoder, decoder = inner
     config = OobleckConfig(
@@ -27,14 +27,14 @@ def _read(section: Section) -> OobleckConfig:
         soft_clip=outer[1].flag("soft_clip", False),
     )
     for key in ("in_channels", "out_channels"):
-        section.require(key, config.channels, config.channels)
-    section.require("downsampling_ratio", config.samples_per_frame)
-    encoder.require("in_channels", config.channels, 2)
-    decoder.require("out_channels", config.channels, 2)
-    encoder.require("latent_dim", 2 * config.latent_channels, 32)
-    decoder.require("latent_dim", config.latent_channels, 32)
-    decoder.require("strides", list(config.strides), [2, 4, 8, 8])
-    decoder.require("use_nearest_upsample", False, False)
+        section.expect(key, config.channels, config.channels)
+    section.expect("downsampling_ratio", config.samples_per_frame)
+    encoder.expect("in_channels", config.channels, 2)
+    decoder.expect("out_channels", config.channels, 2)
+    encoder.expect("latent_dim", 2 * config.latent_channels, 32)
+    decoder.expect("latent_dim", config.latent_channels, 32)
+    decoder.expect("strides", list(config.strides), [2, 4, 8, 8])
+    decoder.expect("use_nearest_upsample", False, False)
     all_multiples = (config.encoder_multiples, config.decoder_multiples)
     for side, multiples in zip(inner, all_multiples, strict=True):
         if len(multiples) != len(config.strides) or any(n % 2 for n in config.strides):
@@ -48,12 +48,12 @@ def _sides(section: Section) -> tuple[list[Section], list[Section]]:
     """The objects of encoder and decoder, and their `config`s."""
     outer = [section.section(side) for side in ("encoder", "decoder")]
     for side, name in zip(outer, ("encoder", "decoder"), strict=True):
-        side.require("type", "oobleck")
+        side.expect("type", "oobleck")
         side.ignore(*IRRELEVANT[name])
     inner = [side.section("config") for side in outer]
     for side in inner:
-        side.require("use_snake", True, False)
-        side.require("antialias_activation", False, False)
+        side.expect("use_snake", True, False)
+        side.expect("antialias_activation", False, False)
     return outer, inner
 
 

@@ -36,7 +36,7 @@ TEXT_PROJECTION = "projection_model.text_projection"
 
 
 def _read_text(name: str, section: Section, width: int) -> TextCondition:
-    section.require("enable_grad", False, False)
+    section.expect("enable_grad", False, False)
     encoder = section.text("t5_model_name", "t5-base")
     limit = section.integer("max_length", 128, maximum=t5.MOST_TOKENS)
     known = T5_WIDTHS.get(encoder, width)
@@ -78,7 +78,7 @@ def _read_number(name: str, section: Section, width: int) -> NumberCondition:
 
 def _read_integer(name: str, section: Section, width: int) -> NumberCondition:
     # the reference looks a value up in its table without subtracting the minimum
-    section.require("min_val", 0, 0)
+    section.expect("min_val", 0, 0)
     return NumberCondition(name, 0.0, float(section.integer("max_val", 512)), "int")
 
 

@@ -185,10 +185,10 @@ def projection_json(config: ProjectionConfig) -> Json:
 def read_scheduler(section: Section) -> SamplingDefaults:
     """The range of noise levels. What else differs from the published scheduler is named in a warning."""
     published = SamplingDefaults()
-    section.require("_class_name", SCHEDULER_CLASS, SCHEDULER_CLASS)
-    section.require("prediction_type", "v_prediction", "v_prediction")
-    section.require("final_sigmas_type", "zero", "zero")
-    section.require("sigma_data", 1.0, 1.0)
+    section.expect("_class_name", SCHEDULER_CLASS, SCHEDULER_CLASS)
+    section.expect("prediction_type", "v_prediction", "v_prediction")
+    section.expect("final_sigmas_type", "zero", "zero")
+    section.expect("sigma_data", 1.0, 1.0)
     for key, value in SOLVER.items():
         if section.value(key, value) != value:
             log.warning(
@@ -231,9 +231,9 @@ def _read(component: Callable[[str], Section | None], max_tokens: int) -> ModelC
     dit, frames = read_transformer(transformer)
     projection = read_projection(projector)
     for key in ("in_channels", "out_channels"):
-        transformer.require(key, audio.latent_channels, 64)
-    transformer.require("cross_attention_input_dim", projection.dim, 768)
-    transformer.require("global_states_input_dim", 2 * projection.dim, 1536)
+        transformer.expect(key, audio.latent_channels, 64)
+    transformer.expect("cross_attention_input_dim", projection.dim, 768)
+    transformer.expect("global_states_input_dim", 2 * projection.dim, 1536)
     if any(stride % 2 for stride in autoencoder.strides):
         raise vae.error("downsampling_ratios", "must be even")
     scheduler = component("scheduler")

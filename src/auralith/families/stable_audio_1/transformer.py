@@ -117,7 +117,7 @@ def _read(section: Section, conditional: bool) -> DiTConfig:
     attention = section.section("attn_kwargs", optional=True)
     qk_norm = attention.choice("qk_norm", QK_NORMS, "none")
     for key in ("differential", "feat_scale"):
-        attention.require(key, False, False)
+        attention.expect(key, False, False)
     attention.finish()
     _plain_feed_forward(section.section("ff_kwargs", optional=True))
     norm_bias, norm_eps = _norm(section.section("norm_kwargs", optional=True))
@@ -142,14 +142,14 @@ def _read(section: Section, conditional: bool) -> DiTConfig:
     )
     if not conditional:
         for key in ("cond_token_dim", "global_cond_dim", "input_concat_dim"):
-            section.require(key, 0, 0)
-    section.require("transformer_type", "continuous_transformer", "continuous_transformer")
-    section.require("timestep_cond_type", "global", "global")
-    section.require("rotary_pos_emb", True, True)
-    section.require("patch_size", 1, 1)
-    section.require("final_cross_attn_ix", -1, -1)
+            section.expect(key, 0, 0)
+    section.expect("transformer_type", "continuous_transformer", "continuous_transformer")
+    section.expect("timestep_cond_type", "global", "global")
+    section.expect("rotary_pos_emb", True, True)
+    section.expect("patch_size", 1, 1)
+    section.expect("final_cross_attn_ix", -1, -1)
     for key in ("prepend_cond_dim", "num_memory_tokens"):
-        section.require(key, 0, 0)
+        section.expect(key, 0, 0)
     switches = (
         "causal",
         "conformer",
@@ -159,7 +159,7 @@ def _read(section: Section, conditional: bool) -> DiTConfig:
         "layer_scale",
     )
     for key in switches:
-        section.require(key, False, False)
+        section.expect(key, False, False)
     section.ignore(*IRRELEVANT["transformer"])
     section.finish()
     _check_widths(config, section)
@@ -180,10 +180,10 @@ def _check_widths(config: DiTConfig, section: Section) -> None:
 
 def _plain_feed_forward(section: Section) -> None:
     """Refuse feed-forward layers other than the published ones."""
-    section.require("mult", 4, 4)
-    section.require("glu", True, True)
+    section.expect("mult", 4, 4)
+    section.expect("glu", True, True)
     for key in ("no_bias", "use_conv"):
-        section.require(key, False, False)
+        section.expect(key, False, False)
     section.ignore(*IRRELEVANT["feed_forward"])
     section.finish()
 
@@ -193,7 +193,7 @@ def _norm(section: Section) -> tuple[bool, float]:
     eps = section.number("eps", 1e-5)
     if not 0 < eps < 1:
         raise section.error("eps", f"must be between 0 and 1, not {eps}")
-    section.require("fix_scale", False, False)
+    section.expect("fix_scale", False, False)
     section.ignore(*IRRELEVANT["norm"])
     bias = section.flag("bias", False)
     section.finish()
