@@ -35,7 +35,7 @@ from auralith.models.spectral import Spectral
 from auralith.resources import choose_dtype
 from auralith.tensor_files import read_tensor_file, write_safetensors
 from auralith.text.encoder import TextEncoderFolders, TextStates
-from auralith.text.t5 import open_text_encoder
+from auralith.text.t5 import SUBFOLDER, open_text_encoder
 from auralith.training.dit import DiTNetwork, DiTSettings, DiTTask, TextSource
 from auralith.training.encode import EncodeOptions, EncodeProgress, encode_dataset
 from auralith.training.encoder import LatentEncoder, weights_hash
@@ -172,8 +172,8 @@ def train_text(recipe: Recipe, folder: Path) -> Iterator[Progress]:
     run = Run(task, recipe.text_loop, folder / "text", {"text": asdict(recipe.text)})
     yield from train(run)
     network.load_state_dict(run.averaged_state(), strict=True)
-    network.encoder.save_pretrained(folder / "t5")
-    tokenizer.save_pretrained(folder / "t5")
+    network.encoder.save_pretrained(folder / SUBFOLDER)
+    tokenizer.save_pretrained(folder / SUBFOLDER)
 
 
 def train_autoencoder(recipe: Recipe, folder: Path) -> Iterator[Progress]:
@@ -273,7 +273,7 @@ def trained_autoencoder(recipe: Recipe, folder: Path) -> Spectral:
 def build_dit(recipe: Recipe, folder: Path) -> tuple[DiTNetwork, Conditioner]:
     """A fresh transformer and its embedders, and the conditioner with the trained text encoder."""
     config = recipe.config
-    text = _finished(folder, "t5", "text")
+    text = _finished(folder, SUBFOLDER, "text")
     encoder = open_text_encoder(
         TextEncoderFolders(text, text), config.condition_dim, torch.device("cpu"), torch.float32
     )

@@ -26,14 +26,14 @@ from auralith.checkpoints.choosing import (
 )
 from auralith.errors import CheckpointError
 from auralith.tensor_files import component_files
-from auralith.text.t5 import TOKENIZER_FILES
+from auralith.text.t5 import SUBFOLDER, TOKENIZER_FILES
 
 REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 FILE_SUFFIXES = {
     *(*WEIGHTS_SUFFIXES, ".safetensor", ".pth", ".th", ".gguf", ".onnx", ".msgpack", ".h5", ".npz"),
     *(".json", ".jsonl", ".toml", ".yaml", ".yml", ".txt", ".csv", ".zip", ".tar", ".gz", ".wav"),
 }
-TEXT_ENCODER_PATTERNS = ("t5/*", "text_encoder/*", "tokenizer/*")
+TEXT_ENCODER_PATTERNS = (f"{SUBFOLDER}/*", "text_encoder/*", "tokenizer/*")
 MAX_CONFIGS = 20
 DIFFUSERS_WEIGHTS = "transformer/diffusion_pytorch_model.safetensors"
 DIFFUSERS_PATTERNS = (

@@ -16,6 +16,7 @@ from auralith.families.family import FUSED, Prefixes, Spec, rename
 from auralith.families.registry import (
     condition_kind,
     family_of,
+    is_column,
     is_untrained,
     may_be_missing,
     prefixes,
@@ -24,7 +25,6 @@ from auralith.families.registry import (
 )
 from auralith.models.lazy_tensor import LazyTensor, Weights, require_tensors, weights_of
 
-FREQUENCIES = "model.model.timestep_features.weight"
 NEW = ".parametrizations.weight.original"  # weight norm in newer versions of torch
 
 
@@ -57,7 +57,7 @@ def to_single_file(ours: Weights, spec: Spec) -> Weights:
         target = _known(rename(name, table), name)
         if _is_weight_normed(name, tensor, spec):
             published[f"{target}_g"], published[f"{target}_v"] = _unfold(tensor)
-        elif target == FREQUENCIES:
+        elif is_column(target, spec):
             published[target] = tensor.reshaped((*tensor.shape, 1))
         else:
             published[target] = tensor
@@ -74,7 +74,7 @@ def to_ours(published: Weights, spec: Spec, *, folded: bool = True) -> Weights:
         if folded and name.endswith(".weight_g"):
             name = name.removesuffix("_g")
             tensor = _fold(tensor, published[f"{name}_v"])
-        elif name == FREQUENCIES:
+        elif is_column(name, spec):
             tensor = tensor.reshaped(tensor.shape[:1])
         ours[_known(rename(name, table), name)] = tensor
     return ours
@@ -121,7 +121,7 @@ def to_diffusers(published: Weights, spec: Spec) -> Weights:
     out: Weights = {}
     for name, tensor in published.items():
         targets = _diffusers_names(name, table, spec)
-        parts = _split(tensor, len(targets), _diffusers_shape(name, tensor))
+        parts = _split(tensor, len(targets), _diffusers_shape(name, tensor, spec))
         out |= zip(targets, parts, strict=True)
     return out
 
@@ -152,8 +152,8 @@ def _diffusers_names(name: str, table: Prefixes, spec: Spec) -> tuple[str, ...]:
     return (target,)
 
 
-def _diffusers_shape(name: str, tensor: LazyTensor) -> tuple[int, ...]:
-    if name == FREQUENCIES:
+def _diffusers_shape(name: str, tensor: LazyTensor, spec: Spec) -> tuple[int, ...]:
+    if is_column(name, spec):
         return tensor.shape[:1]
     if name.startswith("pretransform.") and name.endswith((".alpha", ".beta")):
         return (1, *tensor.shape, 1)

@@ -124,6 +124,8 @@ class TransformerKind:
     """Raises CheckpointError if such a tensor has values that only training gives."""
     buffers: Callable[[DiTConfig, Weights], Weights]
     """Makes those that the given tensors lack."""
+    columns: tuple[str, ...]
+    """Published names of vectors that a single file stores as matrices of one column."""
     optional: re.Pattern[str]
     """Names that a file may lack, in diffusers' layout as well."""
     as_stored: Callable[[DiTConfig, Weights], DiTConfig]

@@ -68,6 +68,12 @@ def is_untrained(name: str, spec: Spec) -> bool:
     return model is not None and family.transformer.is_untrained(model.dit, name)
 
 
+def is_column(name: str, spec: Spec) -> bool:
+    """Return whether a single file stores a vector as a matrix of one column."""
+    model, family = spec.model, family_of(spec.autoencoder)
+    return model is not None and name in family.transformer.columns
+
+
 def with_buffers(published: Weights, spec: Spec) -> Weights:
     """Return published tensors with the untrained ones that they lack."""
     if spec.model is None:

@@ -64,9 +64,14 @@ _NOT_CONFIG = ("auto_map", "quantization_config", "trust_remote_code")
 SHARED, TIED = "shared.weight", "encoder.embed_tokens.weight"
 
 
+SUBFOLDER = "t5"
+"""The folder beside a single file; diffusers has `text_encoder` and `tokenizer`."""
+
+
 def find_text_encoder(folder: Path) -> TextEncoderFolders | None:
-    """In `folder` itself, in its `t5/`, or in its `text_encoder/` and `tokenizer/`."""
-    pairs = ((folder / "t5",) * 2, (folder / "text_encoder", folder / "tokenizer"), (folder,) * 2)
+    """Find one in a folder's `t5/`, in its `text_encoder/` and `tokenizer/`, or in the folder itself."""
+    beside, diffusers = folder / SUBFOLDER, (folder / "text_encoder", folder / "tokenizer")
+    pairs = ((beside, beside), diffusers, (folder, folder))
     for model, tokenizer in pairs:
         has_tokenizer = any((tokenizer / name).is_file() for name in TOKENIZER_FILES)
         if has_tokenizer and _is_t5(model):
@@ -265,7 +270,7 @@ def tokenizer_limit(folder: Path, default: int) -> int:
 
 T5 = TextEncoderKind(
     title="a T5 encoder",
-    subfolder="t5",
+    subfolder=SUBFOLDER,
     find=find_text_encoder,
     open=open_text_encoder,
     copy=copy_text_encoder,

@@ -266,6 +266,7 @@ TRANSFORMER = TransformerKind(
     is_untrained=_is_untrained,
     check_untrained=_check_untrained,
     buffers=_buffers,
+    columns=("model.model.timestep_features.weight",),
     optional=re.compile(f"{re.escape(INV_FREQ)}|{NORM_BIAS.pattern}"),
     as_stored=_as_stored,
 )
