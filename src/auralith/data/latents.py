@@ -10,7 +10,6 @@ Tensors of a shard, in items that lie end to end: mean, std (frame, channel); te
 records (JSON as bytes); frame_ends, text_ends and record_ends, where each item ends; num_frames and seconds.
 """
 
-import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -31,6 +30,7 @@ from auralith.config import AudioFormat
 from auralith.data.latent_header import CacheHeader, Failures, require_same, shard_path
 from auralith.data.report import DatasetReport
 from auralith.errors import CheckpointError
+from auralith.files import canonical_json
 from auralith.foreign import SHAPE_ERRORS, parse_json
 
 log = logging.getLogger(__name__)
@@ -91,7 +91,7 @@ def write_shard(
     if states:
         tensors["text"] = torch.cat(states)
     # one entry: safetensors writes several in random order, and equal shards should be equal files
-    metadata = {METADATA_KEY: json.dumps({"key": header.shard_key, "failures": failures})}
+    metadata = {METADATA_KEY: canonical_json({"key": header.shard_key, "failures": failures})}
     with file_with_checksum(shard_path(folder, index)) as file:
         file.write(save(tensors, metadata))
 
@@ -99,7 +99,7 @@ def write_shard(
 def _packed(record: LatentRecord, places: Mapping[str, int]) -> bytes:
     texts = [places[prompt] for prompt in record.prompts] if places else []
     own = {"id": record.id, "path": record.path, "metadata": record.metadata}
-    return json.dumps({**own, "prompts": record.prompts, "texts": texts}).encode()
+    return canonical_json({**own, "prompts": record.prompts, "texts": texts}).encode()
 
 
 _RECORD_FIELDS = {"id", "path", "metadata", "prompts", "texts"}
