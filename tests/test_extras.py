@@ -42,7 +42,7 @@ def installed(place: Path, url: str | None) -> Path:
     package.mkdir(parents=True)
     about.mkdir()
     (package / "__init__.py").touch()
-    for name in ("extras", "errors"):
+    for name in ("extras", "errors", "escaping"):
         shutil.copy(Path(extras.__file__).with_name(f"{name}.py"), package)
     (about / "METADATA").write_text("Metadata-Version: 2.1\nName: auralith\nVersion: 1.0\n")
     if url is not None:

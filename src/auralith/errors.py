@@ -6,8 +6,9 @@ is not an `AuralithError` is a defect of this package.
 
 import re
 import reprlib
-import unicodedata
 from collections.abc import Callable
+
+from auralith.escaping import printable
 
 
 class Field(str):
@@ -101,25 +102,6 @@ def shown(value: object, limit: int = 60) -> str:
     text = value if isinstance(value, str) else _representation(value)
     short = printable(text if len(text) <= limit else text[: limit - 1] + "…")
     return f"'{short}'" if isinstance(value, str) else short
-
-
-def printable(text: str) -> str:
-    """A text that any UTF-8 terminal can show: controls and bytes that are not UTF-8 become escapes."""
-    if text.isprintable():
-        return text
-    return "".join(c if is_visible(c) else c.encode("unicode_escape").decode() for c in text)
-
-
-def is_visible(sign: str) -> bool:
-    """Return whether a character shows itself and does nothing else: no control, no mark of direction, no line end."""
-    return sign.isprintable() or unicodedata.category(sign) == "Zs"
-
-
-def one_line(text: str, limit: int = 2_000) -> str:
-    """A text as one line for a terminal: blanks joined, the rest `printable`; a long one keeps its beginning and end."""
-    if len(text) > limit:
-        text = f"{text[: limit * 2 // 3]} … {text[-(limit // 3) :]}"
-    return printable(" ".join(text.split()))
 
 
 def _representation(value: object) -> str:

@@ -1,15 +1,14 @@
-"""Text from outside, put where it could mean something: into a shell's line, Markdown, JSON and YAML.
+"""Text from outside, put where it could mean something: on a terminal, into a shell's line, Markdown, JSON and YAML.
 
-Each has its one function here. Terminals have `errors.printable`, which these use too; HTML has `html.escape`.
+Each has its one function here; HTML has `html.escape`.
 """
 
 import html
 import json
 import re
 import shlex
+import unicodedata
 from collections.abc import Iterable
-
-from auralith.errors import is_visible, one_line
 
 _MARKDOWN = re.compile(r"[\\`*_{}\[\]|~!$]")
 _AT_START = re.compile(r"^(\d{1,9}(?=[.)])|(?=[#+=-]))")
@@ -19,6 +18,25 @@ _LINK = re.compile(r"://|www\.|\w@\w|mailto:|xmpp:", re.IGNORECASE)
 """In words that renderers turn into a link by themselves, even where they are escaped."""
 MOST_SHOWN = 500
 """Characters of a text in a card or a command."""
+
+
+def printable(text: str) -> str:
+    """Return a text that any UTF-8 terminal can show: controls and bytes that are not UTF-8 become escapes."""
+    if text.isprintable():
+        return text
+    return "".join(c if is_visible(c) else c.encode("unicode_escape").decode() for c in text)
+
+
+def is_visible(sign: str) -> bool:
+    """Return whether a character shows itself and does nothing else: no control, no mark of direction, no line end."""
+    return sign.isprintable() or unicodedata.category(sign) == "Zs"
+
+
+def one_line(text: str, limit: int = 2_000) -> str:
+    """Return a text as one line for a terminal: blanks joined, the rest `printable`; a long one keeps its beginning and end."""
+    if len(text) > limit:
+        text = f"{text[: limit * 2 // 3]} … {text[-(limit // 3) :]}"
+    return printable(" ".join(text.split()))
 
 
 def shell_command(words: Iterable[str]) -> str:

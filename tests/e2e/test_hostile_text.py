@@ -15,8 +15,8 @@ from markdown_it import MarkdownIt
 from auralith.cli.lines import cell, warn
 from auralith.cli.main import run
 from auralith.cli.progress import stage_progress
-from auralith.errors import AudioError, one_line
-from auralith.escaping import json_line, markdown, shell_command
+from auralith.errors import AudioError
+from auralith.escaping import json_line, markdown, one_line, shell_command
 from auralith.provenance import Provenance
 from auralith.request import GenerationRequest
 from auralith.sound.writing import write

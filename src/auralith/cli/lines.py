@@ -3,7 +3,7 @@
 import logging
 import sys
 
-from auralith.errors import one_line
+from auralith.escaping import one_line
 
 MOST_SHOWN = 1_000
 """Characters of one value in a table for people; JSON has all of it."""

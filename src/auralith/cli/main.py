@@ -37,7 +37,8 @@ from auralith.cli.plan import plan
 from auralith.cli.train import train
 from auralith.cli.vary import vary
 from auralith.cli.weights import weights
-from auralith.errors import AuralithError, Interrupted, is_out_of_memory, one_line
+from auralith.errors import AuralithError, Interrupted, is_out_of_memory
+from auralith.escaping import one_line
 from auralith.signals import leave, raised_signals
 
 RESUMED = ("finetune", "train", "encode", "batch", "curate", "weights")

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 from auralith.cli.lines import note
 from auralith.cli.options import Loading
-from auralith.errors import AudioError, one_line, shown
+from auralith.errors import AudioError, shown
+from auralith.escaping import one_line
 
 if TYPE_CHECKING:
     from auralith.editing import Clip

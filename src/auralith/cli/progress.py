@@ -21,7 +21,7 @@ from rich.progress import (
 from rich.text import Text
 
 from auralith.cli.lines import note
-from auralith.errors import one_line
+from auralith.escaping import one_line
 
 if TYPE_CHECKING:
     from auralith.samplers import Step

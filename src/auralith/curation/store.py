@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from auralith.errors import ResourceError, one_line
+from auralith.errors import ResourceError
+from auralith.escaping import one_line
 from auralith.extras import require
 from auralith.files import make_folder, whole_file
 from auralith.foreign import SHAPE_ERRORS

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 from jaxtyping import Float
 from torch import Tensor
 
-from auralith.errors import printable
+from auralith.escaping import printable
 from auralith.sound.reading import SoundInfo, read, read_info
 from auralith.sound.sources import Source
 from auralith.tables import cells

@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from auralith.data.recording import Recording, StoredRecording, StoredRecordings, recording
-from auralith.errors import InvalidRequest, printable, shown
+from auralith.errors import InvalidRequest, shown
+from auralith.escaping import printable
 from auralith.extras import require
 from auralith.sound.sources import SOUND_SUFFIXES, Member
 from auralith.tables import SUFFIXES, Row, strict_rows

@@ -19,7 +19,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int, Integer
 
-from auralith.errors import InvalidRequest, one_line
+from auralith.errors import InvalidRequest
+from auralith.escaping import one_line
 from auralith.files import whole_folder
 from auralith.fingerprint.landmark import HASH_BITS, PARAMETERS, Landmarks
 from auralith.foreign import NPY_ERRORS, SHAPE_ERRORS, parse_json

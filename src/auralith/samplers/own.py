@@ -19,7 +19,8 @@ from functools import partial
 from typing import Any
 
 from auralith.diffusion import Latents, Objective, RectifiedFlow, VObjective
-from auralith.errors import Field, InvalidRequest, one_line, shown
+from auralith.errors import Field, InvalidRequest, shown
+from auralith.escaping import one_line
 from auralith.noise import NoiseSource
 from auralith.samplers import SAMPLERS, find_sampler
 from auralith.samplers.sampler import Sampler, SigmaSampler, TimeSampler

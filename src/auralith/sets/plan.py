@@ -16,7 +16,8 @@ from typing import Any
 
 from auralith.editing.timeline import without_seconds
 from auralith.edits import SourceFile, Variation
-from auralith.errors import InvalidRequest, printable, shown
+from auralith.errors import InvalidRequest, shown
+from auralith.escaping import printable
 from auralith.files import file_hash
 from auralith.numbers import plain_number
 from auralith.pipeline import Auralith

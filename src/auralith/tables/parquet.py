@@ -10,7 +10,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from auralith.errors import InvalidRequest, one_line, shown
+from auralith.errors import InvalidRequest, shown
+from auralith.escaping import one_line
 from auralith.extras import LazyModule
 from auralith.tables.cells import named_file
 from auralith.tables.names import NAMES, plain

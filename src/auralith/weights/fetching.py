@@ -17,7 +17,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from auralith.errors import CheckpointError, one_line
+from auralith.errors import CheckpointError
+from auralith.escaping import one_line
 from auralith.files import exclusive, file_hash, make_folder, size_text, whole_file
 from auralith.weights.download import NotPublished, Report, download
 from auralith.weights.manifest import WeightsEntry, WeightsFile, Wheel
