@@ -2,6 +2,7 @@
 
 embedder  what every embedder is, and what they share: checks, level, windows
 registry  the list of embedders by name
+musicnn   50 tags and an embedding of music
 mel       statistics of a log-mel spectrogram, without weights
 """
 

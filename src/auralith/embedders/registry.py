@@ -7,6 +7,7 @@ import torch
 
 from auralith.embedders.embedder import Embedder
 from auralith.embedders.mel import MelStatistics
+from auralith.embedders.musicnn import open_musicnn
 from auralith.errors import Field, InvalidRequest, shown
 from auralith.resources import choose_device, choose_dtype
 
@@ -15,6 +16,8 @@ Opener = Callable[[str, Path | None, torch.device, torch.dtype], Embedder]
 
 EMBEDDERS: dict[str, Opener] = {
     "mel": lambda name, weights, device, dtype: MelStatistics(),
+    "musicnn-mtt": open_musicnn,
+    "musicnn-msd": open_musicnn,
 }
 
 
