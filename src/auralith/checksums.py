@@ -41,7 +41,7 @@ def checksum_path(path: Path) -> Path:
 
 
 def has_its_checksum(path: Path) -> bool | None:
-    """Return whether a file's bytes are those of the checksum beside it; None where there is none.
+    """Return whether a file's bytes are those of the checksum beside it; None without a checksum.
 
     Raises:
         OSError: one of the two can't be read.

@@ -292,7 +292,7 @@ class ModelConfig:
 
     @property
     def is_conditional(self) -> bool:
-        """Return whether the model takes a prompt; one that doesn't has no conditions at all."""
+        """Return whether the model takes a prompt; an unconditional model takes neither a prompt nor numbers."""
         return bool(self.conditions)
 
     @property
@@ -327,7 +327,7 @@ class ModelConfig:
             if name not in known:
                 ids = ", ".join(known) or "none but the prompt and its seconds"
                 raise InvalidRequest(
-                    *("unknown ", Field("condition"), f" {name!r:.80}; this model takes {ids}")
+                    "unknown ", Field("condition"), f" {name!r:.80}; this model takes {ids}"
                 )
         return {name: condition.checked(values.get(name)) for name, condition in known.items()}
 

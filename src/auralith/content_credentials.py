@@ -1,7 +1,7 @@
 """A signed statement in a sound file that a model made it: a C2PA manifest ("content credentials").
 
 The manifest says by which program and model the file was made, and with IPTC's digital source type that it is
-synthetic; the signature covers the file's bytes. `c2pa-python` writes it (extra `provenance`). Whoever reads the file
+synthetic; the signature covers the file's bytes. `c2pa-python` writes it (extra `provenance`). A reader
 trusts the signature as far as the certificate. Everything that can be wrong with certificate and key is found when
 they are opened, before there is anything to sign.
 """
@@ -104,7 +104,7 @@ def open_signer(chain: str | Path, key: str | Path) -> ContentSigner:
     """The signer of a certificate chain and its key, PEM files; tried out on a file of one sample.
 
     Raises:
-        InvalidRequest: one of them is no such file, they don't belong together, the certificate is out of its time, or
+        InvalidRequest: one of them is missing or not PEM, they don't belong together, the certificate is out of date, or
             not one that C2PA allows for signing.
         MissingExtra: c2pa-python is not installed.
     """
@@ -159,7 +159,7 @@ def _public_key(path: Path) -> Any:
 
 
 def _pem_errors() -> tuple[type[Exception], ...]:
-    """Return what cryptography raises on damaged PEM, and on what it has no algorithm for."""
+    """Return the exceptions of cryptography for damaged PEM and for unsupported algorithms."""
     return (ValueError, exceptions.UnsupportedAlgorithm, x509.InvalidVersion)
 
 

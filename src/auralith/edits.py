@@ -155,8 +155,12 @@ class Loop:
         by_tempo = self.bpm is not None and self.bars is not None
         if by_tempo == (self.seconds is not None) or (self.bpm is None) != (self.bars is None):
             raise InvalidRequest(
-                *("a loop needs its ", Field("seconds"), ", or its ", Field("bpm")),
-                *(" and ", Field("bars")),
+                "a loop needs its ",
+                Field("seconds"),
+                ", or its ",
+                Field("bpm"),
+                " and ",
+                Field("bars"),
                 "; give one of the two",
             )
 

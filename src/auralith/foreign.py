@@ -68,7 +68,7 @@ def parse_toml(text: str) -> dict[str, Any]:
 
 
 def _parsed(parse: Callable[[Any], Any], text: str | bytes) -> Any:
-    """Return what a parser makes of a text; its errors come without Python's advice to whoever wrote the program."""
+    """Return what a parser makes of a text; its errors come without Python's advice to programmers."""
     try:
         return parse(text)
     except RecursionError as error:
@@ -84,7 +84,7 @@ def _parsed(parse: Callable[[Any], Any], text: str | bytes) -> Any:
 def rust_errors(reason: Callable[[str], Exception]) -> Iterator[None]:
     """Raise what `reason` makes of an error of the tokenizers library, a bare Exception or a panic, within the block.
 
-    A panic of Rust is no Exception; neither has a class that could be named in an `except`. Rust writes a panic to the
+    A panic of Rust is a `BaseException`, and pyo3 exports no class for it that an `except` could name. Rust writes a panic to the
     process's stderr, past Python, before it is raised: that text is dropped.
     """
     with _held_stderr() as held:

@@ -186,7 +186,7 @@ class Auralith(Resolver):
     def encode_prompt(self, text: str) -> PromptEmbedding:
         """Return a prompt as the model understands it, to be given in its place, mixed (`mix_prompts`) or changed.
 
-        Raises `InvalidRequest` for what is no prompt.
+        Raises `InvalidRequest` for anything but a prompt.
         """
         check_prompt("prompt", text)
         return self.conditioner.embed([text])[0]

@@ -27,7 +27,7 @@ class PromptEmbedding:
     """One prompt, encoded.
 
     Raises:
-        InvalidRequest: its parts are no finite tensors that fit each other, or it has no text.
+        InvalidRequest: its tensors are not finite or don't fit each other, or its text is empty.
     """
 
     text: str
@@ -79,7 +79,7 @@ Prompt = str | PromptEmbedding | EmbeddingRecord
 
 
 def encodable(prompt: Prompt) -> str | PromptEmbedding:
-    """Return the prompt of a resolved request, which is no record."""
+    """Return the prompt of a resolved request, which is not a record of an embedding."""
     assert not isinstance(prompt, EmbeddingRecord)  # see `request.require_given`
     return prompt
 
@@ -87,7 +87,7 @@ def encodable(prompt: Prompt) -> str | PromptEmbedding:
 def mix_prompts(parts: Sequence[tuple[float, PromptEmbedding]]) -> PromptEmbedding:
     """Return the weighted mean of embeddings of one model; weights may be of any size and sign, their sum is made 1.
 
-    Raises `InvalidRequest` where there are none, their weights are not finite or have the sum 0, or they don't fit together.
+    Raises `InvalidRequest` if the list is empty, the weights are not finite or have the sum 0, or they don't fit together.
     """
     if not parts:
         raise InvalidRequest("there is no embedding to mix; give (weight, embedding) pairs")

@@ -59,7 +59,7 @@ class Provenance:
 
 
 def read_provenance(path: str | Path) -> Provenance:
-    """The provenance in a sound file's tags. Raises `AudioError` if there is none or it can't be right."""
+    """Return the provenance in a sound file's tags. Raise `AudioError` if it is missing or inconsistent."""
     tags = read_tags(path)
     if tags is None or "generator" not in tags:
         raise AudioError(f"{path} has no tags of Auralith; give a file that it generated")

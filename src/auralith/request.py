@@ -133,7 +133,7 @@ class GenerationRequest:
         return tuple(part for part in ((rest, self.prompt), *self.mix) if part[0] > 0)
 
     def _check_sigmas(self) -> None:
-        """Make `sigmas` floats; raise `InvalidRequest` for what are none, and for other settings beside them."""
+        """Make `sigmas` floats; raise `InvalidRequest` for anything else, and for other settings beside them."""
         if self.sigmas is None:
             return
         levels = checked_levels(_floats("sigmas", self.sigmas))
@@ -143,7 +143,9 @@ class GenerationRequest:
             value = getattr(self, name)
             if value not in agreeing.get(name, (None,)):
                 raise InvalidRequest(
-                    *(Field(name), f" is {shown(value)} beside ", Field("sigmas")),
+                    Field(name),
+                    f" is {shown(value)} beside ",
+                    Field("sigmas"),
                     ", which say all noise levels; leave one of them out",
                 )
 
@@ -162,13 +164,17 @@ class GenerationRequest:
         low, high = self.sigma_min, self.sigma_max
         if low is not None and high is not None and low >= high and self.sigmas is None:
             raise InvalidRequest(
-                *(Field("sigma_min"), f" is {low:g}; it must be below "),
-                *(Field("sigma_max"), f", {high:g}"),
+                Field("sigma_min"),
+                f" is {low:g}; it must be below ",
+                Field("sigma_max"),
+                f", {high:g}",
             )
         if self.seconds_total is not None and self.seconds_start >= self.seconds_total:
             raise InvalidRequest(
-                *(Field("seconds_start"), f" is {self.seconds_start:g} s; it must be before "),
-                *(Field("seconds_total"), f", {self.seconds_total:g} s"),
+                Field("seconds_start"),
+                f" is {self.seconds_start:g} s; it must be before ",
+                Field("seconds_total"),
+                f", {self.seconds_total:g} s",
             )
 
 
@@ -264,7 +270,11 @@ def _checked_conditions(values: object) -> dict[str, float]:
             raise InvalidRequest(Field("conditions"), f" has the id {shown(name)}; ids are text")
         if name in SECONDS_IDS:
             raise InvalidRequest(
-                *(Field(name), " is among ", Field("conditions"), "; give it as ", Field(name)),
+                Field(name),
+                " is among ",
+                Field("conditions"),
+                "; give it as ",
+                Field(name),
                 " itself",
             )
         number = finite_number(value)

@@ -57,7 +57,7 @@ def parse_conditions(texts: Iterable[str]) -> dict[str, float]:
 
 
 def parse_condition(name: str, text: str) -> float:
-    """Return the number in a text; raise `InvalidRequest` where it is none."""
+    """Return the number in a text; raise `InvalidRequest` for any other text."""
     try:
         return float(text)
     except ValueError as error:

@@ -85,7 +85,7 @@ class Resolver:
         )
 
     def guidance(self, request: GenerationRequest) -> Guidance:
-        """The guidance of a resolved request."""
+        """Return the guidance scale, rescaling, interval and projection (APG) of a resolved request."""
         projection = Projection(
             float(request.apg_eta), float(request.apg_norm_threshold), float(request.apg_momentum)
         )
@@ -123,7 +123,9 @@ class Resolver:
             raise InvalidRequest(
                 f"{seconds:g} s are asked for; this model makes at most {longest:.2f} s at once: "
                 "shorten ",
-                *(Field("seconds_total"), ", or set ", Field("seconds_output")),
+                Field("seconds_total"),
+                ", or set ",
+                Field("seconds_output"),
                 " for a part of a longer recording",
             )
         if self.config.audio.num_samples(seconds) < 1:

@@ -44,7 +44,7 @@ def choose_device(name: str) -> torch.device:
 def choose_dtype(name: str, device: torch.device) -> torch.dtype:
     """Return a number format by name; "auto" is bfloat16 where the device computes with it, else float32.
 
-    Warn once where bfloat16 is asked for on a CPU that has no instructions for it. Raise InvalidRequest for unknown
+    Warn once if bfloat16 is asked for on a CPU without instructions for it. Raise InvalidRequest for unknown
     names, and for float16 without CUDA.
     """
     if name == "auto":

@@ -38,7 +38,7 @@ class Audio:
     provenance: Provenance
     warnings: tuple[str, ...] = ()
     subtype: str | None = None
-    """The sample format that keeps the samples it has from a file; None: there are none."""
+    """The sample format that keeps the samples it has from a file; None if nothing is from a file."""
 
     def __post_init__(self) -> None:
         """Take what a program made of the waveform (`dataclasses.replace`), of numpy too."""
@@ -56,7 +56,7 @@ class Audio:
 
         The peak is brought to full scale, as on the model card; silence stays silent, and what was made from another
         sound keeps its level. Without a `subtype` it is 16 bit, or what keeps samples that come from a file or are
-        beyond full scale. Without a `signer` there is no manifest.
+        beyond full scale. Without a `signer` the file gets no manifest.
         """
         wanted = "float" if self._exceeds_full_scale else self.subtype
         if subtype is None and wanted is not None:

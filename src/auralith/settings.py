@@ -224,7 +224,10 @@ def _convert_written(annotation: Any, written: _Override, where: str, default: A
 
 
 def _convert_union(annotation: Any, value: Any, where: str, default: Any) -> Any:
-    """TOML has no null: "none" stands for it, unless the field may be text. The first member that fits is taken."""
+    """Convert a value by the first member that fits.
+
+    TOML lacks null: "none" stands for it, unless the field may be text.
+    """
     members = [member for member in get_args(annotation) if member is not type(None)]
     optional = len(members) < len(get_args(annotation))
     if optional and (value is None or (value == "none" and str not in members)):

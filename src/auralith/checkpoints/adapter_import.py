@@ -26,13 +26,13 @@ PEFT_WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
 DIFFUSERS_WEIGHTS = ("pytorch_lora_weights.safetensors", "pytorch_lora_weights.bin")
 DIFFUSERS_KEY, SA3_KEY, KOHYA_ALPHA = "lora_adapter_metadata", "lora_config", "ss_network_alpha"
 # keys of peft's config that say nothing about what the tensors mean, or are understood below
-PEFT_KEYS = {
-    *("auto_mapping", "base_model_name_or_path", "inference_mode", "revision", "task_type"),
-    *("peft_type", "peft_version", "megatron_core", "qalora_group_size", "runtime_config"),
-    *("target_modules", "exclude_modules", "layers_to_transform", "layers_pattern"),
-    *("r", "lora_alpha", "lora_dropout", "use_dora", "use_rslora", "init_lora_weights", "bias"),
-    *("rank_pattern", "alpha_pattern", "ensure_weight_tying"),
-}
+PEFT_KEYS = frozenset(
+    "auto_mapping base_model_name_or_path inference_mode revision task_type"
+    " peft_type peft_version megatron_core qalora_group_size runtime_config"
+    " target_modules exclude_modules layers_to_transform layers_pattern"
+    " r lora_alpha lora_dropout use_dora use_rslora init_lora_weights bias"
+    " rank_pattern alpha_pattern ensure_weight_tying".split()
+)
 # starting values that leave the base weights as they are
 PLAIN_STARTS = (True, False, "gaussian", "orthogonal")
 
@@ -96,7 +96,7 @@ class Foreign:
 
 
 def foreign_files(folder: Path) -> tuple[Path, ...] | None:
-    """The files of an adapter that is a folder, weights first; None if it is none."""
+    """Return the files of an adapter that is a folder, weights first; None for any other folder."""
     names = PEFT_WEIGHTS if (folder / PEFT_CONFIG).is_file() else DIFFUSERS_WEIGHTS
     found = next((folder / name for name in names if (folder / name).is_file()), None)
     if (folder / PEFT_CONFIG).is_file():
@@ -105,7 +105,7 @@ def foreign_files(folder: Path) -> tuple[Path, ...] | None:
 
 
 def read_foreign(path: Path) -> tuple[Foreign, Weights, tuple[Path, ...]] | None:
-    """The adapter in a weights file, its tensors and the files read; None if the file is no adapter at all.
+    """Return the adapter in a weights file, its tensors and the files read; None if the file does not hold an adapter.
 
     Raises CheckpointError: it is damaged, or holds something that this reader does not know.
     """

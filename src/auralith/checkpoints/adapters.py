@@ -79,7 +79,7 @@ def add_adapter(dit: DiT, config: AdapterConfig, rng: np.random.Generator) -> li
 
     Raises:
         MissingExtra: peft is not installed.
-        InvalidRequest: a target names no projection, or DoRA meets a row of zeros, which has no direction.
+        InvalidRequest: a target matches none of the projections, or DoRA meets a row of zeros, whose direction is undefined.
     """
     peft = require("peft", "train")
     projections = targeted_projections(dit, config)

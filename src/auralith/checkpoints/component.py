@@ -37,7 +37,7 @@ SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(I?)B", re.IGNORECASE)
 
 
 class MissingComponent(CheckpointError, OSError):
-    """A component's folder has no weights of that variant; an OSError to programs written for diffusers."""
+    """Raised if a component's folder lacks weights of the variant; an OSError to programs written for diffusers."""
 
 
 def component_weights(component: str, state: Mapping[str, Tensor], spec: Spec) -> Weights:

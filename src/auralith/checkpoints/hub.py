@@ -29,10 +29,10 @@ from auralith.tensor_files import component_files
 from auralith.text.t5 import SUBFOLDER, TOKENIZER_FILES
 
 REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
-FILE_SUFFIXES = {
-    *(*WEIGHTS_SUFFIXES, ".safetensor", ".pth", ".th", ".gguf", ".onnx", ".msgpack", ".h5", ".npz"),
-    *(".json", ".jsonl", ".toml", ".yaml", ".yml", ".txt", ".csv", ".zip", ".tar", ".gz", ".wav"),
-}
+FILE_SUFFIXES = frozenset(WEIGHTS_SUFFIXES) | frozenset(
+    ".safetensor .pth .th .gguf .onnx .msgpack .h5 .npz"
+    " .json .jsonl .toml .yaml .yml .txt .csv .zip .tar .gz .wav".split()
+)
 TEXT_ENCODER_PATTERNS = (f"{SUBFOLDER}/*", "text_encoder/*", "tokenizer/*")
 MAX_CONFIGS = 20
 DIFFUSERS_WEIGHTS = "transformer/diffusion_pytorch_model.safetensors"
@@ -66,7 +66,7 @@ DEFAULTS = HubOptions()
 def is_repository(name: str, *, owned: bool = True) -> bool:
     """Return whether a string can only be meant as `owner/name` on the Hub, or with `owned=False` as a bare `name` too.
 
-    What looks like a path is none, and nobody else gets to know of it: a suffix of files that hold weights or settings,
+    A name that looks like a path is not one, and is never sent to the Hub: a suffix of files that hold weights or settings,
     or a folder that is there before the slash.
     """
     owner, slash, _ = name.partition("/")

@@ -54,7 +54,7 @@ class Checkpoint(_Hashed):
     files: Files = FOUND
     """The weights and config that were named, if they were."""
     training: object = None
-    """The `training` section of the model's config as it is written, None where there is none."""
+    """The `training` section of the model's config as it is written; None if the config lacks it."""
 
 
 @dataclass(frozen=True, eq=False)

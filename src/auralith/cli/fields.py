@@ -1,7 +1,7 @@
 """The field that each option sets: values go from options to fields, and in errors the names go back.
 
 A parameter of a command sets the field of its own name, or the one that `Sets` in its annotation says. So an error about
-`cfg_scale` or `loop.steps` names `--cfg` or `--steps`, whoever found it.
+`cfg_scale` or `loop.steps` names `--cfg` or `--steps`, wherever the error was found.
 """
 
 import inspect

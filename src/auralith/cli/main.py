@@ -69,11 +69,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for verb in (
-    *(generate, batch, vary, inpaint, extend, loop, info, inspect, convert),
-    *(encode, finetune, plan, train),
-):
-    app.command()(verb)
+for sounds in (generate, batch, vary, inpaint, extend, loop):
+    app.command()(sounds)
+for models in (info, inspect, convert, encode, finetune, plan, train):
+    app.command()(models)
 app.add_typer(adapter)
 app.add_typer(curate)
 app.add_typer(weights)

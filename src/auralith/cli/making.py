@@ -59,7 +59,7 @@ def make_edits(
 def own_prompt(file: Path | None) -> dict[str, Any]:
     """Return the prompt that a file was made with, and what was mixed in, as fields of a request.
 
-    Raises `InvalidRequest` if the file holds none, or there is no file.
+    Raises `InvalidRequest` without a file, and for a file without one.
     """
     from auralith.errors import InvalidRequest
     from auralith.provenance import read_provenance

@@ -70,7 +70,7 @@ def _listed(wanted: list[str]) -> str:
 
 
 def _agrees(source: Path, wanted: list[str]) -> bool:
-    """Ask whoever sits at a terminal; elsewhere nobody agrees."""
+    """Ask the user at a terminal; without one the answer is no."""
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         return False
     question = one_line(f"The tags of {source} ask to {_listed(wanted)}. Do that? [y/N]")

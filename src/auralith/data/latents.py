@@ -240,7 +240,9 @@ class LatentCache:
             log.warning(
                 "%s holds %s of %s shards without a checksum, from an older version: damage in them may go unnoticed; "
                 "encode into a new folder to have one",
-                *(self.folder, lacking, self.header.num_shards),
+                self.folder,
+                lacking,
+                self.header.num_shards,
             )
 
     @classmethod
@@ -258,7 +260,7 @@ class LatentCache:
         a second or two for each GB; directly after `encode_dataset`, which does so too, `verify` may be false.
 
         Raises:
-            CheckpointError: there is no cache, it is not finished or damaged, or other weights made it.
+            CheckpointError: the cache is missing, unfinished or damaged, or was made with other weights.
         """
         header = CacheHeader.read(Path(folder))
         require_same("autoencoder", folder, header.autoencoder, autoencoder_hash)

@@ -13,9 +13,8 @@ import numpy as np
 from auralith.data.recording import Recording
 from auralith.errors import InvalidRequest
 
-STRUCTURED_FIELDS = (
-    *("artist", "album", "genre", "genres", "subgenre", "instruments"),
-    *("moods", "bpm", "key", "year"),
+STRUCTURED_FIELDS = tuple(
+    "artist album genre genres subgenre instruments moods bpm key year".split()
 )
 PROSE_FIELDS = ("description", "title", "tags")
 LIST_FIELDS = ("tags", "genres", "instruments", "moods")
@@ -67,7 +66,7 @@ def prompt_of(recording: Recording, options: PromptOptions, rng: np.random.Gener
 def prompt_from_metadata(
     metadata: Mapping[str, str], options: PromptOptions, rng: np.random.Generator
 ) -> str:
-    """A prompt of a random, non-empty subset of the usable fields; "" if there is none.
+    """A prompt of a random, non-empty subset of the usable fields; "" if no field is usable.
 
     The size of the subset is uniform, and so is the subset given its size.
     """

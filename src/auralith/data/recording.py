@@ -32,7 +32,7 @@ class Recording:
     """Captions of the sound; each use draws one."""
     metadata: Mapping[str, str]
     problem: str = ""
-    """Why it has no prompt that can be used, if that is so."""
+    """Reason why its prompt can't be used; empty if it can."""
 
     @property
     def prompt(self) -> str | None:

@@ -45,7 +45,7 @@ def open_recordings(
     their usual names under the other names of `tables.names` too.
 
     Raises:
-        InvalidRequest: the path doesn't exist or is none of these, a column is missing (named), a table is damaged.
+        InvalidRequest: the path doesn't exist or is not a dataset, a column is missing (named), a table is damaged.
         MissingExtra: Parquet or shards without their library.
     """
     return StoredRecordings(_entries(Path(path), path_column, prompt_column))

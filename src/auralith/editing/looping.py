@@ -1,4 +1,4 @@
-"""Sounds whose end runs into their start: a loop has no seam, because nothing in its making knows where it begins.
+"""Sounds whose end runs into their start: a loop is seamless, because nothing in its making depends on where it begins.
 
 The latents are one turn of a circle: the network sees them turned by another angle at every call, the decoder sees the
 other end beyond each end. A loop is rarely a whole number of frames long; it is made of the nearest number of them and
@@ -70,7 +70,11 @@ def _require_fit(model: Auralith, num_samples: int) -> None:
         raise InvalidRequest(
             f"the loop is {audio.seconds(num_samples):.3f} s long; this model makes loops from "
             f"{audio.seconds(shortest):.3f} to {audio.seconds(longest):.3f} s: choose other ",
-            *(Field("seconds"), ", ", Field("bars"), " or ", Field("bpm")),
+            Field("seconds"),
+            ", ",
+            Field("bars"),
+            " or ",
+            Field("bpm"),
         )
 
 

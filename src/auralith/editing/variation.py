@@ -89,8 +89,10 @@ def _placed(
         level = model.sampler(resolved).level_of(variation.strength, model.schedule(resolved))
     elif level <= (resolved.sigma_min or 0.0):
         raise InvalidRequest(
-            *(Field("init_noise_level"), f" is {level:g}; it must be above "),
-            *(Field("sigma_min"), f", {resolved.sigma_min:g}"),
+            Field("init_noise_level"),
+            f" is {level:g}; it must be above ",
+            Field("sigma_min"),
+            f", {resolved.sigma_min:g}",
         )
     return model.resolve(starting_from(resolved, level))
 

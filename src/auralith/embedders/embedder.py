@@ -68,7 +68,7 @@ def checked(
     """Return the sound as float32 on the CPU.
 
     Raises:
-        AudioError: it has no samples or no rate, is silent (below -100 dBFS), not finite, or on the scale of integers.
+        AudioError: it lacks samples or a rate, is silent (below -100 dBFS), not finite, or on the scale of integers.
     """
     if not waveform.numel():
         raise AudioError("the sound holds no samples; leave it out", "no_samples")

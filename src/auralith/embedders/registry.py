@@ -12,7 +12,7 @@ from auralith.errors import Field, InvalidRequest, shown
 from auralith.resources import choose_device, choose_dtype
 
 Opener = Callable[[str, Path | None, torch.device, torch.dtype], Embedder]
-"""Takes the name, where the weights are (None where there are none), the device and the number format."""
+"""Takes the name, where the weights are (None for an embedder without weights), the device and the number format."""
 
 EMBEDDERS: dict[str, Opener] = {
     "mel": lambda name, weights, device, dtype: MelStatistics(),

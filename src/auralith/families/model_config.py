@@ -79,7 +79,7 @@ def _pretransform(root: Section, model: Section) -> tuple[AudioFormat, Autoencod
 
 
 def _autoencoder(root: Section, section: Section) -> tuple[AudioFormat, AutoencoderConfig]:
-    """The autoencoder of a section, and the audio that it and the whole config are for."""
+    """Return the config of the autoencoder in `section`, and the audio format that `root` and the autoencoder agree on."""
     sample_rate, channels = root.integer("sample_rate"), root.integer("audio_channels", 2)
     config = described_family(section).autoencoder.read(section)
     if config.sample_rate not in (None, sample_rate):
@@ -218,7 +218,7 @@ def _condition(entry: Section, family: Family, width: int) -> Condition:
 
 
 def spec_to_json(spec: Spec) -> Json:
-    """The published form of a config; `spec_from_json` reads it back unchanged."""
+    """Return the `model_config.json` of a checkpoint's contents; `spec_from_json` reads it back unchanged."""
     family, audio = family_of(spec.autoencoder), spec.audio
     autoencoder = family.autoencoder.to_json(spec.autoencoder)
     head = {"sample_rate": audio.sample_rate, "audio_channels": audio.channels}
@@ -277,7 +277,7 @@ def _shift_json(shift: DistributionShift) -> Json:
 
 
 def config_to_json(config: ModelConfig) -> Json:
-    """The published form of a whole model's config."""
+    """Return the `model_config.json` of a whole model."""
     return spec_to_json(Spec.of(config))
 
 

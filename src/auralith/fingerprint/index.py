@@ -67,7 +67,7 @@ def build_index(
     Raises:
         CheckpointError: the folder exists.
         ResourceError: the folder can't be written.
-        InvalidRequest: two references have the same id, or there are none.
+        InvalidRequest: two references have the same id, or none is given.
     """
     options = options or IndexOptions()
     with whole_folder(folder) as target:

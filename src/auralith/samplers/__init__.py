@@ -73,7 +73,7 @@ def sampler_names(objective: Objective) -> list[str]:
 
 
 def find_sampler(name: str, objective: Objective) -> Sampler:
-    """The sampler called `name`; raises `InvalidRequest` if there is none for this objective."""
+    """Return the sampler called `name`; raise `InvalidRequest` if it is unknown or for another objective."""
     names = sampler_names(objective)
     if name in names:
         return SAMPLERS[name]
@@ -84,6 +84,8 @@ def find_sampler(name: str, objective: Objective) -> Sampler:
         )
     nearest = difflib.get_close_matches(name, names, n=1, cutoff=0)[0]
     raise InvalidRequest(
-        *("unknown ", Field("sampler"), f' {shown(name)}; did you mean "{nearest}"? There are '),
+        "unknown ",
+        Field("sampler"),
+        f' {shown(name)}; did you mean "{nearest}"? There are ',
         ", ".join(names),
     )

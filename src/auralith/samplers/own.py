@@ -27,7 +27,7 @@ from auralith.samplers.sampler import Sampler, SigmaSampler, TimeSampler
 from auralith.samplers.step import Step
 
 OWN = "own: "
-"""Before the name of a caller's own sampler in tags: such a sampler can't be found by its name."""
+"""Prefix in tags of the name of a caller's own sampler, which can't be found by name."""
 Method = Callable[[Any, Latents, Sequence[float], NoiseSource], Iterable[Step]]
 """(denoise, x, sigmas, noise) or, along t, (predict, x, times, noise) to steps."""
 ChosenSampler = str | Sampler | Method
@@ -54,7 +54,7 @@ def check_sampler(chosen: object) -> None:
 
 
 def sampler_for(chosen: ChosenSampler, objective: Objective) -> Sampler:
-    """Return the sampler itself; raise `InvalidRequest` if there is none of this name, or it is for other models."""
+    """Return the sampler itself; raise `InvalidRequest` if its name is unknown, or it is for other models."""
     if isinstance(chosen, str):
         return find_sampler(chosen, objective)
     if isinstance(chosen, Sampler):

@@ -40,7 +40,9 @@ def repainted_steps(
     if isinstance(sampler, SigmaSampler) and sampler.stops_at_sigma_min:
         raise InvalidRequest(
             f"{sampler.name} chooses its own steps, so it can't go over them {passes} times; set ",
-            *(Field("passes"), " to 1 or take another ", Field("sampler")),
+            Field("passes"),
+            " to 1 or take another ",
+            Field("sampler"),
         )
     levels = sampler.levels(schedule)
     x = sampler.start(predict.objective, levels[0], streams.initial(), init_latents)

@@ -40,7 +40,7 @@ TimeMethod = Callable[[Predictor, Latents, Sequence[float], NoiseSource], Iterab
 
 @dataclass(frozen=True)
 class Sampler(ABC):
-    """A method with its schedule, its noise and the objective it is for."""
+    """A sampling method with the schedules it can follow, the noise it takes and the objective it integrates."""
 
     name: str
     objective: type[Objective]
@@ -83,7 +83,10 @@ class Sampler(ABC):
     def walk(
         self, predict: Predictor, x: Latents, levels: Sequence[float], noise: NoiseSource
     ) -> Iterator[Step]:
-        """The steps from the state at levels[0] down to the last level; raise `InvalidRequest` for what are no steps."""
+        """Yield the steps from the state at levels[0] down to the last level.
+
+        Raise `InvalidRequest` if the method yields anything but steps.
+        """
         return self._checked(self._walk(predict.afresh(), x, levels, noise), x)
 
     @abstractmethod
@@ -163,7 +166,12 @@ class SigmaSampler(Sampler):
         if schedule.is_chosen:
             raise InvalidRequest(
                 f"{self.name} chooses its own steps between the noise levels; leave ",
-                *(Field("schedule"), ", ", Field("rho"), " and ", Field("sigmas"), " out"),
+                Field("schedule"),
+                ", ",
+                Field("rho"),
+                " and ",
+                Field("sigmas"),
+                " out",
             )
         return descent_sigmas(schedule.steps, schedule.sigma_min, schedule.sigma_max)
 

@@ -90,14 +90,14 @@ def polyexponential_sigmas(
 
 
 def exponential_sigmas(steps: int, sigma_min: float, sigma_max: float) -> Levels:
-    """Evenly spaced in ln sigma, then 0: polyexponential with rho = 1, but for rounding."""
+    """Return `steps` levels evenly spaced in ln sigma, then 0: polyexponential with rho = 1, up to rounding."""
     _check_range(steps, sigma_min, sigma_max)
     ends = math.log(sigma_max), math.log(sigma_min)
     return _falling((*torch.linspace(*ends, steps, dtype=torch.float32).exp().tolist(), 0.0))
 
 
 def karras_sigmas(steps: int, sigma_min: float, sigma_max: float, rho: float = 7.0) -> Levels:
-    """Evenly spaced in sigma^(1/rho), then 0 (Karras et al. 2022, equation 5)."""
+    """Return `steps` levels evenly spaced in sigma^(1/rho), then 0 (Karras et al. 2022, equation 5)."""
     _check_range(steps, sigma_min, sigma_max)
     ramp = torch.linspace(0, 1, steps, dtype=torch.float32)
     try:
@@ -177,14 +177,14 @@ def _falling(sigmas: Levels) -> Levels:
     if not all(a > b for a, b in pairwise(sigmas)) or not math.isfinite(sigmas[0]):
         raise InvalidRequest(
             f"{len(sigmas) - 1} noise levels of this schedule are too close or too large for float32; take fewer ",
-            *(
-                Field("steps"),
-                ", another range from ",
-                Field("sigma_max"),
-                " to ",
-                Field("sigma_min"),
-            ),
-            *(" or a ", Field("rho"), " nearer to 1"),
+            Field("steps"),
+            ", another range from ",
+            Field("sigma_max"),
+            " to ",
+            Field("sigma_min"),
+            " or a ",
+            Field("rho"),
+            " nearer to 1",
         )
     return sigmas
 
@@ -198,7 +198,10 @@ def _check_range(steps: int, sigma_min: float, sigma_max: float) -> None:
     _check_steps(steps)
     if not 0 < sigma_min < sigma_max < math.inf:
         raise InvalidRequest(
-            *(Field("sigma_min"), f" is {sigma_min:g} and ", Field("sigma_max"), f" {sigma_max:g}"),
+            Field("sigma_min"),
+            f" is {sigma_min:g} and ",
+            Field("sigma_max"),
+            f" {sigma_max:g}",
             "; choose the first above 0 and below the second",
         )
 

@@ -150,7 +150,7 @@ def _items(
 
 
 def _conditions(defaults: Mapping[str, Any], row: Mapping[str, Any]) -> Any:
-    """The conditions of a row over those of the whole set; what is no mapping is left to the request's own check."""
+    """Return the conditions of a row over those of the whole set; anything but a mapping is left to the request's own check."""
     own = row.get("conditions", {})
     return {**defaults.get("conditions", {}), **own} if isinstance(own, Mapping) else own
 

@@ -82,9 +82,9 @@ def make_set(
     However it ends, the page shows what is there then.
 
     Raises:
-        InvalidRequest: the folder holds a manifest that is none, another process makes a set in it, or sounds of this
+        InvalidRequest: the manifest in the folder is damaged, another process makes a set in it, or sounds of this
             format can't be written.
-        ResourceError: there is no memory or disk space; call it again to go on.
+        ResourceError: memory or disk space is short; call it again to go on.
     """
     settings = settings or SetSettings()
     folder = Path(folder)

@@ -63,7 +63,7 @@ class PromptRow:
 
 
 class UnknownColumn(InvalidRequest):
-    """A column is no field of a request; it may be a condition of the model."""
+    """Raised for a column that is not a field of a request; it may be a condition of the model."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def read_rows(path: str | Path, condition_ids: Sequence[str] = ()) -> PromptTabl
     """The rows of a table of prompts; a column called like one of `condition_ids` adds to a row's `conditions`.
 
     Raises:
-        InvalidRequest: it can't be read, is empty, has no column for prompts, or one that means nothing
+        InvalidRequest: it can't be read, is empty, lacks a column for prompts, or has an unknown one
             (`UnknownColumn`).
     """
     path = Path(path)

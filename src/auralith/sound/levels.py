@@ -14,7 +14,7 @@ from auralith.errors import AudioError
 SILENCE_DB = -60.0
 """A clip whose peak is below this is called silent (dBFS)."""
 HIGHEST_DB = 40.0
-"""A peak above this (dBFS) is no sound: samples are damaged, or on the scale of integers."""
+"""A peak above this (dBFS) is impossible for sound: samples are damaged, or on the scale of integers."""
 _INTEGER_BITS = (16, 24, 32)
 _BLOCK_SAMPLES = 1 << 18
 LEAST_PEAK = 1e-5

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Complex, Float
 
 LOWEST_RATE_HZ = 4_000
-"""Below, the high shelf lies above half the rate, and there is no loudness."""
+"""Below, the high shelf lies above half the rate, and loudness is undefined."""
 ABSOLUTE_GATE_LUFS = -70.0
 RELATIVE_GATE_LU = -10.0
 _OFFSET_DB = -0.691

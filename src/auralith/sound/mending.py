@@ -28,7 +28,7 @@ class Mended:
 
     file: Pieces
     samples: int | None = None
-    """The length that the header stated, in samples of each channel, where it states it so; 0 is none."""
+    """The length that the header stated, in samples of each channel, where it states it so; 0 if it does not."""
     ratio: float | None = 1.0
     """What the header stated as a multiple of what is there, if it states another measure; None: it states none."""
     counted: int | None = None

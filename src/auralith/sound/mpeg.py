@@ -65,7 +65,7 @@ class Frames:
     count: int
     """Without the frame that holds a Xing, Info or VBRI header."""
     stated: int | None
-    """What that header says; None where there is none."""
+    """Return what that header says; None without such a header."""
     counter: int | None
     """Where its count of frames stands."""
 
@@ -75,7 +75,7 @@ class Frames:
 
 
 def find_frames(file: Pieces, name: str) -> Frames | None:
-    """All frames of a file; None where it is no MPEG audio, or of a free bit rate.
+    """Return all frames of a file; None unless it is MPEG audio of a stated bit rate.
 
     Raises:
         AudioError: the sample rate or the number of channels changes on the way.

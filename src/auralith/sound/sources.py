@@ -1,6 +1,6 @@
 """Sources of a sound's bytes: a file, a member of a tar file, or memory; and which files are taken for sounds.
 
-Decoders get open files, never names: a name could be taken for a URL, or hold bytes that are no text.
+Decoders get open files, never names: a name could be taken for a URL, or hold bytes that are not text.
 """
 
 import io

@@ -20,7 +20,7 @@ _VORBIS_NAMES = ("comment", "description")
 
 
 def read_tags(source: Source | str) -> dict[str, Any] | None:
-    """The JSON object inside a file written by `write`, or converted from one; None if there is none.
+    """The JSON object inside a file written by `write`, or converted from one; None if the file lacks it.
 
     Raises `AudioError` if the file is missing or empty.
     """

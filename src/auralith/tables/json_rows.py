@@ -44,7 +44,7 @@ def json_members(path: Path, _required: Sequence[str]) -> Iterator[Row]:
 
 
 def load_json(text: str) -> Any:
-    """One JSON value, NaN as None; raises ValueError, whose text is short, if it is none or nested too deeply."""
+    """Return one JSON value, NaN as None; raise ValueError, whose text is short, if it is invalid or nested too deeply."""
     try:
         value = _DECODER.decode(text)
     except (RecursionError, MemoryError) as error:
@@ -149,7 +149,7 @@ class _Window:
                 return ""
 
     def decode(self) -> Any:
-        """The value here; raises ValueError if there is none even with the rest of the file."""
+        """Return the value here; raise ValueError if the rest of the file does not complete one."""
         self.next_sign("")
         while True:
             try:

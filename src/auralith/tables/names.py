@@ -7,9 +7,9 @@ meaning, the first in the order below is taken.
 from collections.abc import Collection, Iterable, Mapping
 
 NAMES: Mapping[str, tuple[str, ...]] = {
-    "path": (
-        *("path", "file_name", "filename", "filepath", "file_path", "file"),
-        *("audio_path", "audio_filepath", "audio_file", "audio", "sound"),
+    "path": tuple(
+        "path file_name filename filepath file_path file"
+        " audio_path audio_filepath audio_file audio sound".split()
     ),
     "prompt": ("prompt", "text", "caption", "captions", "description"),
     "source_id": ("source_id", "id", "track_id", "sound_id"),
@@ -24,9 +24,9 @@ NAMES: Mapping[str, tuple[str, ...]] = {
     "year": ("year", "release_year"),
     "created": ("created", "created_at", "date_created"),
     "license_raw": ("license_raw", "license", "licence", "license_name", "licence_name"),
-    "license_url_raw": (
-        *("license_url_raw", "license_url", "licence_url", "license_uri", "licence_uri"),
-        *("license_link", "licence_link"),
+    "license_url_raw": tuple(
+        "license_url_raw license_url licence_url license_uri licence_uri"
+        " license_link licence_link".split()
     ),
     "gen_ai_preference": ("gen_ai_preference", "generative_ai_preference"),
     "is_remix": ("is_remix", "remix"),

@@ -71,7 +71,7 @@ def parquet_rows(path: Path, required: Sequence[str]) -> Iterator[Row]:
     """A row for each of the table's; columns of pandas' unnamed index are left out.
 
     Raises:
-        InvalidRequest: the file is no whole Parquet file, or lacks a column.
+        InvalidRequest: the file is not a whole Parquet file, or lacks a column.
         MissingExtra: pyarrow is not installed.
     """
     try:

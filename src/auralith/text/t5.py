@@ -1,6 +1,6 @@
 """The T5 text encoder and its tokenizer: found beside a checkpoint, opened strictly, copied and saved.
 
-They are no part of the published weights file. A folder in the form of the transformers library holds both; in the
+They are not part of the published weights file. A folder in the form of the transformers library holds both; in the
 diffusers layout they lie in two. transformers is imported here and only when needed. It opens them by classes that are
 named here, never by those that a folder names (`auto_map`), and sees only the files and settings that are listed here.
 """
@@ -39,7 +39,7 @@ TOKENIZER_FILES = (
     "added_tokens.json",
     "spiece.model",
 )
-# What transformers raises on a config.json that is no T5's
+# exceptions of transformers for a config.json of another model than T5
 CONFIG_ERRORS = (ValueError, TypeError, LookupError, AttributeError, RuntimeError, ArithmeticError)
 TOKENIZER_ERRORS = (
     *(OSError, ValueError, TypeError, LookupError, ImportError),

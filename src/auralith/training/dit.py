@@ -279,7 +279,7 @@ class DiTTask:
         return [values[name] for name in self.number_ids]
 
     def _windows(self, step: int) -> list[LatentWindow]:
-        """The windows of a step, whoever computes them."""
+        """Return the windows of a step, the same in every process."""
         if self.settings.batch_frames:
             return self._bucket(np.random.default_rng([self.seed, BATCH_STREAM, step]))
         size = self.settings.batch_size

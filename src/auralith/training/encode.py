@@ -131,12 +131,7 @@ def encode_dataset(
     """
     if not 0 <= part < parts:
         raise InvalidRequest(
-            *(
-                Field("part"),
-                f" is {part}; it must be from 0 to below ",
-                Field("parts"),
-                f", {parts}",
-            )
+            Field("part"), f" is {part}; it must be from 0 to below ", Field("parts"), f", {parts}"
         )
     folder, options = Path(folder), options or EncodeOptions()
     folder.mkdir(parents=True, exist_ok=True)
@@ -146,7 +141,7 @@ def encode_dataset(
     plan.report.check(1, equal_prompts=True)
     plan = replace(plan, header=_begun(folder, plan.header))
     mine = range(part, len(plan.shards), parts)
-    # who finds all shards there, as the later processes of a run do, needs no right to write them
+    # a process that finds all shards, as the later ones of a run do, does not need write access
     todo = _missing(folder, mine, plan.header)
     alone = parts == 1 and bool(todo)
     with exclusive(folder) if alone else nullcontext():

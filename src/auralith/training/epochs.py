@@ -112,7 +112,7 @@ class Epochs:
         self.ends = np.cumsum(counts, dtype=np.int64)
 
     def recording(self, count: int) -> int | None:
-        """Return the recording of the count-th item of the run; None where there are no epochs."""
+        """Return the recording of the count-th item of the run; None without epochs."""
         if not len(self.ends):
             return None
         epoch, place = divmod(count, int(self.ends[-1]))

@@ -182,7 +182,8 @@ def check_target(target: Path, run_folder: Path, steps: int) -> None:
     if made[-1] >= steps:
         raise InvalidRequest(
             f"{target} exists already, finished after {made[-1]} steps; raise ",
-            *(Field("loop.steps"), " to go on, or name another output"),
+            Field("loop.steps"),
+            " to go on, or name another output",
         )
 
 

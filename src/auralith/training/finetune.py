@@ -5,7 +5,7 @@
     train    an adapter (LoRA, DoRA) or all weights   → OUTPUT_run/state-*.pt, log.jsonl, curves.png, demos/
     export   the averaged weights                     → OUTPUT/, and OUTPUT/adapter.safetensors
 
-Every stage resumes where it stopped. `finetune` is a generator of events; who drives it shows them.
+Every stage resumes where it stopped. `finetune` is a generator of events, which its caller shows.
 """
 
 from collections.abc import Generator, Iterator, Mapping, Sequence

@@ -199,7 +199,7 @@ class Run:
         self.accelerator.wait_for_everyone()
 
     def resume(self) -> bool:
-        """Continue from the last saved state; false if there is none."""
+        """Continue from the last saved state; return False without one."""
         # the first process says from where: another may look when it has written a state already
         latest = said_by_first(next(reversed(self.states.steps()), None))
         if latest is None:
@@ -231,13 +231,16 @@ class Run:
         if self.step > self.settings.steps:
             raise InvalidRequest(
                 f"{self.folder} is at step {self.step} already; ",
-                *(Field("loop.steps"), f" must be at least as many, not {self.settings.steps}"),
+                Field("loop.steps"),
+                f" must be at least as many, not {self.settings.steps}",
             )
         ends = any(o.schedule == "cosine" for o in self.task.optimization.values())
         if ends and steps is not None and steps != self.settings.steps:
             log.warning(
                 "the cosine schedule now ends at step %s, not %s; from step %s the learning rate is that of the new one",
-                *(self.settings.steps, steps, self.step),
+                self.settings.steps,
+                steps,
+                self.step,
             )
 
     def close(self) -> None:

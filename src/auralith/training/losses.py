@@ -77,7 +77,7 @@ def views(
 def a_weighted(
     signals: Float[Tensor, "batch view sample"], sample_rate: int
 ) -> Float[Tensor, "batch view sample"]:
-    """The signals through the A-weighting filter, which has no delay; zeros beyond both ends."""
+    """The signals through the A-weighting filter, without delay; zeros beyond both ends."""
     taps = torch.from_numpy(a_weighting_taps(sample_rate)).to(signals)
     filtered = F.conv1d(
         signals.flatten(0, 1)[:, None], taps[None, None], padding=WEIGHTING_TAPS // 2

@@ -94,7 +94,11 @@ class InpaintMasks:
         shares = (self.segments, self.everything, self.continuation)
         if not (min(shares) >= 0 and abs(sum(shares) - 1) <= 1e-6):
             raise InvalidRequest(
-                *(Field("segments"), ", ", Field("everything"), " and ", Field("continuation")),
+                Field("segments"),
+                ", ",
+                Field("everything"),
+                " and ",
+                Field("continuation"),
                 f" are {shares}; they must not be negative and add up to 1",
             )
         check_integer(self, "max_segments", 1)

@@ -99,7 +99,7 @@ def said_by_any(accelerator: "Accelerator", *flags: bool) -> list[bool]:
 def leave_processes() -> None:
     """Leave the group that the processes of a run are in; call it when nothing refers to the run any more.
 
-    Whoever refers to the group last frees it. Python frees it safely; a replica's reducer would keep Python's lock while
+    The last reference to the group frees it. Python frees it safely; a replica's reducer would keep Python's lock while
     it waits for a thread of gloo, which waits for that lock where it has not freed the last message yet (torch 2.13).
     """
     gc.collect()

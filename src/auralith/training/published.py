@@ -53,7 +53,7 @@ class Followed:
 
 
 def follow_training(settings: FinetuneSettings, training: object) -> Followed:
-    """Return the settings changed by a model's `training` section, which is None where the model has none.
+    """Return the settings changed by a model's `training` section, which is None for a model without one.
 
     Raises CheckpointError, which names the key, where a value is not what the section's format says.
     """
@@ -213,5 +213,5 @@ def _unread(section: Section) -> Iterator[str]:
 
 
 def _shown(name: str) -> str:
-    """Return a name out of a config for a line of text: quoted and cut where it is no plain word."""
+    """Return a name out of a config for a line of text: quoted and cut unless it is a plain word."""
     return name if name.isidentifier() and len(name) < 60 else f"{name!r:.60}"

@@ -39,7 +39,9 @@ class Share:
         if size == 0:
             raise InvalidRequest(
                 f"a batch of {batch_size} can't be shared by {self.count} parts; raise ",
-                *(Field("batch_size"), ", or lower ", Field("accumulate")),
+                Field("batch_size"),
+                ", or lower ",
+                Field("accumulate"),
                 " or the number of processes",
             )
         return range(self.index, size * self.count, self.count)

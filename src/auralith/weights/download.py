@@ -26,7 +26,7 @@ _SLACK = 4
 
 
 class NotPublished(Exception):
-    """A server has no file under an address."""
+    """Raised if a server lacks a file at an address."""
 
 
 def download(url: str, target: Path, wanted: WeightsFile, report: Report) -> None:

@@ -93,7 +93,7 @@ def weights_manifest() -> Mapping[str, WeightsEntry]:
 
 
 def weights_entry(name: str) -> WeightsEntry:
-    """Return the entry of a name. Raises `InvalidRequest` if there is none."""
+    """Return the entry of a name. Raise `InvalidRequest` for an unknown name."""
     entries = weights_manifest()
     if name not in entries:
         raise InvalidRequest(f"no weights are called {shown(name)}; use {', '.join(entries)}")

@@ -1,4 +1,4 @@
-"""The names that programs import from diffusers for Stable Audio; whoever has such a program changes its import.
+"""The names that programs import from diffusers for Stable Audio; such a program changes only its import.
 
     from auralith.compat.diffusers import StableAudioPipeline
 

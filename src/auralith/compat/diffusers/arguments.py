@@ -41,7 +41,7 @@ class Extents:
     def of(start: Seconds, end: Seconds | None, total: Seconds | None, longest: float) -> "Extents":
         """Numbers or lists; the end is `longest` if None, the recording's length the end if None.
 
-        Raises InvalidRequest for what is no number, for lists of different lengths, and above `longest`.
+        Raises InvalidRequest for anything but numbers, for lists of different lengths, and above `longest`.
         """
         starts = _numbers("audio_start_in_s", start)
         ends = _numbers("audio_end_in_s", longest if end is None else end)
@@ -136,7 +136,7 @@ Generators = torch.Generator | list[torch.Generator] | None
 
 
 def check_generators(generator: Generators, batch: int) -> None:
-    """Raise InvalidRequest if a list has not one generator per waveform."""
+    """Raise InvalidRequest unless a list holds one generator per waveform."""
     if isinstance(generator, list) and len(generator) != batch:
         raise InvalidRequest(
             f"there are {len(generator)} generators for {batch} waveforms; give one, or a list of {batch}"

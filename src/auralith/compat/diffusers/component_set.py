@@ -269,7 +269,7 @@ class ComponentSet:
         dtype: torch.dtype | None = None,
         silence_dtype_warnings: bool = False,
     ) -> Pipeline:
-        """Move and cast every network; returns the pipeline itself. There are no warnings to silence."""
+        """Move and cast every network; returns the pipeline itself. `silence_dtype_warnings` is accepted and ignored."""
         for target in targets:
             if isinstance(target, torch.dtype):
                 dtype = target

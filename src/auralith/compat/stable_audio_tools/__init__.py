@@ -1,4 +1,4 @@
-"""The names that programs import from stable-audio-tools, in one place; whoever has such a program changes its imports.
+"""The names that programs import from stable-audio-tools, in one place; such a program changes only its imports.
 
     from auralith.compat.stable_audio_tools import generate_diffusion_cond, get_pretrained_model
 

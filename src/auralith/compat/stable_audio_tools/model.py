@@ -227,7 +227,7 @@ class ConditionedDiffusionModel(nn.Module):
     def cross_attn_cond(
         self, tensors: ConditioningTensors
     ) -> tuple[Float[Tensor, "batch token dim"], Bool[Tensor, "batch token"]]:
-        """The context of the network, and which of its rows are no padding."""
+        """Return the context of the network, and a mask of its rows without the padding."""
         routed = self.routed(tensors)
         pairs = [routed[name] for name in self.cross_attn_cond_ids]
         context = torch.cat([states.to(self.device) for states, _ in pairs], dim=1)
@@ -236,7 +236,7 @@ class ConditionedDiffusionModel(nn.Module):
     def global_cond(
         self, numbers: ConditioningTensors, text: ConditioningTensors | None
     ) -> Float[Tensor, "batch global_dim"]:
-        """The global vector; a text in it is the mean of its tokens, or zero where there is none."""
+        """The global vector; a text in it is the mean of its tokens, or zero for an empty text."""
         text_id = self.config.text.id
         ids = [name for name in self.global_cond_ids if name != text_id]
         embedded = {name: numbers[name][0].to(self.device) for name in ids}
