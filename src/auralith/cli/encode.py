@@ -130,9 +130,9 @@ def _warn(bad: int, report: Path) -> None:
 
 def _verify(encoder: "LatentEncoder", recordings: "Recordings", folder: Path) -> None:
     """Decode the beginning of the first recording from what was stored, and say how close it is."""
-    from auralith.codec_metrics import si_sdr
     from auralith.data.latent_header import CacheHeader
     from auralith.data.latents import LatentCache
+    from auralith.metrics.codec import si_sdr
     from auralith.training.encoder import stored_reconstruction
 
     missing = CacheHeader.read(folder).missing_shards(folder)

@@ -21,11 +21,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized, remove_parametrizations
 
-from auralith.codec_metrics import codec_metrics
 from auralith.config import OobleckConfig
 from auralith.data.crops import AudioOptions, read_crop
 from auralith.data.recording import Recordings
 from auralith.errors import AudioError, Field, InvalidRequest
+from auralith.metrics.codec import codec_metrics
 from auralith.models.autoencoder import Oobleck, weight_normed
 from auralith.models.discriminator import Discriminator
 from auralith.numbers import check_integer

@@ -15,13 +15,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from auralith.codec_metrics import si_sdr
 from auralith.conditioning import Conditioner
 from auralith.config import AudioFormat
 from auralith.data.crops import AudioOptions, prepare
 from auralith.data.latents import LatentCache
 from auralith.data.recording import Recordings
 from auralith.errors import AuralithError, CheckpointError, InvalidRequest, NonFiniteError
+from auralith.metrics.codec import si_sdr
 from auralith.models.autoencoder import Autoencoder
 from auralith.models.latent_codec import LatentCodec
 

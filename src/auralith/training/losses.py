@@ -15,9 +15,9 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from auralith.codec_metrics import magnitudes, spectral_distance
 from auralith.errors import InvalidRequest
 from auralith.extras import LazyModule
+from auralith.metrics.codec import magnitudes, spectral_distance
 from auralith.models.discriminator import Judgment
 
 signal = LazyModule("scipy.signal", "train")

@@ -7,16 +7,18 @@ import pytest
 import torch
 from torch import Tensor
 
-from auralith.codec_metrics import (
+from auralith.errors import InvalidRequest
+from auralith.metrics.codec import (
     codec_metrics,
+    codec_summary,
     magnitudes,
     mel_distance,
-    mel_filters,
     multi_resolution_stft_distance,
     si_sdr,
     spectral_distance,
     stft_distance,
 )
+from auralith.sound.spectrum import mel_filters
 
 RATE = 44_100
 
@@ -86,6 +88,36 @@ def test_one_ratio_is_taken_over_both_channels() -> None:
     separate = float(spectral_distance(x, y, separate=1))
     assert joint == pytest.approx(2.355, abs=0.01)
     assert separate == pytest.approx(2.146, abs=0.01)
+    named = codec_metrics(decoded, original, RATE, "per_channel")
+    assert named.stft == separate and codec_metrics(decoded, original, RATE).stft == joint
+    assert named.mel != codec_metrics(decoded, original, RATE).mel
+    both = [
+        float(multi_resolution_stft_distance(decoded, original, c))
+        for c in ("joint", "per_channel")
+    ]
+    assert both[0] > both[1] + 0.1
+    assert named.si_sdr == codec_metrics(decoded, original, RATE).si_sdr
+
+
+def test_files_that_mean_nothing_are_counted() -> None:
+    original = noise(2, 20_000)
+    decoded = {id: original * gain for id, gain in (("a", 0.5), ("b", 0.9))}
+    files = [
+        *((id, waveform, original) for id, waveform in decoded.items()),
+        ("silent", original, original * 1e-5),
+        ("short", original[:, :900], original[:, :900]),
+        ("mono", original[:1], original),
+        ("nan", original * float("nan"), original),
+    ]
+    found = codec_summary(files, RATE)
+    alone = [codec_metrics(waveform, original, RATE) for waveform in decoded.values()]
+    for name, values in found.metrics.items():
+        assert (values.expected, values.used) == (6, 2)
+        assert values.failed.keys() == {"silent", "short", "mono", "nan"}
+        assert values.mean == pytest.approx(sum(getattr(one, name) for one in alone) / 2)
+    assert "silent" in found.metrics["stft"].failed["silent"]
+    with pytest.raises(InvalidRequest, match="twice"):
+        codec_summary([files[0], files[0]], RATE)
 
 
 @pytest.mark.parametrize("gain", [2.0, -3.0])
