@@ -19,7 +19,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from auralith.errors import CheckpointError, one_line, shown
+from auralith.errors import CheckpointError, shown
+from auralith.escaping import one_line
 from auralith.files import whole_file
 from auralith.foreign import NPY_ERRORS, PICKLE_ERRORS
 from auralith.metrics.gaussian import Gaussian
@@ -116,7 +117,7 @@ def read_pickled_probabilities(path: Path) -> dict[str, Tensor]:
 
 
 def _check_rows(path: Path, rows: Mapping[str, object]) -> None:
-    shapes = {tuple(row.shape) for row in rows.values() if _is_row(row)}
+    shapes = {tuple(row.shape) for row in rows.values() if isinstance(row, Tensor)}
     if len(shapes) != 1 or not all(map(_is_row, rows.values())):
         raise CheckpointError(
             f"{path} holds something else than a row of float32 for each id; get the file again"
