@@ -53,7 +53,7 @@ class OobleckConfig:
     decoder_multiples: tuple[int, ...] = (1, 2, 4, 8, 16)
     final_tanh: bool = False
     soft_clip: bool = False
-    """Whether a tanh bounds the decoder's output; after that of `final_tanh` where both are on."""
+    """Bound the decoder's output by a tanh, after that of `final_tanh` where both are on."""
 
     @property
     def sample_rate(self) -> None:
@@ -280,7 +280,7 @@ class ModelConfig:
     distribution_shift: DistributionShift | None = None
     """Shifts the timesteps of training and of the sampler rk4."""
     input_ids: tuple[str, ...] = ()
-    """Which of `INPAINT_INPUTS` are input channels, in their order; none of a model not trained for inpainting."""
+    """Those of `INPAINT_INPUTS` that are input channels, in their order; empty without training for inpainting."""
     default_keys: tuple[tuple[str, str], ...] = ()
     """(condition, other condition): the one to read in a program's metadata where the first is missing."""
     sampling: SamplingDefaults = field(default_factory=SamplingDefaults)

@@ -135,7 +135,7 @@ class Projection:
     """
 
     eta: float = 1.0
-    """How much of the difference's part parallel to the conditional data is kept; the paper keeps none."""
+    """Share that is kept of the difference's part parallel to the conditional data; 0 in the paper."""
     norm_threshold: float = 0.0
     """The largest norm r of an item's difference; 0: any."""
     momentum: float = 0.0
@@ -221,7 +221,7 @@ class Predictor:
     both: NetworkPair
     guidance: Guidance = Guidance()
     momentum: Momentum = field(default_factory=Momentum, compare=False)
-    """Of one run; see `afresh`."""
+    """State of one run; see `afresh`."""
 
     def __call__(self, z: Latents, t: float) -> Prediction:
         times = torch.full((z.shape[0],), t, dtype=torch.float32, device=z.device)

@@ -37,7 +37,7 @@ class Variation:
     """
 
     strength: float = 0.5
-    """How much may change. 0: the autoencoder's round trip; 1: the noise that a generation starts from.
+    """Amount of change. 0: the autoencoder's round trip; 1: the noise that a generation starts from.
 
     Between them the noise level sigma is sigma_min (sigma_max / sigma_min)^strength; samplers that walk along t start
     at strength · t_max.
@@ -71,9 +71,9 @@ class Inpainting:
     ranges: tuple[tuple[float, float], ...]
     """(from, to) in seconds; in any order, but apart from each other."""
     crossfade: float | None = None
-    """How far outside a range the file turns into the new sound; the decoder's reach if None."""
+    """Seconds outside a range over which the file turns into the new sound; the decoder's reach if None."""
     passes: int = 4
-    """How often every stretch of steps is walked (RePaint's resampling); 1 walks it once."""
+    """Times that every stretch of steps is walked (RePaint's resampling); 1 walks it once."""
     kind: Literal["inpainting"] = "inpainting"
     cut_ends: ClassVar[tuple[bool, bool]] = (False, False)
 
@@ -90,16 +90,16 @@ class Extension:
     seconds_total: float
     """Length of the result, the file included."""
     direction: Direction = "after"
-    """Whether the new sound comes after the file or before it."""
+    """Side of the file on which the new sound comes."""
     prompts: tuple[tuple[float, str], ...] = ()
     """(second of the result, prompt): what the new sound is from then on; before the first, the request's prompt."""
     overlap: float | None = None
-    """How much of the sound that is there a window continues from; a third of the window if None, less at a new prompt."""
+    """Seconds of the existing sound that a window continues from; a third of the window if None, less at a new prompt."""
     crossfade: float | None = None
-    """How much of the file's end (or beginning) turns into the new sound; the decoder's reach if None."""
+    """Seconds of the file's end (or beginning) that turn into the new sound; the decoder's reach if None."""
     passes: int = 4
     hold_level: bool = True
-    """Whether the new sound is brought to the file's loudness. Sounds that die away, and new prompts, are left alone."""
+    """Bring the new sound to the file's loudness. Sounds that die away, and new prompts, are left alone."""
     kind: Literal["extension"] = "extension"
 
     @property

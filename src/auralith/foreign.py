@@ -22,7 +22,7 @@ Json = dict[str, Any]
 JSON_ERRORS = (ValueError, RecursionError, MemoryError)
 """UnicodeError and numbers of thousands of digits are ValueErrors."""
 SHAPE_ERRORS = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError)
-"""What code raises that takes a parsed text for what it should be: keys, kinds and sizes are others."""
+"""Exceptions of code that reads parsed text with other keys, kinds or sizes than expected."""
 NPY_ERRORS = (
     OSError,
     EOFError,
@@ -48,7 +48,7 @@ PICKLE_ERRORS = (
     struct.error,
     zipfile.BadZipFile,
 )
-"""What torch's restricted unpickler and its zip reader raise on damaged or foreign bytes."""
+"""Exceptions of torch's restricted unpickler and its zip reader on damaged or foreign bytes."""
 MOST_TOML_CHARACTERS = 1_000_000
 
 

@@ -21,7 +21,7 @@ from auralith.errors import InvalidRequest
 NoiseSource = Callable[[float, float], Float[Tensor, "batch channel frame"]]
 """(level, next level) of a step to its unit normal noise."""
 StepNoise = Literal["none", "independent", "brownian"]
-"""What a sampler asks for at each step: nothing, unrelated normals, or increments of one Brownian path."""
+"""Noise that a sampler asks for at each step: nothing, unrelated normals, or increments of one Brownian path."""
 
 MAX_SEED = 2**63 - 1
 TIME_DIGITS = 6

@@ -63,9 +63,9 @@ class Steering:
     constrain: Callable[[Predictor], Predictor] = _unconstrained
     """Puts something around the network, for every call that the sampler makes."""
     passes: int = 1
-    """How often every stretch of steps is walked; see `auralith.samplers.repaint`."""
+    """Times that every stretch of steps is walked; see `auralith.samplers.repaint`."""
     shown: MaskedInput | None = None
-    """What a model trained for inpainting sees of a sound; None: nothing. Other models have no such input."""
+    """Part of a sound that a model trained for inpainting sees; None: nothing. Other models lack this input."""
 
     @property
     def leads(self) -> bool:

@@ -44,7 +44,7 @@ class Provenance:
     """The request with every default filled in."""
     adapters: tuple[AdapterUse, ...] = ()
     edit: Edit | None = None
-    """What was done to a sound that was there, or to the end and the start of a loop."""
+    """Edit of an existing sound, or of the end and the start of a loop."""
     source: SourceFile | None = None
     """The file that the edit started from; None if it was no file."""
 

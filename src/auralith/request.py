@@ -44,7 +44,7 @@ class GenerationRequest:
     seconds_total: float | None = None
     """Length in seconds of the whole recording that the sound is, or is a part of."""
     seconds_start: float = 0.0
-    """Where in that recording the sound begins; it conditions the model and never slices its output."""
+    """Start of the sound in that recording; it conditions the model and never slices its output."""
     seconds_output: float | None = None
     """Length of the result; the rest of the recording, seconds_total − seconds_start, if None."""
     steps: int | None = None

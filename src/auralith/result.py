@@ -33,7 +33,7 @@ class Audio:
     """A generated sound, and all that is needed to make it again."""
 
     waveform: Float[Tensor, "channel sample"]
-    """As the model gave it: not normalized, possibly beyond ±1."""
+    """Waveform as the model gave it: not normalized, possibly beyond ±1."""
     sample_rate: int
     provenance: Provenance
     warnings: tuple[str, ...] = ()

@@ -100,13 +100,13 @@ class Adapter:
 
     path: Path
     program: str
-    """What wrote it: Auralith, or one of `adapter_import.FORMS`."""
+    """Program that wrote it: Auralith, or one of `adapter_import.FORMS`."""
     changes: dict[str, Change]
     """By the names of the modules, as the file has them."""
     metadata: AdapterMetadata | None
     """None for adapters of other programs."""
     notes: tuple[str, ...]
-    """What had to be assumed, as lines."""
+    """Assumptions that had to be made, one line each."""
     file_hash: str
     num_bytes: int
     shapes: Shapes = field(repr=False)

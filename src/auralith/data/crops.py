@@ -31,13 +31,13 @@ class AudioOptions:
     sample_rate: int = 44_100
     channels: int = 2
     resample: bool = False
-    """Whether files at other rates are resampled; they are refused otherwise."""
+    """Resample files at other rates, instead of refusing them."""
     silence_db: float = SILENCE_DB
     """A crop whose peak is below this (dBFS) is drawn again."""
     silence_tries: int = 8
     """Crops drawn of one file at most; if all are silent the loudest is taken."""
     flip_probability: float = 0.0
-    """How often the polarity is flipped (0.5 in the paper's autoencoder)."""
+    """Probability that the polarity is flipped (0.5 in the paper's autoencoder)."""
     gain_db: float = 0.0
     """The level is changed by a uniform draw from ± this many dB, at most up to full scale."""
     fade_seconds: float = 0.0

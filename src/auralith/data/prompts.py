@@ -33,11 +33,11 @@ class PromptOptions:
     list_fields: tuple[str, ...] = LIST_FIELDS
     """Values separated by commas, put into a random order each time."""
     prefix_probability: float = 0.5
-    """How often such a track's prompt says "field: value"."""
+    """Probability that such a track's prompt says "field: value"."""
     vary_case: bool = True
     """Made prompts are as written, lower, upper or capitalized, each a quarter of the time."""
     metadata_probability: float = 0.0
-    """How often a recording that has its own prompt gets a made one instead, if it has metadata."""
+    """Probability that a recording with metadata gets a made prompt instead of its own."""
 
 
 def prompt_of(recording: Recording, options: PromptOptions, rng: np.random.Generator) -> str:

@@ -40,7 +40,7 @@ class DatasetReport:
     seconds: float
     """Usable sound in all."""
     sample_rates: dict[int, int]
-    """How many usable recordings have each rate."""
+    """Number of usable recordings by rate."""
     channels: dict[int, int]
     distinct_prompts: int | None
     """Different prompts, or sets of metadata to make them of; None if prompts were not looked at."""
@@ -143,7 +143,7 @@ class _Finding:
     path: str
     info: SoundInfo | None
     says: tuple[str, ...] = ()
-    """What its prompts are made of."""
+    """Texts that its prompts are made of."""
     reason: str = ""
 
 

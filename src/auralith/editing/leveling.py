@@ -23,12 +23,12 @@ from auralith.sound.loudness import LoudnessMeter
 SILENT_DB = -40.0
 """Relative to a sound's root mean square, the level of 10 ms below which a sound has ended."""
 EDGE_SECONDS = 0.045
-"""What is cut off besides silence, where there is some: the short fade in front of it."""
+"""Length cut off besides silence, if any: the short fade in front of it."""
 SUSTAINED_LU = 10.0
 """A sound whose last second is softer than the whole by more than this is dying away."""
 MAX_GAIN_DB = 12.0
 GLIDE_SECONDS = 0.05
-"""How long the gain takes from the file to the first window."""
+"""Time that the gain takes from the file to the first window."""
 
 
 def without_silence(clip: Clip, direction: Direction) -> Clip:

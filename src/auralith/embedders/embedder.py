@@ -1,4 +1,4 @@
-"""What every embedder is: a sound of any rate and channels in, a row of numbers for each of its windows out.
+"""Interface of embedders: a sound of any rate and channels in, a row of numbers for each of its windows out.
 
 Level, resampling, channels and windows are an embedder's own affair, in the order of the metric it serves; all of it
 stands in `protocol`, so that values made in different ways are never compared. A result depends on the sound and the

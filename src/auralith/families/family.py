@@ -170,7 +170,7 @@ class DiffusersForm:
 
 @dataclass(frozen=True)
 class Family:
-    """What the models of a family are made of, and how they are sampled."""
+    """Parts that the models of a family are made of, and the way they are sampled."""
 
     autoencoder: AutoencoderKind[Any]
     transformer: TransformerKind

@@ -29,7 +29,7 @@ class Entry:
     key: str
     warnings: tuple[str, ...]
     origin: Provenance
-    """As in the file's tags: the request with every default, the model and its hash, and more."""
+    """Provenance as in the file's tags: the request with every default, the model and its hash, and more."""
 
 
 _FIELDS = tuple(field.name for field in fields(Entry))
@@ -43,7 +43,7 @@ class Manifest:
         self.folder, self.path = folder, folder / NAME
         self.entries: dict[str, Entry] = {}
         self.owners: dict[str, str] = {}
-        """Whose key a file is."""
+        """Key of the sound that owns a file."""
         data = self.path.read_bytes() if self.path.exists() else b""
         self._size = data.rfind(b"\n") + 1
         for number, line in enumerate(data[: self._size].splitlines(), 1):

@@ -38,7 +38,7 @@ class PlannedSound:
 
     row: PromptRow
     origin: Provenance
-    """As its file's tags will have it, but for its place in a batch."""
+    """Provenance as in the tags of its file, but for its place in a batch."""
     key: str
     """SHA-256, in hexadecimal, of what it is made of."""
     clip: Path | None = None

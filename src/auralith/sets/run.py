@@ -46,7 +46,7 @@ class SetSettings:
     n: int = 1
     """Seeds of a row that names no number: its seed and the ones after it."""
     batch_size: int = 1
-    """How many sounds are made at once, at most. Beyond 1 their last bits depend on the batch, but not on a CPU."""
+    """Largest number of sounds that are made at once. Beyond 1 their last bits depend on the batch, but not on a CPU."""
     together: bool | None = None
     """Compute a batch in one; if None, where that is faster: not on a CPU."""
     defaults: dict[str, Any] = field(default_factory=dict)

@@ -109,7 +109,7 @@ def decibels(magnitude: float) -> float:
 
 
 CLICK_FADE_SECONDS = 0.005
-"""What takes the click out of an end that was cut."""
+"""Length of the fade that removes the click from an end that was cut."""
 CLICK_AMPLITUDE = 1e-3
 """An end whose outermost sample is beyond this (-60 dBFS) clicks."""
 

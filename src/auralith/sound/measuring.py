@@ -23,7 +23,7 @@ class Measured:
     rms_db: float
     """dBFS, over all channels; -inf for digital silence."""
     notes: tuple[str, ...]
-    """Where the header disagrees, and what is wrong with the level."""
+    """Disagreements of the header, and faults of the level."""
 
 
 class PeakMeter:

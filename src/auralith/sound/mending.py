@@ -28,13 +28,13 @@ class Mended:
 
     file: Pieces
     samples: int | None = None
-    """The length that the header stated, in samples of each channel, where it states it so; 0 if it does not."""
+    """Length that the header states, in samples of each channel, if it counts in samples; 0 if its field is empty."""
     ratio: float | None = 1.0
-    """What the header stated as a multiple of what is there, if it states another measure; None: it states none."""
+    """The stated length as a multiple of the present one, if the header states another measure; None if it states none."""
     counted: int | None = None
     """Samples that are there at most, where they were counted."""
     is_cut: bool = False
-    """Whether the file breaks off, though nobody can tell how much is missing."""
+    """True if the file breaks off, though the missing length is unknown."""
 
 
 @dataclass(frozen=True)
@@ -46,11 +46,11 @@ class _Data:
     """Bytes of sound by its header."""
     size_at: int
     code: str
-    """Where the header states them, and how."""
+    """Format of the stated size, as `struct` names it."""
     extra: int = 0
     """Bytes that the stated size counts besides."""
     big: bool = False
-    """Whether the chunks of the file are big-endian."""
+    """True if the chunks of the file are big-endian."""
 
 
 def mended(file: Pieces, name: str) -> Mended:

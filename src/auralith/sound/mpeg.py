@@ -59,15 +59,15 @@ class Frames:
 
     first: FrameHeader
     start: int
-    """Where the first one begins."""
+    """Position of the first one's beginning."""
     stop: int
-    """Where the last one ends."""
+    """Position of the last one's end."""
     count: int
-    """Without the frame that holds a Xing, Info or VBRI header."""
+    """Number of frames besides one that holds a Xing, Info or VBRI header."""
     stated: int | None
-    """Return what that header says; None without such a header."""
+    """Number that this header states; None without such a header."""
     counter: int | None
-    """Where its count of frames stands."""
+    """Position of its count of frames."""
 
     @property
     def num_samples(self) -> int:

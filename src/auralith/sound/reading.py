@@ -32,7 +32,7 @@ class SoundInfo:
     sample_rate: int
     channels: int
     note: str | None = field(default=None, compare=False)
-    """What the header says otherwise, where it differs by more than 0.1 s."""
+    """Statement of the header that differs, if by more than 0.1 s."""
 
     @property
     def seconds(self) -> float:

@@ -22,7 +22,7 @@ AV_SUFFIXES = frozenset(
 SOUND_SUFFIXES = AV_SUFFIXES | frozenset(
     ".wav .wave .flac .ogg .oga .opus .mp3 .mp2 .aif .aiff .aifc .caf .au .snd .w64 .rf64".split()
 )
-"""What counts as a sound file where a folder or a shard holds other files too; a table may name any file."""
+"""Suffixes of sound files in a folder or a shard that holds other files too; a table may name any file."""
 
 AV_OPTIONS = {
     "format_whitelist": ",".join(

@@ -79,7 +79,7 @@ class SoundStream:
     """Length as far as it can be told without decoding: never more than there is, but for FLAC and what PyAV reads."""
     _blocks: Callable[[int, int], Iterator[Float[np.ndarray, "sample channel"]]]
     is_cut: bool = False
-    """Whether the file breaks off, though its header states no length."""
+    """True if the file breaks off, though its header does not state a length."""
 
     def blocks(
         self, start: int = 0, stop: int | None = None, *, allow_cut: bool = False

@@ -18,7 +18,7 @@ _ITEMS = re.compile(_ITEM, re.DOTALL)
 _LONGEST_LIST = 100_000
 """Characters of a list in a cell."""
 _ABSENT = ("nan", "NaN", "None", "<NA>")
-"""What Python and pandas write for a value that is missing."""
+"""Texts that Python and pandas write for a missing value."""
 
 
 class NotText(InvalidRequest):

@@ -23,7 +23,7 @@ LONGEST_LINE = 1 << 24
 """Characters; a cell may have as many as the csv module allows, 131,072 by default."""
 _LONGEST_HEADER_LINES = 20
 _UNNAMED = re.compile(r"Unnamed: \d+(_level_\d+)?")
-"""What pandas calls a column without a name when it reads and saves one."""
+"""Name that pandas gives to a column without one when it reads and saves it."""
 _NAMED_DELIMITER = re.compile(r"\"?sep=(?P<delimiter>[,;:|\t])\"?[,;\t ]*", re.IGNORECASE)
 
 
@@ -83,7 +83,7 @@ class _Lines:
         self.skipped = 0
         """Lines before the header."""
         self.ended = False
-        """Whether more was asked for than the file has."""
+        """True if more was asked for than the file holds."""
 
     def __iter__(self) -> "_Lines":
         return self

@@ -34,9 +34,9 @@ _LARGEST_GROUP = 1 << 30
 _LARGEST_RATIO = 200
 """A row group is not unpacked beyond this size if it grows by more than this factor."""
 _VALUE_ERRORS = (ValueError, OverflowError, KeyError, TypeError, ImportError)
-"""What Arrow raises for a value that Python has none for; time zones raise KeyError and ImportError."""
+"""Exceptions of Arrow for a value without a Python equivalent; time zones raise KeyError and ImportError."""
 _INDEX = "__index_level_"
-"""How pandas calls an index without a name."""
+"""Prefix that pandas gives to the name of an unnamed index."""
 
 
 @dataclass(frozen=True, slots=True)

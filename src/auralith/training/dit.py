@@ -78,7 +78,7 @@ class DiTSettings:
     split_column: str = SPLIT_COLUMN
     """Field that says which recordings are trained on and which validate; "" ignores it."""
     inpainting: InpaintMasks = InpaintMasks()
-    """What a model trained for inpainting is shown; others see nothing."""
+    """Parts that a model trained for inpainting is shown; other models don't use it."""
 
     def __post_init__(self) -> None:
         for name in ("batch_size", "bucket_frames"):

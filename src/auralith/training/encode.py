@@ -69,14 +69,14 @@ class EncodeOptions:
     variants: int = 4
     """Wordings drawn for a recording without a prompt of its own, or with several; 0 leaves text out of the cache."""
     dtype: Literal["float16", "float32"] = "float16"
-    """Of the stored latents."""
+    """Number format of the stored latents."""
     shard_mb: int = 0
     """Size of a shard: what a stopped run does again at most. 0: a twentieth of the whole, from 1 to 256."""
     resample: bool = False
-    """Whether files at other rates are resampled; they are refused otherwise."""
+    """Resample files at other rates, instead of refusing them."""
     prompts: PromptOptions = field(default_factory=PromptOptions)
     seed: int = 0
-    """Of the wordings."""
+    """Seed of the drawn wordings."""
     threads: int = 4
     """Files read ahead at the same time."""
 

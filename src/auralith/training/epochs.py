@@ -88,7 +88,7 @@ class ChunkSampling:
     chunk_seconds: float = 5.0
     """Length of a chunk: a shorter recording has one."""
     high_fidelity_weight: int = 1
-    """How many times as often a recording comes whose field `high_fidelity` is true."""
+    """Factor by which a recording whose field `high_fidelity` is true comes more often."""
     unlimited_sources: tuple[str, ...] = ("fma",)
     """Recordings with one of these as their `source` have all their chunks in an epoch, once."""
 

@@ -107,7 +107,7 @@ class FinetuneSettings:
     layout: Layout = "single-file"
     export_dtype: Literal["float32", "float16", "bfloat16"] = "float32"
     checks: Literal["all", "encoders", "none"] = "all"
-    """What is refused if it looks untrained: the autoencoder and its latents, and the transformer."""
+    """Parts that are refused if they look untrained: the autoencoder and its latents, and the transformer."""
 
 
 def default_settings(mode: Literal["lora", "full"]) -> FinetuneSettings:
@@ -203,7 +203,7 @@ def _prepared(
     if not settings.demo.every:  # not needed until the model is written
         model.autoencoder.cpu()
         model.conditioner.text.model.cpu()
-    cache = LatentCache.open(  # what is not whole was encoded again
+    cache = LatentCache.open(  # damaged shards were encoded again
         folder / "latents", encoder.autoencoder_hash, encoder.text_hash, verify=False
     )
     for _, reason in cache.report().bad[:MOST_NAMED]:

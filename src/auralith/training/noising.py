@@ -35,7 +35,7 @@ class TimestepSettings:
     mean: float = 0.0
     std: float = 1.0
     cut: float = 0.075
-    """Where truncated_logit_normal is cut off."""
+    """Lower limit of truncated_logit_normal."""
     margin: float = 0.0
     """Least distance of t from 0 and from 1, before a shift."""
 

@@ -82,7 +82,7 @@ class Budget:
     gradients: int
     activations: int
     working: int
-    """What the backward pass of one block needs besides."""
+    """Memory that the backward pass of one block needs besides."""
     accumulated: bool
     """Gradients of earlier parts lie beside the activations."""
     host_average: int

@@ -1,4 +1,4 @@
-"""What the network of a call starts from: conditions, noise and initial audio; and the waveforms at its end.
+"""Inputs of the network in a call: conditions, noise and initial audio; and the waveforms at its end.
 
 Prompts or their states, and seconds, become what the transformer is conditioned on, with rows copied per waveform. Under
 guidance the conditioned rows come first. Without a negative prompt the unconditioned ones have no context at all, only
