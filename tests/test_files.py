@@ -15,9 +15,11 @@ import torch
 
 from auralith.errors import InvalidRequest, ResourceError
 from auralith.files import (
+    cached_file_hash,
     canonical_json,
     clear_leftovers,
     exclusive,
+    file_hash,
     size_text,
     utc_now,
     whole_file,
@@ -181,3 +183,19 @@ def test_times_are_in_utc_with_seconds() -> None:
     before = datetime.now(UTC).replace(microsecond=0)
     now = datetime.strptime(utc_now(), "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
     assert before <= now <= datetime.now(UTC)
+
+
+def test_a_hash_is_computed_once_until_the_file_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hashed: list[Path] = []
+    monkeypatch.setattr(
+        "auralith.files.file_hash", lambda path: hashed.append(path) or file_hash(path)
+    )
+    path = tmp_path / "weights"
+    path.write_bytes(b"one")
+    assert cached_file_hash(path) == cached_file_hash(path) == file_hash(path)
+    assert hashed == [path]
+    path.write_bytes(b"another")
+    assert cached_file_hash(path) == file_hash(path)
+    assert hashed == [path, path]

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
@@ -246,6 +246,17 @@ def file_hash(path: str | Path) -> str:
     """Return the SHA-256 of a file's bytes, in hexadecimal."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def cached_file_hash(path: Path) -> str:
+    """Return `file_hash`, computed once in a process for each path, size and time of modification."""
+    facts = path.stat()
+    return _hash_of(path, facts.st_size, facts.st_mtime_ns)
+
+
+@lru_cache(maxsize=64)
+def _hash_of(path: Path, _size: int, _modified_ns: int) -> str:
+    return file_hash(path)
 
 
 def canonical_json(value: object) -> str:

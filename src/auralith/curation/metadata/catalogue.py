@@ -8,13 +8,12 @@ its reason, and the first such lines are named. Columns that the search doesn't 
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from auralith.errors import InvalidRequest, ResourceError
 from auralith.extras import require
-from auralith.files import file_hash
+from auralith.files import cached_file_hash
 
 REQUIRED = ("track_id", "artists", "album_name", "track_name")
 _DURATION = "duration_ms"
@@ -84,16 +83,10 @@ def read_catalogue(path: Path) -> Catalogue:
     return catalogue
 
 
-@lru_cache(maxsize=8)
-def _hash_of(path: Path, size: int, modified_ns: int) -> str:
-    return file_hash(path)
-
-
 def file_sha256(path: Path) -> str:
     """Return the SHA-256 of a catalogue's bytes, in hexadecimal. Raises `ResourceError` if it can't be opened."""
     try:
-        facts = path.stat()
-        return _hash_of(path, facts.st_size, facts.st_mtime_ns)
+        return cached_file_hash(path)
     except OSError as error:
         raise _unreadable(path, error) from error
 

@@ -19,7 +19,7 @@ from torch import nn
 from auralith.curation.tagging.meter import NUM_LABELS, TaggerFacts
 from auralith.curation.tagging.panns import FILE_NAME, HOP, SAMPLE_RATE, WHERE, read_panns
 from auralith.errors import CheckpointError, InvalidRequest, ResourceError
-from auralith.files import file_hash, whole_file
+from auralith.files import cached_file_hash, whole_file
 from auralith.foreign import SHAPE_ERRORS, parse_json
 from auralith.resources import choose_device
 from auralith.tensor_files import read_json
@@ -57,7 +57,7 @@ class PannsTagger:
     @cached_property
     def _found(self) -> tuple[Path, str]:
         path = existing_weights(self._weights)
-        return path, file_hash(path)
+        return path, cached_file_hash(path)
 
     @cached_property
     def _network(self) -> nn.Module:
@@ -98,7 +98,7 @@ class AstTagger:
                 f" {AST_NAME} (config.json, preprocessor_config.json, model.safetensors, 346 MB):"
                 " download it and name it with --weights"
             )
-        return file_hash(file)
+        return cached_file_hash(file)
 
     @cached_property
     def _parts(self) -> tuple["ASTForAudioClassification", "ASTFeatureExtractor"]:
