@@ -16,9 +16,8 @@ from auralith.curation.tagging.calibration import (
     false_negative_bound,
     flagged_share,
     grid_threshold,
-    music_at,
 )
-from auralith.curation.tagging.meter import THRESHOLDS, MusicMeter, TaggerFacts
+from auralith.curation.tagging.meter import THRESHOLDS, TaggerFacts
 from auralith.errors import InvalidRequest
 
 FACTS = TaggerFacts("stub", 32_000, 320_000, 320)
@@ -135,22 +134,3 @@ def test_the_share_of_the_target_set() -> None:
     assert flagged_share(target, 0.15) == 0.5
     with pytest.raises(InvalidRequest, match="target"):
         flagged_share(tags([0.5], ["error"]), 0.15)
-
-
-def test_any_threshold_and_duration_is_a_query() -> None:
-    rows: list[list[float] | None] = []
-    levels = np.random.default_rng(3).random((30, 500)).astype(np.float32)
-    for track in levels:
-        meter = MusicMeter(FACTS, [137], 0.15, 30.0)
-        probabilities = np.zeros((500, 527), np.float32)
-        probabilities[:, 137] = track
-        meter.add(probabilities)
-        rows.append(list(meter.result.by_threshold))
-    table = pa.table({"rec_id": [str(i) for i in range(31)], "music_seconds": [*rows, None]})
-    for tau, seconds in ((0.15, 4.25), (0.7, 1.5), (0.5, 2.5)):
-        active = (levels >= np.float32(tau)).sum(axis=1)
-        expected = [str(i) for i, count in enumerate(active) if count >= round(seconds * 100)]
-        assert music_at(table, tau, seconds) == expected
-        assert 0 < len(expected) < 30
-    with pytest.raises(InvalidRequest, match="not kept"):
-        music_at(table, 0.17, 30.0)

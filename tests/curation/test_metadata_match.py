@@ -18,7 +18,6 @@ from auralith.curation.metadata import (
     SearchResult,
     TierOptions,
     Work,
-    metadata_matches,
     read_catalogue,
 )
 from auralith.curation.metadata.blocks import consonants
@@ -290,7 +289,7 @@ def test_every_tier_is_flagged_for_its_reason_and_nothing_is_refused(catalogue: 
     ]
 
 
-def test_matches_are_evidence_and_a_table_of_their_own(catalogue: Path) -> None:
+def test_matches_are_evidence(catalogue: Path) -> None:
     stage = MetadataStage(MetadataSettings(max_matches=1), catalogue)
     [finding] = stage.process([row("fma:1", "Love", "Norvik Band")], Path())
     table = pa.Table.from_pylist(
@@ -298,9 +297,8 @@ def test_matches_are_evidence_and_a_table_of_their_own(catalogue: Path) -> None:
         pa.schema([("rec_id", pa.string()), *stage.schema]),
     )
     assert table["num_matches"].to_pylist() == [2]
-    [match] = metadata_matches(table).to_pylist()
-    assert {name: match[name] for name in ("rec_id", "ref_id", "tier", "duration_delta_s")} == {
-        "rec_id": "fma:1",
+    [[match]] = table["matches"].to_pylist()
+    assert {name: match[name] for name in ("ref_id", "tier", "duration_delta_s")} == {
         "ref_id": "a2",
         "tier": "A",
         "duration_delta_s": -1.0,

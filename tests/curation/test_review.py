@@ -11,8 +11,8 @@ import pytest
 
 from auralith.curation.review import (
     CODES,
+    Case,
     NewDecision,
-    ReviewState,
     Suspect,
     agreement,
     agreement_of,
@@ -24,7 +24,6 @@ from auralith.curation.review import (
     next_item,
     open_items,
     suspects,
-    verdicts,
     view_item,
 )
 from auralith.curation.review.rules import Choice
@@ -72,6 +71,17 @@ def remove(folder: Path, item: str, who: str, code: str = "commercial_recording"
 
 def unsure(folder: Path, item: str, who: str) -> str:
     return decide(folder, item, who, "unsure").state
+
+
+def case_of(folder: Path, item: str) -> Case:
+    (found,) = [case for case in cases(folder) if case.item.item_id == item]
+    return found
+
+
+def settled_by(folder: Path, item: str) -> str | None:
+    """Return the reason code of a settled item; None for an open one."""
+    settled = case_of(folder, item).settled
+    return settled.reason_code if settled else None
 
 
 # The queue
@@ -181,7 +191,7 @@ def test_the_last_evidence_of_a_recording_counts(tmp_path: Path) -> None:
 def test_two_equal_decisions_settle_an_item(folder: Path) -> None:
     assert keep(folder, ITEM, "Ann") == "open"
     assert keep(folder, ITEM, "Bo", "common_phrase") == "kept"
-    assert verdicts(folder)["fma:1"].reason_code == "false_match"
+    assert settled_by(folder, ITEM) == "false_match"
 
 
 @pytest.mark.parametrize(("third", "state"), [(keep, "kept"), (remove, "removed")])
@@ -205,14 +215,14 @@ def test_unsure_counts_as_a_conflict_even_twice(folder: Path, second: object) ->
 
 def test_a_single_decision_closes_nothing(folder: Path) -> None:
     remove(folder, ITEM, "Ann")
-    assert verdicts(folder)["fma:1"] == ReviewState("fma:1", "open", "metadata", None, ITEM, "k")
+    assert (case_of(folder, ITEM).state, settled_by(folder, ITEM)) == ("open", None)
 
 
 def test_overturning_an_automatic_match_needs_two_signatures(folder: Path) -> None:
     unsure(folder, MATCH, "Ann")
     remove(folder, MATCH, "Bo")
     assert keep(folder, MATCH, "Cy") == "removed"
-    assert verdicts(folder)["fma:2"].reason_code == "match_not_overturned"
+    assert settled_by(folder, MATCH) == "match_not_overturned"
 
 
 def test_two_of_three_signatures_overturn_a_match(folder: Path) -> None:
@@ -314,7 +324,7 @@ def test_a_settled_item_takes_no_more_decisions(folder: Path) -> None:
     keep(folder, ITEM, "Bo")
     with pytest.raises(InvalidRequest, match="settled"):
         remove(folder, ITEM, "Cy")
-    assert verdicts(folder)["fma:1"].state == "kept"
+    assert case_of(folder, ITEM).state == "kept"
 
 
 # Evidence that is made again
@@ -324,13 +334,14 @@ def test_newer_evidence_takes_the_place_of_older(folder: Path) -> None:
     keep(folder, ITEM, "Ann")
     keep(folder, ITEM, "Bo")
     open_items(folder, [suspect(1, key="other settings")])
-    assert verdicts(folder)["fma:1"].state == "open"
+    newer = suspect(1, key="other settings").item_id
+    assert (case_of(folder, ITEM).superseded, case_of(folder, newer).superseded) == (True, False)
+    assert case_of(folder, newer).state == "open"
     with pytest.raises(InvalidRequest, match="decided"):
         keep(folder, ITEM, "Ann")
-    newer = suspect(1, key="other settings").item_id
     keep(folder, newer, "Ann")
     keep(folder, newer, "Bo")
-    assert verdicts(folder)["fma:1"].evidence_key == "other settings"
+    assert case_of(folder, newer).state == "kept"
 
 
 def test_a_replaced_open_item_is_not_asked_for_any_more(folder: Path) -> None:
@@ -348,23 +359,12 @@ def test_what_people_removed_stays_removed(folder: Path) -> None:
     open_items(folder, [newer])
     keep(folder, newer.item_id, "Ann")
     keep(folder, newer.item_id, "Bo")
-    state = verdicts(folder)["fma:1"]
-    assert (state.state, state.reason_code, state.item_id) == ("removed", "withdrawn", ITEM)
+    assert case_of(folder, ITEM).state == "removed"
+    assert settled_by(folder, ITEM) == "withdrawn"
 
 
-def test_a_recording_is_kept_once_all_its_items_are(folder: Path) -> None:
-    other = suspect(1, "match", stage="identify")
-    open_items(folder, [other])
-    for who in ("Ann", "Bo"):
-        keep(folder, ITEM, who)
-    assert verdicts(folder)["fma:1"].state == "open"
-    for who in ("Ann", "Bo"):
-        keep(folder, other.item_id, who)
-    assert verdicts(folder)["fma:1"].state == "kept"
-
-
-def test_without_a_review_there_are_no_verdicts(tmp_path: Path) -> None:
-    assert verdicts(tmp_path) == {}
+def test_without_a_review_nothing_is_decided(tmp_path: Path) -> None:
+    assert not is_begun(tmp_path)
     assert not log_path(tmp_path).exists()
     with pytest.raises(InvalidRequest, match="review open"):
         keep(tmp_path, ITEM, "Ann")
@@ -433,7 +433,7 @@ def test_a_log_that_stays_locked_is_one_clear_line(
 )
 def test_a_damaged_log_is_one_clear_line(tmp_path: Path, content: bytes) -> None:
     log_path(tmp_path).write_bytes(content)
-    for act in (lambda: verdicts(tmp_path), lambda: open_items(tmp_path, [suspect(1)])):
+    for act in (lambda: cases(tmp_path), lambda: open_items(tmp_path, [suspect(1)])):
         with pytest.raises(ResourceError, match=r"review\.sqlite"):
             act()
 
@@ -441,7 +441,6 @@ def test_a_damaged_log_is_one_clear_line(tmp_path: Path, content: bytes) -> None
 def test_a_log_that_was_begun_and_cut_off_is_begun_again(tmp_path: Path) -> None:
     log_path(tmp_path).touch()
     assert not is_begun(tmp_path)
-    assert verdicts(tmp_path) == {}
     assert open_items(tmp_path, [suspect(1)]) == 1
 
 

@@ -14,7 +14,7 @@ from fuzz.reader import Reader, written
 from auralith.curation import review, sources
 from auralith.curation.guard import EvalSet, GuardSettings
 from auralith.curation.http import CachedResponse, RateLimit, SystemClock
-from auralith.curation.inputs import ROOTS, remember_root, root_of
+from auralith.curation.inputs import ROOTS, remember_roots, root_of
 from auralith.curation.keys import NAME as STEPS
 from auralith.curation.keys import evidence_of
 from auralith.curation.metadata.catalogue import read_catalogue
@@ -96,7 +96,6 @@ def _read_review(path: Path) -> None:
     folder = path.parent
     for case in review.cases(folder):
         review.view_item(folder, case.item.item_id)
-    review.verdicts(folder)
     review.withdrawals(folder)
 
 
@@ -123,7 +122,7 @@ def _site(path: Path) -> None:
 
 
 def _roots(path: Path) -> None:
-    remember_root(path.parent, ["fma"], path.parent)
+    remember_roots(path.parent, {"fma": path.parent})
 
 
 def _steps(path: Path) -> None:

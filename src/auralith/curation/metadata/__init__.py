@@ -8,7 +8,7 @@ stage       the step of a curation: every tier goes to people
 """
 
 from auralith.curation.metadata.catalogue import Catalogue, Work, read_catalogue
-from auralith.curation.metadata.stage import MetadataSettings, MetadataStage, metadata_matches
+from auralith.curation.metadata.stage import MetadataSettings, MetadataStage
 from auralith.curation.metadata.tiers import TIERS, Searcher, SearchResult, TierOptions, TrackMatch
 
 __all__ = [
@@ -21,6 +21,5 @@ __all__ = [
     "TierOptions",
     "TrackMatch",
     "Work",
-    "metadata_matches",
     "read_catalogue",
 ]

@@ -119,14 +119,3 @@ def _match_fields() -> "list[tuple[str, pa.DataType]]":
         **dict.fromkeys(("ref_title", "ref_artist", "ref_album"), pa.string()),
     }
     return list(kinds.items())
-
-
-def metadata_matches(evidence: "pa.Table") -> "pa.Table":
-    """Return the table `metadata_matches`: a row for each match in a table of this stage's evidence."""
-    pa = require("pyarrow", "curate")
-    rows = [
-        {"rec_id": row["rec_id"], **match}
-        for row in evidence.select(["rec_id", "matches"]).to_pylist()
-        for match in row["matches"] or []
-    ]
-    return pa.Table.from_pylist(rows, pa.schema([("rec_id", pa.string()), *_match_fields()]))

@@ -108,7 +108,7 @@ class Searcher:
             words > 0 and self._blocks.words.idf(title) >= self.options.idf_cut
         )
 
-    def search(self, works: Sequence[Work], limit: int | None = None) -> list["SearchResult"]:
+    def search(self, works: Sequence[Work], limit: int | None = None) -> list[SearchResult]:
         """Return the matches of each work, at most `limit` each, the strongest first and ties in the catalogue's order."""
         pairs = self.pairs(works)
         scores = pairs.artist_score + pairs.title_score

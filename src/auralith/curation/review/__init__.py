@@ -24,7 +24,6 @@ from auralith.curation.review.queue import (
     ItemView,
     NewDecision,
     RecordedDecision,
-    ReviewState,
     agreement,
     agreement_of,
     cases,
@@ -32,7 +31,6 @@ from auralith.curation.review.queue import (
     decide_many,
     next_item,
     open_items,
-    verdicts,
     view_item,
 )
 from auralith.curation.review.rules import CHOICES, CODES, Decision
@@ -57,7 +55,6 @@ __all__ = [
     "ItemView",
     "NewDecision",
     "RecordedDecision",
-    "ReviewState",
     "Selection",
     "Suspect",
     "agreement",
@@ -74,7 +71,6 @@ __all__ = [
     "next_item",
     "open_items",
     "suspects",
-    "verdicts",
     "view_item",
     "withdraw",
     "withdrawals",

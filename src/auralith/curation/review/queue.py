@@ -16,7 +16,6 @@ from auralith.curation.review.log import (
     Item,
     append_decision,
     append_item,
-    is_begun,
     newest_item_id,
     read_decisions,
     read_items,
@@ -87,21 +86,6 @@ class ItemView:
     role: Role | None
     decisions: tuple[Decision, ...]
     """All decisions once the item is settled; before that, only the viewer's own."""
-
-
-@dataclass(frozen=True)
-class ReviewState:
-    """Outcome of the review for a recording, over all its items."""
-
-    rec_id: str
-    state: State
-    stage: str
-    """Stage of the deciding item: the first that removes the recording, else that is open, else that keeps it."""
-    reason_code: str | None
-    """None while the item is open."""
-    item_id: str
-    evidence_key: str
-    """Provider, version and settings of the judged evidence: "provider/version/params_hash"."""
 
 
 @dataclass(frozen=True)
@@ -257,32 +241,6 @@ def _decision(case: Case, entry: NewDecision) -> Decision:
     choice = check_choice(entry.decision, code, case.role)
     note = check_note(entry.note)
     return Decision(0, item.item_id, item.rec_id, name, case.role, choice, code, note, utc_now())
-
-
-def verdicts(folder: Path) -> dict[str, ReviewState]:
-    """Return the outcome for each recording under review; empty before a review is begun.
-
-    A recording is removed once one of its items is removed, and kept once the newest item of each stage is kept.
-    """
-    if not is_begun(folder):
-        return {}
-    by_recording: dict[str, list[Case]] = {}
-    for case in cases(folder):
-        if not case.superseded or case.state == "removed":
-            by_recording.setdefault(case.item.rec_id, []).append(case)
-    return {rec_id: _state(found) for rec_id, found in by_recording.items()}
-
-
-def _state(found: Sequence[Case]) -> ReviewState:
-    deciding = min(found, key=lambda case: ("removed", "open", "kept").index(case.state))
-    return ReviewState(
-        rec_id=deciding.item.rec_id,
-        state=deciding.state,
-        stage=deciding.item.stage,
-        reason_code=deciding.settled.reason_code if deciding.settled else None,
-        item_id=deciding.item.item_id,
-        evidence_key=deciding.item.evidence_key,
-    )
 
 
 @dataclass(frozen=True)

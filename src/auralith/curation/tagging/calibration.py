@@ -5,7 +5,6 @@ No track is missed if τ ≤ min q over the tracks; the threshold is the largest
 found, the rate of misses is below 1 − 0.05^(1/n) with 95 % confidence (binomial, one-sided).
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -90,23 +89,6 @@ def flagged_share(tags: "pa.Table", threshold: float) -> float:
     if not tagged:
         raise InvalidRequest("no recording of the target set was tagged; tag it first")
     return sum(q is not None and _reaches(q, threshold) for q in tagged) / len(tagged)
-
-
-def music_at(tags: "pa.Table", threshold: float, seconds: float) -> list[str]:
-    """Return the ids of recordings with at least this many seconds of music at one of `THRESHOLDS`, from kept figures.
-
-    Raises:
-        InvalidRequest: the threshold is not on the grid.
-    """
-    place = next((i for i, tau in enumerate(THRESHOLDS) if abs(tau - threshold) < _SLACK), None)
-    if place is None:
-        raise InvalidRequest(f"threshold {threshold} is not kept; use 0.05, 0.10 … 0.95")
-    rows: list[Mapping[str, object]] = tags.select(["rec_id", "music_seconds"]).to_pylist()
-    return [
-        str(row["rec_id"])
-        for row in rows
-        if isinstance(kept := row["music_seconds"], list) and kept[place] >= seconds
-    ]
 
 
 def _reaches(q: float, threshold: float) -> bool:
