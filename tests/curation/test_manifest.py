@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 import soundfile
 
-from auralith.curation.inputs import ROOTS, remember_root, remembered_roots, root_of
+from auralith.curation.inputs import ROOTS, remember_roots, remembered_roots, root_of
 from auralith.curation.keys import record
 from auralith.curation.license_terms import SAMPLING_PLUS
 from auralith.curation.publish.manifest import (
@@ -309,8 +309,8 @@ def test_steps_done_one_by_one_remember_where_the_sounds_are(tmp_path: Path) -> 
     (tmp_path / "s").mkdir()
     (tmp_path / "s/a.wav").touch()
     folder = tmp_path / "c"
-    remember_root(folder, ["t"], tmp_path / "elsewhere")
-    remember_root(folder, ["t", "u"], tmp_path / "s")
+    remember_roots(folder, {"t": tmp_path / "elsewhere"})
+    remember_roots(folder, dict.fromkeys(["t", "u"], tmp_path / "s"))
     assert remembered_roots(folder) == {"t": ["../s", "../elsewhere"], "u": ["../s"]}
     assert root_of(folder, "t", "a.wav") == folder / "../s"
     assert root_of(folder, "t", "b.wav") is None and root_of(folder, "v", "a.wav") is None

@@ -10,14 +10,14 @@ import pytest
 import soundfile
 
 from auralith.cli.curate import curate as app
-from auralith.curation.keys import newest_key
 from auralith.curation.near_duplicates import TABLE, find_near_duplicates, near_pairs
 from auralith.curation.outcomes import outcomes
 from auralith.curation.publish.manifest import manifest
 from auralith.curation.run import curate
 from auralith.curation.settings import CurationSettings, SourceSettings
+from auralith.curation.stage import Step
 from auralith.curation.steps import step_of
-from auralith.curation.store import Key, Store
+from auralith.curation.store import Store
 
 RATE = 22_050
 
@@ -60,11 +60,10 @@ def settings_of(folder: Path, sounds: Path, dedupe: bool = False) -> CurationSet
     return CurationSettings(folder=folder, sources=(source,), stages=stages, dedupe=dedupe)
 
 
-def fingerprints(store: Store, settings: CurationSettings) -> Key:
+def fingerprint(settings: CurationSettings) -> Step:
     step = step_of(settings, "fingerprint")
-    key = newest_key(store, step) if step else None
-    assert key is not None
-    return key
+    assert step is not None
+    return step
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +92,7 @@ def test_what_sounds_the_same_is_one_group(made: tuple[Store, CurationSettings])
 
 def test_half_of_a_recording_is_no_duplicate_of_it(made: tuple[Store, CurationSettings]) -> None:
     store, settings = made
-    pairs = near_pairs(store, fingerprints(store, settings))
+    pairs = near_pairs(store, fingerprint(settings))
     related = {(pair.first, pair.second) for pair in pairs}
     assert ("folder:first.wav", "folder:half-first.wav") not in related
     assert ("folder:half-first.wav", "folder:first.wav") not in related
@@ -104,7 +103,7 @@ def test_nothing_is_looked_for_twice_and_no_index_stays(
 ) -> None:
     store, settings = made
     slices = store.slices(TABLE)
-    list(find_near_duplicates(store, fingerprints(store, settings), settings.engine))
+    list(find_near_duplicates(store, fingerprint(settings), settings.engine))
     assert store.slices(TABLE) == slices
     assert not list(store.folder.glob(".near-index-*"))
 
@@ -125,13 +124,13 @@ def test_a_search_that_was_cut_goes_on(
 ) -> None:
     settings = settings_of(copy_of(made, tmp_path), sounds)
     store = Store(settings.folder)
-    key = fingerprints(store, settings)
-    whole = near_pairs(store, key)
+    step = fingerprint(settings)
+    whole = near_pairs(store, step)
     (only,) = store.slices(TABLE)
     store.append(TABLE, store.read(TABLE).slice(0, 3), only.stem)
-    assert len(near_pairs(store, key)) < len(whole)
-    list(find_near_duplicates(store, key, settings.engine))
-    assert near_pairs(store, key) == whole
+    assert len(near_pairs(store, step)) < len(whole)
+    list(find_near_duplicates(store, step, settings.engine))
+    assert near_pairs(store, step) == whole
     assert store.read(TABLE).num_rows == 8
 
 
@@ -143,11 +142,11 @@ def test_another_recording_starts_another_search(sounds: Path, tmp_path: Path) -
     settings = settings_of(tmp_path / "curation", folder)
     list(curate(settings))
     store = Store(settings.folder)
-    assert near_pairs(store, fingerprints(store, settings)) == []
+    assert near_pairs(store, fingerprint(settings)) == []
     for path in sounds.glob("first-quiet.*"):
         (folder / path.name).write_bytes(path.read_bytes())
     list(curate(settings))
-    found = near_pairs(store, fingerprints(store, settings))
+    found = near_pairs(store, fingerprint(settings))
     assert {(pair.first, pair.second) for pair in found} == {
         ("folder:first.wav", "folder:first-quiet.mp3"),
         ("folder:first-quiet.mp3", "folder:first.wav"),

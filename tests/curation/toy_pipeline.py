@@ -48,9 +48,9 @@ def run_step(
     store: Store, step: Step, recordings: pa.Table, settings: EngineSettings | None = None
 ) -> Iterator[StageProgress]:
     """A step over all of these recordings."""
-    parts = [(store.folder, recordings)]
+    parts, make = [(store.folder, recordings)], step.load(store)
     with exclusive(store.folder):
-        yield from run_stage(store, step, step.load(store), parts, settings or EngineSettings())
+        yield from run_stage(store, step, make(), make, parts, settings or EngineSettings())
 
 
 def run_toy(folder: Path, recordings: pa.Table, settings: ToySettings, calls: Path) -> Store:

@@ -20,9 +20,10 @@ from auralith.curation.keys import record
 from auralith.curation.stage import Stage, Step, evidence_key
 from auralith.curation.store import EVIDENCE, Store, batches
 from auralith.curation.worker import Worker, finding_schema, unpack
-from auralith.errors import Interrupted, InvalidRequest
+from auralith.errors import Interrupted
 from auralith.extras import require
 from auralith.files import clear_leftovers, utc_now
+from auralith.numbers import check_integer
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -44,11 +45,9 @@ class EngineSettings:
     """Whether recordings whose row is an error are tried again."""
 
     def __post_init__(self) -> None:
-        if min(self.slice_rows, self.heavy_slice_rows) < 1 or self.workers < 0:
-            raise InvalidRequest(
-                "slice_rows and heavy_slice_rows must be 1 or more and workers 0 or more, not"
-                f" {self.slice_rows}, {self.heavy_slice_rows} and {self.workers}"
-            )
+        check_integer(self, "slice_rows", 1)
+        check_integer(self, "heavy_slice_rows", 1)
+        check_integer(self, "workers", 0)
 
     def rows_of(self, step: Step) -> int:
         """Rows in a slice of this step."""
@@ -70,20 +69,20 @@ class StageProgress:
 def run_stage(
     store: Store,
     step: Step,
+    stage: Stage,
     make: Callable[[], Stage],
     parts: Sequence[tuple[Path, "pa.Table"]],
     settings: EngineSettings = EngineSettings(),
 ) -> Iterator[StageProgress]:
     """Make the evidence that is missing; the caller has the folder's lock (`files.exclusive`).
 
-    `make` is what the step loaded. Each part is a folder of sounds with its recordings: rec_id and the stage's inputs,
+    `make` is what the step loaded, and `stage` what it makes. Each part is a folder of sounds with its recordings: rec_id and the stage's inputs,
     one row for each id. Yields after each slice that is written, and once before the first.
 
     Raises:
         AuralithError: the stage can't work at all, or the store can't be written. Finished slices stay.
     """
     clear_leftovers(store.folder / step.name)
-    stage = make()
     earlier = _earlier(store, stage, parts, settings)
     todo = [(root, _todo(stage, part, list(earlier))) for root, part in parts]
     total, counts = sum(part.num_rows for _, part in parts), Counter(earlier.values())

@@ -5,8 +5,8 @@ import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from auralith.curation import sources
-from auralith.curation.settings import CurationSettings, SourceSettings
+from auralith.curation import sources as kinds
+from auralith.curation.settings import SourceSettings
 from auralith.curation.sources import Source
 from auralith.curation.store import Store
 from auralith.errors import InvalidRequest
@@ -29,15 +29,15 @@ def open_source(settings: SourceSettings, store: Store) -> Source:
     path, root = settings.path, settings.sounds
     assert path is not None
     if settings.kind == "folder":
-        return sources.FolderSource(path, source_names(settings)[0])
+        return kinds.FolderSource(path, source_names(settings)[0])
     if settings.kind == "table":
         columns = {one.ours: one.theirs for one in settings.columns}
         name = source_names(settings)[0]
-        return sources.mapped_table(path, name, columns, separator=settings.separator, root=root)
+        return kinds.mapped_table(path, name, columns, separator=settings.separator, root=root)
     lists = {
-        "pack": sources.data_pack,
-        "fma": sources.fma_tracks,
-        "attribution": sources.stability_list,
+        "pack": kinds.data_pack,
+        "fma": kinds.fma_tracks,
+        "attribution": kinds.stability_list,
     }
     return lists[settings.kind](path, root)
 
@@ -46,16 +46,16 @@ def _freesound(settings: SourceSettings, store: Store) -> Source:
     key = os.environ.get(KEY_VARIABLE, "")
     if not key:
         raise InvalidRequest(f"{KEY_VARIABLE} is not set; put your Freesound API key there")
-    client = sources.FreesoundClient(key, store.folder / "freesound_api", level=settings.level)
+    client = kinds.FreesoundClient(key, store.folder / "freesound_api", level=settings.level)
     if settings.path is None:
-        return sources.FreesoundSearch(client, store, settings.query, settings.filter)
+        return kinds.FreesoundSearch(client, store, settings.query, settings.filter)
     try:
         ids = settings.path.read_text(encoding="utf-8-sig").split()
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidRequest(
             f"{settings.path} can't be read ({error}); write one id a line"
         ) from error
-    return sources.FreesoundSounds(client, store, ids)
+    return kinds.FreesoundSounds(client, store, ids)
 
 
 def source_names(settings: SourceSettings) -> tuple[str, ...]:
@@ -72,14 +72,14 @@ def source_names(settings: SourceSettings) -> tuple[str, ...]:
     return names[settings.kind]
 
 
-def sound_roots(settings: CurationSettings) -> Mapping[str, Path]:
+def sound_roots(sources: Iterable[SourceSettings]) -> Mapping[str, Path]:
     """The folder of each source's sounds; without one the curation's folder, where none are.
 
     Raises:
         InvalidRequest: one source is given two folders.
     """
     roots: dict[str, Path] = {}
-    for one in settings.sources:
+    for one in sources:
         folder = one.path if one.kind == "folder" else one.sounds
         for name in source_names(one) if folder else ():
             if roots.setdefault(name, Path(folder or "")) != folder:
@@ -90,19 +90,19 @@ def sound_roots(settings: CurationSettings) -> Mapping[str, Path]:
     return roots
 
 
-def remember_root(folder: Path, names: Iterable[str], root: Path) -> None:
-    """Keep in the curation's folder where the sounds of these sources were looked for, the latest folder first.
+def remember_roots(folder: Path, roots: Mapping[str, Path]) -> None:
+    """Keep in the curation's folder where the sounds of each source were looked for, the latest folder first.
 
     Raises:
         ResourceError: it can't be written.
     """
-    roots = remembered_roots(folder)
-    start = os.path.relpath(os.path.realpath(root), os.path.realpath(folder))
-    for name in names:
-        roots[name] = [start, *(one for one in roots.get(name, []) if one != start)]
+    known = remembered_roots(folder)
+    for name, root in roots.items():
+        start = os.path.relpath(os.path.realpath(root), os.path.realpath(folder))
+        known[name] = [start, *(one for one in known.get(name, []) if one != start)]
     make_folder(folder)
     with whole_file(folder / ROOTS) as file:
-        file.write(json.dumps(roots, indent=1).encode() + b"\n")
+        file.write(json.dumps(known, indent=1).encode() + b"\n")
 
 
 def remembered_roots(folder: Path) -> dict[str, list[str]]:

@@ -34,7 +34,7 @@ NAME = "steps.json"
 log = logging.getLogger(__name__)
 _KEY = ("provider", "provider_version", "params_hash")
 _RESOLVED = {"tag": ("weights_sha256",)}
-"""Settings that loading fills in and that are a column of the evidence too."""
+"""Settings, by step, that may be left open and that loading fills in; they are columns of the evidence too."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +91,13 @@ def evidence_of(store: Store, step: Step | None, columns: Sequence[str]) -> "pa.
         ResourceError: `steps.json` or the table is damaged.
     """
     key = None if step is None else newest_key(store, step)
+    return evidence_under(store, step, key, columns)
+
+
+def evidence_under(
+    store: Store, step: Step | None, key: Key | None, columns: Sequence[str]
+) -> "pa.Table":
+    """Return the rows of a step under a key; none without one."""
     if step is None or key is None:
         return with_columns(EVIDENCE.empty_table(), columns)
     return store.read(step.name, columns, key)
@@ -102,7 +109,7 @@ def record(store: Store, step: Step, key: Key, settings: Any) -> None:
     Raises:
         ResourceError: `steps.json` is damaged, or can't be written.
     """
-    resolved = {name: getattr(settings, name) for name in step.resolved}
+    resolved = {name: getattr(settings, name) for name in _RESOLVED.get(step.name, ())}
     run = StepRun(**vars(key), resolved=resolved, reads=dict(step.reads(store)))
     by_step = _read(store.folder)
     is_new = by_step is None

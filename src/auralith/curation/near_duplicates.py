@@ -19,6 +19,7 @@ from jaxtyping import Bool, Int
 
 from auralith.curation.duplicates import MIN_COVER, FingerprintPair
 from auralith.curation.engine import EngineSettings, StageProgress, run_stage
+from auralith.curation.keys import newest_key
 from auralith.curation.probe import sound_path
 from auralith.curation.stage import Finding, Row, Step, evidence_key, params_hash
 from auralith.curation.store import Key, Store
@@ -151,14 +152,17 @@ class NearStage:
 
 
 def find_near_duplicates(
-    store: Store, fingerprints: Key, settings: EngineSettings
+    store: Store, fingerprint: Step, settings: EngineSettings
 ) -> Iterator[StageProgress]:
-    """Look for every fingerprinted recording among the others, as far as that isn't done.
+    """Search for every recording that this step has fingerprinted among the others, unless that is done.
 
     Raises:
         InvalidRequest: another process works on the folder.
         ResourceError: something can't be read or written.
     """
+    fingerprints = newest_key(store, fingerprint)
+    if fingerprints is None:
+        return
     with exclusive(store.folder):
         yield from _search(store, fingerprints, settings)
     for rest in store.folder.glob(f"{_INDEX}*"):
@@ -167,25 +171,26 @@ def find_near_duplicates(
 
 def _search(store: Store, fingerprints: Key, settings: EngineSettings) -> Iterator[StageProgress]:
     make, ids = _stage(store, fingerprints), _ids(store, fingerprints)
-    step = Step(TABLE, NearSettings(), lambda _: make, heavy=True)
-    total, done = len(ids), len(store.finished(TABLE, evidence_key(make())))
+    stage, step = make(), Step(TABLE, NearSettings(), lambda _: make, heavy=True)
+    total, done = len(ids), len(store.finished(TABLE, evidence_key(stage)))
     yield StageProgress(TABLE, done, total, {"pass": done})
     if done == total:
         return
-    index = make().index
-    if not index.is_dir():
+    if not stage.index.is_dir():
         rows = (row for part in _parts(store, fingerprints) for row in part.to_pylist())
-        build_index(((row["rec_id"], _unpacked(row, "prominent")) for row in rows), index)
+        build_index(((row["rec_id"], _unpacked(row, "prominent")) for row in rows), stage.index)
     before = 0
     for part in _parts(store, fingerprints):
-        for at in run_stage(store, step, make, [(store.folder, part)], settings):
+        for at in run_stage(store, step, stage, make, [(store.folder, part)], settings):
             done = max(done, before + at.done)
             yield StageProgress(TABLE, done, total, {"pass": done})
         before += part.num_rows
 
 
-def near_pairs(store: Store, fingerprints: Key | None) -> list[FingerprintPair]:
-    """Return the pairs among the recordings that are fingerprinted; none where they weren't looked for."""
+def near_pairs(store: Store, fingerprint: Step | None) -> list[FingerprintPair]:
+    """Return the pairs among the recordings that this step has fingerprinted; none if they were not searched for, or
+    the step is left out (None)."""
+    fingerprints = None if fingerprint is None else newest_key(store, fingerprint)
     if fingerprints is None:
         return []
     key = evidence_key(_stage(store, fingerprints)())

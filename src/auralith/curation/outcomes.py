@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Int
 
-from auralith.curation.keys import evidence_of, newest_key
+from auralith.curation.keys import evidence_of, evidence_under, newest_key
 from auralith.curation.review import Case, cases, is_begun, withdrawals
 from auralith.curation.settings import CurationSettings, StageName
 from auralith.curation.stage import Step
 from auralith.curation.steps import step_of, steps
-from auralith.curation.store import Store
+from auralith.curation.store import Key, Store
 from auralith.extras import require
 
 if TYPE_CHECKING:
@@ -120,8 +120,9 @@ class Fold:
 
     def add(self, step: Step) -> None:
         """Take the evidence of a step into account."""
-        required, found = self.required(step), self._evidence(step)
-        overturned = self._overturned(step) if step.reviewed else np.zeros_like(required)
+        key = newest_key(self._store, step)
+        required, found = self.required(step), self._evidence(step, key)
+        overturned = self._overturned(step, key) if step.reviewed else np.zeros_like(required)
         passed = overturned | (found.ok & (found.verdict == "pass"))
         flagged = found.verdict == "flag"
         refused = found.ok & (found.verdict == "refuse")
@@ -184,8 +185,7 @@ class Fold:
         probed = evidence_of(self._store, step_of(self._settings, "probe"), COLUMNS)
         positions = self._positions(probed["rec_id"])
         probed = probed.filter(pa.array((positions >= 0) & self.kept[positions]))
-        prints = step_of(self._settings, "fingerprint")
-        pairs = near_pairs(self._store, newest_key(self._store, prints)) if prints else []
+        pairs = near_pairs(self._store, step_of(self._settings, "fingerprint"))
         superfluous = pa.array(find_duplicates(probed, pairs).superfluous, pa.string())
         self._drop(self._among(superfluous), "removed", stage, self._code("duplicate"))
 
@@ -196,9 +196,9 @@ class Fold:
         mask = self._among(ids["rec_id"].cast(pa.string()))
         self._drop(mask, "quarantined", INGEST, self._code(_CONFLICT))
 
-    def _overturned(self, step: Step) -> Mask:
+    def _overturned(self, step: Step, key: Key | None) -> Mask:
         """Return the recordings that people kept, having seen the evidence of this step that counts."""
-        seen = step.name, str(newest_key(self._store, step)), "kept"
+        seen = step.name, str(key), "kept"
         ids = [
             case.item.rec_id
             for case in self._cases
@@ -206,9 +206,9 @@ class Fold:
         ]
         return self._among(pa.array(ids, pa.string()))
 
-    def _evidence(self, step: Step) -> _Evidence:
+    def _evidence(self, step: Step, key: Key | None) -> _Evidence:
         """Return the last row of each recording, since a retry adds another one."""
-        table = evidence_of(self._store, step, _COLUMNS)
+        table = evidence_under(self._store, step, key, _COLUMNS)
         rows = self._last_rows(table["rec_id"])
         exists = rows >= 0
         status, verdict = (np.append(table[n].to_numpy(), "")[rows] for n in ("status", "verdict"))

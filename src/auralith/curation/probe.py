@@ -28,6 +28,7 @@ from auralith.curation.stage import Finding, Row
 from auralith.errors import AudioError, InvalidRequest
 from auralith.extras import require
 from auralith.files import file_hash
+from auralith.numbers import check_number
 from auralith.sound.levels import HIGHEST_DB
 from auralith.sound.loudness import LoudnessMeter
 from auralith.sound.stream import SoundFormat, SoundStream, open_sound
@@ -74,8 +75,7 @@ class ProbeSettings:
     """Least sample rate of a full-band recording. The rule of the published data set is not known."""
 
     def __post_init__(self) -> None:
-        if not self.max_hours > 0:
-            raise InvalidRequest(f"max_hours must be above 0, not {self.max_hours}")
+        check_number(self, "max_hours", "h", above=0.0)
 
 
 class Probe:

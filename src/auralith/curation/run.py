@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from auralith.curation.engine import StageProgress, run_stage
 from auralith.curation.inputs import open_source, sound_roots, source_names
-from auralith.curation.keys import newest_key
 from auralith.curation.near_duplicates import find_near_duplicates
 from auralith.curation.outcomes import REVIEW, Fold
 from auralith.curation.review import cases, is_begun, open_items, suspects
@@ -38,7 +37,7 @@ def curate(settings: CurationSettings) -> Iterator[StageProgress]:
         AuralithError: a source, a step or the folder can't be used at all. What is finished stays.
     """
     store = Store(settings.folder)
-    roots = sound_roots(settings)
+    roots = sound_roots(settings.sources)
     for step in steps(settings):
         step.load(store)()  # raises for what is missing before hours of work
     for source in settings.sources:
@@ -72,13 +71,14 @@ def run_step(
     """
     with exclusive(store.folder):
         make = step.load(store)
-        columns = dict.fromkeys(["rec_id", "source", *make().inputs])
+        stage = make()
+        columns = dict.fromkeys(["rec_id", "source", *stage.inputs])
         recordings = store.recordings(list(columns))
         recordings = recordings.filter(compute.is_in(recordings["rec_id"], value_set=rec_ids))
         parts = list(_by_root(recordings, roots if step.heavy else {}, store.folder))
-        yield from run_stage(store, step, make, parts, settings.engine)
-    if step.name == "fingerprint" and (key := newest_key(store, step)):
-        yield from find_near_duplicates(store, key, settings.engine)
+        yield from run_stage(store, step, stage, make, parts, settings.engine)
+    if step.name == "fingerprint":
+        yield from find_near_duplicates(store, step, settings.engine)
 
 
 def _ingest(store: Store, source: SourceSettings) -> Iterator[StageProgress]:

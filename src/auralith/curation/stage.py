@@ -107,8 +107,6 @@ class Step:
     """Says whether people see what the step flags, and may overturn what it refuses."""
     after_review: bool = False
     """Says whether the step waits for their decisions."""
-    resolved: tuple[str, ...] = ()
-    """Settings that may be left open, and that loading fills in."""
     reads: Callable[[Store], Mapping[str, str]] = _nothing
     """Returns digests of the evidence that the step reads; its own counts only as long as they stay the same."""
     heavy: bool = False

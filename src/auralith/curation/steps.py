@@ -56,7 +56,6 @@ def _tag(settings: CurationSettings) -> Step:
         replace(settings.tag, weights_sha256=digest, allow_unknown_weights=False),
         load,
         "unknown_music",
-        resolved=("weights_sha256",),
         heavy=True,
         threaded=True,
         gpus=1.0 if files.device.startswith("cuda") else 0.0,

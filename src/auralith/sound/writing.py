@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from auralith.errors import AudioError, Field, InvalidRequest, shown
+from auralith.escaping import one_line
 from auralith.files import check_writable, whole_file
 from auralith.sound.arrays import AnyWaveform, waveform_of
 from auralith.sound.tags import with_info_chunk
@@ -106,7 +107,7 @@ def _chosen(path: str | Path, subtype: str | None) -> tuple[str, str]:
     if subtype not in container.subtypes:
         raise InvalidRequest(
             Field("subtype"),
-            f": {container.name} files can't be {shown(subtype)[1:-1]}; choose {' or '.join(container.subtypes)}",
+            f": {container.name} files can't be {one_line(subtype, 60)}; choose {' or '.join(container.subtypes)}",
         )
     return container.name, container.subtypes[subtype]
 

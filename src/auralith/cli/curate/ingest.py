@@ -64,8 +64,8 @@ def ingest(
 
     The API's key is read from AURALITH_FREESOUND_KEY.
     """
-    from auralith.curation.inputs import open_source, remember_root, sound_roots
-    from auralith.curation.settings import CurationSettings, SourceSettings
+    from auralith.curation.inputs import open_source, remember_roots, sound_roots
+    from auralith.curation.settings import SourceSettings
     from auralith.curation.sources import ingest_steps, require_recordings
     from auralith.curation.sources.tables import MappedTable
     from auralith.curation.store import Store
@@ -89,8 +89,8 @@ def ingest(
     )
     store = Store(folder)
     source = open_source(settings, store)
-    for source_name, sounds in sound_roots(CurationSettings(folder, (settings,))).items():
-        remember_root(folder, [source_name], sounds)
+    if roots := sound_roots([settings]):
+        remember_roots(folder, roots)
     last = None
     for last in ingest_steps(store, source, utc_now()):
         print(f"{last.read} rows", file=sys.stderr)

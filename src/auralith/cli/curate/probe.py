@@ -37,10 +37,8 @@ def probe(
     from auralith.curation.settings import CurationSettings
     from auralith.settings import load_settings
 
-    chosen, engine = (
-        load_settings(ProbeSettings, overrides=set or ()),
-        EngineSettings(workers=workers),
-    )
+    chosen = load_settings(ProbeSettings, overrides=set or ())
+    engine = EngineSettings(workers=workers)
     run_one(CurationSettings(folder, probe=chosen, engine=engine), "probe", root)
 
 
@@ -62,7 +60,6 @@ def duplicates(
 ) -> None:
     """Group recordings whose files, samples or landmarks agree. Prints how many there are."""
     from auralith.curation.duplicates import COLUMNS, find_duplicates
-    from auralith.curation.keys import newest_key
     from auralith.curation.near_duplicates import near_pairs
     from auralith.curation.settings import CurationSettings
     from auralith.curation.steps import step_of
@@ -75,9 +72,7 @@ def duplicates(
         raise InvalidRequest(
             f"{folder} has no probed recordings; auralith curate probe comes first"
         )
-    fingerprints = step_of(CurationSettings(folder), "fingerprint")
-    assert fingerprints is not None
-    pairs = near_pairs(Store(folder), newest_key(Store(folder), fingerprints))
+    pairs = near_pairs(Store(folder), step_of(CurationSettings(folder), "fingerprint"))
     found = find_duplicates(probed, pairs)
     if output is not None:
         with whole_file(output) as file:

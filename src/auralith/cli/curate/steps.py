@@ -33,7 +33,7 @@ def run_one(settings: "CurationSettings", name: "StageName", root: Path | None =
     Raises:
         AuralithError: there are no recordings, or the step can't work at all.
     """
-    from auralith.curation.inputs import remember_root
+    from auralith.curation.inputs import remember_roots
     from auralith.curation.keys import evidence_of
     from auralith.curation.run import run_step
     from auralith.curation.steps import step_of
@@ -50,9 +50,9 @@ def run_one(settings: "CurationSettings", name: "StageName", root: Path | None =
         )
     connect()
     sources = sorted(recordings["source"].drop_null().unique().to_pylist())
-    if root is not None:
-        remember_root(store.folder, sources, root)
     roots = dict.fromkeys(sources, root) if root is not None else {}
+    if roots:
+        remember_roots(store.folder, roots)
     show_steps(run_step(store, settings, step, recordings["rec_id"].combine_chunks(), roots))
     columns = ["rec_id", "status", "verdict", "reason_code"]
     rows = evidence_of(store, step, columns).to_pylist()

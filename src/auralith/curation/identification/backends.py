@@ -89,8 +89,7 @@ class IdentifierFiles:
     """For "audible-magic": longest wait for the answer about one sound, in seconds."""
 
     def __post_init__(self) -> None:
-        if not self.timeout_s > 0:
-            raise InvalidRequest(f"timeout_s must be above 0, not {self.timeout_s:g}")
+        check_number(self, "timeout_s", "s", above=0.0)
 
     def absolute(self) -> "IdentifierFiles":
         """Return the same locations for workers, which may run in another folder."""

@@ -12,6 +12,8 @@ from typing import Any, Literal, Protocol, runtime_checkable
 from auralith.files import utc_now
 
 Status = Literal["match", "no_match", "indeterminate", "error"]
+META = ("title", "artist", "album", "isrc", "label")
+"""Keys of `Match.meta`."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,13 @@ class Fingerprint:
     problem: str | None = None
     """Reason code of a missing fingerprint, such as "not_audio"; the answer is then "error"."""
 
+    @property
+    def missing_reason(self) -> str | None:
+        """Return the reason code of an error if there is no fingerprint; None if there is one."""
+        if self.problem is None and self.payload is not None:
+            return None
+        return self.problem or "no_fingerprint"
+
 
 @dataclass(frozen=True)
 class Match:
@@ -62,7 +71,7 @@ class Match:
     rule: str | None = None
     """Action that the rights holder requests, such as "block"."""
     meta: dict[str, str] = field(default_factory=dict)
-    """Known metadata among title, artist, album, isrc and label."""
+    """Known metadata, by some of `META`."""
 
 
 @dataclass(frozen=True)
@@ -127,8 +136,7 @@ def complete_answer(
 
 def unanswerable(info: ProviderInfo, fingerprint: Fingerprint) -> Identification | None:
     """Return the answer for a sound that has no fingerprint or is too short for the backend; None for any other."""
-    if fingerprint.problem is not None or fingerprint.payload is None:
-        reason = fingerprint.problem or "no_fingerprint"
+    if reason := fingerprint.missing_reason:
         return answer(info, fingerprint.asset_id, "error", reason)
     if fingerprint.seconds < info.min_seconds:
         return answer(info, fingerprint.asset_id, "indeterminate", "too_short")

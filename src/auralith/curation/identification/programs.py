@@ -25,7 +25,7 @@ import numpy as np
 import soundfile
 
 from auralith.errors import AudioError, InvalidRequest, ResourceError
-from auralith.foreign import parse_json
+from auralith.foreign import SHAPE_ERRORS, parse_json
 from auralith.sound.resampling import resampled
 from auralith.sound.stream import Mono, open_mono
 
@@ -178,7 +178,7 @@ def _fingerprint(finished: Finished, path: Path) -> Any:
         raise _failed(path)
     try:
         return parse_json(finished.output)["fingerprint"]
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except SHAPE_ERRORS as error:
         raise _failed(path) from error
 
 

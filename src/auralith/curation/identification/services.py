@@ -11,6 +11,7 @@ from typing import Any
 
 from auralith.curation.http import Clock, RateLimit, SystemClock
 from auralith.curation.identification.interface import (
+    META,
     AudioRef,
     Fingerprint,
     Identification,
@@ -23,7 +24,7 @@ from auralith.curation.identification.interface import (
 from auralith.curation.identification.programs import Finished, Fpcalc, find_program, run_program
 from auralith.errors import AudioError, InvalidRequest, ResourceError
 from auralith.extras import require
-from auralith.foreign import parse_json
+from auralith.foreign import SHAPE_ERRORS, parse_json
 from auralith.sound.stream import read_seconds
 
 KEY_VARIABLE = "AURALITH_ACOUSTID_KEY"
@@ -110,7 +111,7 @@ class AcoustIdIdentifier:
         try:
             results = response.json()["results"]
             matches = tuple(_acoustid_match(one, fingerprint.seconds) for one in results)
-        except (KeyError, TypeError, ValueError):
+        except SHAPE_ERRORS:
             return answer(self.info, asset, "error", "bad_answer", raw=raw)
         return complete_answer(self.info, asset, matches, raw)
 
@@ -145,8 +146,8 @@ class AcoustIdIdentifier:
     def _problem(self, response: Any) -> str | None:
         """Return the reason code of an unusable response; None if it is an answer."""
         try:
-            body = response.json()
-        except (ValueError, RecursionError):
+            body = parse_json(response.content)
+        except ValueError:
             return "bad_json" if response.status_code == 200 else f"http_{response.status_code}"
         fields = body if isinstance(body, dict) else {}
         if fields.get("status") == "error":
@@ -162,7 +163,7 @@ class AcoustIdIdentifier:
 
 
 def _acoustid_match(result: Any, seconds: float) -> Match:
-    """Return a result as a match. Raises KeyError, TypeError or ValueError if it is malformed."""
+    """Return a result as a match; raise one of `SHAPE_ERRORS` if it is malformed."""
     score = float(result["score"])
     if not isinstance(result["id"], str) or not 0 <= score <= 1:
         raise ValueError("a result has an id and a score from 0 to 1")
@@ -269,7 +270,7 @@ class AudibleMagicIdentifier:
             return answer(self.info, asset, "indeterminate", f"status_{code}", raw=raw)
         try:
             matches = tuple(_toolkit_match(one) for one in response.get("matches") or ())
-        except (AttributeError, KeyError, TypeError, ValueError):
+        except SHAPE_ERRORS:
             return bad
         consistent = bool(matches) == (code == MATCH_CODE)
         return complete_answer(self.info, asset, matches, raw) if consistent else bad
@@ -282,13 +283,12 @@ def _exit_reason(finished: Finished) -> str:
 
 
 def _toolkit_match(one: Any) -> Match:
-    """Return a match of the JSON. Raises AttributeError, KeyError, TypeError or ValueError if it is malformed."""
+    """Return a match of the JSON; raise one of `SHAPE_ERRORS` if it is malformed."""
     start, seconds, other = (
         _seconds(one[f"match{name}"])
         for name in ("TimeInUnknown", "DurationInUnknown", "TimeInReference")
     )
     meta = {str(key).lower(): value for key, value in (one.get("metadata") or {}).items()}
-    names = ("title", "artist", "album", "isrc", "label")
     return Match(
         ref_id=str(one["amItemID"]),
         query_start_s=start,
@@ -297,7 +297,7 @@ def _toolkit_match(one: Any) -> Match:
         score=1.0,  # the answer has none
         kind=str(one.get("matchType", "audio")),
         rule=None if one.get("ruleCode") is None else str(one["ruleCode"]),
-        meta={name: meta[name] for name in names if isinstance(meta.get(name), str)},
+        meta={name: meta[name] for name in META if isinstance(meta.get(name), str)},
     )
 
 

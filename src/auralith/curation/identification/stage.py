@@ -12,6 +12,7 @@ from auralith.curation.identification.backends import (
     make_identifier,
 )
 from auralith.curation.identification.interface import (
+    META,
     AudioRef,
     ContentIdentifier,
     Fingerprint,
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _SMALLEST_P = 1e-300
-_META = ("title", "artist", "album", "isrc", "label")
 
 
 class Identify:
@@ -58,7 +58,7 @@ class Identify:
         pa = require("pyarrow", "curate")
         number, text = pa.float64(), pa.string()
         stretch = [("query_start_s", number), ("duration_s", number), ("ref_start_s", number)]
-        meta = [(name, text) for name in (*_META, "rule")]
+        meta = [(name, text) for name in (*META, "rule")]
         match = pa.struct([("ref", text), *stretch, ("score", number), ("p_value", number), *meta])
         return pa.schema(
             [
@@ -138,7 +138,7 @@ def _score(match: Match) -> float:
 
 
 def _row(match: Match) -> dict[str, Any]:
-    meta = {name: match.meta.get(name) for name in _META}
+    meta = {name: match.meta.get(name) for name in META}
     return meta | {
         "ref": match.ref_id,
         "query_start_s": match.query_start_s,

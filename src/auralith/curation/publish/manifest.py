@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from auralith.curation.duplicates import COLUMNS as DUPLICATE_COLUMNS
 from auralith.curation.duplicates import FingerprintPair, find_duplicates
 from auralith.curation.inputs import root_of, sound_roots
-from auralith.curation.keys import evidence_of, newest_key
+from auralith.curation.keys import evidence_of
 from auralith.curation.license_terms import SAMPLING_PLUS
 from auralith.curation.near_duplicates import near_pairs
 from auralith.curation.outcomes import outcomes
@@ -145,7 +145,9 @@ def manifest(
     probed = _evidence(store, settings, "probe", _PROBE, ids)
     license = _evidence(store, settings, "license", _LICENSE, ids)
     seconds, source = accepted["seconds"], accepted["source"]
-    groups = _duplicate_groups(ids, seconds, probed, _near_pairs(store, settings))
+    groups = _duplicate_groups(
+        ids, seconds, probed, near_pairs(store, step_of(settings, "fingerprint"))
+    )
     columns = {
         **{name: recordings[name] for name in _AS_INGESTED},
         **{name: license[name] for name in _LICENSE},
@@ -191,7 +193,7 @@ def _paths(
     relative: "pa.ChunkedArray", source: "pa.ChunkedArray", store: Store, settings: CurationSettings
 ) -> "pa.ChunkedArray":
     """Paths from the manifest's folder. Links are resolved first: `..` of a linked folder is not where it seems."""
-    roots = sound_roots(settings)
+    roots = sound_roots(settings.sources)
     names = source.unique().to_pylist()
     starts = [
         _from(store.folder, roots.get(name) or _found_root(store, name, relative, source))
@@ -229,11 +231,6 @@ def _from(folder: Path, root: Path) -> str:
     except ValueError:  # another drive
         start = os.path.realpath(root)
     return "" if start == "." else f"{start.replace(os.sep, '/').rstrip('/')}/"
-
-
-def _near_pairs(store: Store, settings: CurationSettings) -> list[FingerprintPair]:
-    fingerprints = step_of(settings, "fingerprint")
-    return near_pairs(store, newest_key(store, fingerprints)) if fingerprints else []
 
 
 def _duplicate_groups(

@@ -108,14 +108,10 @@ def named_path(value: object, root: Path | None) -> str | None:
     return _checked(path, root)
 
 
-def usual_path(path: str, root: Path | None) -> str | None:
-    """Return a path that follows from the id; None if the file isn't there, since the sounds may be elsewhere."""
-    return _checked(path, root) if root and (root / path).exists() else None
-
-
 def fma_path(id: str, root: Path | None) -> str | None:
-    """Return the path of a track in FMA's public dumps; None if the file isn't there."""
-    return usual_path(f"{int(id) // 1000:03d}/{int(id):06d}.mp3", root)
+    """Return the path of a track in FMA's public dumps; None if the file isn't there, as the sounds may be elsewhere."""
+    path = f"{int(id) // 1000:03d}/{int(id):06d}.mp3"
+    return _checked(path, root) if root and (root / path).exists() else None
 
 
 def _checked(path: str, root: Path | None) -> str:

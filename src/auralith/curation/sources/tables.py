@@ -46,7 +46,8 @@ _TEXTS = (
 COLUMNS = ("source_id", "path", *_TEXTS, *_LICENSES, *_LISTS, "year", "is_remix", "duration_s")
 """Columns of `recordings` that a column may be mapped to."""
 _OTHERS: dict[str, Callable[[Any], Any]] = {"year": year, "is_remix": flag, "duration_s": seconds}
-_ATTRIBUTION_COLUMNS = ("id", "title", "author", "license", "url")
+ATTRIBUTION_COLUMNS = ("id", "title", "author", "license", "url")
+"""Columns of Stability AI's attribution lists."""
 _PAGE = re.compile(
     r"(?P<author>https?://(?:www\.)?(?P<site>freemusicarchive|freesound)\.org/(?:music|people)/[^/]+/).*"
 )
@@ -203,7 +204,7 @@ def stability_list(path: Path, root: Path | None = None) -> TableSource:
         return attribution_record(cells, root)
 
     return TableSource(
-        batch_of("attribution", [path]), "attribution", [path], convert, _ATTRIBUTION_COLUMNS
+        batch_of("attribution", [path]), "attribution", [path], convert, ATTRIBUTION_COLUMNS
     )
 
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from auralith.curation.licenses import family_of
 from auralith.curation.publish.attribution.catalog import Catalog
 from auralith.curation.publish.attribution.entries import CHANGES, Entry
+from auralith.curation.sources.tables import ATTRIBUTION_COLUMNS
 
-HEADER = ("id", "title", "author", "license", "url")
 EXTENDED, LINES = "attribution_extended.csv", "attribution.jsonl"
 LIST = "_attribution.csv"
 """Suffix of the file name of a source's list."""
@@ -63,7 +63,7 @@ def tables(catalog: Catalog) -> list[Table]:
             f"{source}{LIST}",
             f"the recordings from {source}, in the columns of Stability AI's lists",
             part,
-            HEADER,
+            ATTRIBUTION_COLUMNS,
             _published,
         )
         for source, part in _by_source(catalog)
@@ -96,7 +96,7 @@ def csv_line(cells: Sequence[object]) -> str:
 
 def _published(entry: Entry) -> dict[str, object]:
     cells = (entry.source_id, entry.title, entry.author, _label(entry), entry.url)
-    return dict(zip(HEADER, cells, strict=True))
+    return dict(zip(ATTRIBUTION_COLUMNS, cells, strict=True))
 
 
 def _known(entry: Entry) -> Mapping[str, object]:
