@@ -25,7 +25,7 @@ from auralith.curation.outcomes import outcomes
 from auralith.curation.publish.attribution import write_attribution
 from auralith.curation.publish.card import write_card
 from auralith.curation.publish.croissant import write_croissant
-from auralith.curation.publish.funnel_files import write_funnel
+from auralith.curation.publish.funnel import write_funnel
 from auralith.curation.publish.manifest import write_manifest
 from auralith.curation.run import curate
 from auralith.curation.settings import CurationSettings, SourceSettings

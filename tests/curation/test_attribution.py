@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 from auralith.cli.main import run
 from auralith.curation.license_terms import SAMPLING_PLUS, UNVERSIONED
 from auralith.curation.publish.attribution import verify_attribution, write_attribution
-from auralith.curation.publish.attribution.entries import USE, words
-from auralith.curation.publish.attribution.search import MOST_PLACES, SHARD_BYTES, steps
+from auralith.curation.publish.attribution.catalog import USE, words
+from auralith.curation.publish.attribution.site import MOST_PLACES, SHARD_BYTES, steps
 from auralith.curation.publish.manifest import write_manifest
-from auralith.curation.publish.settings import PublishSettings
+from auralith.curation.settings import PublishSettings
 from auralith.errors import ResourceError
 from tests.curation.test_manifest import curation
 
@@ -269,8 +269,8 @@ def shards(folder: Path, most_bytes: int) -> dict[str, dict[str, str]]:
 def test_large_shards_are_split_and_frequent_words_cut(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("auralith.curation.publish.attribution.search.SHARD_BYTES", 700)
-    monkeypatch.setattr("auralith.curation.publish.attribution.search.MOST_PLACES", 30)
+    monkeypatch.setattr("auralith.curation.publish.attribution.site.SHARD_BYTES", 700)
+    monkeypatch.setattr("auralith.curation.publish.attribution.site.MOST_PLACES", 30)
     rows = [{"rec_id": f"f:{n}", "title": f"bell be bel{n} b{n}"} for n in range(60)]
     found = shards(site(tmp_path, rows), 700)
     assert {"be", "bel1", "bell", "b1"} <= set(found) and "bel" not in found

@@ -8,9 +8,9 @@ import pytest
 from auralith.cli.main import run
 from auralith.curation.license_terms import SAMPLING_PLUS
 from auralith.curation.publish.attribution import verify_attribution, write_attribution
-from auralith.curation.publish.attribution.entries import USE
+from auralith.curation.publish.attribution.catalog import USE
 from auralith.curation.publish.manifest import write_manifest
-from auralith.curation.publish.settings import PublishSettings
+from auralith.curation.settings import PublishSettings
 from auralith.errors import InvalidRequest
 from tests.curation.test_attribution import BY, NASTY, SOUND, site
 from tests.curation.test_manifest import curation

@@ -11,8 +11,7 @@ from auralith.curation.license_terms import SAMPLING_PLUS
 from auralith.curation.publish.card import front_matter, size_category, write_card
 from auralith.curation.publish.funnel import funnels
 from auralith.curation.publish.manifest import write_manifest
-from auralith.curation.publish.settings import PublishSettings
-from auralith.curation.settings import CurationSettings
+from auralith.curation.settings import CurationSettings, PublishSettings
 from auralith.curation.store import Store
 from auralith.errors import InvalidRequest
 from auralith.escaping import markdown

@@ -11,8 +11,7 @@ import pytest
 from auralith.curation.license_terms import SAMPLING_PLUS, UNVERSIONED
 from auralith.curation.publish.croissant import croissant, license_links, write_croissant
 from auralith.curation.publish.manifest import SCHEMA, write_manifest
-from auralith.curation.publish.settings import PublishSettings
-from auralith.curation.settings import CurationSettings
+from auralith.curation.settings import CurationSettings, PublishSettings
 from auralith.curation.store import Store
 from auralith.errors import InvalidRequest
 from tests.curation.test_manifest import curation

@@ -23,8 +23,8 @@ from auralith.curation.publish.funnel import (
     Tally,
     funnels,
     total,
+    write_funnel,
 )
-from auralith.curation.publish.funnel_files import write_funnel
 from auralith.curation.settings import STAGES, CurationSettings
 from auralith.curation.store import Store
 from auralith.errors import InvalidRequest

@@ -21,8 +21,13 @@ from auralith.curation.publish.manifest import (
     split_of,
     write_manifest,
 )
-from auralith.curation.publish.settings import HighFidelity, PublishSettings
-from auralith.curation.settings import CurationSettings, SourceSettings, StageName
+from auralith.curation.settings import (
+    CurationSettings,
+    HighFidelity,
+    PublishSettings,
+    SourceSettings,
+    StageName,
+)
 from auralith.curation.stage import evidence_key
 from auralith.curation.steps import step_of
 from auralith.curation.store import EVIDENCE, RECORDINGS, Store

@@ -15,7 +15,6 @@ from auralith.curation.publish.card import write_card
 from auralith.curation.publish.croissant import write_croissant
 from auralith.curation.publish.funnel import funnels
 from auralith.curation.publish.manifest import read_manifest
-from auralith.curation.publish.outputs import write_outputs
 from auralith.curation.review import (
     Selection,
     cases,
@@ -28,6 +27,7 @@ from auralith.curation.review import (
     withdrawals,
 )
 from auralith.curation.review.chain import HEAD_NAME
+from auralith.curation.run import write_outputs
 from auralith.errors import InvalidRequest, ResourceError
 from tests.curation.test_attribution import SOUND
 from tests.curation.test_manifest import curation

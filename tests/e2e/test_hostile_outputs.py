@@ -15,8 +15,8 @@ from auralith.curation.publish.attribution import write_attribution
 from auralith.curation.publish.card import write_card
 from auralith.curation.publish.croissant import write_croissant
 from auralith.curation.publish.manifest import write_manifest
-from auralith.curation.publish.settings import PublishSettings
 from auralith.curation.review import Suspect, export_items, open_items
+from auralith.curation.settings import PublishSettings
 from auralith.edits import SourceFile, Variation
 from auralith.provenance import Provenance
 from auralith.request import GenerationRequest

@@ -92,7 +92,7 @@ def run_stage(
     numbers = itertools.count(store.next_slice(step.name))
     worker, rows = _worker(step, stage, settings), settings.rows_of(step)
     for root, part in todo:
-        for findings in _findings(worker(make, str(root)), stage, part, rows):
+        for findings in _slices_of(worker(make, str(root)), stage, part, rows):
             evidence = _evidence(stage, findings)
             store.append(step.name, evidence, f"{next(numbers):08d}")
             counts.update(_outcomes(evidence))
@@ -140,7 +140,7 @@ def _todo(stage: Stage, recordings: "pa.Table", done: list[str]) -> "pa.Table":
     return wanted.join(finished, on="rec_id", how="anti").sort("rec_id").to_arrow()
 
 
-def _findings(worker: Any, stage: Stage, todo: "pa.Table", rows: int) -> Iterator["pa.Table"]:
+def _slices_of(worker: Any, stage: Stage, todo: "pa.Table", rows: int) -> Iterator["pa.Table"]:
     """Yield the findings of each slice, rec_id and the columns of a finding, in the order of `todo`."""
     if not todo.num_rows:
         return

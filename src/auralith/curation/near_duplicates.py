@@ -126,7 +126,7 @@ class NearStage:
     def _pairs(self, row: Row) -> list[dict[str, Any]]:
         query, own = _unpacked(row, "landmarks"), self._numbers[row["rec_id"]]
         num_prominent = len(_unpacked(row, "prominent").hashes)
-        seconds = _seconds(query.frames)
+        seconds = _seconds_with(query.frames)
         least = max(1.0, self.settings.min_cover * len(seconds))  # one landmark in each second
         place, reference, frame = self._landmarks.postings(query.hashes)
         is_other = reference != own
@@ -138,7 +138,7 @@ class NearStage:
             here = reference == other
             frames = query.frames[place[here]]
             aligned = _aligned(frame[here] - frames)
-            cover = len(_seconds(frames[aligned])) / len(seconds)
+            cover = len(_seconds_with(frames[aligned])) / len(seconds)
             share = len(np.unique(place[here][aligned])) / num_prominent
             possible = query.num_frames + int(self._landmarks.num_frames[other]) - 1
             tail = log_tail(int(aligned.sum()), 3 * int(counts[other]) / possible)
@@ -235,7 +235,7 @@ def _unpacked(row: Row, column: str) -> Landmarks:
     return Landmarks(hashes, frames, np.zeros(len(hashes)), row["num_frames"], seconds)
 
 
-def _seconds(frames: Int[np.ndarray, " landmark"]) -> Int[np.ndarray, " second"]:
+def _seconds_with(frames: Int[np.ndarray, " landmark"]) -> Int[np.ndarray, " second"]:
     """Return the seconds that have frames."""
     return np.unique((frames * PARAMETERS.seconds_per_frame).astype(np.int64))
 

@@ -12,7 +12,12 @@ from typing import TYPE_CHECKING
 from auralith.curation.engine import StageProgress, run_stage
 from auralith.curation.inputs import open_source, sound_roots, source_names
 from auralith.curation.near_duplicates import find_near_duplicates
-from auralith.curation.outcomes import REVIEW, Fold
+from auralith.curation.outcomes import REVIEW, Fold, outcomes
+from auralith.curation.publish.attribution import write_attribution
+from auralith.curation.publish.card import write_card
+from auralith.curation.publish.croissant import write_croissant
+from auralith.curation.publish.funnel import Funnels, write_funnel
+from auralith.curation.publish.manifest import write_manifest
 from auralith.curation.review import cases, is_begun, open_items, suspects
 from auralith.curation.settings import CurationSettings, SourceSettings
 from auralith.curation.sources import ingest_steps, require_recordings
@@ -111,3 +116,18 @@ def _review(store: Store) -> StageProgress:
     items = cases(store.folder) if is_begun(store.folder) else []
     counts = Counter(case.state for case in items if not case.superseded)
     return StageProgress(REVIEW, counts["kept"] + counts["removed"], counts.total(), dict(counts))
+
+
+def write_outputs(store: Store, settings: CurationSettings) -> Funnels:
+    """Write funnel, manifest, attribution, Croissant file and card into the curation's folder; return the funnel.
+
+    Raises:
+        ResourceError: a file can't be written.
+    """
+    found = outcomes(store, settings)
+    counted = write_funnel(store, settings, found)
+    write_manifest(store, settings, found)
+    write_attribution(store.folder, settings.publish)
+    write_croissant(store, settings.publish)
+    write_card(store, settings, counted)
+    return counted

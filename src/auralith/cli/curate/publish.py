@@ -47,7 +47,7 @@ def manifest(folder: Folder, recipe: Recipe = None, set: Changes = None) -> None
 
 def funnel(folder: Folder, recipe: Recipe = None) -> None:
     """Count what every step left out, and why: a table, funnel.json and funnel.png. Prints the picture's path last."""
-    from auralith.curation.publish.funnel_files import PICTURE, write_funnel
+    from auralith.curation.publish.funnel import PICTURE, write_funnel
     from auralith.curation.store import Store
 
     print_funnel(write_funnel(Store(folder), _settings(folder, recipe, [])))

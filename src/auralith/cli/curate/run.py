@@ -23,8 +23,7 @@ def run(
     """Do every step that is not done, and write what comes out of it. Prints the steps and what they left out."""
     from auralith.cli.curate.publish import print_funnel
     from auralith.cli.curate.steps import connect, show_steps
-    from auralith.curation.publish.outputs import write_outputs
-    from auralith.curation.run import curate
+    from auralith.curation.run import curate, write_outputs
     from auralith.curation.settings import CurationSettings
     from auralith.curation.store import Store
     from auralith.settings import load_settings

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING
 from auralith.curation.keys import evidence_of, newest_key
 from auralith.curation.publish.funnel import DROPS, Funnels, StageCount, Tally, funnels, total
 from auralith.curation.publish.manifest import read_manifest
-from auralith.curation.publish.settings import PublishSettings
 from auralith.curation.review import Agreement, agreement, is_begun, newest_entry, withdrawals
-from auralith.curation.settings import CurationSettings
+from auralith.curation.settings import CurationSettings, PublishSettings
 from auralith.curation.steps import step_of, steps
 from auralith.curation.store import Key, Store
 from auralith.curation.tagging.calibration import COLUMNS as TAG_COLUMNS

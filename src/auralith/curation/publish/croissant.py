@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from auralith.curation.license_terms import OWN_IDS, SAMPLING_PLUS
 from auralith.curation.publish.manifest import NAME as MANIFEST
 from auralith.curation.publish.manifest import SCHEMA, read_manifest
-from auralith.curation.publish.settings import PublishSettings
+from auralith.curation.settings import PublishSettings
 from auralith.curation.store import Store
 from auralith.extras import require
 from auralith.files import file_hash, whole_file

@@ -6,7 +6,6 @@ site     pages and everything else, written as one folder
 verify   a comparison of a written folder with its manifest
 """
 
-from auralith.curation.publish.attribution.site import write_attribution
-from auralith.curation.publish.attribution.verify import verify_attribution
+from auralith.curation.publish.attribution.site import verify_attribution, write_attribution
 
 __all__ = ["verify_attribution", "write_attribution"]

@@ -1,20 +1,31 @@
-"""The manifest's recordings in the order of the page: by author and title.
+"""The attribution of each recording (title, author, source, license: TASL), all of them in the order of the page, and as tables.
 
-Latin letters come first, then digits, then everything else; accents and case don't count. Columns are held once, in Arrow;
-an order is a column of row numbers. Entries are made when they are written, a few thousand at a time, so that half a
-million recordings need little more memory than their texts.
+Texts are unchanged from the source; only links are checked, since pages may lead only to web addresses. Recordings are
+sorted by author and title: Latin letters come first, then digits, then everything else; accents and case do not count.
+Columns are held once, in Arrow; an order is a column of row numbers. Entries are made when they are written, a few
+thousand at a time, so that half a million recordings need little more memory than their texts.
+
+The tables are lists in the schema of Stability AI, an extended CSV, and JSON lines. `csv.writer` with its defaults
+reproduces the published FMA list byte for byte from its parsed rows.
 """
 
+import csv
+import json
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+import unicodedata
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from functools import cache
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from auralith.curation.license_terms import CC0, SAMPLING_PLUS, UNVERSIONED, obligations
+from auralith.curation.licenses import family_of
 from auralith.curation.links import web_link
-from auralith.curation.publish.attribution.entries import Entry, words
 from auralith.curation.publish.manifest import read_manifest
+from auralith.curation.sources.tables import ATTRIBUTION_COLUMNS
 from auralith.extras import require
 
 if TYPE_CHECKING:
@@ -23,6 +34,12 @@ else:
     pa = require("pyarrow", "curate")
 compute = require("pyarrow.compute", "curate")
 
+USE = "Used to train the model; not redistributed. Cut, resampled and encoded for training."
+"""Statement of use, for every recording."""
+CHANGES = "cut, resampled and encoded for training"
+SAMPLING_PLUS_URI = "https://creativecommons.org/licenses/sampling+/1.0/"
+_WORD = re.compile(r"[^\W_]+")
+_PORT = re.compile(r"/licenses/by/\d\.\d/([a-z]+)/?", re.IGNORECASE)
 COLUMNS = (
     *("rec_id", "source", "title", "author", "author_url", "url", "license_spdx"),
     *("license_version", "license_uri", "retrieved_at", "sha256", "duration_s"),
@@ -32,6 +49,105 @@ _BATCH = 5_000
 _NUMBER = re.compile(r"\d+")
 _DIGITS = 20
 """Digits that numbers in ids are padded to for sorting; longer numbers are sorted as text."""
+EXTENDED, LINES = "attribution_extended.csv", "attribution.jsonl"
+LIST = "_attribution.csv"
+"""Suffix of the file name of a source's list."""
+_LABELS = {"cc0": "cc0", "cc-by": "ccby", "sampling+": "sampling+"}
+_EXTENDED = (
+    *("rec_id", "title", "author", "author_url", "url", "license_spdx", "license_version"),
+    *("license_uri", "retrieved_at", "sha256", "changes"),
+)
+_ABOUT = {
+    EXTENDED: "all that is known, not for spreadsheets, which take titles that begin with = + - or @ for formulas",
+    LINES: "the same and the length in seconds, a JSON object in each line",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One recording. Links are https or http, or None; title and author are unchanged and may be empty."""
+
+    rec_id: str
+    source: str
+    title: str
+    author: str
+    author_url: str | None
+    url: str | None
+    license_spdx: str
+    license_version: str
+    license_uri: str | None
+    retrieved_at: str
+    sha256: str
+    seconds: float
+
+    @property
+    def source_id(self) -> str:
+        """Return the id in its source."""
+        return self.rec_id.partition(":")[2]
+
+    @property
+    def shown_title(self) -> str:
+        """Return the title, or the source's id if it is blank."""
+        return self.title if self.title.strip() else self.source_id
+
+    @property
+    def license_text(self) -> str:
+        """Return the common name of the license, with the jurisdiction in its link if SPDX has no id for that port."""
+        name = license_name(self.license_spdx)
+        port = _PORT.search(self.license_uri or "")
+        if port is None or name.endswith(port[1].upper()):
+            return name
+        return f"{name} {port[1].upper()}"
+
+    @property
+    def license_link(self) -> str | None:
+        """Return the link to the license: its deed or, for CC BY without a version, the source's page, which states it."""
+        if self.license_spdx == SAMPLING_PLUS:
+            return SAMPLING_PLUS_URI
+        return self.url if self.license_spdx == UNVERSIONED else self.license_uri
+
+    @property
+    def restriction(self) -> str:
+        """Return the restrictions on using the recording; empty for most licenses."""
+        return _restriction(self.license_spdx)
+
+
+@cache
+def license_name(spdx: str) -> str:
+    """Return the common name of a license."""
+    if spdx == CC0:
+        return "CC0 1.0"
+    if spdx == SAMPLING_PLUS:
+        return "CC Sampling+ 1.0"
+    if spdx == UNVERSIONED:
+        return "CC BY, version as stated on the source page"
+    found = re.fullmatch(r"(?:LicenseRef-)?CC-BY-(\d\.\d)(?:-([A-Z]+))?", spdx)
+    if found is None:
+        return spdx
+    return " ".join(filter(None, ("CC BY", found[1], found[2])))
+
+
+def words(text: str) -> Iterator[str]:
+    """Yield the words of a text without accents, in lower case. The page's script does the same."""
+    return (found[0] for found in _WORD.finditer(_folded(text)))
+
+
+@cache
+def _restriction(spdx: str) -> str:
+    terms = obligations(spdx)
+    if terms is None or terms.whole_commercial:
+        return ""
+    return (
+        "whole copies for non-commercial use only; no advertising except for the derivative itself"
+    )
+
+
+def _folded(text: str) -> str:
+    if text.isascii():
+        return text.lower()
+    parts = unicodedata.normalize("NFKD", text)
+    plain = "".join(c for c in parts if not unicodedata.category(c).startswith("M"))
+    return plain.lower().replace("ς", "σ")  # the same letter, in its form at the end of a word
 
 
 @dataclass(frozen=True)
@@ -189,3 +305,90 @@ def _initial(key: str) -> str:
 
 def _class(key: str) -> int:
     return {"0–9": 1, "…": 2}.get(_initial(key), 0)
+
+
+_FIELDS = tuple(field.name for field in fields(Entry))
+
+
+@dataclass(frozen=True)
+class Table:
+    """A file with a row for each recording of a catalog, in its order."""
+
+    name: str
+    about: str
+    """Description of the content, in a line."""
+    catalog: Catalog
+    columns: tuple[str, ...]
+    """Columns of a CSV file, of which the first is the id; empty for JSON lines."""
+    cells: Callable[[Entry], Mapping[str, object]]
+
+    def texts(self) -> Iterator[str]:
+        """Yield the text of the file: the header, if it has one, and each row with its line end."""
+        if self.columns:
+            yield csv_line(self.columns)
+        for entry in self.catalog:
+            yield self.text(self.cells(entry))
+
+    def text(self, cells: Mapping[str, object]) -> str:
+        """Return a row in the form of the file."""
+        if self.columns:
+            return csv_line([cells[name] or "" for name in self.columns])
+        return json.dumps(cells, ensure_ascii=False) + "\n"
+
+
+def tables(catalog: Catalog) -> list[Table]:
+    """Return all tables of a catalog: a list for each source, and the two with everything."""
+    found = [
+        Table(
+            f"{source}{LIST}",
+            f"the recordings from {source}, in the columns of Stability AI's lists",
+            part,
+            ATTRIBUTION_COLUMNS,
+            _published,
+        )
+        for source, part in _by_source(catalog)
+    ]
+    everything = [(EXTENDED, _EXTENDED), (LINES, ())]
+    return [
+        *found,
+        *(Table(name, _ABOUT[name], catalog, names, _known) for name, names in everything),
+    ]
+
+
+def write_tables(catalog: Catalog, folder: Path) -> dict[str, str]:
+    """Write all tables into `folder`, and return their names with descriptions.
+
+    Rows are in the catalog's order, which must keep the recordings of each source together.
+    """
+    found = tables(catalog)
+    for table in found:
+        with (folder / table.name).open("w", encoding="utf-8", newline="") as file:
+            file.writelines(table.texts())
+    return {table.name: table.about for table in found}
+
+
+def csv_line(cells: Sequence[object]) -> str:
+    """Return a row of a CSV file, line end included."""
+    line = StringIO()
+    csv.writer(line).writerow(cells)
+    return line.getvalue()
+
+
+def _published(entry: Entry) -> dict[str, object]:
+    cells = (entry.source_id, entry.title, entry.author, _label(entry), entry.url)
+    return dict(zip(ATTRIBUTION_COLUMNS, cells, strict=True))
+
+
+def _known(entry: Entry) -> Mapping[str, object]:
+    return {name: getattr(entry, name) for name in _FIELDS} | {"changes": CHANGES}
+
+
+def _by_source(catalog: Catalog) -> Iterator[tuple[str, Catalog]]:
+    for source in catalog.column("source").unique().to_pylist():
+        yield source, catalog.of(source)
+
+
+def _label(entry: Entry) -> str:
+    """Return the label of a license in the published lists, or its SPDX id if they have none."""
+    family = family_of(entry.license_spdx)
+    return _LABELS[family] if family else entry.license_spdx
