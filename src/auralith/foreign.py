@@ -14,8 +14,11 @@ import tomllib
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from tokenize import TokenError
 from typing import IO, Any
+
+from auralith.errors import CheckpointError
 
 Json = dict[str, Any]
 """An object of a JSON file."""
@@ -50,6 +53,9 @@ PICKLE_ERRORS = (
 )
 """Exceptions of torch's restricted unpickler and its zip reader on damaged or foreign bytes."""
 MOST_TOML_CHARACTERS = 1_000_000
+MOST_JSON_BYTES = 100_000_000
+_CODE_KEYS = ("auto_map", "quantization_config", "trust_remote_code")
+"""Keys of a config of transformers that name code; those of implementations name kernels, which the Hub may hold."""
 
 
 def parse_json(text: str | bytes) -> Any:
@@ -60,11 +66,39 @@ def parse_json(text: str | bytes) -> Any:
         raise ValueError("it is not UTF-8") from error
 
 
+def read_json(path: Path) -> Json:
+    """Return the object in a JSON file of a checkpoint.
+
+    Raises:
+        CheckpointError: the file can't be read, is too large, or holds something else.
+    """
+    try:
+        if path.stat().st_size > MOST_JSON_BYTES:
+            raise CheckpointError(f"{path} is larger than {MOST_JSON_BYTES:,} bytes; get it again")
+        data = parse_json(path.read_bytes())
+    except OSError as error:
+        raise CheckpointError(f"{path} can't be read: {error.strerror or error}") from None
+    except ValueError:
+        raise CheckpointError(f"{path} is not valid JSON; get the file again") from None
+    if not isinstance(data, dict):
+        raise CheckpointError(f"{path} must hold a JSON object, not a {type(data).__name__}")
+    return data
+
+
 def parse_toml(text: str) -> dict[str, Any]:
     """Return the table of a TOML text; raises ValueError for anything else, and beyond a million characters."""
     if len(text) > MOST_TOML_CHARACTERS:
         raise ValueError(f"it is longer than {MOST_TOML_CHARACTERS:,} characters")
     return _parsed(tomllib.loads, text)
+
+
+def without_code(data: Json) -> Json:
+    """Return a config of transformers without the keys by which it would fetch or run what others wrote."""
+    return {
+        name: value
+        for name, value in data.items()
+        if name not in _CODE_KEYS and "_implementation" not in name
+    }
 
 
 def _parsed(parse: Callable[[Any], Any], text: str | bytes) -> Any:

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from auralith.errors import CheckpointError, shown
 from auralith.files import whole_file
-from auralith.foreign import PICKLE_ERRORS, parse_json
+from auralith.foreign import PICKLE_ERRORS, parse_json, read_json
 from auralith.models.lazy_tensor import ALIGNMENT, LazyTensor, Weights
 
 DTYPES = {
@@ -61,21 +61,6 @@ def read_tensor_file(path: Path) -> TensorFile:
         return read_pickle(path)
     known = ", ".join((".safetensors", *PICKLE_SUFFIXES))
     raise CheckpointError(f"{path} is not a checkpoint: its name must end in one of {known}")
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object from a file."""
-    try:
-        if path.stat().st_size > MAX_HEADER_BYTES:
-            raise CheckpointError(f"{path} is larger than {MAX_HEADER_BYTES:,} bytes; get it again")
-        data = parse_json(path.read_bytes())
-    except OSError as error:
-        raise CheckpointError(f"{path} can't be read: {error.strerror or error}") from None
-    except ValueError:
-        raise CheckpointError(f"{path} is not valid JSON; get the file again") from None
-    if not isinstance(data, dict):
-        raise CheckpointError(f"{path} must hold a JSON object, not a {type(data).__name__}")
-    return data
 
 
 def sha256_of(files: Iterable[Path]) -> str:

@@ -16,13 +16,9 @@ from auralith.checkpoints import open_checkpoint
 from auralith.checkpoints.transform import published_weights
 from auralith.errors import CheckpointError
 from auralith.families.model_config import spec_from_json
+from auralith.foreign import read_json
 from auralith.models.lazy_tensor import ALIGNMENT, LazyTensor
-from auralith.tensor_files import (
-    read_json,
-    read_safetensors,
-    read_tensor_file,
-    write_safetensors,
-)
+from auralith.tensor_files import read_safetensors, read_tensor_file, write_safetensors
 from tests.conftest import GOLDEN
 
 ORIGINAL = (GOLDEN / "sao_tiny" / "model.safetensors").read_bytes()

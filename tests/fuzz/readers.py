@@ -27,6 +27,7 @@ from auralith.families.model_config import spec_from_json
 from auralith.families.sections import Section
 from auralith.families.stable_audio_1.diffusers import read_scheduler, read_transformer, read_vae
 from auralith.files import exclusive
+from auralith.foreign import read_json
 from auralith.models.lazy_tensor import weights_of
 from auralith.provenance import Provenance, read_provenance
 from auralith.request import GenerationRequest
@@ -36,7 +37,7 @@ from auralith.settings import load_settings
 from auralith.sound import reading, writing
 from auralith.sound.tags import read_tags
 from auralith.tables import read_rows
-from auralith.tensor_files import read_component, read_json, read_tensor_file, write_safetensors
+from auralith.tensor_files import read_component, read_tensor_file, write_safetensors
 from auralith.text.t5 import TextEncoderFolders, open_text_encoder
 from auralith.training.export import check_target, exported
 from auralith.training.finetune import FinetuneSettings

@@ -17,9 +17,9 @@ import safetensors
 
 from auralith.checkpoints.adapter_changes import Change, flat_shape
 from auralith.errors import CheckpointError, shown
-from auralith.foreign import SHAPE_ERRORS, parse_json
+from auralith.foreign import SHAPE_ERRORS, parse_json, read_json
 from auralith.models.lazy_tensor import FLOATING, LazyTensor, Weights
-from auralith.tensor_files import read_json, read_tensor_file
+from auralith.tensor_files import read_tensor_file
 
 PEFT_CONFIG = "adapter_config.json"
 PEFT_WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")

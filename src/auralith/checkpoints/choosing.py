@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from auralith.errors import CheckpointError
-from auralith.tensor_files import PICKLE_SUFFIXES, read_json
+from auralith.foreign import read_json
+from auralith.tensor_files import PICKLE_SUFFIXES
 
 CONFIG_NAME = "model_config.json"
 INDEX_NAME = "model_index.json"

@@ -20,15 +20,9 @@ from auralith.checkpoints.transform import (
 )
 from auralith.errors import CheckpointError
 from auralith.families.family import Spec
-from auralith.foreign import Json
+from auralith.foreign import Json, read_json
 from auralith.models.lazy_tensor import Weights, weights_of
-from auralith.tensor_files import (
-    read_component,
-    read_json,
-    variant_files,
-    write_component,
-    write_json,
-)
+from auralith.tensor_files import read_component, variant_files, write_component, write_json
 
 CONFIG = "config.json"
 # components → where the names of their tensors begin with us

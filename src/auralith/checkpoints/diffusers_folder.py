@@ -23,12 +23,12 @@ from auralith.errors import CheckpointError
 from auralith.families.family import DiffusersForm, Spec
 from auralith.families.registry import FAMILIES, family_of, text_encoder_kind
 from auralith.families.sections import Section
+from auralith.foreign import read_json
 from auralith.models.lazy_tensor import Weights
 from auralith.tensor_files import (
     component_files,
     find_component,
     read_component,
-    read_json,
     variant_files,
     write_json,
     write_safetensors,

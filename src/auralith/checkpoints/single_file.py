@@ -25,12 +25,11 @@ from auralith.errors import CheckpointError
 from auralith.families.family import Spec
 from auralith.families.model_config import spec_from_json, spec_to_json
 from auralith.families.registry import text_encoder_kind, without_memory
-from auralith.foreign import Json
+from auralith.foreign import Json, read_json
 from auralith.models.lazy_tensor import Weights, weights_of
 from auralith.tensor_files import (
     component_files,
     read_component_file,
-    read_json,
     write_json,
     write_safetensors,
 )

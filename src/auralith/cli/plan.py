@@ -118,8 +118,8 @@ def _config(model: str | None) -> "ModelConfig":
     from auralith.checkpoints.opening import locate
     from auralith.config import ModelConfig
     from auralith.errors import CheckpointError
+    from auralith.foreign import read_json
     from auralith.pipeline import EMBEDDED
-    from auralith.tensor_files import read_json
 
     if model is not None and Path(model).suffix == ".json":
         return config_from_json(read_json(Path(model)), model)

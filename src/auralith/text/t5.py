@@ -15,15 +15,9 @@ import torch
 
 from auralith.errors import CheckpointError, shown
 from auralith.files import whole_file
-from auralith.foreign import Json, rust_errors
+from auralith.foreign import Json, read_json, rust_errors, without_code
 from auralith.models.lazy_tensor import require_tensors, weights_of
-from auralith.tensor_files import (
-    find_component,
-    read_component,
-    read_json,
-    write_json,
-    write_safetensors,
-)
+from auralith.tensor_files import find_component, read_component, write_json, write_safetensors
 from auralith.text.encoder import TextEncoder, TextEncoderFolders, TextEncoderKind
 
 if TYPE_CHECKING:
@@ -59,8 +53,6 @@ _NOT_SETTINGS = frozenset(
     " trust_remote_code".split()
 )
 """Keys of a tokenizer's settings that name code or other files."""
-_NOT_CONFIG = ("auto_map", "quantization_config", "trust_remote_code")
-"""Keys of a config that name code; those of implementations name kernels, which the Hub may hold."""
 SHARED, TIED = "shared.weight", "encoder.embed_tokens.weight"
 
 
@@ -146,15 +138,6 @@ def _check_sizes(data: Json, path: Path) -> None:
             raise CheckpointError(
                 f"{path} is no T5 config: {name} is {shown(value)}, not a whole number from 1 to {limit:,}"
             )
-
-
-def without_code(data: Json) -> Json:
-    """Return a config of transformers without the keys by which it would fetch or run what others wrote."""
-    return {
-        name: value
-        for name, value in data.items()
-        if name not in _NOT_CONFIG and "_implementation" not in name
-    }
 
 
 def _open_tokenizer(folder: Path) -> "transformers.PreTrainedTokenizerBase":

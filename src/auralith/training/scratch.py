@@ -30,12 +30,12 @@ from auralith.data.report import scan
 from auralith.errors import InvalidRequest
 from auralith.families.registry import condition_networks, text_encoder_kind
 from auralith.files import make_folder, whole_file
+from auralith.foreign import read_json
 from auralith.models.autoencoder import Oobleck
 from auralith.models.discriminator import Discriminator, DiscriminatorConfig
 from auralith.models.dit import DiT
 from auralith.pipeline import Auralith
 from auralith.settings import load_settings
-from auralith.tensor_files import read_json
 from auralith.training.autoencoder import (
     AUTOENCODER,
     AutoencoderOptimization,

@@ -31,9 +31,9 @@ from auralith.checkpoints.opening import locate, open_networks
 from auralith.errors import InvalidRequest
 from auralith.families.family import Spec
 from auralith.families.registry import Networks
+from auralith.foreign import read_json
 from auralith.models.embedders import Fourier
 from auralith.models.lazy_tensor import weights_of
-from auralith.tensor_files import read_json
 
 
 class Config(dict[str, Any]):

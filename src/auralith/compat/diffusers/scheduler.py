@@ -20,11 +20,12 @@ from auralith.compat.diffusers.arguments import Generators, path_noise
 from auralith.compat.diffusers.component import BaseOutput, Config
 from auralith.diffusion import Latents, VObjective
 from auralith.errors import InvalidRequest
+from auralith.foreign import read_json
 from auralith.noise import NoiseSource
 from auralith.numbers import whole_number
 from auralith.samplers import Step, karras_sigmas
 from auralith.samplers.sigma import dpmpp_2m_sde
-from auralith.tensor_files import read_json, write_json
+from auralith.tensor_files import write_json
 
 FILE_NAME = "scheduler_config.json"
 OBJECTIVE = VObjective()

@@ -41,11 +41,11 @@ from auralith.config import ModelConfig
 from auralith.families.family import Spec
 from auralith.families.model_config import config_from_json, spec_to_json
 from auralith.families.registry import Networks, text_encoder_kind
-from auralith.foreign import Json
+from auralith.foreign import Json, read_json
 from auralith.models.autoencoder import Autoencoder
 from auralith.models.dit import DiT
 from auralith.models.lazy_tensor import weights_of
-from auralith.tensor_files import read_json, read_tensor_file
+from auralith.tensor_files import read_tensor_file
 from auralith.text.encoder import TextEncoder
 
 CPU = torch.device("cpu")

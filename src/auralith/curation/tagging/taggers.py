@@ -20,10 +20,8 @@ from auralith.curation.tagging.meter import NUM_LABELS, TaggerFacts
 from auralith.curation.tagging.panns import FILE_NAME, HOP, SAMPLE_RATE, WHERE, read_panns
 from auralith.errors import CheckpointError, InvalidRequest, ResourceError
 from auralith.files import cached_file_hash, whole_file
-from auralith.foreign import SHAPE_ERRORS, parse_json
+from auralith.foreign import SHAPE_ERRORS, parse_json, read_json, without_code
 from auralith.resources import choose_device
-from auralith.tensor_files import read_json
-from auralith.text.t5 import without_code
 
 if TYPE_CHECKING:
     from transformers import ASTFeatureExtractor, ASTForAudioClassification
