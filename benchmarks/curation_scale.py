@@ -28,7 +28,8 @@ from auralith.curation.publish.croissant import write_croissant
 from auralith.curation.publish.funnel import write_funnel
 from auralith.curation.publish.manifest import write_manifest
 from auralith.curation.run import curate
-from auralith.curation.settings import CurationSettings, SourceSettings
+from auralith.curation.settings import CurationSettings
+from auralith.curation.sources import SourceSettings
 from auralith.curation.store import Store
 from benchmarks.metadata_catalogue import generate_catalogue
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from auralith.curation.metadata.catalogue import Work
 from auralith.curation.metadata.normalize import latin
-from auralith.curation.metadata.tiers import TIERS, Searcher, Tier
+from auralith.curation.metadata.search import TIERS, Searcher, Tier
 
 Corruption = Callable[[Work, np.random.Generator], Work]
 """Returns another spelling of a work, or the work itself if the corruption doesn't apply to it."""

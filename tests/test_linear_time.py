@@ -5,8 +5,8 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 
+from auralith.curation.http import is_valid_link
 from auralith.curation.license_parsing import parse
-from auralith.curation.links import is_valid_link
 from auralith.curation.metadata.normalize import normalize, normalize_latin
 from auralith.curation.review.formats import _csv_cell
 from auralith.tables.cells import captions

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from auralith.cli.main import run
-from auralith.curation.license_terms import SAMPLING_PLUS, UNVERSIONED
+from auralith.curation.licenses import SAMPLING_PLUS, UNVERSIONED
 from auralith.curation.publish.attribution import verify_attribution, write_attribution
 from auralith.curation.publish.attribution.catalog import USE, words
 from auralith.curation.publish.attribution.site import MOST_PLACES, SHARD_BYTES, steps

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from auralith.cli.main import run
-from auralith.curation.license_terms import SAMPLING_PLUS
+from auralith.curation.licenses import SAMPLING_PLUS
 from auralith.curation.publish.attribution import verify_attribution, write_attribution
 from auralith.curation.publish.attribution.catalog import USE
 from auralith.curation.publish.manifest import write_manifest

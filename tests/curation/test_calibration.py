@@ -11,13 +11,14 @@ from typer.testing import CliRunner
 
 from auralith.cli.curate.tagging import register
 from auralith.curation.store import Store
-from auralith.curation.tagging.calibration import (
+from auralith.curation.tagging.meter import (
+    THRESHOLDS,
+    TaggerFacts,
     calibrate,
     false_negative_bound,
     flagged_share,
     grid_threshold,
 )
-from auralith.curation.tagging.meter import THRESHOLDS, TaggerFacts
 from auralith.errors import InvalidRequest
 
 FACTS = TaggerFacts("stub", 32_000, 320_000, 320)

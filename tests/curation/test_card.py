@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from auralith.curation.license_terms import SAMPLING_PLUS
+from auralith.curation.licenses import SAMPLING_PLUS
 from auralith.curation.publish.card import front_matter, size_category, write_card
 from auralith.curation.publish.funnel import funnels
 from auralith.curation.publish.manifest import write_manifest

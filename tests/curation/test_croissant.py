@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from auralith.curation.license_terms import SAMPLING_PLUS, UNVERSIONED
+from auralith.curation.licenses import SAMPLING_PLUS, UNVERSIONED
 from auralith.curation.publish.croissant import croissant, license_links, write_croissant
 from auralith.curation.publish.manifest import SCHEMA, write_manifest
 from auralith.curation.settings import CurationSettings, PublishSettings

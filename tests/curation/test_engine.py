@@ -11,8 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from auralith.curation.cluster import use_ray
-from auralith.curation.engine import EngineSettings
+from auralith.curation.engine import EngineSettings, use_ray
 from auralith.curation.store import Store
 from auralith.errors import CheckpointError, InvalidRequest, ResourceError
 from tests.curation.toy_pipeline import (

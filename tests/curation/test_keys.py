@@ -18,7 +18,8 @@ from auralith.curation.outcomes import outcomes
 from auralith.curation.publish.card import write_card
 from auralith.curation.publish.manifest import manifest, write_manifest
 from auralith.curation.run import curate, run_step
-from auralith.curation.settings import CurationSettings, SourceSettings, StageName, TaggerFiles
+from auralith.curation.settings import CurationSettings, StageName, TaggerFiles
+from auralith.curation.sources import SourceSettings
 from auralith.curation.stage import Step, evidence_key
 from auralith.curation.steps import step_of
 from auralith.curation.store import EVIDENCE, RECORDINGS, Key, Store

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auralith.curation.links import is_valid_link, page_link, web_link
+from auralith.curation.http import is_valid_link, page_link, web_link
 from auralith.curation.sources.freesound import author_link, sound_url
 
 SITE = "https://freesound.org"

@@ -11,9 +11,8 @@ import pyarrow as pa
 import pytest
 import soundfile
 
-from auralith.curation.inputs import ROOTS, remember_roots, remembered_roots, root_of
 from auralith.curation.keys import record
-from auralith.curation.license_terms import SAMPLING_PLUS
+from auralith.curation.licenses import SAMPLING_PLUS
 from auralith.curation.publish.manifest import (
     SCHEMA,
     manifest,
@@ -28,6 +27,7 @@ from auralith.curation.settings import (
     SourceSettings,
     StageName,
 )
+from auralith.curation.sources.intake import ROOTS, remember_roots, remembered_roots, root_of
 from auralith.curation.stage import evidence_key
 from auralith.curation.steps import step_of
 from auralith.curation.store import EVIDENCE, RECORDINGS, Store

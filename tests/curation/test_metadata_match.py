@@ -20,8 +20,7 @@ from auralith.curation.metadata import (
     Work,
     read_catalogue,
 )
-from auralith.curation.metadata.blocks import consonants
-from auralith.curation.metadata.catalogue import collect
+from auralith.curation.metadata.catalogue import collect, consonants
 from auralith.curation.stage import Stage, params_hash
 from auralith.errors import AuralithError, InvalidRequest, ResourceError
 from benchmarks.metadata_catalogue import generate_catalogue
@@ -164,7 +163,7 @@ def test_searching_for_nothing_finds_nothing() -> None:
 
 
 def test_large_blocks_are_searched_in_portions(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("auralith.curation.metadata.blocks._MAX_PAIRS", 7)
+    monkeypatch.setattr("auralith.curation.metadata.catalogue._MAX_PAIRS", 7)
     works = [Work(f"w{i}", f"Title {i}", "One Artist") for i in range(40)]
     for query, found in enumerate(Searcher(collect(works)).search(works)):
         assert found.matches[0].ref_id == f"w{query}"

@@ -10,11 +10,12 @@ import pytest
 import soundfile
 
 from auralith.cli.curate import curate as app
-from auralith.curation.near_duplicates import TABLE, find_near_duplicates, near_pairs
+from auralith.curation.duplicates import TABLE, find_near_duplicates, near_pairs
 from auralith.curation.outcomes import outcomes
 from auralith.curation.publish.manifest import manifest
 from auralith.curation.run import curate
-from auralith.curation.settings import CurationSettings, SourceSettings
+from auralith.curation.settings import CurationSettings
+from auralith.curation.sources import SourceSettings
 from auralith.curation.stage import Step
 from auralith.curation.steps import step_of
 from auralith.curation.store import Store

@@ -15,8 +15,15 @@ import typer
 from typer.testing import CliRunner
 
 from auralith.cli.curate.probe import register
-from auralith.curation.meters import ClipMeter, SilenceMeter, SpectrumMeter, StereoMeter
-from auralith.curation.probe import Probe, ProbeSettings, probe_schema
+from auralith.curation.probe import (
+    ClipMeter,
+    Probe,
+    ProbeSettings,
+    SilenceMeter,
+    SpectrumMeter,
+    StereoMeter,
+    probe_schema,
+)
 from auralith.curation.stage import Finding, Stage
 from auralith.curation.store import RECORDINGS, Store
 from auralith.errors import InvalidRequest

@@ -473,7 +473,7 @@ REVIEWER = """
 import sys
 from pathlib import Path
 from auralith.curation.review import decide, next_item, open_items
-from auralith.curation.review.suspects import Suspect
+from auralith.curation.review.queue import Suspect
 from auralith.errors import InvalidRequest
 folder, name = Path(sys.argv[1]), sys.argv[2]
 open_items(folder, [Suspect(f"fma:{i}", "metadata", "A", 1.0 * i, False, "", "k", {}) for i in range(12)])

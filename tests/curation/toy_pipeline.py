@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from auralith.curation.cluster import use_ray
-from auralith.curation.engine import EngineSettings, StageProgress, run_stage
+from auralith.curation.engine import EngineSettings, StageProgress, run_stage, use_ray
 from auralith.curation.stage import Step
 from auralith.curation.store import RECORDINGS, Store
 from auralith.files import exclusive

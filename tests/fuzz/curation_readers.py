@@ -14,7 +14,6 @@ from fuzz.reader import Reader, written
 from auralith.curation import review, sources
 from auralith.curation.guard import EvalSet, GuardSettings
 from auralith.curation.http import CachedResponse, RateLimit, SystemClock
-from auralith.curation.inputs import ROOTS, remember_roots, root_of
 from auralith.curation.keys import NAME as STEPS
 from auralith.curation.keys import evidence_of
 from auralith.curation.metadata.catalogue import read_catalogue
@@ -24,6 +23,7 @@ from auralith.curation.publish.manifest import NAME as MANIFEST
 from auralith.curation.publish.manifest import SCHEMA, check_review
 from auralith.curation.review.chain import HEAD_NAME
 from auralith.curation.settings import CurationSettings
+from auralith.curation.sources.intake import ROOTS, remember_roots, root_of
 from auralith.curation.stage import params_hash
 from auralith.curation.steps import step_of, steps
 from auralith.curation.store import EVIDENCE, RECORDINGS, Store

@@ -9,26 +9,49 @@ order, so both runners write the same rows to the same files. Rows hold paths an
 import itertools
 import os
 import signal
+import socket
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
+from auralith import errors
 from auralith.curation.keys import record
-from auralith.curation.stage import Stage, Step, evidence_key
+from auralith.curation.stage import Finding, Row, Stage, Step, evidence_key
 from auralith.curation.store import EVIDENCE, Store, batches
-from auralith.curation.worker import Worker, finding_schema, unpack
-from auralith.errors import Interrupted
+from auralith.errors import AuralithError, Field, Interrupted, InvalidRequest, ResourceError, shown
 from auralith.extras import require
 from auralith.files import clear_leftovers, utc_now
 from auralith.numbers import check_integer
 
 if TYPE_CHECKING:
+    import daft
     import pyarrow as pa
 else:
     pa = require("pyarrow", "curate")
+_SHARED = ("status", "verdict", "reason_code", "score")
+_ABORT = "abort"
+"""Status of rows that carry an error out of a worker. It is never written."""
+_FAULTS = (
+    ArithmeticError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+"""What a damaged recording makes a decoder or a parser raise."""
+ADDRESS_VARIABLE = "RAY_ADDRESS"
+LOCAL = "local"
+"""Address that starts Ray on this machine, as long as the process lives."""
+_TRIAL = "import ray, sys; ray.init(sys.argv[1], log_to_driver=False); print('answers')"
 
 
 @dataclass(frozen=True)
@@ -208,3 +231,139 @@ def _evidence(stage: Stage, findings: "pa.Table") -> "pa.Table":
 def _outcomes(evidence: "pa.Table") -> Iterator[str]:
     pairs = zip(evidence["status"].to_pylist(), evidence["verdict"].to_pylist(), strict=True)
     return ("error" if status == "error" else verdict for status, verdict in pairs)
+
+
+class Worker:
+    """A stage where it runs."""
+
+    def __init__(self, make: Callable[[], Stage], root: str) -> None:
+        self.stage = make()
+        self.root = Path(root)
+
+    def find(self, *columns: "daft.Series") -> "pa.Array":
+        """Return the findings for rows whose columns are rec_id and the inputs of the stage."""
+        names = ("rec_id", *self.stage.inputs)
+        arrays = [column.to_arrow() for column in columns]
+        rows = pa.table(dict(zip(names, arrays, strict=True))).to_pylist()
+        return findings_array(self.stage, rows, self.root)
+
+
+def findings_array(stage: Stage, rows: Sequence[Row], root: Path) -> "pa.Array":
+    """Return the findings of a stage for these rows as structs; an error that ends the run is packed into them."""
+    schema = finding_schema(stage)
+    try:
+        findings = _findings(stage, rows, root)
+    except AuralithError as error:
+        return pa.array(
+            [{"status": _ABORT, "reason_code": _packed(error)}] * len(rows), pa.struct(list(schema))
+        )
+    arrays = [
+        pa.array([getattr(one, name) for one in findings], schema.field(name).type)
+        for name in _SHARED
+    ]
+    for field in stage.schema:
+        arrays.append(pa.array([one.columns.get(field.name) for one in findings], field.type))
+    return pa.StructArray.from_arrays(arrays, fields=list(schema))
+
+
+def _findings(stage: Stage, rows: Sequence[Row], root: Path) -> list[Finding]:
+    try:
+        findings = stage.process(rows, root)
+    except AuralithError:
+        raise
+    except _FAULTS as error:
+        if len(rows) > 1:
+            return [finding for row in rows for finding in _findings(stage, [row], root)]
+        return [Finding("error", "quarantine", f"stage_failed:{type(error).__name__}")]
+    assert len(findings) == len(rows), f"{stage.name} gave {len(findings)} findings for {len(rows)}"
+    return findings
+
+
+def finding_schema(stage: Stage) -> "pa.Schema":
+    """Return the fields of a finding: those of every stage, then this one's own columns."""
+    return pa.schema([*[EVIDENCE.field(name) for name in _SHARED], *stage.schema])
+
+
+def unpack(table: "pa.Table", stage: Stage) -> "pa.Table":
+    """Return rec_id and the fields of the findings, in the store's types; raises the error that a worker packed."""
+    schema = finding_schema(stage)
+    findings = table["finding"].combine_chunks().cast(pa.struct(list(schema)))
+    arrays = findings.flatten()
+    aborted = arrays[0].index(_ABORT).as_py()
+    if aborted >= 0:
+        raise _unpacked(arrays[2][aborted].as_py())
+    ids = table["rec_id"].combine_chunks().cast(EVIDENCE.field("rec_id").type)
+    return pa.Table.from_arrays([ids, *arrays], schema=schema.insert(0, EVIDENCE.field("rec_id")))
+
+
+def _packed(error: AuralithError) -> str:
+    known = next(kind for kind in type(error).__mro__ if hasattr(errors, kind.__name__))
+    return f"{known.__name__}\n{error}"
+
+
+def _unpacked(text: str) -> AuralithError:
+    name, _, message = text.partition("\n")
+    return getattr(errors, name)(message)
+
+
+def asked_address() -> str | None:
+    """Return the address in RAY_ADDRESS, where `--ray` puts its own; None for this machine's runner."""
+    return os.environ.get(ADDRESS_VARIABLE) or None
+
+
+def use_ray(address: str, timeout_s: float = 60.0) -> None:
+    """Compute on the cluster at `address` ("host:6379", "ray://host:10001", "auto" or "local") from now on.
+
+    Raises:
+        InvalidRequest: the address is malformed.
+        ResourceError: the cluster does not answer in time.
+        MissingExtra: Ray is not installed.
+    """
+    ray, daft = require("ray", "ray"), load_daft()
+    if not ray.is_initialized():
+        if address not in (LOCAL, "auto"):
+            _check_port(address, timeout_s)
+        if address != LOCAL:
+            _check_answer(address, timeout_s)
+        ray.init(address, log_to_driver=False)
+    daft.set_runner_ray(noop_if_initialized=True)
+
+
+def _check_port(address: str, timeout_s: float) -> None:
+    """Raise at once if nothing listens at the address, as with most wrong addresses."""
+    parts = urlsplit(address if "//" in address else f"//{address}")
+    try:
+        host, port, is_ray = parts.hostname, parts.port, parts.scheme in ("", "ray")
+    except ValueError:  # the port is not a number
+        host, port, is_ray = None, None, False
+    if not (host and port and is_ray):
+        raise InvalidRequest(
+            Field("ray"), f" is {shown(address)}, not the address of a Ray cluster; write HOST:PORT"
+        )
+    try:
+        socket.create_connection((host, port), min(timeout_s, 10.0)).close()
+    except OSError as error:
+        raise _silence(address, timeout_s, error.strerror or str(error)) from error
+
+
+def _check_answer(address: str, timeout_s: float) -> None:
+    try:
+        trial = subprocess.run(
+            [sys.executable, "-c", _TRIAL, address],
+            capture_output=True,
+            timeout=timeout_s,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise _silence(address, timeout_s, "something listens there") from error
+    if trial.returncode:
+        lines = trial.stderr.decode(errors="replace").split("\n")
+        reason = next((line.strip() for line in reversed(lines) if line.strip()), "no reason given")
+        raise _silence(address, timeout_s, reason[:200])
+
+
+def _silence(address: str, timeout_s: float, reason: str) -> ResourceError:
+    return ResourceError(
+        f"no Ray cluster answers at {address} within {timeout_s:g} s ({reason}); start one there,"
+        f" or leave --ray and {ADDRESS_VARIABLE} out"
+    )

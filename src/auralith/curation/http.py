@@ -1,19 +1,22 @@
-"""HTTP manners that clients of web services share: published request limits, kept exactly, and a cache of responses.
+"""The web: links, built by percent-encoding and checked before they are published; and manners of clients of web services.
 
-A limit is a set of token buckets whose tokens come back one window after they were taken. So no window of that length,
-wherever it begins, sees more requests than the bucket has tokens (a bucket that refills steadily would allow twice as
-many). Taken tokens are kept in a file, because a daily limit outlives a process.
+Clients share published request limits, kept exactly, and a cache of responses. A limit is a set of token buckets whose
+tokens come back one window after they were taken. So no window of that length, wherever it begins, sees more requests than
+the bucket has tokens (a bucket that refills steadily would allow twice as many). Taken tokens are kept in a file, because
+a daily limit outlives a process.
 """
 
 import gzip
 import hashlib
 import json
+import re
 import time
 import zlib
 from collections import deque
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
+from urllib.parse import quote, urlsplit
 
 from auralith.errors import ResourceError
 from auralith.files import whole_file
@@ -21,6 +24,15 @@ from auralith.foreign import SHAPE_ERRORS, parse_json
 
 MARGIN_S = 1.0
 """Seconds added to each window, since a request arrives a little later than it was sent."""
+_WEB = re.compile(r"https?://\S", re.IGNORECASE)
+_HOST = re.compile(
+    r"(?:[^\W_](?:[\w-]*[^\W_])?\.)*[^\W_](?:[\w-]*[^\W_])?\.?|[0-9a-f:.]*:[0-9a-f:.]*",
+    re.IGNORECASE,
+)
+_NO_URL_SIGN = re.compile(
+    r"[\x00-\x20\x7f-\xa0\"<>\\^`{|}\u2028\u2029\ud800-\udfff]|%(?![0-9a-fA-F]{2})"
+)
+_BRACKET = re.compile(r"[\[\]]")
 
 
 @runtime_checkable
@@ -131,3 +143,35 @@ def _read(state: Path | None, now: float) -> list[float]:
         return [float(time) for time in times if float(time) <= now]
     except SHAPE_ERRORS:
         return []
+
+
+def page_link(site: str, *parts: str) -> str | None:
+    """Return the address of a page below `site`, its parts percent-encoded, with a slash at the end.
+
+    None if a part is empty, "." or "..", which no encoding keeps from being read as the page above.
+    """
+    if any(part in ("", ".", "..") for part in parts):
+        return None
+    return "/".join([site, *(quote(part, safe="", errors="replace") for part in parts), ""])
+
+
+def web_link(text: str | None) -> str | None:
+    """Return a link unchanged if it leads to the web; None for scripts and files."""
+    return text if text and _WEB.match(text) else None
+
+
+def is_valid_link(link: str) -> bool:
+    """Return whether a link is a valid URL of the web: a host, and only characters that a URL may have.
+
+    Letters beyond ASCII may (WHATWG URL Standard, section 4.3); spaces, quotes, a second "#" and "%" without two
+    hexadecimal digits may not.
+    """
+    if not _WEB.match(link) or _NO_URL_SIGN.search(link) or link.count("#") > 1:
+        return False
+    try:
+        parts = urlsplit(link)
+        is_port = parts.port is None or parts.port > 0
+    except ValueError:
+        return False
+    has_brackets = _BRACKET.search(parts.path + parts.query + parts.fragment)
+    return is_port and not has_brackets and _HOST.fullmatch(parts.hostname or "") is not None

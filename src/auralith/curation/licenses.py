@@ -4,24 +4,25 @@ CC0, CC BY (each version and port) and CC Sampling+ 1.0 are accepted unless the 
 else, including unknown licenses, is refused with its reason. Every statement in text and URL counts and the strictest
 wins; of two versions or ports of one license neither is stricter, so they are refused as a conflict. Verdicts are cached
 by the raw pair, since a source repeats a few of them thousands of times.
+
+Obligations are recorded per license; whether training triggers them is not decided here.
 """
 
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from auralith.curation.license_parsing import parse
-from auralith.curation.license_terms import (
+from auralith.curation.license_parsing import (
+    CC0,
     FAMILIES,
     SAMPLING_PLUS,
     UNVERSIONED,
     Family,
     License,
-    Obligations,
-    family_of,
     is_known_id,
-    obligations,
+    parse,
 )
 from auralith.curation.stage import Finding, Row
 from auralith.errors import Field, InvalidRequest, shown
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 __all__ = [
+    "CC0",
     "FAMILIES",
     "SAMPLING_PLUS",
     "UNVERSIONED",
@@ -52,6 +54,9 @@ _CACHED = 65_536
 """Number of raw pairs in the cache; sources have some hundreds."""
 _ALIASES: dict[str, Family] = {"sampling-plus": "sampling+", "cc-sampling+": "sampling+"}
 _COLUMNS = ("license_spdx", "license_version", "license_port", "license_uri")
+_NO_GRANT, _REFUSED = 4, 5
+_SEVERITIES = {"public-domain": 0, "zero": 1, "by": 2, "sampling+": 3, "mark": 4, "pddc": 4}
+_BY_ID = re.compile(r"(?:LicenseRef-)?CC-BY-(\d\.\d)(?:-[A-Z]+)?")
 
 
 @dataclass(frozen=True)
@@ -109,10 +114,6 @@ def read_license(text: str | None, url: str | None) -> Reading:
     if len({_severity(one) for one in stated} - {0}) > 1 and strictest >= _NO_GRANT:
         merged = None  # a mark without obligations contradicts a license with obligations
     return Reading(merged, None if merged else "license_conflict")
-
-
-_NO_GRANT, _REFUSED = 4, 5
-_SEVERITIES = {"public-domain": 0, "zero": 1, "by": 2, "sampling+": 3, "mark": 4, "pddc": 4}
 
 
 def _severity(license: License) -> int:
@@ -196,3 +197,49 @@ class LicenseStage:
 def _columns(license: License | None) -> Mapping[str, Any]:
     found = license and (license.spdx, license.version, license.port, license.uri)
     return dict(zip(_COLUMNS, found or (None,) * len(_COLUMNS), strict=True))
+
+
+@dataclass(frozen=True)
+class Obligations:
+    """Obligations of a license, and the commercial uses that it allows."""
+
+    attribution: bool
+    title: Literal["none", "if_supplied", "optional", "required"]
+    """Says when the credit must name the title."""
+    changes: Literal["none", "name_the_use", "label_changes", "label_all_changes"]
+    """Statement of changes that is due: the use in the derivative, a label of changes, or a label of earlier ones too."""
+    whole_commercial: bool
+    """The whole work may be redistributed commercially."""
+    derivative_commercial: bool
+    advertising: Literal["allowed", "derivative_only"]
+    """derivative_only: advertising only for the derivative itself."""
+    notice: Literal["none", "uri_or_copy", "uri_or_link", "source_page", "deed"]
+    """Form of the license notice; "source_page" is a link to the source, with "version as stated there"."""
+
+
+_OLD_BY = Obligations(True, "if_supplied", "name_the_use", True, True, "allowed", "uri_or_copy")
+_OBLIGATIONS = {
+    CC0: Obligations(False, "none", "none", True, True, "allowed", "none"),
+    SAMPLING_PLUS: Obligations(
+        True, "required", "label_changes", False, True, "derivative_only", "deed"
+    ),
+    UNVERSIONED: replace(_OLD_BY, title="required", changes="label_changes", notice="source_page"),
+    **dict.fromkeys(("1.0", "2.0", "2.1", "2.5"), _OLD_BY),
+    "3.0": replace(_OLD_BY, changes="label_changes"),
+    "4.0": replace(_OLD_BY, title="optional", changes="label_all_changes", notice="uri_or_link"),
+}
+
+
+def obligations(spdx: str) -> Obligations | None:
+    """Return the obligations of a license; None for one that isn't accepted by default."""
+    match = _BY_ID.fullmatch(spdx)
+    return _OBLIGATIONS.get(match[1] if match else spdx)
+
+
+def family_of(spdx: str) -> Family | None:
+    """Return the family of an SPDX id that we write; None for one that isn't accepted by default."""
+    if spdx == CC0:
+        return "cc0"
+    if spdx == SAMPLING_PLUS:
+        return "sampling+"
+    return "cc-by" if obligations(spdx) else None

@@ -179,8 +179,7 @@ class Fold:
         return "fingerprint" if "fingerprint" in self._settings.stages else "probe"
 
     def _drop_duplicates(self, stage: str) -> None:
-        from auralith.curation.duplicates import COLUMNS, find_duplicates
-        from auralith.curation.near_duplicates import near_pairs
+        from auralith.curation.duplicates import COLUMNS, find_duplicates, near_pairs
 
         probed = evidence_of(self._store, step_of(self._settings, "probe"), COLUMNS)
         positions = self._positions(probed["rec_id"])

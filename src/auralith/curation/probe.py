@@ -7,6 +7,7 @@ impossible_level, unusual_rate, format_changes, unknown_codec, missing_file, mis
 """
 
 import hashlib
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,14 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float
 
-from auralith.curation.meters import (
-    ClipMeter,
-    LevelMeter,
-    SilenceMeter,
-    SpectrumMeter,
-    StereoMeter,
-)
-from auralith.curation.sources import safe_path
+from auralith.curation.sources.records import safe_path
 from auralith.curation.stage import Finding, Row
 from auralith.errors import AudioError, InvalidRequest
 from auralith.extras import require
@@ -36,6 +30,20 @@ from auralith.sound.stream import SoundFormat, SoundStream, open_sound
 if TYPE_CHECKING:
     import pyarrow as pa
 
+FRAME_SECONDS = 0.05
+"""Length of the frames that count as silent or not."""
+CLIP_LEVEL, CLIP_RUN = 0.999, 3
+BANDWIDTH_MARGIN_DB = 10.0
+HIGH_BAND_HZ = (16_000.0, 20_000.0)
+_FFT, _HOP = 4_096, 2_048
+_SMOOTHING_BINS = 9
+_FLOOR_SHARE = 0.05
+_LOWEST_FLOOR_DB = -130.0
+"""Level of a bin under 16-bit quantization; below it are only side lobes and rounding."""
+_LEAST_POWER = 1e-20
+"""Power that digital silence counts as: −200 dB."""
+
+Block = Float[np.ndarray, "sample channel"]
 _TYPES = {
     "sha256": "string",
     "pcm_sha256": "string",
@@ -59,6 +67,197 @@ _TYPES = {
     "stereo_correlation": "float64",
     "dual_mono": "bool",
 }
+
+
+class LevelMeter:
+    """Peak, and the mean of each channel."""
+
+    def __init__(self, channels: int) -> None:
+        self.num_samples = 0
+        self._peak = 0.0
+        self._sum = np.zeros(channels)
+
+    def add(self, block: Block) -> None:
+        self.num_samples += len(block)
+        self._peak = max(self._peak, float(block.max(initial=0.0)), -float(block.min(initial=0.0)))
+        self._sum += block.sum(axis=0, dtype=np.float64)
+
+    @property
+    def peak_dbfs(self) -> float | None:
+        """Return the largest magnitude; None for digital silence."""
+        return 20 * math.log10(self._peak) if self._peak > 0 else None
+
+    @property
+    def dc_offset(self) -> list[float]:
+        """Return the mean of each channel; zeros without samples."""
+        return (self._sum / max(1, self.num_samples)).tolist()
+
+
+class SilenceMeter:
+    """Share of frames of 50 ms (the last one may be shorter) whose RMS over all channels is below a level."""
+
+    def __init__(self, sample_rate: int, channels: int, below_dbfs: float) -> None:
+        self._size = max(1, round(FRAME_SECONDS * sample_rate))
+        self._limit = 10 ** (below_dbfs / 10)
+        self._rest = np.zeros((0, channels), np.float32)
+        self._frames = self._silent = 0
+
+    def add(self, block: Block) -> None:
+        joined = np.concatenate([self._rest, block])
+        whole = len(joined) // self._size * self._size
+        frames = joined[:whole].reshape(whole // self._size, self._size * joined.shape[1])
+        self._frames += len(frames)
+        self._silent += int((self._power(frames) < self._limit).sum())
+        self._rest = joined[whole:]
+
+    @property
+    def ratio(self) -> float:
+        """Return the share, 0 … 1; 1 without samples."""
+        last = self._rest.reshape(1, -1)
+        frames = self._frames + bool(last.size)
+        silent = self._silent + bool(last.size and self._power(last)[0] < self._limit)
+        return silent / frames if frames else 1.0
+
+    @staticmethod
+    def _power(frames: np.ndarray) -> np.ndarray:
+        return np.einsum("fs,fs->f", frames, frames, dtype=np.float64) / frames.shape[1]
+
+
+class ClipMeter:
+    """Share of samples in runs of at least three, of one channel, whose magnitude is 0.999 or more."""
+
+    def __init__(self, channels: int) -> None:
+        self._count = self._total = 0
+        # the last two judged samples, and the two that wait for their successors
+        self._tail = np.zeros((4, channels), bool)
+
+    def add(self, block: Block) -> None:
+        self._total += block.size
+        self._judge(np.abs(block) >= CLIP_LEVEL)
+
+    @property
+    def ratio(self) -> float:
+        """Return the share, 0 … 1; 0 without samples."""
+        waiting = np.concatenate([self._tail, np.zeros((2, self._tail.shape[1]), bool)])
+        count = self._count + int(_in_runs(waiting).sum())
+        return count / self._total if self._total else 0.0
+
+    def _judge(self, high: np.ndarray) -> None:
+        joined = np.concatenate([self._tail, high])
+        if joined.any():
+            self._count += int(_in_runs(joined).sum())
+        self._tail = joined[-4:]
+
+
+def _in_runs(high: np.ndarray) -> np.ndarray:
+    """Return which flags lie in a run of three or more, without the first two and the last two."""
+    triple = high[:-2] & high[1:-1] & high[2:]
+    return triple[:-2] | triple[1:-1] | triple[2:]
+
+
+class SpectrumMeter:
+    """The long-term average spectrum (Welch: Hann 4,096, half overlapping), summed over channels."""
+
+    def __init__(self, sample_rate: int, channels: int) -> None:
+        self._rate = sample_rate
+        self._window = np.hanning(_FFT + 1)[:-1].astype(np.float32)
+        self._rest = np.zeros((0, channels), np.float32)
+        self._sum = np.zeros(_FFT // 2 + 1)
+        self._frames = 0
+
+    def add(self, block: Block) -> None:
+        joined = np.concatenate([self._rest, block])
+        count = max(0, (len(joined) - _FFT) // _HOP + 1)
+        if count:
+            self._sum += self._power(joined[: (count - 1) * _HOP + _FFT])
+            self._frames += count
+        self._rest = joined[count * _HOP :]
+
+    @property
+    def power(self) -> Float[np.ndarray, "bin"]:
+        """Return the mean power of each bin; a full-scale sine has 1 in its bin. An end shorter than a window is ignored,
+        unless it is the whole sound."""
+        if self._frames:
+            total = self._sum / self._frames
+        else:
+            before = (_FFT - len(self._rest)) // 2  # in the middle, where the window is largest
+            after = _FFT - len(self._rest) - before
+            total = self._power(np.pad(self._rest, ((before, after), (0, 0))))
+        return total * (2 / float(self._window.sum())) ** 2
+
+    @property
+    def bandwidth_hz(self) -> float | None:
+        """Return the highest frequency whose level, smoothed over 9 bins, lies more than 10 dB above the floor.
+
+        The floor is the median of the lowest 5 % of the bins, but at least −130 dBFS. The result is half the sample rate
+        if no bin exceeds a higher floor (a flat spectrum), and None for silence or if all bins lie below −120 dBFS. A
+        spectrum that falls slowly has its floor at the top, so that the result is less than its whole band:
+        `high_frequency_db` separates such sounds from band-limited ones.
+        """
+        power = self.power
+        if power.max() <= _LEAST_POWER:
+            return None
+        ones = np.ones(_SMOOTHING_BINS)
+        smooth = np.convolve(power, ones, "same") / np.convolve(np.ones(len(power)), ones, "same")
+        level = 10 * np.log10(np.maximum(smooth, _LEAST_POWER))
+        floor = float(np.median(np.sort(level)[: math.ceil(_FLOOR_SHARE * len(level))]))
+        above = np.flatnonzero(level > max(floor, _LOWEST_FLOOR_DB) + BANDWIDTH_MARGIN_DB)
+        if not len(above) and floor <= _LOWEST_FLOOR_DB:
+            return None
+        return float(above[-1] if len(above) else len(level) - 1) * self._rate / _FFT
+
+    @property
+    def high_frequency_db(self) -> float | None:
+        """Return the power in 16–20 kHz relative to the total; None for silence, or if the sample rate is too low."""
+        power = self.power
+        hz = np.arange(len(power)) * self._rate / _FFT
+        band = (hz >= HIGH_BAND_HZ[0]) & (hz <= HIGH_BAND_HZ[1])
+        if not band.any() or power.max() <= _LEAST_POWER:
+            return None
+        return 10 * math.log10(max(float(power[band].sum() / power.sum()), _LEAST_POWER))
+
+    def _power(self, samples: np.ndarray) -> np.ndarray:
+        frames = np.lib.stride_tricks.sliding_window_view(samples, _FFT, axis=0)[::_HOP]
+        spectrum = np.fft.rfft(frames * self._window)
+        return (spectrum.real**2 + spectrum.imag**2).sum(axis=(0, 1), dtype=np.float64)
+
+
+class StereoMeter:
+    """Similarity of the first two channels; undefined for one channel."""
+
+    def __init__(self, channels: int) -> None:
+        self._is_stereo = channels >= 2
+        self._count = 0
+        self._sums = np.zeros(2)
+        self._products = np.zeros((2, 2))
+        self._difference = 0.0
+
+    def add(self, block: Block) -> None:
+        if not self._is_stereo:
+            return
+        pair = block[:, :2].astype(np.float64)
+        self._count += len(pair)
+        self._sums += pair.sum(axis=0)
+        self._products += pair.T @ pair
+        self._difference = max(
+            self._difference, float(np.abs(pair[:, 0] - pair[:, 1]).max(initial=0))
+        )
+
+    @property
+    def correlation(self) -> float | None:
+        """Return Pearson's correlation, −1 … 1; None if a channel is constant."""
+        if not self._count:
+            return None
+        covariance = self._products - np.outer(self._sums, self._sums) / self._count
+        spread = math.sqrt(max(0.0, covariance[0, 0]) * max(0.0, covariance[1, 1]))
+        if spread <= 1e-12 * self._count:
+            return None
+        return float(np.clip(covariance[0, 1] / spread, -1, 1))
+
+    @property
+    def dual_mono(self) -> bool | None:
+        """Return whether both channels are equal to 1e-4; None for one channel."""
+        return self._difference < 1e-4 if self._is_stereo else None
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from auralith.curation.duplicates import find_near_duplicates
 from auralith.curation.engine import StageProgress, run_stage
-from auralith.curation.inputs import open_source, sound_roots, source_names
-from auralith.curation.near_duplicates import find_near_duplicates
 from auralith.curation.outcomes import REVIEW, Fold, outcomes
 from auralith.curation.publish.attribution import write_attribution
 from auralith.curation.publish.card import write_card
@@ -19,8 +18,9 @@ from auralith.curation.publish.croissant import write_croissant
 from auralith.curation.publish.funnel import Funnels, write_funnel
 from auralith.curation.publish.manifest import write_manifest
 from auralith.curation.review import cases, is_begun, open_items, suspects
-from auralith.curation.settings import CurationSettings, SourceSettings
-from auralith.curation.sources import ingest_steps, require_recordings
+from auralith.curation.settings import CurationSettings
+from auralith.curation.sources import SourceSettings, ingest_steps, require_recordings
+from auralith.curation.sources.intake import open_source, sound_roots, source_names
 from auralith.curation.stage import Step
 from auralith.curation.steps import steps
 from auralith.curation.store import Store

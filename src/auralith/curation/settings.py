@@ -17,6 +17,7 @@ from auralith.curation.licenses import LicenseSettings
 from auralith.curation.metadata import MetadataSettings
 from auralith.curation.preference import PreferenceSettings
 from auralith.curation.probe import ProbeSettings
+from auralith.curation.sources import SourceSettings
 from auralith.curation.tagging.stage import TaggingSettings
 from auralith.errors import Field, InvalidRequest, shown
 from auralith.numbers import check_integer, check_number
@@ -27,7 +28,6 @@ StageName = Literal[
 ]
 STAGES: tuple[StageName, ...] = get_args(StageName)
 """In their order; people review between metadata and guard."""
-SourceKind = Literal["pack", "freesound", "fma", "attribution", "folder", "table"]
 
 
 @dataclass(frozen=True)
@@ -86,43 +86,6 @@ def _is_date(text: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-@dataclass(frozen=True)
-class Column:
-    """Name of the column of a table that stands for one of ours."""
-
-    ours: str
-    theirs: str
-
-
-@dataclass(frozen=True)
-class SourceSettings:
-    """Settings of a source of recordings."""
-
-    kind: SourceKind
-    path: Path | None = None
-    """The metadata: a file, or a folder for a data pack, FMA and "folder". For "freesound" a file of ids, one a line;
-    without one its API is searched."""
-    sounds: Path | None = None
-    """The folder that its paths start from; of the kind "folder" it is `path`."""
-    name: str = ""
-    """The source's name in ids, for the kinds "folder" and "table"; their own or the file's if empty."""
-    columns: tuple[Column, ...] = ()
-    """Of the kind "table": columns whose names aren't ours."""
-    separator: str | None = None
-    """Of the kind "table": between the members of a list in a cell; white space if none."""
-    query: str = ""
-    filter: str = ""
-    """Of "freesound": the query and a filter in Solr's syntax; both empty: all of Freesound."""
-    level: Literal[1, 2, 3] = 1
-    """Of the Freesound key; sets the request limits."""
-
-    def __post_init__(self) -> None:
-        if self.path is None and self.kind != "freesound":
-            raise InvalidRequest(
-                Field("path"), f" is missing; a source of the kind '{self.kind}' needs it"
-            )
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 if TYPE_CHECKING:
-    from auralith.curation.settings import Column
-    from auralith.curation.sources import IngestProgress
+    from auralith.curation.sources import Column, IngestProgress
 
 
 class Kind(StrEnum):
@@ -64,9 +63,8 @@ def ingest(
 
     The API's key is read from AURALITH_FREESOUND_KEY.
     """
-    from auralith.curation.inputs import open_source, remember_roots, sound_roots
-    from auralith.curation.settings import SourceSettings
-    from auralith.curation.sources import ingest_steps, require_recordings
+    from auralith.curation.sources import SourceSettings, ingest_steps, require_recordings
+    from auralith.curation.sources.intake import open_source, remember_roots, sound_roots
     from auralith.curation.sources.tables import MappedTable
     from auralith.curation.store import Store
     from auralith.errors import InvalidRequest
@@ -111,7 +109,7 @@ def _summary(last: "IngestProgress") -> str:
 
 
 def _columns(pairs: list[str]) -> "tuple[Column, ...]":
-    from auralith.curation.settings import Column
+    from auralith.curation.sources import Column
     from auralith.errors import Field, InvalidRequest, shown
 
     if wrong := [pair for pair in pairs if not all(pair.partition("="))]:

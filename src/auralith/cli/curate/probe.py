@@ -59,8 +59,7 @@ def duplicates(
     ] = None,
 ) -> None:
     """Group recordings whose files, samples or landmarks agree. Prints how many there are."""
-    from auralith.curation.duplicates import COLUMNS, find_duplicates
-    from auralith.curation.near_duplicates import near_pairs
+    from auralith.curation.duplicates import COLUMNS, find_duplicates, near_pairs
     from auralith.curation.settings import CurationSettings
     from auralith.curation.steps import step_of
     from auralith.curation.store import Store

@@ -18,7 +18,7 @@ MOST_NAMED = 20
 
 def connect() -> None:
     """Use the Ray cluster that --ray or RAY_ADDRESS names, if one does."""
-    from auralith.curation.cluster import asked_address, use_ray
+    from auralith.curation.engine import asked_address, use_ray
 
     if address := asked_address():
         use_ray(address)
@@ -33,9 +33,9 @@ def run_one(settings: "CurationSettings", name: "StageName", root: Path | None =
     Raises:
         AuralithError: there are no recordings, or the step can't work at all.
     """
-    from auralith.curation.inputs import remember_roots
     from auralith.curation.keys import evidence_of
     from auralith.curation.run import run_step
+    from auralith.curation.sources.intake import remember_roots
     from auralith.curation.steps import step_of
     from auralith.curation.store import Store
     from auralith.errors import InvalidRequest

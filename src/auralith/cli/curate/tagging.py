@@ -8,7 +8,7 @@ import typer
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from auralith.curation.tagging.calibration import Calibration
+    from auralith.curation.tagging.meter import Calibration
 
 Folder = Annotated[Path, typer.Argument(help="Folder of the curation.")]
 
@@ -74,7 +74,7 @@ def calibrate(
     ] = None,
 ) -> None:
     """Compute the largest threshold that misses no known music. Prints it with its confidence bound."""
-    from auralith.curation.tagging.calibration import calibrate, flagged_share
+    from auralith.curation.tagging.meter import calibrate, flagged_share
 
     found = calibrate(_tags(folder))
     _print(found)
@@ -85,7 +85,7 @@ def calibrate(
 
 def _tags(folder: Path) -> "pa.Table":
     from auralith.curation.store import Store
-    from auralith.curation.tagging.calibration import COLUMNS
+    from auralith.curation.tagging.meter import COLUMNS
     from auralith.errors import InvalidRequest
 
     tags = Store(folder).read("tag", COLUMNS)

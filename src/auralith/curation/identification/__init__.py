@@ -1,19 +1,11 @@
 """Content identification: decide whether a recording, or something that plays in it, is known.
 
 interface  the contract of every backend, `ContentIdentifier`, and the answers that all of them build alike
-backends   their settings; landmark, the built-in one, a search in an index of references; several as one
+stage      the step and its settings; landmark, the built-in backend, which searches an index; several backends as one
 services   AcoustID, a web service for whole tracks; Audible Magic, a service with a program
 programs   running other projects' programs; Chromaprint's fpcalc, which AcoustID needs
-stage      the step of the curation
 """
 
-from auralith.curation.identification.backends import (
-    CompositeIdentifier,
-    IdentifierFiles,
-    IdentifySettings,
-    LandmarkIdentifier,
-    make_identifier,
-)
 from auralith.curation.identification.interface import (
     AudioRef,
     ContentIdentifier,
@@ -24,7 +16,14 @@ from auralith.curation.identification.interface import (
 )
 from auralith.curation.identification.programs import Fpcalc
 from auralith.curation.identification.services import AcoustIdIdentifier, AudibleMagicIdentifier
-from auralith.curation.identification.stage import Identify
+from auralith.curation.identification.stage import (
+    CompositeIdentifier,
+    IdentifierFiles,
+    Identify,
+    IdentifySettings,
+    LandmarkIdentifier,
+    make_identifier,
+)
 
 __all__ = [
     "AcoustIdIdentifier",

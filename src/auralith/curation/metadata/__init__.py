@@ -1,15 +1,20 @@
 """Metadata search: decide whether a recording may be a track in a list of commercial music.
 
 normalize   one spelling for titles and names, and a second one in Latin letters
-catalogue   the list, reduced to distinct tracks
-blocks      the pairs of tracks that are compared
-tiers       similarity of a pair, and the tier that follows from it
-stage       the step of a curation: every tier goes to people
+catalogue   the list, reduced to distinct tracks, and its index: the pairs of tracks that are compared
+search      similarity of a pair, the tier that follows from it, and the step: every tier goes to people
 """
 
 from auralith.curation.metadata.catalogue import Catalogue, Work, read_catalogue
-from auralith.curation.metadata.stage import MetadataSettings, MetadataStage
-from auralith.curation.metadata.tiers import TIERS, Searcher, SearchResult, TierOptions, TrackMatch
+from auralith.curation.metadata.search import (
+    TIERS,
+    MetadataSettings,
+    MetadataStage,
+    Searcher,
+    SearchResult,
+    TierOptions,
+    TrackMatch,
+)
 
 __all__ = [
     "TIERS",

@@ -16,8 +16,8 @@ from auralith.curation.review import Agreement, agreement, is_begun, newest_entr
 from auralith.curation.settings import CurationSettings, PublishSettings
 from auralith.curation.steps import step_of, steps
 from auralith.curation.store import Key, Store
-from auralith.curation.tagging.calibration import COLUMNS as TAG_COLUMNS
-from auralith.curation.tagging.calibration import calibrate
+from auralith.curation.tagging.meter import COLUMNS as TAG_COLUMNS
+from auralith.curation.tagging.meter import calibrate
 from auralith.escaping import json_line, markdown
 from auralith.extras import require
 from auralith.files import whole_file

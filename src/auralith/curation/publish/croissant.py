@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from auralith.curation.license_terms import OWN_IDS, SAMPLING_PLUS
+from auralith.curation.license_parsing import OWN_IDS, SAMPLING_PLUS
 from auralith.curation.publish.manifest import NAME as MANIFEST
 from auralith.curation.publish.manifest import SCHEMA, read_manifest
 from auralith.curation.settings import PublishSettings

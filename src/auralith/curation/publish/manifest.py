@@ -17,15 +17,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from auralith.curation.duplicates import COLUMNS as DUPLICATE_COLUMNS
-from auralith.curation.duplicates import FingerprintPair, find_duplicates
-from auralith.curation.inputs import root_of, sound_roots
+from auralith.curation.duplicates import FingerprintPair, find_duplicates, near_pairs
 from auralith.curation.keys import evidence_of
-from auralith.curation.license_terms import SAMPLING_PLUS
-from auralith.curation.near_duplicates import near_pairs
+from auralith.curation.licenses import SAMPLING_PLUS
 from auralith.curation.outcomes import outcomes
 from auralith.curation.review import check_head, newest_entry
 from auralith.curation.review.chain import parse_head
 from auralith.curation.settings import CurationSettings, StageName
+from auralith.curation.sources.intake import root_of, sound_roots
 from auralith.curation.steps import step_of
 from auralith.curation.store import RECORDINGS, Store, opened_parquet, whole_table
 from auralith.errors import InvalidRequest, shown

@@ -5,30 +5,37 @@ item until it is settled. Evidence made under other settings opens a new item, w
 of that stage; a removal stays.
 """
 
-from collections import Counter
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from sqlite3 import Connection
 from typing import Any, Literal
 
+from auralith.curation.review import chain
 from auralith.curation.review.log import (
     Item,
+    Withdrawal,
     append_decision,
     append_item,
+    append_withdrawal,
+    is_begun,
+    log_path,
     newest_item_id,
     read_decisions,
     read_items,
     read_payload,
+    read_withdrawals,
     reading,
     writing,
 )
 from auralith.curation.review.rules import (
-    CHOICES,
+    Agreement,
     Choice,
     Decision,
     Role,
     Settled,
+    agreement_of,
     check_choice,
     check_note,
     next_role,
@@ -36,13 +43,102 @@ from auralith.curation.review.rules import (
     reviewer_name,
     settle,
 )
-from auralith.curation.review.suspects import Suspect
-from auralith.errors import InvalidRequest
+from auralith.curation.store import EVIDENCE, Store
+from auralith.errors import Field, InvalidRequest
+from auralith.extras import require
 from auralith.files import utc_now
 
+pa = require("pyarrow", "curate")
+compute = require("pyarrow.compute", "curate")
+
+REVIEWED_STAGES = ("identify", "metadata")
+_SHOWN = (
+    "rec_id",
+    "source",
+    "path",
+    "url",
+    "title",
+    "author",
+    "author_url",
+    "album",
+    "year",
+    "duration_s",
+)
+"""Columns of `recordings` that a reviewer sees."""
+_SHOWN_LICENSE = ("license_raw", "license_url_raw")
 State = Literal["open", "kept", "removed"]
 TIER_ORDER = ("match", "A", "B", "D", "E", "indeterminate", "error", "C")
 """Order of review; within a tier items are ordered by group (album, artist), then by score."""
+_COLUMN_OF = {"ids": "rec_id", "authors": "author", "urls": "url"}
+
+
+@dataclass(frozen=True)
+class Suspect:
+    """A recording that people should judge, with the evidence."""
+
+    rec_id: str
+    stage: str
+    tier: str
+    score: float | None
+    is_match: bool
+    grouped_by: str
+    evidence_key: str
+    payload: Mapping[str, Any]
+
+    @property
+    def item_id(self) -> str:
+        """Return an id that depends only on the evidence; its first letter keeps spreadsheets from reading a number."""
+        text = "\n".join((self.rec_id, self.stage, self.evidence_key))
+        return "r" + hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def suspects(store: Store) -> list[Suspect]:
+    """Return all suspects of a curation's present evidence."""
+    rows = [row for stage in REVIEWED_STAGES for row in _flagged(_last_rows(store, stage))]
+    recordings = _recordings(store, {row["rec_id"] for row in rows})
+    return [_suspect(row, recordings.get(row["rec_id"], {})) for row in rows]
+
+
+def _last_rows(store: Store, stage: str) -> Iterable[dict[str, Any]]:
+    return {row["rec_id"]: row for row in store.read(stage).to_pylist()}.values()
+
+
+def _flagged(rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    return (row for row in rows if row["verdict"] != "pass")
+
+
+def _recordings(store: Store, wanted: set[str]) -> dict[str, dict[str, Any]]:
+    table = store.recordings([*_SHOWN, *_SHOWN_LICENSE])
+    return {row["rec_id"]: row for row in table.to_pylist() if row["rec_id"] in wanted}
+
+
+def _suspect(row: dict[str, Any], recording: dict[str, Any]) -> Suspect:
+    tier = _tier(row)
+    grouping = {"C": "author", "E": "album"}.get(tier)
+    own = {
+        name: value
+        for name, value in row.items()
+        if name not in EVIDENCE.names and value is not None
+    }
+    return Suspect(
+        rec_id=row["rec_id"],
+        stage=row["stage"],
+        tier=tier,
+        score=row["score"],
+        is_match=tier == "match",
+        grouped_by=(recording.get(grouping) or "") if grouping else "",
+        evidence_key=f"{row['provider']}/{row['provider_version']}/{row['params_hash']}",
+        payload={
+            "recording": recording,
+            "evidence": {name: row[name] for name in EVIDENCE.names if name != "rec_id"} | own,
+        },
+    )
+
+
+def _tier(row: dict[str, Any]) -> str:
+    if row["status"] != "ok":
+        return row["status"]
+    return "indeterminate" if row["verdict"] == "quarantine" else row.get("tier") or "match"
 
 
 @dataclass(frozen=True)
@@ -243,32 +339,6 @@ def _decision(case: Case, entry: NewDecision) -> Decision:
     return Decision(0, item.item_id, item.rec_id, name, case.role, choice, code, note, utc_now())
 
 
-@dataclass(frozen=True)
-class Agreement:
-    """The agreement of the first and the second reviewer of a stage, from which Cohen's kappa follows."""
-
-    stage: str
-    counts: dict[tuple[Choice, Choice], int]
-    """Number of items by first and second decision, for all nine pairs."""
-
-    @property
-    def num_items(self) -> int:
-        """Return the number of items with at least two decisions."""
-        return sum(self.counts.values())
-
-    @property
-    def kappa(self) -> float | None:
-        """Return (p_o − p_e) / (1 − p_e); None without items, and if all decisions are the same (p_e = 1)."""
-        size = self.num_items
-        agreed = sum(self.counts[choice, choice] for choice in CHOICES) * size
-        first, second = Counter[str](), Counter[str]()
-        for (one, two), count in self.counts.items():
-            first[one] += count
-            second[two] += count
-        by_chance = sum(first[choice] * second[choice] for choice in CHOICES)
-        return None if by_chance == size**2 else (agreed - by_chance) / (size**2 - by_chance)
-
-
 def agreement(folder: Path) -> list[Agreement]:
     """Return the agreement on each stage with items, in alphabetical order.
 
@@ -283,7 +353,78 @@ def agreement(folder: Path) -> list[Agreement]:
     return [agreement_of(stage, pairs[stage]) for stage in sorted(pairs)]
 
 
-def agreement_of(stage: str, pairs: Sequence[tuple[Choice, Choice]]) -> Agreement:
-    """Return the agreement over pairs of a first and a second decision."""
-    found = Counter(pairs)
-    return Agreement(stage, {(one, two): found[one, two] for one in CHOICES for two in CHOICES})
+@dataclass(frozen=True)
+class Selection:
+    """Selection of recordings; every value must match at least one."""
+
+    ids: tuple[str, ...] = ()
+    """`rec_id`, such as "freesound:7"."""
+    authors: tuple[str, ...] = ()
+    urls: tuple[str, ...] = ()
+    """The recording's page, as the source states it."""
+
+
+def withdraw(folder: Path, selection: Selection, reason: str, reviewer: str = "") -> list[str]:
+    """Take out recordings, and return the ids of those that were not out yet.
+
+    Raises:
+        InvalidRequest: nothing is selected, a value matches no recording, or the reason is empty. Nothing is written then.
+        ResourceError: the log can't be used.
+    """
+    note = check_note(reason)
+    if not note:
+        raise InvalidRequest(Field("reason"), " is missing; a withdrawal needs one")
+    who = reviewer_name(reviewer) if reviewer else ""
+    ids, now = _found(folder, selection), utc_now()
+    with writing(folder) as connection:
+        return [id for id in ids if append_withdrawal(connection, Withdrawal(id, note, who, now))]
+
+
+def withdrawals(folder: Path) -> list[Withdrawal]:
+    """Return the withdrawals in order; none without a log.
+
+    Raises:
+        ResourceError: the log is damaged, or somebody changed it.
+    """
+    if not is_begun(folder):
+        return []
+    with reading(folder) as connection:
+        return read_withdrawals(connection)
+
+
+def newest_entry(folder: Path) -> chain.Head | None:
+    """Return the newest entry of the log; None without a log or without a chain."""
+    if not is_begun(folder):
+        return None
+    with reading(folder) as connection:
+        return chain.head(connection) if chain.has_chain(connection) else None
+
+
+def check_head(folder: Path, noted: chain.Head) -> None:
+    """Raise `ResourceError` unless the log has the entry that was its newest when a manifest was written."""
+    if is_begun(folder):
+        with reading(folder) as connection:
+            if chain.has_chain(connection) and chain.contains(connection, noted):
+                return
+    raise chain.broken(
+        log_path(folder), f"it lacks the {noted.entries} entries that the manifest records"
+    )
+
+
+def _found(folder: Path, selection: Selection) -> list[str]:
+    recordings = Store(folder).recordings(["rec_id", "author", "url"])
+    found: dict[str, None] = {}
+    for kind, column in _COLUMN_OF.items():
+        values: Sequence[str] = getattr(selection, kind)
+        for value in values:
+            rows = recordings.filter(compute.equal(recordings[column].cast(pa.string()), value))
+            if not rows.num_rows:
+                raise InvalidRequest(
+                    f"no recording in {folder} has the {column} {value[:100]!r}; see manifest.parquet"
+                )
+            found |= dict.fromkeys(rows["rec_id"].to_pylist())
+    if not found:
+        raise InvalidRequest(
+            *("name what to take out: ids, ", Field("author"), " or ", Field("url"))
+        )
+    return sorted(found)

@@ -5,6 +5,7 @@ after an "unsure", a third person must choose. Overturning an automatic match ta
 """
 
 import unicodedata
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -154,3 +155,35 @@ def reviewer_key(name: str) -> str:
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
     key = "".join(sign for sign in folded if unicodedata.category(sign)[0] not in "ZC")
     return key if any(sign.isalnum() for sign in key) else ""
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """The agreement of the first and the second reviewer of a stage, from which Cohen's kappa follows."""
+
+    stage: str
+    counts: dict[tuple[Choice, Choice], int]
+    """Number of items by first and second decision, for all nine pairs."""
+
+    @property
+    def num_items(self) -> int:
+        """Return the number of items with at least two decisions."""
+        return sum(self.counts.values())
+
+    @property
+    def kappa(self) -> float | None:
+        """Return (p_o − p_e) / (1 − p_e); None without items, and if all decisions are the same (p_e = 1)."""
+        size = self.num_items
+        agreed = sum(self.counts[choice, choice] for choice in CHOICES) * size
+        first, second = Counter[str](), Counter[str]()
+        for (one, two), count in self.counts.items():
+            first[one] += count
+            second[two] += count
+        by_chance = sum(first[choice] * second[choice] for choice in CHOICES)
+        return None if by_chance == size**2 else (agreed - by_chance) / (size**2 - by_chance)
+
+
+def agreement_of(stage: str, pairs: Sequence[tuple[Choice, Choice]]) -> Agreement:
+    """Return the agreement over pairs of a first and a second decision."""
+    found = Counter(pairs)
+    return Agreement(stage, {(one, two): found[one, two] for one in CHOICES for two in CHOICES})

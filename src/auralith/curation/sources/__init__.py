@@ -1,15 +1,13 @@
 """Sources of recordings: metadata in, rows of the table `recordings` out.
 
 records    a row as a recording; paths that stay below the root; the interface of a source
-tables     any table with a map of its columns, and Stability AI's attribution lists
-folder     a folder of sounds with sidecars
+tables     any table with a map of its columns, attribution lists of Stability AI, and folders of sounds with sidecars
 fma        the Free Music Archive's metadata
 freesound  data packs, and the API
-intake     rows into the store, counted: new, repeated, or rejected with a reason
+intake     sources opened as settings name them; rows into the store, counted: new, repeated, or rejected with a reason
 """
 
 from auralith.curation.sources.fma import fma_tracks
-from auralith.curation.sources.folder import FolderSource
 from auralith.curation.sources.freesound import (
     FreesoundClient,
     FreesoundSearch,
@@ -18,16 +16,19 @@ from auralith.curation.sources.freesound import (
 )
 from auralith.curation.sources.intake import (
     REJECTED,
+    Column,
     IngestProgress,
+    SourceSettings,
     ingest,
     ingest_steps,
     require_recordings,
 )
 from auralith.curation.sources.records import Source, SourceRow, safe_path
-from auralith.curation.sources.tables import MappedTable, mapped_table, stability_list
+from auralith.curation.sources.tables import FolderSource, MappedTable, mapped_table, stability_list
 
 __all__ = [
     "REJECTED",
+    "Column",
     "FolderSource",
     "FreesoundClient",
     "FreesoundSearch",
@@ -36,6 +37,7 @@ __all__ = [
     "MappedTable",
     "Source",
     "SourceRow",
+    "SourceSettings",
     "data_pack",
     "fma_tracks",
     "ingest",

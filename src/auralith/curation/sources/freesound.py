@@ -15,8 +15,7 @@ from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
-from auralith.curation.http import CachedResponse, Clock, RateLimit, SystemClock
-from auralith.curation.links import page_link
+from auralith.curation.http import CachedResponse, Clock, RateLimit, SystemClock, page_link
 from auralith.curation.sources.records import (
     FREESOUND,
     BadRow,

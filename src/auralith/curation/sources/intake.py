@@ -1,4 +1,5 @@
-"""Intake: rows of a source into `recordings`, slice by slice; invalid rows go to `rejected`, with the reason.
+"""Intake: the sources that settings name, opened; their rows into `recordings`, slice by slice, or into `rejected` with the
+reason; and the folder of the sounds of each source.
 
 Every row becomes a new recording, a repeat of a stored one with the same content, or a rejected row. An id with differing
 content is rejected as `conflicting_id` and puts the stored recording into quarantine (outcomes reads that from
@@ -9,17 +10,28 @@ rows. So a kill loses at most one slice, and the same call again adds only what 
 """
 
 import json
+import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
+from auralith.curation.sources.fma import fma_tracks
+from auralith.curation.sources.freesound import (
+    FreesoundClient,
+    FreesoundSearch,
+    FreesoundSounds,
+    data_pack,
+)
 from auralith.curation.sources.records import Record, Source, SourceRow
-from auralith.curation.sources.tables import TableSource
+from auralith.curation.sources.tables import FolderSource, TableSource, mapped_table, stability_list
 from auralith.curation.store import RECORDINGS, Store, read_slice
-from auralith.errors import InvalidRequest
+from auralith.errors import Field, InvalidRequest
 from auralith.extras import require
+from auralith.files import make_folder, whole_file
+from auralith.foreign import SHAPE_ERRORS, parse_json
 from auralith.tables.row import listed
 
 if TYPE_CHECKING:
@@ -28,6 +40,10 @@ else:
     pa = require("pyarrow", "curate")
 compute = require("pyarrow.compute", "curate")
 
+SourceKind = Literal["pack", "freesound", "fma", "attribution", "folder", "table"]
+ROOTS = "roots.json"
+"""Where steps that were done one by one have found sounds, for the manifest."""
+KEY_VARIABLE = "AURALITH_FREESOUND_KEY"
 _NOT_CONTENT = ("ingest_batch", "retrieved_at")
 _REMEDIES = {
     "no_id": "say which column names a recording, such as --column source_id=path",
@@ -50,6 +66,147 @@ REJECTED = pa.schema(
     ]
 )
 """Schema of the rejected rows of sources, which are counted apart as quarantined."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """Name of the column of a table that stands for one of ours."""
+
+    ours: str
+    theirs: str
+
+
+@dataclass(frozen=True)
+class SourceSettings:
+    """Settings of a source of recordings."""
+
+    kind: SourceKind
+    path: Path | None = None
+    """The metadata: a file, or a folder for a data pack, FMA and "folder". For "freesound" a file of ids, one a line;
+    without one its API is searched."""
+    sounds: Path | None = None
+    """The folder that its paths start from; of the kind "folder" it is `path`."""
+    name: str = ""
+    """The source's name in ids, for the kinds "folder" and "table"; their own or the file's if empty."""
+    columns: tuple[Column, ...] = ()
+    """Of the kind "table": columns whose names aren't ours."""
+    separator: str | None = None
+    """Of the kind "table": between the members of a list in a cell; white space if none."""
+    query: str = ""
+    filter: str = ""
+    """Of "freesound": the query and a filter in Solr's syntax; both empty: all of Freesound."""
+    level: Literal[1, 2, 3] = 1
+    """Of the Freesound key; sets the request limits."""
+
+    def __post_init__(self) -> None:
+        if self.path is None and self.kind != "freesound":
+            raise InvalidRequest(
+                Field("path"), f" is missing; a source of the kind '{self.kind}' needs it"
+            )
+
+
+def open_source(settings: SourceSettings, store: Store) -> Source:
+    """A source, ready to be ingested.
+
+    Raises:
+        InvalidRequest: its files can't be read, or there is no key for Freesound's API.
+    """
+    if settings.kind == "freesound":
+        return _freesound(settings, store)
+    path, root = settings.path, settings.sounds
+    assert path is not None
+    if settings.kind == "folder":
+        return FolderSource(path, source_names(settings)[0])
+    if settings.kind == "table":
+        columns = {one.ours: one.theirs for one in settings.columns}
+        name = source_names(settings)[0]
+        return mapped_table(path, name, columns, separator=settings.separator, root=root)
+    lists = {
+        "pack": data_pack,
+        "fma": fma_tracks,
+        "attribution": stability_list,
+    }
+    return lists[settings.kind](path, root)
+
+
+def _freesound(settings: SourceSettings, store: Store) -> Source:
+    key = os.environ.get(KEY_VARIABLE, "")
+    if not key:
+        raise InvalidRequest(f"{KEY_VARIABLE} is not set; put your Freesound API key there")
+    client = FreesoundClient(key, store.folder / "freesound_api", level=settings.level)
+    if settings.path is None:
+        return FreesoundSearch(client, store, settings.query, settings.filter)
+    try:
+        ids = settings.path.read_text(encoding="utf-8-sig").split()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidRequest(
+            f"{settings.path} can't be read ({error}); write one id a line"
+        ) from error
+    return FreesoundSounds(client, store, ids)
+
+
+def source_names(settings: SourceSettings) -> tuple[str, ...]:
+    """The sources, as in ids, that a source may bring."""
+    written = settings.name or (settings.path.stem if settings.path else "")
+    names = {
+        "pack": ("freesound",),
+        "freesound": ("freesound",),
+        "fma": ("fma",),
+        "attribution": ("freesound", "fma"),
+        "table": (written,),
+        "folder": (settings.name or "folder",),
+    }
+    return names[settings.kind]
+
+
+def sound_roots(sources: Iterable[SourceSettings]) -> Mapping[str, Path]:
+    """The folder of each source's sounds; without one the curation's folder, where none are.
+
+    Raises:
+        InvalidRequest: one source is given two folders.
+    """
+    roots: dict[str, Path] = {}
+    for one in sources:
+        folder = one.path if one.kind == "folder" else one.sounds
+        for name in source_names(one) if folder else ():
+            if roots.setdefault(name, Path(folder or "")) != folder:
+                raise InvalidRequest(
+                    f"the sounds of '{name}' lie in two folders, {roots[name]} and {folder}; give"
+                    " one that holds both"
+                )
+    return roots
+
+
+def remember_roots(folder: Path, roots: Mapping[str, Path]) -> None:
+    """Keep in the curation's folder where the sounds of each source were looked for, the latest folder first.
+
+    Raises:
+        ResourceError: it can't be written.
+    """
+    known = remembered_roots(folder)
+    for name, root in roots.items():
+        start = os.path.relpath(os.path.realpath(root), os.path.realpath(folder))
+        known[name] = [start, *(one for one in known.get(name, []) if one != start)]
+    make_folder(folder)
+    with whole_file(folder / ROOTS) as file:
+        file.write(json.dumps(known, indent=1).encode() + b"\n")
+
+
+def remembered_roots(folder: Path) -> dict[str, list[str]]:
+    """The folders of each source's sounds, from the curation's folder; raises `InvalidRequest` if they are damaged."""
+    try:
+        found = parse_json((folder / ROOTS).read_bytes())
+        return {str(name): [str(one) for one in roots] for name, roots in found.items()}
+    except FileNotFoundError:
+        return {}
+    except (OSError, *SHAPE_ERRORS) as error:
+        raise InvalidRequest(f"{folder / ROOTS} is damaged; remove it and give --recipe") from error
+
+
+def root_of(folder: Path, source: str, path: str) -> Path | None:
+    """The remembered folder below which a sound of this source is there; the curation's own if it is there."""
+    roots = [folder / root for root in remembered_roots(folder).get(source, [])]
+    return next((root for root in [*roots, folder] if os.path.isfile(root / path)), None)
 
 
 @dataclass(frozen=True)

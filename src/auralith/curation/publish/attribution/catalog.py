@@ -21,9 +21,8 @@ from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from auralith.curation.license_terms import CC0, SAMPLING_PLUS, UNVERSIONED, obligations
-from auralith.curation.licenses import family_of
-from auralith.curation.links import web_link
+from auralith.curation.http import web_link
+from auralith.curation.licenses import CC0, SAMPLING_PLUS, UNVERSIONED, family_of, obligations
 from auralith.curation.publish.manifest import read_manifest
 from auralith.curation.sources.tables import ATTRIBUTION_COLUMNS
 from auralith.extras import require

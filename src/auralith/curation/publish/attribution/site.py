@@ -26,8 +26,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Int
 
-from auralith.curation.license_terms import is_known_id
-from auralith.curation.links import is_valid_link, web_link
+from auralith.curation.http import is_valid_link, web_link
+from auralith.curation.licenses import is_known_id
 from auralith.curation.publish.attribution.catalog import (
     USE,
     Catalog,
