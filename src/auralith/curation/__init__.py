@@ -8,3 +8,7 @@ outcomes     what became of each recording, folded from all evidence and decisio
 review       decisions by people, append-only
 manifest · funnel · attribution · croissant · card   what comes out
 """
+
+from auralith.extras import require
+
+require("pyarrow", "curate")  # every module of curation works with tables

@@ -18,9 +18,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from jaxtyping import Bool, Int
 
 from auralith.curation.engine import EngineSettings, StageProgress, run_stage
@@ -41,10 +42,6 @@ from auralith.fingerprint.landmark import (
 from auralith.fingerprint.significance import corrected, log_tail
 from auralith.sound.stream import is_lossless
 
-if TYPE_CHECKING:
-    import pyarrow as pa
-else:
-    pa = require("pyarrow", "curate")
 compute = require("pyarrow.compute", "curate")
 
 MIN_COVER = 0.9
@@ -82,7 +79,7 @@ class Duplicates:
         return [member for group in self.groups.values() for member in group[1:]]
 
 
-def find_duplicates(probed: "pa.Table", pairs: Iterable[FingerprintPair] = ()) -> Duplicates:
+def find_duplicates(probed: pa.Table, pairs: Iterable[FingerprintPair] = ()) -> Duplicates:
     """Return the groups among recordings that were probed without an error; `probed` is the table of the probe.
 
     Pairs with other recordings are ignored.
@@ -176,7 +173,7 @@ class FingerprintStage:
         self.settings = settings
 
     @property
-    def schema(self) -> "pa.Schema":
+    def schema(self) -> pa.Schema:
         binary = pa.binary()
         return pa.schema([("landmarks", binary), ("prominent", binary), ("num_frames", pa.int32())])
 
@@ -207,7 +204,7 @@ class NearStage:
         self.provider_version = f"1+{digest}"
 
     @property
-    def schema(self) -> "pa.Schema":
+    def schema(self) -> pa.Schema:
         pair = pa.struct([("other", pa.string()), ("cover", pa.float64())])
         return pa.schema([("pairs", pa.list_(pair))])
 
@@ -314,7 +311,7 @@ def _ids(store: Store, fingerprints: Key) -> list[str]:
     return sorted(set(table.filter(compute.equal(table["status"], "ok"))["rec_id"].to_pylist()))
 
 
-def _parts(store: Store, fingerprints: Key) -> Iterator["pa.Table"]:
+def _parts(store: Store, fingerprints: Key) -> Iterator[pa.Table]:
     """Yield the landmarks of those recordings in parts, each recording once."""
     seen: set[str] = set()
     for table in store.parts(FingerprintStage.name, _COLUMNS, fingerprints, _PART_ROWS):

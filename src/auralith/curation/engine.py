@@ -20,6 +20,8 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+import pyarrow as pa
+
 from auralith import errors
 from auralith.curation.keys import record
 from auralith.curation.stage import Finding, Row, Stage, Step, evidence_key
@@ -31,9 +33,7 @@ from auralith.numbers import check_integer
 
 if TYPE_CHECKING:
     import daft
-    import pyarrow as pa
-else:
-    pa = require("pyarrow", "curate")
+
 _SHARED = ("status", "verdict", "reason_code", "score")
 _ABORT = "abort"
 """Status of rows that carry an error out of a worker. It is never written."""
@@ -94,7 +94,7 @@ def run_stage(
     step: Step,
     stage: Stage,
     make: Callable[[], Stage],
-    parts: Sequence[tuple[Path, "pa.Table"]],
+    parts: Sequence[tuple[Path, pa.Table]],
     settings: EngineSettings = EngineSettings(),
 ) -> Iterator[StageProgress]:
     """Make the evidence that is missing; the caller has the folder's lock (`files.exclusive`).
@@ -144,7 +144,7 @@ def load_daft() -> ModuleType:
 def _earlier(
     store: Store,
     stage: Stage,
-    parts: Sequence[tuple[Path, "pa.Table"]],
+    parts: Sequence[tuple[Path, pa.Table]],
     settings: EngineSettings,
 ) -> dict[str, str]:
     """Return the outcomes of earlier runs for these recordings, by id; of several rows the last one counts."""
@@ -155,7 +155,7 @@ def _earlier(
     return {id: outcome for id, outcome in dict(rows).items() if id in asked and outcome != retried}
 
 
-def _todo(stage: Stage, recordings: "pa.Table", done: list[str]) -> "pa.Table":
+def _todo(stage: Stage, recordings: pa.Table, done: list[str]) -> pa.Table:
     """Return the recordings without finished evidence, sorted by id."""
     daft = load_daft()
     wanted = daft.from_arrow(recordings.select(["rec_id", *stage.inputs]))
@@ -163,7 +163,7 @@ def _todo(stage: Stage, recordings: "pa.Table", done: list[str]) -> "pa.Table":
     return wanted.join(finished, on="rec_id", how="anti").sort("rec_id").to_arrow()
 
 
-def _slices_of(worker: Any, stage: Stage, todo: "pa.Table", rows: int) -> Iterator["pa.Table"]:
+def _slices_of(worker: Any, stage: Stage, todo: pa.Table, rows: int) -> Iterator[pa.Table]:
     """Yield the findings of each slice, rec_id and the columns of a finding, in the order of `todo`."""
     if not todo.num_rows:
         return
@@ -214,7 +214,7 @@ def _num_processors() -> int:
     return os.cpu_count() or 1
 
 
-def _evidence(stage: Stage, findings: "pa.Table") -> "pa.Table":
+def _evidence(stage: Stage, findings: pa.Table) -> pa.Table:
     """Return rows of the store: the findings, with the columns that all rows of a slice share."""
     shared = {"stage": stage.name, **vars(evidence_key(stage)), "at": utc_now()}
     columns = [
@@ -228,7 +228,7 @@ def _evidence(stage: Stage, findings: "pa.Table") -> "pa.Table":
     return pa.Table.from_arrays([*columns, *own], schema=schema)
 
 
-def _outcomes(evidence: "pa.Table") -> Iterator[str]:
+def _outcomes(evidence: pa.Table) -> Iterator[str]:
     pairs = zip(evidence["status"].to_pylist(), evidence["verdict"].to_pylist(), strict=True)
     return ("error" if status == "error" else verdict for status, verdict in pairs)
 
@@ -240,7 +240,7 @@ class Worker:
         self.stage = make()
         self.root = Path(root)
 
-    def find(self, *columns: "daft.Series") -> "pa.Array":
+    def find(self, *columns: "daft.Series") -> pa.Array:
         """Return the findings for rows whose columns are rec_id and the inputs of the stage."""
         names = ("rec_id", *self.stage.inputs)
         arrays = [column.to_arrow() for column in columns]
@@ -248,7 +248,7 @@ class Worker:
         return findings_array(self.stage, rows, self.root)
 
 
-def findings_array(stage: Stage, rows: Sequence[Row], root: Path) -> "pa.Array":
+def findings_array(stage: Stage, rows: Sequence[Row], root: Path) -> pa.Array:
     """Return the findings of a stage for these rows as structs; an error that ends the run is packed into them."""
     schema = finding_schema(stage)
     try:
@@ -279,12 +279,12 @@ def _findings(stage: Stage, rows: Sequence[Row], root: Path) -> list[Finding]:
     return findings
 
 
-def finding_schema(stage: Stage) -> "pa.Schema":
+def finding_schema(stage: Stage) -> pa.Schema:
     """Return the fields of a finding: those of every stage, then this one's own columns."""
     return pa.schema([*[EVIDENCE.field(name) for name in _SHARED], *stage.schema])
 
 
-def unpack(table: "pa.Table", stage: Stage) -> "pa.Table":
+def unpack(table: pa.Table, stage: Stage) -> pa.Table:
     """Return rec_id and the fields of the findings, in the store's types; raises the error that a worker packed."""
     schema = finding_schema(stage)
     findings = table["finding"].combine_chunks().cast(pa.struct(list(schema)))

@@ -12,17 +12,15 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
+
+import pyarrow as pa
 
 from auralith.curation.stage import Finding, Row
 from auralith.curation.store import Store
 from auralith.errors import InvalidRequest
-from auralith.extras import require
 from auralith.tables import strict_rows
 from auralith.tables.cells import joined
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 Overlaps = Mapping[str, Sequence[str]]
 """Evaluation sets that each recording (by rec_id) was found in by its sound."""
@@ -122,7 +120,7 @@ def read_overlaps(store: Store, sets: Sequence[str]) -> dict[str, list[str]]:
     return overlaps_in(store.read("identify", OVERLAP_COLUMNS), sets) if sets else {}
 
 
-def overlaps_in(evidence: "pa.Table", sets: Sequence[str] | None = None) -> dict[str, list[str]]:
+def overlaps_in(evidence: pa.Table, sets: Sequence[str] | None = None) -> dict[str, list[str]]:
     """Return the overlaps in these rows: `best_ref`, and `ref` of each of `matches`. Without `sets` those of every set."""
     rows = evidence.select(OVERLAP_COLUMNS).to_pylist()
     return overlaps_of([(row["rec_id"], ref) for row in rows for ref in _references(row)], sets)
@@ -161,8 +159,7 @@ class GuardStage:
         self.provider_version = _version(self._blocklists, self._overlaps)
 
     @property
-    def schema(self) -> "pa.Schema":
-        pa = require("pyarrow", "curate")
+    def schema(self) -> pa.Schema:
         return pa.schema([("eval_sets", pa.list_(pa.string())), ("overlap_by", pa.string())])
 
     def process(self, rows: Sequence[Row], root: Path) -> list[Finding]:

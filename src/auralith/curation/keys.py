@@ -13,7 +13,9 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pyarrow as pa
 
 from auralith.curation.guard import OVERLAP_COLUMNS, GuardStage, overlap_digests, overlaps_in
 from auralith.curation.stage import Step, params_hash
@@ -24,10 +26,6 @@ from auralith.files import whole_file
 from auralith.foreign import SHAPE_ERRORS, parse_json
 from auralith.settings import build_settings
 
-if TYPE_CHECKING:
-    import pyarrow as pa
-else:
-    pa = require("pyarrow", "curate")
 compute = require("pyarrow.compute", "curate")
 
 NAME = "steps.json"
@@ -84,7 +82,7 @@ def newest_key(store: Store, step: Step) -> Key | None:
     return runs[-1].key
 
 
-def evidence_of(store: Store, step: Step | None, columns: Sequence[str]) -> "pa.Table":
+def evidence_of(store: Store, step: Step | None, columns: Sequence[str]) -> pa.Table:
     """Return the rows that count of a step; none if it was never run under its settings, or is left out (None).
 
     Raises:
@@ -96,7 +94,7 @@ def evidence_of(store: Store, step: Step | None, columns: Sequence[str]) -> "pa.
 
 def evidence_under(
     store: Store, step: Step | None, key: Key | None, columns: Sequence[str]
-) -> "pa.Table":
+) -> pa.Table:
     """Return the rows of a step under a key; none without one."""
     if step is None or key is None:
         return with_columns(EVIDENCE.empty_table(), columns)

@@ -12,7 +12,9 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
+
+import pyarrow as pa
 
 from auralith.curation.license_parsing import (
     CC0,
@@ -26,10 +28,6 @@ from auralith.curation.license_parsing import (
 )
 from auralith.curation.stage import Finding, Row
 from auralith.errors import Field, InvalidRequest, shown
-from auralith.extras import require
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 __all__ = [
     "CC0",
@@ -170,8 +168,7 @@ class LicenseStage:
         self._findings: dict[tuple[str | None, str | None], Finding] = {}
 
     @property
-    def schema(self) -> "pa.Schema":
-        pa = require("pyarrow", "curate")
+    def schema(self) -> pa.Schema:
         return pa.schema([(name, pa.string()) for name in _COLUMNS])
 
     def process(self, rows: Sequence[Row], root: Path) -> list[Finding]:

@@ -8,9 +8,10 @@ Everything is arrays over the recordings sorted by id: 486,492 of them take seco
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 from jaxtyping import Bool, Int
 
 from auralith.curation.keys import evidence_of, evidence_under, newest_key
@@ -21,10 +22,6 @@ from auralith.curation.steps import step_of, steps
 from auralith.curation.store import Key, Store
 from auralith.extras import require
 
-if TYPE_CHECKING:
-    import pyarrow as pa
-else:
-    pa = require("pyarrow", "curate")
 compute = require("pyarrow.compute", "curate")
 
 Outcome = Literal["accepted", "removed", "quarantined", "pending"]
@@ -52,7 +49,7 @@ Mask = Bool[np.ndarray, "recording"]
 Codes = Int[np.ndarray, "recording"]
 
 
-def outcomes(store: Store, settings: CurationSettings) -> "pa.Table":
+def outcomes(store: Store, settings: CurationSettings) -> pa.Table:
     """One row for each recording, sorted by rec_id; the columns of `SCHEMA`."""
     fold = Fold(store, settings)
     for step in steps(settings):
@@ -114,7 +111,7 @@ class Fold:
             case "all":
                 return self.kept
 
-    def candidates(self, step: Step) -> "pa.Array":
+    def candidates(self, step: Step) -> pa.Array:
         """Return the ids of the recordings that a step is required for."""
         return self._ids.filter(pa.array(self.required(step)))
 
@@ -147,7 +144,7 @@ class Fold:
         self._drop(self.kept & (self._suspect >= 0), "pending", REVIEW, self._suspect)
         self._drop(self.kept & (self._music >= 0), "pending", "identify", self._music)
 
-    def table(self) -> "pa.Table":
+    def table(self) -> pa.Table:
         """The columns of `SCHEMA`."""
         names = pa.array([*self._names, None], pa.string())
         columns = [
@@ -214,7 +211,7 @@ class Fold:
         reason = compute.coalesce(table["reason_code"].cast(pa.string()), table["status"])
         return _Evidence(exists, status == "ok", verdict, np.append(self._codes(reason), -1)[rows])
 
-    def _last_rows(self, rec_ids: "pa.Array | pa.ChunkedArray") -> Codes:
+    def _last_rows(self, rec_ids: pa.Array | pa.ChunkedArray) -> Codes:
         """For each recording the last row with its id; -1 where there is none."""
         positions = self._positions(rec_ids)
         known = positions >= 0
@@ -222,7 +219,7 @@ class Fold:
         rows[positions[known]] = np.flatnonzero(known)  # of several the last one stays
         return rows
 
-    def _codes(self, texts: "pa.ChunkedArray") -> Codes:
+    def _codes(self, texts: pa.ChunkedArray) -> Codes:
         """The code of each text."""
         encoded = texts.combine_chunks().dictionary_encode()
         codes = [self._code(text) for text in encoded.dictionary.to_pylist()]
@@ -233,12 +230,12 @@ class Fold:
             self._names.append(name)
         return self._names.index(name)
 
-    def _positions(self, rec_ids: "pa.Array | pa.ChunkedArray") -> Codes:
+    def _positions(self, rec_ids: pa.Array | pa.ChunkedArray) -> Codes:
         """Return the positions of recordings with these ids; -1 for others."""
         found = compute.index_in(rec_ids.cast(pa.string()), value_set=self._ids)
         return compute.fill_null(found, -1).to_numpy().astype(np.int64)
 
-    def _among(self, rec_ids: "pa.Array | pa.ChunkedArray") -> Mask:
+    def _among(self, rec_ids: pa.Array | pa.ChunkedArray) -> Mask:
         found = compute.is_in(self._ids, value_set=_whole(rec_ids))
         return found.to_numpy(zero_copy_only=False)
 
@@ -246,21 +243,21 @@ class Fold:
         found = compute.is_in(self._source, value_set=pa.array(sources, pa.string()))
         return found.to_numpy(zero_copy_only=False)
 
-    def _column(self, name: StageName, column: str) -> "pa.Array":
+    def _column(self, name: StageName, column: str) -> pa.Array:
         """Return a column of the evidence of a step, a value for each recording; nulls if the step is left out."""
         table = evidence_of(self._store, step_of(self._settings, name), ["rec_id", column])
         rows = self._last_rows(table["rec_id"])
         return _whole(table[column]).take(pa.array(rows, mask=rows < 0))
 
-    def _license(self) -> "pa.Array":
+    def _license(self) -> pa.Array:
         return self._column("license", "license_spdx").cast(pa.string())
 
-    def _seconds(self) -> "pa.Array":
+    def _seconds(self) -> pa.Array:
         probed = self._column("probe", "duration_s").cast(pa.float64())
         return compute.fill_null(
             compute.coalesce(probed, _whole(self._recordings["duration_s"])), 0.0
         )
 
 
-def _whole(column: "pa.Array | pa.ChunkedArray") -> "pa.Array":
+def _whole(column: pa.Array | pa.ChunkedArray) -> pa.Array:
     return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column

@@ -8,13 +8,11 @@ counts them apart from licenses.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
+
+import pyarrow as pa
 
 from auralith.curation.stage import Finding, Row
-from auralith.extras import require
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 IntendedUse = Literal["open", "open-noncommercial", "closed"]
 NOT_STATED = "not-stated"
@@ -51,8 +49,7 @@ class PreferenceStage:
         self._findings: dict[str, Finding] = {}
 
     @property
-    def schema(self) -> "pa.Schema":
-        pa = require("pyarrow", "curate")
+    def schema(self) -> pa.Schema:
         return pa.schema([("preference", pa.string())])
 
     def process(self, rows: Sequence[Row], root: Path) -> list[Finding]:

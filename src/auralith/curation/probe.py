@@ -12,23 +12,20 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from jaxtyping import Float
 
 from auralith.curation.sources.records import safe_path
 from auralith.curation.stage import Finding, Row
 from auralith.errors import AudioError, InvalidRequest
-from auralith.extras import require
 from auralith.files import file_hash
 from auralith.numbers import check_number
 from auralith.sound.levels import HIGHEST_DB
 from auralith.sound.loudness import LoudnessMeter
 from auralith.sound.stream import SoundFormat, SoundStream, open_sound
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 FRAME_SECONDS = 0.05
 """Length of the frames that count as silent or not."""
@@ -289,7 +286,7 @@ class Probe:
         self.settings = settings
 
     @property
-    def schema(self) -> "pa.Schema":
+    def schema(self) -> pa.Schema:
         return probe_schema()
 
     def process(self, rows: Sequence[Row], root: Path) -> list[Finding]:
@@ -314,9 +311,8 @@ class Probe:
         return Finding("ok", "pass", columns=known)
 
 
-def probe_schema() -> "pa.Schema":
+def probe_schema() -> pa.Schema:
     """Return the probe's own columns."""
-    pa = require("pyarrow", "curate")
     types = {"list<float64>": pa.list_(pa.float64()), "bool": pa.bool_()}
     return pa.schema(
         [(name, types.get(kind) or pa.type_for_alias(kind)) for name, kind in _TYPES.items()]

@@ -7,7 +7,8 @@ again: a run that was killed is repeated, and goes on where it was; one after a 
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import pyarrow as pa
 
 from auralith.curation.duplicates import find_near_duplicates
 from auralith.curation.engine import StageProgress, run_stage
@@ -28,10 +29,6 @@ from auralith.errors import InvalidRequest
 from auralith.extras import require
 from auralith.files import exclusive, utc_now
 
-if TYPE_CHECKING:
-    import pyarrow as pa
-else:
-    pa = require("pyarrow", "curate")
 compute = require("pyarrow.compute", "curate")
 
 
@@ -64,7 +61,7 @@ def run_step(
     store: Store,
     settings: CurationSettings,
     step: Step,
-    rec_ids: "pa.Array",
+    rec_ids: pa.Array,
     roots: Mapping[str, Path],
 ) -> Iterator[StageProgress]:
     """Make the evidence of a step that is missing for these recordings; after the fingerprints, find near duplicates.
@@ -97,8 +94,8 @@ def _ingest(store: Store, source: SourceSettings) -> Iterator[StageProgress]:
 
 
 def _by_root(
-    recordings: "pa.Table", roots: Mapping[str, Path], otherwise: Path
-) -> Iterator[tuple[Path, "pa.Table"]]:
+    recordings: pa.Table, roots: Mapping[str, Path], otherwise: Path
+) -> Iterator[tuple[Path, pa.Table]]:
     """Yield the recordings by the folder of their sounds."""
     rest = recordings
     for root in sorted(set(roots.values())):

@@ -12,13 +12,12 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, is_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import pyarrow as pa
 
 from auralith.curation.store import Key, Store
 from auralith.files import canonical_json
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 Row = Mapping[str, Any]
 """A recording: the columns of `recordings` that the stage asks for, with rec_id."""
@@ -73,7 +72,7 @@ class Stage(Protocol):
         ...
 
     @property
-    def schema(self) -> "pa.Schema":
+    def schema(self) -> pa.Schema:
         """Its own columns, besides those of every table of evidence."""
         ...
 

@@ -9,7 +9,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import pyarrow as pa
+from pyarrow import parquet
 
 from auralith.errors import ResourceError
 from auralith.escaping import one_line
@@ -17,12 +19,7 @@ from auralith.extras import require
 from auralith.files import make_folder, whole_file
 from auralith.foreign import SHAPE_ERRORS
 
-if TYPE_CHECKING:
-    import pyarrow as pa
-    import pyarrow.parquet as parquet
-else:
-    pa = require("pyarrow", "curate")
-    parquet = require("pyarrow.parquet", "curate")
+compute = require("pyarrow.compute", "curate")
 
 RECORDINGS = pa.schema(
     [
@@ -89,7 +86,7 @@ class Store:
 
     def read(
         self, name: str, columns: Sequence[str] | None = None, key: Key | None = None
-    ) -> "pa.Table":
+    ) -> pa.Table:
         """A table, in the order it was written; without rows and with its usual columns if there is nothing yet.
 
         A column that nothing was written to yet is there too, of type null. `key` leaves the rows of other settings
@@ -112,7 +109,7 @@ class Store:
             table = table.filter(_matches(table, key))
         return table if columns is None else with_columns(table, columns)
 
-    def parts(self, name: str, columns: Sequence[str], key: Key, rows: int) -> Iterator["pa.Table"]:
+    def parts(self, name: str, columns: Sequence[str], key: Key, rows: int) -> Iterator[pa.Table]:
         """Yield what `read` returns, about so many rows at a time, for tables that don't fit into memory."""
         wanted = list(dict.fromkeys([*columns, *vars(key)]))
         waiting: list[pa.Table] = []
@@ -125,9 +122,8 @@ class Store:
         if waiting:
             yield pa.concat_tables(waiting, promote_options="permissive")
 
-    def recordings(self, columns: Sequence[str]) -> "pa.Table":
+    def recordings(self, columns: Sequence[str]) -> pa.Table:
         """Recordings sorted by rec_id, which is one of the columns; one row for each id, the first that was written."""
-        compute = require("pyarrow.compute", "curate")
         table = self.read("recordings", columns)
         table = table.take(compute.sort_indices(table["rec_id"])).combine_chunks()  # a stable sort
         if table.num_rows < 2:
@@ -136,7 +132,7 @@ class Store:
         is_new = compute.not_equal(ids.slice(1), ids.slice(0, table.num_rows - 1))
         return table.filter(pa.chunked_array([[True], *is_new.chunks]))
 
-    def append(self, name: str, table: "pa.Table", slice_id: str) -> None:
+    def append(self, name: str, table: pa.Table, slice_id: str) -> None:
         """Add rows as one file that is there whole or not at all. A slice that is there already is replaced, which
         only a caller does that writes the same rows again.
 
@@ -153,7 +149,7 @@ class Store:
         taken = [int(path.stem) for path in self.slices(name) if path.stem.isdigit()]
         return max(taken, default=-1) + 1
 
-    def finished(self, name: str, key: Key) -> "pa.ChunkedArray":
+    def finished(self, name: str, key: Key) -> pa.ChunkedArray:
         """The rec_ids that a stage has dealt with under these settings."""
         return self.read(name, ["rec_id"], key)["rec_id"]
 
@@ -162,13 +158,13 @@ class Store:
         return sorted((self.folder / name).glob("[!.]*.parquet"))
 
 
-def batches(table: "pa.Table", size: int) -> Iterator["pa.Table"]:
+def batches(table: pa.Table, size: int) -> Iterator[pa.Table]:
     """A table in parts of `size` rows; the last one may be shorter."""
     for start in range(0, table.num_rows, size):
         yield table.slice(start, size)
 
 
-def with_columns(table: "pa.Table", columns: Sequence[str]) -> "pa.Table":
+def with_columns(table: pa.Table, columns: Sequence[str]) -> pa.Table:
     """Return these columns of a table; those that it lacks are null."""
     for name in columns:
         if name not in table.column_names:
@@ -176,13 +172,12 @@ def with_columns(table: "pa.Table", columns: Sequence[str]) -> "pa.Table":
     return table.select(list(columns))
 
 
-def _matches(table: "pa.Table", key: Key) -> "pa.ChunkedArray":
-    compute = require("pyarrow.compute", "curate")
+def _matches(table: pa.Table, key: Key) -> pa.ChunkedArray:
     kept = [compute.equal(table[name], value) for name, value in vars(key).items()]
     return compute.and_(compute.and_(kept[0], kept[1]), kept[2])
 
 
-def read_slice(path: Path, columns: Sequence[str] | None = None) -> "pa.Table":
+def read_slice(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
     """Return a file of a table, or those of the named columns that it has; raise `ResourceError` if it is damaged."""
     with opened_parquet(path, "remove it to have its rows made again") as file:
         present = file.schema_arrow.names
@@ -191,7 +186,7 @@ def read_slice(path: Path, columns: Sequence[str] | None = None) -> "pa.Table":
 
 
 @contextmanager
-def opened_parquet(path: Path, remedy: str) -> "Iterator[parquet.ParquetFile]":
+def opened_parquet(path: Path, remedy: str) -> Iterator[parquet.ParquetFile]:
     """Give a Parquet file; what a damaged one raises within the block becomes a `ResourceError` with the remedy."""
     try:
         with parquet.ParquetFile(path) as file:
@@ -201,7 +196,7 @@ def opened_parquet(path: Path, remedy: str) -> "Iterator[parquet.ParquetFile]":
         raise ResourceError(f"{path} can't be read ({reason}); {remedy}") from error
 
 
-def whole_table(file: "parquet.ParquetFile", columns: Sequence[str] | None) -> "pa.Table":
+def whole_table(file: parquet.ParquetFile, columns: Sequence[str] | None) -> pa.Table:
     """Return columns of a Parquet file with all that pyarrow checks only when a value is taken: texts, places in lists."""
     table = file.read(None if columns is None else list(columns), use_threads=False)
     table.validate(full=True)

@@ -7,7 +7,9 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
+
+import pyarrow as pa
 
 from auralith.curation.identification.interface import (
     META,
@@ -31,12 +33,8 @@ from auralith.curation.identification.services import (
 from auralith.curation.probe import sound_path
 from auralith.curation.stage import Finding, Row
 from auralith.errors import AudioError, Field, InvalidRequest, shown
-from auralith.extras import require
 from auralith.fingerprint import LandmarkIndex, Landmarks, SearchOptions, read_landmarks, search
 from auralith.numbers import check_integer, check_number
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 PROVIDERS = ("landmark", "acoustid", "audible-magic")
 _REMOVED = (
@@ -284,8 +282,7 @@ class Identify:
         self.provider, self.provider_version = info.name, info.version
 
     @property
-    def schema(self) -> "pa.Schema":
-        pa = require("pyarrow", "curate")
+    def schema(self) -> pa.Schema:
         number, text = pa.float64(), pa.string()
         stretch = [("query_start_s", number), ("duration_s", number), ("ref_start_s", number)]
         meta = [(name, text) for name in (*META, "rule")]

@@ -14,6 +14,7 @@ Two tracks are compared if they share one of these blocks. A track has one spell
 together, and again in Latin letters if it has others: each is a `Spelling`, and pairs are pairs of spellings.
 """
 
+import csv
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -23,11 +24,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from jaxtyping import Bool, Int
+from pyarrow import csv as arrow_csv
 
 from auralith.curation.metadata.normalize import normalize, normalize_latin
 from auralith.errors import InvalidRequest, ResourceError
-from auralith.extras import require
 from auralith.files import cached_file_hash
 
 REQUIRED = ("track_id", "artists", "album_name", "track_name")
@@ -117,8 +119,6 @@ def _unreadable(path: Path, error: OSError) -> ResourceError:
 
 
 def _read_csv(path: Path, broken: list[tuple[int, str]]) -> Any:
-    arrow, csv = require("pyarrow", "curate"), require("pyarrow.csv", "curate")
-
     def leave_out(row: Any) -> str:
         broken.append(
             (row.number, f"{row.actual_columns} cells where the header has {row.expected_columns}")
@@ -133,25 +133,25 @@ def _read_csv(path: Path, broken: list[tuple[int, str]]) -> Any:
             f" {', '.join(REQUIRED)} and {_DURATION}"
         )
     try:
-        return csv.read_csv(
+        return arrow_csv.read_csv(
             path,
-            read_options=csv.ReadOptions(use_threads=False),
-            parse_options=csv.ParseOptions(newlines_in_values=True, invalid_row_handler=leave_out),
-            convert_options=csv.ConvertOptions(
-                include_columns=columns, column_types=dict.fromkeys(columns, arrow.string())
+            read_options=arrow_csv.ReadOptions(use_threads=False),
+            parse_options=arrow_csv.ParseOptions(
+                newlines_in_values=True, invalid_row_handler=leave_out
+            ),
+            convert_options=arrow_csv.ConvertOptions(
+                include_columns=columns, column_types=dict.fromkeys(columns, pa.string())
             ),
         )
     except OSError as error:
         raise _unreadable(path, error) from error
-    except arrow.ArrowInvalid as error:
+    except pa.ArrowInvalid as error:
         raise InvalidRequest(
             f"the catalogue {path} is not a CSV table in UTF-8 ({error}); correct it"
         ) from error
 
 
 def _header(path: Path) -> list[str]:
-    import csv
-
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             return next(csv.reader(file), [])

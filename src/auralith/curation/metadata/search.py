@@ -16,9 +16,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
+import pyarrow as pa
 from jaxtyping import Bool, Float, Int
 
 from auralith.curation.metadata.catalogue import (
@@ -35,9 +36,6 @@ from auralith.curation.metadata.normalize import normalize
 from auralith.curation.stage import Finding, Row
 from auralith.extras import require
 from auralith.numbers import check_integer
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 Tier = Literal["A", "B", "D", "E", "C"]
 TIERS: tuple[Tier, ...] = get_args(Tier)
@@ -321,8 +319,7 @@ class MetadataStage:
         self.provider_version = f"{_RULES_VERSION}-{file_sha256(self.catalogue)[:12]}"
 
     @property
-    def schema(self) -> "pa.Schema":
-        pa = require("pyarrow", "curate")
+    def schema(self) -> pa.Schema:
         return pa.schema(
             [
                 ("tier", pa.string()),
@@ -374,8 +371,7 @@ def _work(row: Row) -> Work:
     )
 
 
-def _match_fields() -> "list[tuple[str, pa.DataType]]":
-    pa = require("pyarrow", "curate")
+def _match_fields() -> list[tuple[str, pa.DataType]]:
     kinds = {
         **dict.fromkeys(("ref_id", "tier"), pa.string()),
         **dict.fromkeys(("artist_score", "title_score", "duration_delta_s"), pa.float64()),

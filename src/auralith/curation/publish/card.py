@@ -7,7 +7,8 @@ are escaped, so that none of them can end the front matter, open a tag, or break
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import pyarrow as pa
 
 from auralith.curation.keys import evidence_of, newest_key
 from auralith.curation.publish.funnel import DROPS, Funnels, StageCount, Tally, funnels, total
@@ -22,10 +23,6 @@ from auralith.escaping import json_line, markdown
 from auralith.extras import require
 from auralith.files import whole_file
 
-if TYPE_CHECKING:
-    import pyarrow as pa
-else:
-    pa = require("pyarrow", "curate")
 compute = require("pyarrow.compute", "curate")
 
 NAME = "DATASET_CARD.md"
@@ -122,7 +119,7 @@ def _introduction(options: PublishSettings, counted: Funnels) -> str:
     return "\n\n".join(filter(None, [markdown(options.description, MOST_DESCRIBED), facts]))
 
 
-def _contents(counted: Funnels, manifest: "pa.Table") -> str:
+def _contents(counted: Funnels, manifest: pa.Table) -> str:
     if not counted.accepted:
         return "No recording is accepted."
     sources = dict.fromkeys(source for source, _ in counted.accepted)
@@ -153,7 +150,7 @@ def _share(source: str, license: str, tally: Tally) -> list[str]:
     ]
 
 
-def _common_tags(source: str, manifest: "pa.Table") -> str:
+def _common_tags(source: str, manifest: pa.Table) -> str:
     lists = manifest["tags"].filter(compute.equal(manifest["source"], source))
     counts = compute.value_counts(compute.list_flatten(lists)).to_pylist()
     counts.sort(key=lambda count: (-count["counts"], count["values"] or ""))

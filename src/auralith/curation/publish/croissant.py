@@ -8,20 +8,16 @@ import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pyarrow as pa
 
 from auralith.curation.license_parsing import OWN_IDS, SAMPLING_PLUS
 from auralith.curation.publish.manifest import NAME as MANIFEST
 from auralith.curation.publish.manifest import SCHEMA, read_manifest
 from auralith.curation.settings import PublishSettings
 from auralith.curation.store import Store
-from auralith.extras import require
 from auralith.files import file_hash, whole_file
-
-if TYPE_CHECKING:
-    import pyarrow as pa
-else:
-    pa = require("pyarrow", "curate")
 
 NAME = "croissant.json"
 _SAMPLING_PLUS_DEED = "https://creativecommons.org/licenses/sampling+/1.0/"
@@ -188,7 +184,7 @@ def _record_set() -> dict[str, Any]:
     }
 
 
-def _field(name: str, kind: "pa.DataType") -> dict[str, Any]:
+def _field(name: str, kind: pa.DataType) -> dict[str, Any]:
     is_list = pa.types.is_list(kind)
     about = {"description": _ABOUT_COLUMNS[name]} if name in _ABOUT_COLUMNS else {}
     return {
@@ -202,6 +198,6 @@ def _field(name: str, kind: "pa.DataType") -> dict[str, Any]:
     }
 
 
-def _data_type(kind: "pa.DataType") -> str:
+def _data_type(kind: pa.DataType) -> str:
     names = {pa.bool_(): "sc:Boolean", pa.int32(): "sc:Integer", pa.float64(): "sc:Float"}
     return names.get(kind, "sc:Text")

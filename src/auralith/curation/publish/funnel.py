@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 import numpy as np
+import pyarrow as pa
 
 from auralith.curation.licenses import family_of
 from auralith.curation.outcomes import INGEST, REVIEW, outcomes
@@ -23,11 +24,8 @@ from auralith.extras import require
 from auralith.files import whole_file
 
 if TYPE_CHECKING:
-    import pyarrow as pa
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-else:
-    pa = require("pyarrow", "curate")
 
 NO_LICENSE = "unknown license"
 """Instead of an SPDX id, where there is none."""
@@ -133,7 +131,7 @@ class _Group(NamedTuple):
     tally: Tally
 
 
-def funnels(store: Store, settings: CurationSettings, found: "pa.Table | None" = None) -> Funnels:
+def funnels(store: Store, settings: CurationSettings, found: pa.Table | None = None) -> Funnels:
     """Count all recordings. `found` is the result of `outcomes`, if the caller has it."""
     ends = outcomes(store, settings) if found is None else found
     groups = _groups(ends)
@@ -191,7 +189,7 @@ def _rounded(tally: Tally) -> float:
     return round(tally.hours, 6)
 
 
-def _groups(found: "pa.Table") -> list[_Group]:
+def _groups(found: pa.Table) -> list[_Group]:
     keys = ["source", "license_spdx", "outcome", "stage", "reason_code"]
     seconds = found["seconds"].to_numpy()
     known = np.isfinite(seconds) & (seconds > 0)
@@ -277,7 +275,7 @@ def _rejected(store: Store) -> dict[str, dict[str, int]]:
 
 
 def write_funnel(
-    store: Store, settings: CurationSettings, found: "pa.Table | None" = None
+    store: Store, settings: CurationSettings, found: pa.Table | None = None
 ) -> Funnels:
     """Write `funnel.json` and its picture `funnel.png` into the curation's folder, and return the funnels in them.
 

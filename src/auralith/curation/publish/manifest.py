@@ -14,7 +14,9 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import pyarrow as pa
+from pyarrow import parquet
 
 from auralith.curation.duplicates import COLUMNS as DUPLICATE_COLUMNS
 from auralith.curation.duplicates import FingerprintPair, find_duplicates, near_pairs
@@ -31,12 +33,6 @@ from auralith.errors import InvalidRequest, shown
 from auralith.extras import require
 from auralith.files import whole_file
 
-if TYPE_CHECKING:
-    import pyarrow as pa
-    import pyarrow.parquet as parquet
-else:
-    pa = require("pyarrow", "curate")
-    parquet = require("pyarrow.parquet", "curate")
 compute = require("pyarrow.compute", "curate")
 
 NAME = "manifest.parquet"
@@ -78,7 +74,7 @@ SCHEMA = pa.schema(
 def write_manifest(
     store: Store,
     settings: CurationSettings,
-    found: "pa.Table | None" = None,
+    found: pa.Table | None = None,
 ) -> Path:
     """Write `manifest.parquet` into the curation's folder, whole; one without rows if nothing is accepted.
 
@@ -109,7 +105,7 @@ def check_review(folder: Path) -> None:
         check_head(folder, head)
 
 
-def read_manifest(folder: Path, columns: Sequence[str] | None = None) -> "pa.Table":
+def read_manifest(folder: Path, columns: Sequence[str] | None = None) -> pa.Table:
     """The manifest of a curation.
 
     Raises:
@@ -121,7 +117,7 @@ def read_manifest(folder: Path, columns: Sequence[str] | None = None) -> "pa.Tab
 
 
 @contextmanager
-def _opened(folder: Path) -> "Iterator[parquet.ParquetFile]":
+def _opened(folder: Path) -> Iterator[parquet.ParquetFile]:
     """Give the manifest's file, as `opened_parquet` does; raise `InvalidRequest` if there is none."""
     path = folder / NAME
     if not path.is_file():
@@ -133,8 +129,8 @@ def _opened(folder: Path) -> "Iterator[parquet.ParquetFile]":
 def manifest(
     store: Store,
     settings: CurationSettings,
-    found: "pa.Table | None" = None,
-) -> "pa.Table":
+    found: pa.Table | None = None,
+) -> pa.Table:
     """The accepted recordings, sorted by rec_id; the columns of `SCHEMA`."""
     ends = outcomes(store, settings) if found is None else found
     accepted = ends.filter(compute.equal(ends["outcome"], "accepted")).combine_chunks()
@@ -179,8 +175,8 @@ def _evidence(
     settings: CurationSettings,
     stage: StageName,
     columns: Sequence[str],
-    ids: "pa.ChunkedArray",
-) -> "pa.Table":
+    ids: pa.ChunkedArray,
+) -> pa.Table:
     """Return the last row that a step has for each id; nulls where it has none, or isn't done at all."""
     table = evidence_of(store, step_of(settings, stage), ["rec_id", *columns]).combine_chunks()
     newest_first = table.take(pa.array(range(table.num_rows - 1, -1, -1), pa.int64()))
@@ -189,8 +185,8 @@ def _evidence(
 
 
 def _paths(
-    relative: "pa.ChunkedArray", source: "pa.ChunkedArray", store: Store, settings: CurationSettings
-) -> "pa.ChunkedArray":
+    relative: pa.ChunkedArray, source: pa.ChunkedArray, store: Store, settings: CurationSettings
+) -> pa.ChunkedArray:
     """Paths from the manifest's folder. Links are resolved first: `..` of a linked folder is not where it seems."""
     roots = sound_roots(settings.sources)
     names = source.unique().to_pylist()
@@ -204,7 +200,7 @@ def _paths(
 
 
 def _found_root(
-    store: Store, name: str, relative: "pa.ChunkedArray", source: "pa.ChunkedArray"
+    store: Store, name: str, relative: pa.ChunkedArray, source: pa.ChunkedArray
 ) -> Path:
     """The folder of a source that the recipe doesn't name, as the steps before remembered it.
 
@@ -233,11 +229,11 @@ def _from(folder: Path, root: Path) -> str:
 
 
 def _duplicate_groups(
-    ids: "pa.ChunkedArray",
-    seconds: "pa.ChunkedArray",
-    probed: "pa.Table",
+    ids: pa.ChunkedArray,
+    seconds: pa.ChunkedArray,
+    probed: pa.Table,
     pairs: Sequence[FingerprintPair],
-) -> "pa.Array":
+) -> pa.Array:
     """The group of each recording; those that share no hash and are in no pair aren't looked at."""
     columns = {"rec_id": ids, "duration_s": seconds}
     columns |= {name: probed[name] for name in DUPLICATE_COLUMNS if name not in columns}
@@ -249,7 +245,7 @@ def _duplicate_groups(
     return pa.array([group_of.get(id) for id in ids.to_pylist()], pa.string())
 
 
-def _is_shared(hashes: "pa.ChunkedArray") -> "pa.ChunkedArray":
+def _is_shared(hashes: pa.ChunkedArray) -> pa.ChunkedArray:
     hashes = hashes.cast(pa.string())
     counts = compute.value_counts(hashes.drop_null())
     values = counts.field("values").filter(compute.greater(counts.field("counts"), 1))
@@ -257,8 +253,8 @@ def _is_shared(hashes: "pa.ChunkedArray") -> "pa.ChunkedArray":
 
 
 def _high_fidelity(
-    source: "pa.ChunkedArray", probed: "pa.Table", settings: CurationSettings
-) -> "pa.ChunkedArray":
+    source: pa.ChunkedArray, probed: pa.Table, settings: CurationSettings
+) -> pa.ChunkedArray:
     rule = settings.publish.high_fidelity
     rates = pa.array(rule.sample_rates_hz, pa.int32())
     is_wide = compute.equal(probed["channels"].cast(pa.int32()), rule.channels)
@@ -267,14 +263,14 @@ def _high_fidelity(
     return compute.or_(compute.fill_null(measured, False), _is_of(source, settings.known_music))
 
 
-def _splits(ids: "pa.ChunkedArray", validation_share: float) -> "pa.Array":
+def _splits(ids: pa.ChunkedArray, validation_share: float) -> pa.Array:
     return pa.array([split_of(id, validation_share) for id in ids.to_pylist()], pa.string())
 
 
-def _is_of(source: "pa.ChunkedArray", names: Sequence[str]) -> "pa.ChunkedArray":
+def _is_of(source: pa.ChunkedArray, names: Sequence[str]) -> pa.ChunkedArray:
     return compute.is_in(source, value_set=pa.array(names, pa.string()))
 
 
-def _only(values: "pa.ChunkedArray", mask: "pa.ChunkedArray") -> "pa.ChunkedArray":
+def _only(values: pa.ChunkedArray, mask: pa.ChunkedArray) -> pa.ChunkedArray:
     """Null where the mask is false."""
     return compute.if_else(mask, values, None)

@@ -12,6 +12,8 @@ from pathlib import Path
 from sqlite3 import Connection
 from typing import Any, Literal
 
+import pyarrow as pa
+
 from auralith.curation.review import chain
 from auralith.curation.review.log import (
     Item,
@@ -48,7 +50,6 @@ from auralith.errors import Field, InvalidRequest
 from auralith.extras import require
 from auralith.files import utc_now
 
-pa = require("pyarrow", "curate")
 compute = require("pyarrow.compute", "curate")
 
 REVIEWED_STAGES = ("identify", "metadata")

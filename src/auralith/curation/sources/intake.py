@@ -16,7 +16,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
+
+import pyarrow as pa
 
 from auralith.curation.sources.fma import fma_tracks
 from auralith.curation.sources.freesound import (
@@ -34,10 +36,6 @@ from auralith.files import make_folder, whole_file
 from auralith.foreign import SHAPE_ERRORS, parse_json
 from auralith.tables.row import listed
 
-if TYPE_CHECKING:
-    import pyarrow as pa
-else:
-    pa = require("pyarrow", "curate")
 compute = require("pyarrow.compute", "curate")
 
 SourceKind = Literal["pack", "freesound", "fma", "attribution", "folder", "table"]
@@ -328,7 +326,7 @@ class _Ingest:
             self.store.append("rejected", self._table(rejected, REJECTED), slice_id)
         self.added += len(new)
 
-    def _table(self, rows: list[dict[str, Any]], schema: "pa.Schema") -> "pa.Table":
+    def _table(self, rows: list[dict[str, Any]], schema: pa.Schema) -> pa.Table:
         """Return the rows as a table, with the columns that all rows of this call share."""
         shared = {"ingest_batch": self.source.batch, "retrieved_at": self.retrieved_at}
         columns = [

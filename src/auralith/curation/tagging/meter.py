@@ -13,17 +13,15 @@ with 95 % confidence (binomial, one-sided).
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol, get_args, runtime_checkable
+from typing import Literal, Protocol, get_args, runtime_checkable
 
 import numpy as np
+import pyarrow as pa
 from jaxtyping import Float
 
 from auralith.errors import AudioError, InvalidRequest
 from auralith.sound.resampling import resampled
 from auralith.sound.stream import SoundStream
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 NUM_LABELS = 527
 MUSIC_ROOT = 137
@@ -244,7 +242,7 @@ class Calibration:
     """One-sided 95 % bound on the share of music that is missed at the threshold."""
 
 
-def calibrate(tags: "pa.Table") -> Calibration:
+def calibrate(tags: pa.Table) -> Calibration:
     """Return the calibration from the tags of known music, a table of evidence with `COLUMNS`.
 
     Raises:
@@ -281,7 +279,7 @@ def false_negative_bound(num_tracks: int) -> float:
     return 1 - _MISSED_BY_CHANCE ** (1 / num_tracks)
 
 
-def flagged_share(tags: "pa.Table", threshold: float) -> float:
+def flagged_share(tags: pa.Table, threshold: float) -> float:
     """Return the share of tagged recordings, including too short ones, that the cumulative rule flags at a threshold.
 
     Raises:
@@ -299,7 +297,7 @@ def _reaches(q: float, threshold: float) -> bool:
     return bool(np.float32(threshold) <= np.float32(q + _SLACK))
 
 
-def _check_alike(tags: "pa.Table") -> None:
+def _check_alike(tags: pa.Table) -> None:
     for column in COLUMNS[3:]:
         values = sorted(value for value in tags[column].unique().to_pylist() if value is not None)
         if len(values) > 1:

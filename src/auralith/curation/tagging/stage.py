@@ -8,9 +8,10 @@ statistic q3000, so that another threshold or another number of seconds is only 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
+import pyarrow as pa
 
 from auralith.curation.probe import sound_path
 from auralith.curation.stage import Finding, Row
@@ -25,12 +26,8 @@ from auralith.curation.tagging.meter import (
     windows,
 )
 from auralith.errors import AudioError
-from auralith.extras import require
 from auralith.numbers import check_number
 from auralith.sound.stream import SoundStream, open_sound
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 Rule = Literal["cumulative", "per_class", "longest_run", "clipwise"]
 """Measure of seconds: of any class in total; of one class in total; without a gap; of windows with any music."""
@@ -81,7 +78,7 @@ class Tagging:
         self.provider = self._tagger.facts.name
 
     @property
-    def schema(self) -> "pa.Schema":
+    def schema(self) -> pa.Schema:
         return tag_schema()
 
     def process(self, rows: Sequence[Row], root: Path) -> list[Finding]:
@@ -166,10 +163,9 @@ def pinned(
     return replace(settings, weights_sha256=digest, allow_unknown_weights=False)
 
 
-def tag_schema() -> "pa.Schema":
+def tag_schema() -> pa.Schema:
     """Return the stage's own columns. `seconds` is the duration in whole frames; q3000 is the 3,000th-largest frame if
     `min_seconds` is 30 and frames last 10 ms, and otherwise that of as many frames as `min_seconds` has."""
-    pa = require("pyarrow", "curate")
     top = pa.struct([("index", pa.int32()), ("seconds", pa.float64())])
     return pa.schema(
         [

@@ -19,7 +19,9 @@ from dataclasses import dataclass, fields
 from functools import cache
 from io import StringIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pyarrow as pa
 
 from auralith.curation.http import web_link
 from auralith.curation.licenses import CC0, SAMPLING_PLUS, UNVERSIONED, family_of, obligations
@@ -27,10 +29,6 @@ from auralith.curation.publish.manifest import read_manifest
 from auralith.curation.sources.tables import ATTRIBUTION_COLUMNS
 from auralith.extras import require
 
-if TYPE_CHECKING:
-    import pyarrow as pa
-else:
-    pa = require("pyarrow", "curate")
 compute = require("pyarrow.compute", "curate")
 
 USE = "Used to train the model; not redistributed. Cut, resampled and encoded for training."
@@ -153,9 +151,9 @@ def _folded(text: str) -> str:
 class Catalog:
     """Recordings in some order."""
 
-    table: "pa.Table"
+    table: pa.Table
     """Table of `COLUMNS`; a part of a catalog shares that of the whole."""
-    rows: "pa.Array"
+    rows: pa.Array
     """Row numbers of the table, in order."""
 
     def __len__(self) -> int:
@@ -173,7 +171,7 @@ class Catalog:
         """Return the entries at these places."""
         return self._entries(self.rows.take(pa.array(places, pa.int64())))
 
-    def column(self, name: str) -> "pa.ChunkedArray":
+    def column(self, name: str) -> pa.ChunkedArray:
         """Return a column in this order."""
         return self.table[name].take(self.rows)
 
@@ -218,7 +216,7 @@ class Catalog:
                 last = author
         return places
 
-    def _entries(self, rows: "pa.Array") -> list[Entry]:
+    def _entries(self, rows: pa.Array) -> list[Entry]:
         return [_entry(row) for row in self.table.take(rows).to_pylist()]
 
 
@@ -242,23 +240,23 @@ def read_catalog(folder: Path) -> Catalog:
     return Catalog(table, _order(keys))
 
 
-def _order(keys: Mapping[str, "pa.Array | pa.ChunkedArray"]) -> "pa.Array":
+def _order(keys: Mapping[str, pa.Array | pa.ChunkedArray]) -> pa.Array:
     """Return the row numbers sorted by these columns, of which the first counts most."""
     return compute.sort_indices(pa.table(dict(keys)), [(name, "ascending") for name in keys])
 
 
-def _values(column: "pa.ChunkedArray") -> Iterator[str | None]:
+def _values(column: pa.ChunkedArray) -> Iterator[str | None]:
     """Yield the texts of a column, with one batch in memory."""
     for start in range(0, len(column), _BATCH):
         yield from column.slice(start, _BATCH).to_pylist()
 
 
-def _mapped(column: "pa.ChunkedArray", change: Callable[[str], str]) -> "pa.Array":
+def _mapped(column: pa.ChunkedArray, change: Callable[[str], str]) -> pa.Array:
     """Return the changed texts of a column; null counts as empty."""
     return pa.array((change(text or "") for text in _values(column)), pa.string(), size=len(column))
 
 
-def _ranks(authors: "pa.ChunkedArray") -> "pa.Array":
+def _ranks(authors: pa.ChunkedArray) -> pa.Array:
     """Return the rank of each author among all, equal for authors that differ only in accents or case."""
     names = compute.fill_null(authors, "")
     distinct = names.unique()
