@@ -21,7 +21,6 @@ from auralith.curation.probe import (
     ProbeSettings,
     SilenceMeter,
     SpectrumMeter,
-    StereoMeter,
     probe_schema,
 )
 from auralith.curation.stage import Finding, Stage
@@ -145,7 +144,6 @@ def test_levels(tmp_path: Path) -> None:
     samples[100, 0] = -0.5
     found = columns(tmp_path / "a.wav", samples)
     assert found["peak_dbfs"] == pytest.approx(-6.0206, abs=1e-3)
-    assert found["dc_offset"] == pytest.approx([0.25, -0.1], abs=1e-4)
 
 
 def test_loudness_of_a_calibrated_sine(tmp_path: Path) -> None:
@@ -217,37 +215,17 @@ def test_full_band_needs_the_rate_too(tmp_path: Path) -> None:
     assert not low["full_band"]
 
 
-def test_stereo_is_compared(tmp_path: Path) -> None:
-    one = noise(channels=1)
-    same = columns(tmp_path / "a.wav", np.repeat(one, 2, 1))
-    assert (same["stereo_correlation"], same["dual_mono"]) == (pytest.approx(1.0), True)
-    opposite = columns(tmp_path / "b.wav", np.concatenate([one, -one], 1))
-    assert (opposite["stereo_correlation"], opposite["dual_mono"]) == (pytest.approx(-1.0), False)
-    other = columns(tmp_path / "c.wav", noise())
-    assert abs(other["stereo_correlation"]) < 0.02
-    mono = columns(tmp_path / "d.wav", one)
-    assert mono["stereo_correlation"] is mono["dual_mono"] is None
-
-
-def test_correlation_of_a_constant_channel_is_unknown() -> None:
-    meter = StereoMeter(2)
-    meter.add(np.concatenate([noise(channels=1), np.full((RATE, 1), 0.5, np.float32)], 1))
-    assert meter.correlation is None
-    assert meter.dual_mono is False
-
-
 @pytest.mark.parametrize("size", [1, 100, 5_000])
 def test_meters_do_not_depend_on_the_cut_into_blocks(size: int) -> None:
     samples = np.concatenate([noise(0.2, rate=8_000), noise(0.11, rate=8_000, level=1e-4)])
-    meters = (SilenceMeter(8_000, 2, -60.0), SpectrumMeter(8_000, 2), StereoMeter(2))
-    whole = (SilenceMeter(8_000, 2, -60.0), SpectrumMeter(8_000, 2), StereoMeter(2))
+    meters = (SilenceMeter(8_000, 2, -60.0), SpectrumMeter(8_000, 2))
+    whole = (SilenceMeter(8_000, 2, -60.0), SpectrumMeter(8_000, 2))
     for meter, other in zip(meters, whole, strict=True):
         other.add(samples)
         for start in range(0, len(samples), size):
             meter.add(samples[start : start + size])
     assert meters[0].ratio == whole[0].ratio
     np.testing.assert_allclose(meters[1].power, whole[1].power, rtol=1e-5)
-    assert meters[2].correlation == pytest.approx(whole[2].correlation)
 
 
 def test_a_very_short_file_is_measured(tmp_path: Path) -> None:

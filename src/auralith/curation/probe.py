@@ -1,7 +1,8 @@
 """The probe: format and content of a file, from one decoding pass in bounded memory.
 
-A file is read twice, first as bytes for its hash, then decoded block by block; every block goes to the hash of the samples
-and to the meters of `meters` and `sound.loudness`. No value is taken from the header alone. A file that can't be used
+A file is read twice, first as bytes for its hash, then decoded block by block; every block is added to the hash of the
+samples and to all meters. A meter takes blocks (sample, channel) in order by `add`, in constant memory, and has its results
+as properties, which do not depend on the cut into blocks. No value is taken from the header alone. An unusable file
 becomes a row with its reason: empty_file, not_audio, truncated, too_long, no_samples, nan_samples, silent,
 impossible_level, unusual_rate, format_changes, unknown_codec, missing_file, missing_decoder, unsafe_path, unreadable_file; no_path if the recording has no sound.
 """
@@ -55,39 +56,29 @@ _TYPES = {
     "note": "string",
     "integrated_lufs": "float64",
     "peak_dbfs": "float64",
-    "dc_offset": "list<float64>",
     "silence_ratio": "float64",
     "clip_ratio": "float64",
     "bandwidth_hz": "float64",
     "high_frequency_db": "float64",
     "full_band": "bool",
-    "stereo_correlation": "float64",
-    "dual_mono": "bool",
 }
 
 
 class LevelMeter:
-    """Peak, and the mean of each channel."""
+    """Number of samples and their peak."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self) -> None:
         self.num_samples = 0
         self._peak = 0.0
-        self._sum = np.zeros(channels)
 
     def add(self, block: Block) -> None:
         self.num_samples += len(block)
         self._peak = max(self._peak, float(block.max(initial=0.0)), -float(block.min(initial=0.0)))
-        self._sum += block.sum(axis=0, dtype=np.float64)
 
     @property
     def peak_dbfs(self) -> float | None:
         """Return the largest magnitude; None for digital silence."""
         return 20 * math.log10(self._peak) if self._peak > 0 else None
-
-    @property
-    def dc_offset(self) -> list[float]:
-        """Return the mean of each channel; zeros without samples."""
-        return (self._sum / max(1, self.num_samples)).tolist()
 
 
 class SilenceMeter:
@@ -219,44 +210,6 @@ class SpectrumMeter:
         return (spectrum.real**2 + spectrum.imag**2).sum(axis=(0, 1), dtype=np.float64)
 
 
-class StereoMeter:
-    """Similarity of the first two channels; undefined for one channel."""
-
-    def __init__(self, channels: int) -> None:
-        self._is_stereo = channels >= 2
-        self._count = 0
-        self._sums = np.zeros(2)
-        self._products = np.zeros((2, 2))
-        self._difference = 0.0
-
-    def add(self, block: Block) -> None:
-        if not self._is_stereo:
-            return
-        pair = block[:, :2].astype(np.float64)
-        self._count += len(pair)
-        self._sums += pair.sum(axis=0)
-        self._products += pair.T @ pair
-        self._difference = max(
-            self._difference, float(np.abs(pair[:, 0] - pair[:, 1]).max(initial=0))
-        )
-
-    @property
-    def correlation(self) -> float | None:
-        """Return Pearson's correlation, −1 … 1; None if a channel is constant."""
-        if not self._count:
-            return None
-        covariance = self._products - np.outer(self._sums, self._sums) / self._count
-        spread = math.sqrt(max(0.0, covariance[0, 0]) * max(0.0, covariance[1, 1]))
-        if spread <= 1e-12 * self._count:
-            return None
-        return float(np.clip(covariance[0, 1] / spread, -1, 1))
-
-    @property
-    def dual_mono(self) -> bool | None:
-        """Return whether both channels are equal to 1e-4; None for one channel."""
-        return self._difference < 1e-4 if self._is_stereo else None
-
-
 @dataclass(frozen=True)
 class ProbeSettings:
     """Limits for too long, silent and full-band recordings."""
@@ -313,10 +266,7 @@ class Probe:
 
 def probe_schema() -> pa.Schema:
     """Return the probe's own columns."""
-    types = {"list<float64>": pa.list_(pa.float64()), "bool": pa.bool_()}
-    return pa.schema(
-        [(name, types.get(kind) or pa.type_for_alias(kind)) for name, kind in _TYPES.items()]
-    )
+    return pa.schema([(name, pa.type_for_alias(kind)) for name, kind in _TYPES.items()])
 
 
 def sound_path(root: Path, relative: str) -> Path:
@@ -385,19 +335,16 @@ class _Meters:
         self._stream, self._form = stream, stream.format
         rate, channels = self._form.sample_rate, self._form.channels
         self._pcm = hashlib.sha256(f"{rate},{channels}\n".encode())
-        self.levels = LevelMeter(channels)
+        self.levels = LevelMeter()
         self._loudness = LoudnessMeter(rate, channels)
         self._silence = SilenceMeter(rate, channels, settings.silence_dbfs)
         self._clipping = ClipMeter(channels)
         self._spectrum = SpectrumMeter(rate, channels)
-        self._stereo = StereoMeter(channels)
 
     def add(self, block: Float[np.ndarray, "sample channel"]) -> None:
         self._pcm.update(np.ascontiguousarray(block, "<f4").data)
-        for meter in (
-            *(self.levels, self._loudness, self._silence),
-            *(self._clipping, self._spectrum, self._stereo),
-        ):
+        self.levels.add(block)
+        for meter in (self._loudness, self._silence, self._clipping, self._spectrum):
             meter.add(block)
 
     def columns(self, settings: ProbeSettings) -> dict[str, Any]:
@@ -408,14 +355,11 @@ class _Meters:
             **self._length(),
             "integrated_lufs": self._loudness.integrated,
             "peak_dbfs": self.levels.peak_dbfs,
-            "dc_offset": self.levels.dc_offset,
             "silence_ratio": self._silence.ratio,
             "clip_ratio": self._clipping.ratio,
             "bandwidth_hz": self._spectrum.bandwidth_hz,
             "high_frequency_db": high,
             "full_band": full_rate and high is not None and high >= settings.full_band_db,
-            "stereo_correlation": self._stereo.correlation,
-            "dual_mono": self._stereo.dual_mono,
         }
 
     def _length(self) -> dict[str, Any]:
