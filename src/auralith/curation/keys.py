@@ -1,11 +1,10 @@
 """Keys of evidence: `steps.json` in a curation's folder lists the keys that each step was run under, newest last.
 
-So a finished curation is read from its folder alone: no weights, index or catalogue is needed to know which rows are
-meant. Beside a key stand the settings that loading filled in (`resolved`), and a digest of the evidence that the step
-itself reads (`reads`); where that has changed since, the key counts no longer.
+So a finished curation is read from its folder alone: finding the rows that count takes no weights, index or catalogue.
+With a key are kept the settings that loading filled in (`resolved`), and a digest of the evidence that the step itself
+reads (`reads`); if that evidence has changed since, the key no longer counts.
 
-Folders without the file were made before there was one. Their keys are read off the evidence, each time until a step
-writes the file.
+Folders of older versions lack the file. Their keys are derived from the evidence, each time until a step writes the file.
 """
 
 import json
@@ -45,19 +44,17 @@ class StepRun:
     resolved: dict[str, str] = field(default_factory=dict)
     """Settings that loading filled in, such as the hash of the weights at hand."""
     reads: dict[str, str] = field(default_factory=dict)
-    """Digests of the evidence that the step read, by evaluation set; those that aren't named were empty."""
+    """Digests of the evidence that the step read, by evaluation set; sets without a digest had none."""
 
     def __post_init__(self) -> None:
-        str(
-            self.key
-        ).encode()  # raises ValueError for half of a surrogate pair, which no table holds
+        str(self.key).encode()  # ValueError for a lone surrogate, which no table holds
 
     @property
     def key(self) -> Key:
         return Key(self.provider, self.provider_version, self.params_hash)
 
     def is_of(self, settings: Any) -> bool:
-        """Return whether it was run under these settings, where those that were left open may be anything."""
+        """Return whether the step was run under these settings, of which those left open may have any value."""
         left_open = {
             name: value
             for name, value in self.resolved.items()
@@ -83,13 +80,23 @@ def newest_key(store: Store, step: Step) -> Key | None:
 
 
 def evidence_of(store: Store, step: Step | None, columns: Sequence[str]) -> pa.Table:
-    """Return the rows that count of a step; none if it was never run under its settings, or is left out (None).
+    """Return the rows of a step that count; none if it was never run under its settings, or is left out (None).
 
     Raises:
         ResourceError: `steps.json` or the table is damaged.
     """
     key = None if step is None else newest_key(store, step)
     return evidence_under(store, step, key, columns)
+
+
+def last_evidence(
+    store: Store, step: Step | None, columns: Sequence[str], rec_ids: pa.Array | pa.ChunkedArray
+) -> pa.Table:
+    """Return the last row of a step that counts for each of these recordings; nulls for those without one."""
+    table = evidence_of(store, step, ["rec_id", *columns]).combine_chunks()
+    newest_first = table.take(pa.array(range(table.num_rows - 1, -1, -1), pa.int64()))
+    rows = compute.index_in(rec_ids, value_set=newest_first["rec_id"].cast(pa.string()))
+    return newest_first.select(list(columns)).take(rows)
 
 
 def evidence_under(
@@ -132,7 +139,7 @@ def _runs(store: Store, name: str) -> Sequence[StepRun]:
 
 
 def _read(folder: Path) -> dict[str, list[StepRun]] | None:
-    """Return what `steps.json` says; None if there is none."""
+    """Return the runs in `steps.json` by step; None if the file is missing."""
     path = folder / NAME
     try:
         table = parse_json(path.read_bytes())

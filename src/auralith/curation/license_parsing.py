@@ -32,6 +32,7 @@ CC0 = "CC0-1.0"
 UNVERSIONED = "LicenseRef-CC-BY-unversioned"
 """CC BY without any version: accepted, counted apart, under the strictest terms of all versions."""
 SAMPLING_PLUS = "LicenseRef-scancode-cc-sampling-plus-1.0"
+SAMPLING_PLUS_DEED = "https://creativecommons.org/licenses/sampling+/1.0/"
 _BY_2_1 = "LicenseRef-CC-BY-2.1"
 OWN_IDS = (UNVERSIONED, _BY_2_1)
 

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Bool, Int
 
-from auralith.curation.keys import evidence_of, evidence_under, newest_key
+from auralith.curation.keys import evidence_of, evidence_under, last_evidence, newest_key
 from auralith.curation.review import Case, cases, is_begun, withdrawals
 from auralith.curation.settings import CurationSettings, StageName
 from auralith.curation.stage import Step
@@ -39,10 +39,10 @@ SCHEMA = pa.schema(
 )
 INGEST, REVIEW = "ingest", "review"
 NOT_RUN = "not_run"
-"""Reason of a recording whose step hasn't been done."""
+"""Reason of a recording without evidence of a step."""
 _CONFLICT = "conflicting_id"
 WITHDRAWN = "withdrawn"
-"""Reason of a recording that was taken out on request, whatever the steps say of it."""
+"""Reason of a recording that was withdrawn on request, whatever its evidence."""
 _COLUMNS = ("rec_id", "status", "verdict", "reason_code")
 
 Mask = Bool[np.ndarray, "recording"]
@@ -50,7 +50,7 @@ Codes = Int[np.ndarray, "recording"]
 
 
 def outcomes(store: Store, settings: CurationSettings) -> pa.Table:
-    """One row for each recording, sorted by rec_id; the columns of `SCHEMA`."""
+    """Return a row for each recording, sorted by rec_id, with the columns of `SCHEMA`."""
     fold = Fold(store, settings)
     for step in steps(settings):
         if step.after_review:
@@ -66,7 +66,7 @@ class _Evidence(NamedTuple):
     exists: Mask
     ok: Mask
     verdict: "np.ndarray"
-    """Of strings; empty where there is no row."""
+    """Verdicts as strings; empty without a row."""
     reason: Codes
 
 
@@ -81,11 +81,11 @@ class Fold:
         self._outcome = np.zeros(size, np.int8)  # index of OUTCOMES
         self._stage, self._reason = np.full(size, -1), np.full(size, -1)
         self._suspect = np.full(size, -1)
-        """Reason for which people must look at it."""
+        """Reason for a review by people, of each recording."""
         self._music = np.full(size, -1)
-        """Reason for which it must be identified."""
+        """Reason for an identification, of each recording."""
         self._names: list[str] = []
-        """Of stages and reasons, by code."""
+        """Names of stages and reasons, by code."""
         self._cases = cases(store.folder) if is_begun(store.folder) else []
         self.reviewed = False
         gone = [one.rec_id for one in withdrawals(store.folder)]
@@ -145,17 +145,12 @@ class Fold:
         self._drop(self.kept & (self._music >= 0), "pending", "identify", self._music)
 
     def table(self) -> pa.Table:
-        """The columns of `SCHEMA`."""
+        """Return the outcomes, with the columns of `SCHEMA`."""
         names = pa.array([*self._names, None], pa.string())
-        columns = [
-            *(self._ids, self._source, self._license(), self._seconds()),
-            pa.array(OUTCOMES).take(pa.array(self._outcome)),
-            *(
-                names.take(pa.array(codes))
-                for codes in (self._stage % len(names), self._reason % len(names))
-            ),
-        ]
-        return pa.Table.from_arrays(columns, schema=SCHEMA)
+        stage, reason = (names.take(pa.array(c % len(names))) for c in (self._stage, self._reason))
+        outcome = pa.array(OUTCOMES).take(pa.array(self._outcome))
+        of_each = [self._ids, self._source, self._license(), self._seconds()]
+        return pa.Table.from_arrays([*of_each, outcome, stage, reason], schema=SCHEMA)
 
     def _drop(self, mask: Mask, outcome: Outcome, stage: str, reason: "Codes | int") -> None:
         """Drop recordings; the first drop reason of each stays."""
@@ -172,7 +167,7 @@ class Fold:
         self._drop(rows >= 0, "removed", REVIEW, codes[rows])
 
     def _last_for_duplicates(self) -> str:
-        """The step after which it is known what is a duplicate."""
+        """Return the step after which duplicates are known."""
         return "fingerprint" if "fingerprint" in self._settings.stages else "probe"
 
     def _drop_duplicates(self, stage: str) -> None:
@@ -186,7 +181,7 @@ class Fold:
         self._drop(self._among(superfluous), "removed", stage, self._code("duplicate"))
 
     def _quarantine_conflicts(self) -> None:
-        """An id whose rows disagree: nobody can tell which is right."""
+        """Quarantine ids whose rows disagree, since either row may be right."""
         rejected = self._store.read("rejected", ["rec_id", "reason_code"])
         ids = rejected.filter(compute.equal(rejected["reason_code"].cast(pa.string()), _CONFLICT))
         mask = self._among(ids["rec_id"].cast(pa.string()))
@@ -212,7 +207,7 @@ class Fold:
         return _Evidence(exists, status == "ok", verdict, np.append(self._codes(reason), -1)[rows])
 
     def _last_rows(self, rec_ids: pa.Array | pa.ChunkedArray) -> Codes:
-        """For each recording the last row with its id; -1 where there is none."""
+        """Return the last row with the id of each recording; -1 if none has it."""
         positions = self._positions(rec_ids)
         known = positions >= 0
         rows = np.full(len(self._ids), -1)
@@ -220,7 +215,7 @@ class Fold:
         return rows
 
     def _codes(self, texts: pa.ChunkedArray) -> Codes:
-        """The code of each text."""
+        """Return the code of each text."""
         encoded = texts.combine_chunks().dictionary_encode()
         codes = [self._code(text) for text in encoded.dictionary.to_pylist()]
         return np.array(codes, np.int64)[encoded.indices.to_numpy(zero_copy_only=False)]
@@ -245,9 +240,8 @@ class Fold:
 
     def _column(self, name: StageName, column: str) -> pa.Array:
         """Return a column of the evidence of a step, a value for each recording; nulls if the step is left out."""
-        table = evidence_of(self._store, step_of(self._settings, name), ["rec_id", column])
-        rows = self._last_rows(table["rec_id"])
-        return _whole(table[column]).take(pa.array(rows, mask=rows < 0))
+        step = step_of(self._settings, name)
+        return _whole(last_evidence(self._store, step, [column], self._ids)[column])
 
     def _license(self) -> pa.Array:
         return self._column("license", "license_spdx").cast(pa.string())

@@ -12,7 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from auralith.curation.license_parsing import OWN_IDS, SAMPLING_PLUS
+from auralith.curation.license_parsing import OWN_IDS, SAMPLING_PLUS, SAMPLING_PLUS_DEED
 from auralith.curation.publish.manifest import NAME as MANIFEST
 from auralith.curation.publish.manifest import SCHEMA, read_manifest
 from auralith.curation.settings import PublishSettings
@@ -20,7 +20,6 @@ from auralith.curation.store import Store
 from auralith.files import file_hash, whole_file
 
 NAME = "croissant.json"
-_SAMPLING_PLUS_DEED = "https://creativecommons.org/licenses/sampling+/1.0/"
 _FORMATS = {
     ".parquet": "application/x-parquet",
     ".csv": "text/csv",
@@ -88,7 +87,7 @@ def write_croissant(store: Store, options: PublishSettings) -> Path:
     """Write `croissant.json` into the curation's folder.
 
     Raises:
-        InvalidRequest: there is no manifest yet.
+        InvalidRequest: the manifest has not been written yet.
         ResourceError: a file can't be read or written.
     """
     path = store.folder / NAME
@@ -102,7 +101,7 @@ def croissant(folder: Path, options: PublishSettings) -> dict[str, Any]:
     """Return the JSON-LD of the data set in a curation's folder.
 
     Raises:
-        InvalidRequest: there is no manifest yet.
+        InvalidRequest: the manifest has not been written yet.
     """
     table = read_manifest(folder, ["license_spdx", "source"])
     files = [_file_object(folder, path) for path in published_files(folder)]
@@ -136,13 +135,13 @@ def published_files(folder: Path) -> list[Path]:
 
 
 def license_links(ids: list[str | None]) -> list[str]:
-    """Return a link for each license, or its id if there is no text to link to."""
+    """Return a link for each license, or its id if no page has its text."""
     return [_license_link(id) for id in sorted(id for id in ids if id)]
 
 
 def _license_link(id: str) -> str:
     if id == SAMPLING_PLUS:
-        return _SAMPLING_PLUS_DEED
+        return SAMPLING_PLUS_DEED
     return id if id in OWN_IDS else f"https://spdx.org/licenses/{id}.html"
 
 

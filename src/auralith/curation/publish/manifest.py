@@ -1,9 +1,9 @@
 """The training manifest: one row for each accepted recording, as Parquet that `auralith encode` and `finetune` read.
 
-Paths start from the manifest's folder, since sounds of several sources lie in several folders: so the file tells
-nothing of the machine it was made on, and a tree with the sounds in it can be moved as a whole. `prompt` is null: a
-prompt is made from the other fields at each use (`auralith.data.prompts`). Recordings without a sound at hand, which
-only a curation without the probe accepts, are listed too, with no path; they can be attributed, not trained on.
+Paths start from the manifest's folder, since sounds of several sources lie in several folders: so the file reveals
+nothing about the machine it was made on, and a tree with the sounds in it can be moved as a whole. `prompt` is null: a
+prompt is made from the other fields at each use (`auralith.data.prompts`). Recordings without a sound file, which only a
+curation without the probe accepts, are listed too, without a path; they can be attributed, but not trained on.
 
 Duplicates share a split, which follows from the hash of an id alone. Recordings under Sampling+, whose whole copies
 may not be sold, are a partition of their own.
@@ -20,12 +20,12 @@ from pyarrow import parquet
 
 from auralith.curation.duplicates import COLUMNS as DUPLICATE_COLUMNS
 from auralith.curation.duplicates import FingerprintPair, find_duplicates, near_pairs
-from auralith.curation.keys import evidence_of
+from auralith.curation.keys import last_evidence
 from auralith.curation.licenses import SAMPLING_PLUS
 from auralith.curation.outcomes import outcomes
 from auralith.curation.review import check_head, newest_entry
 from auralith.curation.review.chain import parse_head
-from auralith.curation.settings import CurationSettings, StageName
+from auralith.curation.settings import CurationSettings
 from auralith.curation.sources.intake import root_of, sound_roots
 from auralith.curation.steps import step_of
 from auralith.curation.store import RECORDINGS, Store, opened_parquet, whole_table
@@ -49,10 +49,10 @@ _PROBE = ("sha256", "pcm_sha256", "sample_rate_hz", "channels", "full_band", "co
 SCHEMA = pa.schema(
     [
         ("rec_id", pa.string()),
-        ("path", pa.string()),  # from the manifest's folder; null where there is no sound
+        ("path", pa.string()),  # from the manifest's folder; null without a sound
         ("prompt", pa.string()),  # null: made from the fields below
         RECORDINGS.field("title"),
-        ("artist", pa.string()),  # the author of known music; elsewhere the author isn't spoken of
+        ("artist", pa.string()),  # the author of known music; null for other recordings
         *map(RECORDINGS.field, ("author", "author_url", "tags", "description", "album", "genres")),
         *map(RECORDINGS.field, ("year", "url", "source")),
         ("license_spdx", pa.string()),
@@ -63,7 +63,7 @@ SCHEMA = pa.schema(
         ("duration_s", pa.float64()),  # as decoded, else as the source states it
         ("sample_rate_hz", pa.int32()),
         ("channels", pa.int32()),
-        ("dup_group", pa.string()),  # null where nothing else in the manifest is the same sound
+        ("dup_group", pa.string()),  # null if no other recording of the manifest is the same sound
         ("high_fidelity", pa.bool_()),
         ("split", pa.string()),  # "train" or "validation"
         RECORDINGS.field("retrieved_at"),
@@ -78,7 +78,7 @@ def write_manifest(
 ) -> Path:
     """Write `manifest.parquet` into the curation's folder, whole; one without rows if nothing is accepted.
 
-    `found` is what `outcomes` gives, where the caller has it.
+    `found` is the result of `outcomes`, if the caller has it.
 
     Raises:
         ResourceError: it can't be written.
@@ -93,7 +93,7 @@ def write_manifest(
 
 
 def check_review(folder: Path) -> None:
-    """Compare the review log of a curation with what its manifest notes of it.
+    """Compare the review log of a curation with the entry that its manifest records.
 
     Raises:
         ResourceError: decisions that the manifest was made of were changed or are missing, or the manifest is damaged.
@@ -106,10 +106,10 @@ def check_review(folder: Path) -> None:
 
 
 def read_manifest(folder: Path, columns: Sequence[str] | None = None) -> pa.Table:
-    """The manifest of a curation.
+    """Return the manifest of a curation.
 
     Raises:
-        InvalidRequest: there is none yet.
+        InvalidRequest: it has not been written yet.
         ResourceError: it is damaged.
     """
     with _opened(folder) as file:
@@ -118,7 +118,7 @@ def read_manifest(folder: Path, columns: Sequence[str] | None = None) -> pa.Tabl
 
 @contextmanager
 def _opened(folder: Path) -> Iterator[parquet.ParquetFile]:
-    """Give the manifest's file, as `opened_parquet` does; raise `InvalidRequest` if there is none."""
+    """Give the manifest's file, as `opened_parquet` does; raise `InvalidRequest` if it is missing."""
     path = folder / NAME
     if not path.is_file():
         raise InvalidRequest(f"{folder} has no {NAME}; auralith curate manifest writes it")
@@ -131,14 +131,14 @@ def manifest(
     settings: CurationSettings,
     found: pa.Table | None = None,
 ) -> pa.Table:
-    """The accepted recordings, sorted by rec_id; the columns of `SCHEMA`."""
+    """Return the accepted recordings, sorted by rec_id, with the columns of `SCHEMA`."""
     ends = outcomes(store, settings) if found is None else found
     accepted = ends.filter(compute.equal(ends["outcome"], "accepted")).combine_chunks()
     ids = accepted["rec_id"]
     recordings = store.recordings(["rec_id", "path", *_AS_INGESTED])
     recordings = recordings.filter(compute.is_in(recordings["rec_id"], value_set=ids))
-    probed = _evidence(store, settings, "probe", _PROBE, ids)
-    license = _evidence(store, settings, "license", _LICENSE, ids)
+    probed = last_evidence(store, step_of(settings, "probe"), _PROBE, ids)
+    license = last_evidence(store, step_of(settings, "license"), _LICENSE, ids)
     seconds, source = accepted["seconds"], accepted["source"]
     groups = _duplicate_groups(
         ids, seconds, probed, near_pairs(store, step_of(settings, "fingerprint"))
@@ -165,29 +165,15 @@ def manifest(
 
 
 def split_of(id: str, validation_share: float) -> str:
-    """The split of a recording, or of a group of duplicates: the same in every run and on every machine."""
+    """Return the split of a recording or a group of duplicates, the same in every run and on every machine."""
     number = int.from_bytes(hashlib.sha256(id.encode()).digest()[:8], "big")
     return VALIDATION if number < validation_share * 2**64 else TRAIN
-
-
-def _evidence(
-    store: Store,
-    settings: CurationSettings,
-    stage: StageName,
-    columns: Sequence[str],
-    ids: pa.ChunkedArray,
-) -> pa.Table:
-    """Return the last row that a step has for each id; nulls where it has none, or isn't done at all."""
-    table = evidence_of(store, step_of(settings, stage), ["rec_id", *columns]).combine_chunks()
-    newest_first = table.take(pa.array(range(table.num_rows - 1, -1, -1), pa.int64()))
-    rows = compute.index_in(ids, value_set=newest_first["rec_id"])
-    return newest_first.select(list(columns)).take(rows)
 
 
 def _paths(
     relative: pa.ChunkedArray, source: pa.ChunkedArray, store: Store, settings: CurationSettings
 ) -> pa.ChunkedArray:
-    """Paths from the manifest's folder. Links are resolved first: `..` of a linked folder is not where it seems."""
+    """Return paths from the manifest's folder. Links are resolved first, since `..` of a linked folder leads elsewhere."""
     roots = sound_roots(settings.sources)
     names = source.unique().to_pylist()
     starts = [
@@ -202,10 +188,10 @@ def _paths(
 def _found_root(
     store: Store, name: str, relative: pa.ChunkedArray, source: pa.ChunkedArray
 ) -> Path:
-    """The folder of a source that the recipe doesn't name, as the steps before remembered it.
+    """Return the folder of the sounds of a source that the recipe does not name, among those that earlier steps kept.
 
     Raises:
-        InvalidRequest: its first sound is in none of them.
+        InvalidRequest: none of them has the first sound.
     """
     paths = relative.filter(compute.equal(source, name)).drop_null()
     if not len(paths):
@@ -234,7 +220,7 @@ def _duplicate_groups(
     probed: pa.Table,
     pairs: Sequence[FingerprintPair],
 ) -> pa.Array:
-    """The group of each recording; those that share no hash and are in no pair aren't looked at."""
+    """Return the group of each recording; only recordings that share a hash or are in a pair are compared."""
     columns = {"rec_id": ids, "duration_s": seconds}
     columns |= {name: probed[name] for name in DUPLICATE_COLUMNS if name not in columns}
     table = pa.table(columns)
@@ -272,5 +258,5 @@ def _is_of(source: pa.ChunkedArray, names: Sequence[str]) -> pa.ChunkedArray:
 
 
 def _only(values: pa.ChunkedArray, mask: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Null where the mask is false."""
+    """Return the values, null where the mask is false."""
     return compute.if_else(mask, values, None)

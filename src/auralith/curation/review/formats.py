@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import quote
 from xml.etree import ElementTree
 
+from auralith.curation.http import web_link
 from auralith.curation.review.queue import Case, NewDecision
 from auralith.curation.review.rules import CHOICES, CODES, Decision
 from auralith.errors import InvalidRequest
@@ -63,19 +64,13 @@ class ExportedItem:
         recording = self.payload.get("recording") or {}
         if recording.get("path"):
             return self.audio_prefix + quote(recording["path"])
-        return web_address(recording.get("url"))
+        return web_link(recording.get("url")) or ""
 
 
 def best_match(payload: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the first of an item's matches; empty if its evidence has none."""
     matches = (payload.get("evidence") or {}).get("matches") or [{}]
     return matches[0] if isinstance(matches[0], Mapping) else {}
-
-
-def web_address(text: object) -> str:
-    """Return the text if it is an http(s) address, so that no other scheme gets into a page."""
-    known = isinstance(text, str) and text.lower().startswith(("https://", "http://"))
-    return str(text) if known else ""
 
 
 @dataclass(frozen=True)
@@ -88,7 +83,7 @@ class ImportedRow:
     entry: NewDecision | None
     """None if the row has no decision."""
     problem: str = ""
-    """Why the row can't be used."""
+    """Reason why the row can't be used; empty for a usable one."""
 
 
 ANSWER = ("reviewer", "decision", "reason_code", "note")

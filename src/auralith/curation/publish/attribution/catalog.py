@@ -1,4 +1,4 @@
-"""The attribution of each recording (title, author, source, license: TASL), all of them in the order of the page, and as tables.
+"""The attribution of each recording (title, author, source and license: TASL), in the order of the page and as tables.
 
 Texts are unchanged from the source; only links are checked, since pages may lead only to web addresses. Recordings are
 sorted by author and title: Latin letters come first, then digits, then everything else; accents and case do not count.
@@ -24,6 +24,7 @@ from typing import Any
 import pyarrow as pa
 
 from auralith.curation.http import web_link
+from auralith.curation.license_parsing import SAMPLING_PLUS_DEED
 from auralith.curation.licenses import CC0, SAMPLING_PLUS, UNVERSIONED, family_of, obligations
 from auralith.curation.publish.manifest import read_manifest
 from auralith.curation.sources.tables import ATTRIBUTION_COLUMNS
@@ -34,7 +35,6 @@ compute = require("pyarrow.compute", "curate")
 USE = "Used to train the model; not redistributed. Cut, resampled and encoded for training."
 """Statement of use, for every recording."""
 CHANGES = "cut, resampled and encoded for training"
-SAMPLING_PLUS_URI = "https://creativecommons.org/licenses/sampling+/1.0/"
 _WORD = re.compile(r"[^\W_]+")
 _PORT = re.compile(r"/licenses/by/\d\.\d/([a-z]+)/?", re.IGNORECASE)
 COLUMNS = (
@@ -100,7 +100,7 @@ class Entry:
     def license_link(self) -> str | None:
         """Return the link to the license: its deed or, for CC BY without a version, the source's page, which states it."""
         if self.license_spdx == SAMPLING_PLUS:
-            return SAMPLING_PLUS_URI
+            return SAMPLING_PLUS_DEED
         return self.url if self.license_spdx == UNVERSIONED else self.license_uri
 
     @property
@@ -224,7 +224,7 @@ def read_catalog(folder: Path) -> Catalog:
     """Return the recordings of a curation's manifest, in the order of the page.
 
     Raises:
-        InvalidRequest: there is no manifest yet.
+        InvalidRequest: the manifest has not been written yet.
         ResourceError: the manifest can't be read.
     """
     table = read_manifest(folder, COLUMNS).combine_chunks()
