@@ -120,6 +120,6 @@ def test_the_command_counts_and_writes_groups(tmp_path: Path) -> None:
     register(app)
     arguments = ["duplicates", str(tmp_path), "-o", str(tmp_path / "groups.csv")]
     found = CliRunner().invoke(app, arguments)
-    assert found.output.startswith("1 groups of 2 recordings\n1 would go")
+    assert found.output.startswith("1 groups of 2 recordings\n1 would be removed")
     with (tmp_path / "groups.csv").open(newline="") as file:
         assert list(csv.reader(file))[1:] == [["a:1", "a:2", "True"], ["a:1", "a:1", "False"]]

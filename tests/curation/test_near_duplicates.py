@@ -165,4 +165,4 @@ def test_the_commands_find_and_count_them(
     capsys.readouterr()
     app(["duplicates", folder], standalone_mode=False)
     said = capsys.readouterr().out
-    assert "2 groups of 5 recordings" in said and "3 would go" in said
+    assert "2 groups of 5 recordings" in said and "3 would be removed" in said

@@ -299,7 +299,7 @@ def near_pairs(store: Store, fingerprint: Step | None) -> list[FingerprintPair]:
 
 
 def _stage(store: Store, fingerprints: Key) -> Callable[[], NearStage]:
-    """Return what makes the search among the recordings that are fingerprinted; other recordings make it another one."""
+    """Return a function that makes the search among the fingerprinted recordings; its version depends on all their ids."""
     names = "\n".join([str(fingerprints), *_ids(store, fingerprints)])
     digest = hashlib.sha256(names.encode()).hexdigest()[:16]
     return partial(NearStage, NearSettings(), digest, store.folder.resolve() / f"{_INDEX}{digest}")

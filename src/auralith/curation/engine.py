@@ -1,9 +1,16 @@
-"""Runs a stage over the recordings that it hasn't dealt with yet, on one machine or on a Ray cluster.
+"""Run a stage over the recordings that have no evidence of it yet, on one machine or on a Ray cluster.
 
-What is to do is an anti-join of the recordings with the finished ids. It is cut into slices; Daft streams them through
-a class UDF that makes the stage from its settings, once in each worker, and every slice that comes back is written as
-one file. So a kill loses at most the slices in flight, and the next run repeats nothing. Slices come back in their
-order, so both runners write the same rows to the same files. Rows hold paths and small values; workers open sounds.
+The work is an anti-join of the recordings with the finished ids. It is cut into slices; Daft streams them through a class
+UDF that makes the stage from its settings, once in each worker, and every slice that comes back is written as one file.
+So a kill loses at most the slices in flight, and the next run repeats nothing. Slices come back in order, so both runners
+write the same rows to the same files. Rows hold paths and small values; workers open sounds.
+
+A stage that raises because of a recording breaks its contract; the rows of that call are then tried one by one, and the
+faulty one becomes a row of evidence too. An `AuralithError` ends the run: it comes back packed in the rows, because Daft
+does not keep the type of an exception.
+
+Ray waits minutes for a missing cluster and then ends the process, so a second process tries to connect first: a cluster
+that does not answer is reported in one line within a bounded time.
 """
 
 import itertools
@@ -36,7 +43,7 @@ if TYPE_CHECKING:
 
 _SHARED = ("status", "verdict", "reason_code", "score")
 _ABORT = "abort"
-"""Status of rows that carry an error out of a worker. It is never written."""
+"""Status of rows that carry an error out of a worker; it is never written."""
 _FAULTS = (
     ArithmeticError,
     AttributeError,
@@ -47,7 +54,7 @@ _FAULTS = (
     TypeError,
     ValueError,
 )
-"""What a damaged recording makes a decoder or a parser raise."""
+"""Exceptions that damaged recordings make decoders and parsers raise."""
 ADDRESS_VARIABLE = "RAY_ADDRESS"
 LOCAL = "local"
 """Address that starts Ray on this machine, as long as the process lives."""
@@ -56,16 +63,16 @@ _TRIAL = "import ray, sys; ray.init(sys.argv[1], log_to_driver=False); print('an
 
 @dataclass(frozen=True)
 class EngineSettings:
-    """Settings of how work is cut and spread; none of them changes a result."""
+    """Settings for cutting and distributing the work; none of them changes a result."""
 
     slice_rows: int = 1_000
-    """Recordings in a file of evidence: what a kill can lose."""
+    """Recordings in a file of evidence, which is what a kill can lose."""
     heavy_slice_rows: int = 100
-    """The same for stages that decode or compute, where each recording takes seconds."""
+    """The same for steps that decode or compute, where a recording takes seconds."""
     workers: int = 0
-    """Processes for stages that decode or compute; 0: one for each processor. On a cluster: of the cluster."""
+    """Processes for steps that decode or compute; 0: one for each processor of the machine or the cluster."""
     retry_errors: bool = False
-    """Whether recordings whose row is an error are tried again."""
+    """Retry recordings whose evidence is an error."""
 
     def __post_init__(self) -> None:
         check_integer(self, "slice_rows", 1)
@@ -73,7 +80,7 @@ class EngineSettings:
         check_integer(self, "workers", 0)
 
     def rows_of(self, step: Step) -> int:
-        """Rows in a slice of this step."""
+        """Return the number of rows in a slice of this step."""
         return self.heavy_slice_rows if step.heavy else self.slice_rows
 
 
@@ -86,7 +93,7 @@ class StageProgress:
     """Recordings with a row of evidence, from this run and earlier ones."""
     total: int
     counts: Mapping[str, int]
-    """Of those that are done, by outcome: the verdict, or "error" where the status is that."""
+    """Number of finished recordings by outcome: the verdict, or "error" if that is the status."""
 
 
 def run_stage(
@@ -99,7 +106,7 @@ def run_stage(
 ) -> Iterator[StageProgress]:
     """Make the evidence that is missing; the caller has the folder's lock (`files.exclusive`).
 
-    `make` is what the step loaded, and `stage` what it makes. Each part is a folder of sounds with its recordings: rec_id and the stage's inputs,
+    `make` is the function that the step loaded, and `stage` its result. Each part is a folder of sounds with its recordings: rec_id and the stage's inputs,
     one row for each id. Yields after each slice that is written, and once before the first.
 
     Raises:
@@ -135,7 +142,7 @@ def is_ray() -> bool:
 
 
 def load_daft() -> ModuleType:
-    """Daft, which neither reports usage from here nor draws bars beside ours, unless the user set so."""
+    """Return Daft, without its reports of usage and without its progress bars beside ours, unless the user has set them."""
     os.environ.setdefault("DAFT_ANALYTICS_ENABLED", "0")
     os.environ.setdefault("DAFT_PROGRESS_BAR", "0")
     return require("daft", "curate")
@@ -197,7 +204,7 @@ def _worker(step: Step, stage: Stage, settings: EngineSettings) -> Callable[...,
 
 
 def _num_processes(step: Step, settings: EngineSettings) -> int | None:
-    """Processes for the stage alone; None for none."""
+    """Return the number of processes for the stage alone; None if it runs in this one."""
     if not step.heavy:
         return None
     if is_ray():

@@ -1,10 +1,10 @@
 """The guard: recordings that an evaluation set contains never reach training.
 
-Two ways to see it. By id: blocklists that the user gives, one CSV per set, as the sets themselves publish them; they
-hit recordings of the source that the set was drawn from. By content: an index that also holds the evaluation audio
-names a set in its reference ids ("song_describer:123"), so a match in the identification evidence is an overlap.
-Sets of YouTube clips can only be seen by content. The version of the provider is a hash of lists and overlaps, so
-that a longer list checks everything again.
+An overlap is found in two ways. By id: the user gives blocklists, one CSV per set, as the sets themselves publish them;
+they apply to recordings of the source that the set was drawn from. By content: the index also holds the evaluation audio,
+whose reference ids name the set ("song_describer:123"), so a match in the identification evidence is an overlap. Sets of
+YouTube clips can only be found by content. The version of the provider is a hash of lists and overlaps, so that a longer
+list checks everything again.
 """
 
 import hashlib
@@ -25,13 +25,13 @@ from auralith.tables.cells import joined
 Overlaps = Mapping[str, Sequence[str]]
 """Evaluation sets that each recording (by rec_id) was found in by its sound."""
 OVERLAP_COLUMNS = ("rec_id", "best_ref", "matches")
-"""Columns of the identification evidence that say so."""
+"""Columns of the identification evidence that overlaps are read from."""
 
 
 class _Published(NamedTuple):
     source: str
     column: str
-    """Of the ids, in the table that the set is published with."""
+    """Column of the ids in the table that the set is published with."""
 
 
 PUBLISHED = {
@@ -44,15 +44,15 @@ PUBLISHED = {
     "urbansound8k": _Published("freesound", "fsID"),
 }
 _NUMERIC = ("freesound", "fma", "jamendo")
-"""Sources whose ids are whole numbers; anything else in their column ("Not found") is no id."""
+"""Sources whose ids are whole numbers; other values in their column ("Not found") are ignored."""
 
 
 @dataclass(frozen=True)
 class EvalSet:
-    """An evaluation set and the list of what is in it."""
+    """An evaluation set and the list of its recordings."""
 
     name: str
-    """Of the reason, `eval_overlap:<name>`; the sets in `PUBLISHED` need no source and column."""
+    """Name of the set, as in the reason `eval_overlap:<name>`; the sets in `PUBLISHED` need neither source nor column."""
     ids: Path | None = None
     """CSV with a header; None for a set that is only compared by content."""
     source: str = ""
@@ -67,7 +67,7 @@ class GuardSettings:
 
 
 def read_blocklist(eval_set: EvalSet) -> tuple[str, frozenset[str]]:
-    """The source of a set and the ids in it.
+    """Return the source of a set and the ids in it.
 
     Raises:
         InvalidRequest: the file can't be read, lacks the column, or has no id; the source is unknown.
@@ -163,7 +163,7 @@ class GuardStage:
         return pa.schema([("eval_sets", pa.list_(pa.string())), ("overlap_by", pa.string())])
 
     def process(self, rows: Sequence[Row], root: Path) -> list[Finding]:
-        """A finding for each recording; never an error."""
+        """Return a finding for each recording; never an error."""
         return [self._finding(row) for row in rows]
 
     def _finding(self, row: Row) -> Finding:

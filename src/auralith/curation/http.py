@@ -105,7 +105,7 @@ class RateLimit:
                 file.write(json.dumps(list(taken)).encode())
 
     def wait(self, seconds: float) -> None:
-        """Sleep. Raises `ResourceError` instead if that exceeds `max_wait_s`."""
+        """Sleep, or raise `ResourceError` if the wait exceeds `max_wait_s`."""
         if seconds > self.max_wait_s:
             raise ResourceError(
                 f"the request limit is reached for {seconds / 3600:.1f} h;"

@@ -42,7 +42,7 @@ class StepRun:
     provider_version: str
     params_hash: str
     resolved: dict[str, str] = field(default_factory=dict)
-    """Settings that loading filled in, such as the hash of the weights at hand."""
+    """Settings that loading filled in, such as the hash of the given weights."""
     reads: dict[str, str] = field(default_factory=dict)
     """Digests of the evidence that the step read, by evaluation set; sets without a digest had none."""
 
@@ -63,7 +63,7 @@ class StepRun:
         return params_hash(replace(settings, **left_open)) == self.params_hash
 
     def has_read(self, reads: Mapping[str, str]) -> bool:
-        """Return whether the evidence that the step reads is still what it was."""
+        """Return whether the evidence that the step reads has not changed."""
         return all(self.reads.get(name, "") == digest for name, digest in reads.items())
 
 

@@ -88,7 +88,7 @@ def parse_selection(text: str) -> tuple[Family, ...]:
 
 @dataclass(frozen=True)
 class Reading:
-    """Result of reading text and URL together: a license, or a reason why there is none."""
+    """Result of reading text and URL together: a license, or the reason for not finding one."""
 
     license: License | None
     problem: Literal["license_unknown", "license_conflict"] | None = None
@@ -202,9 +202,9 @@ class Obligations:
 
     attribution: bool
     title: Literal["none", "if_supplied", "optional", "required"]
-    """Says when the credit must name the title."""
+    """Condition on which the credit must name the title."""
     changes: Literal["none", "name_the_use", "label_changes", "label_all_changes"]
-    """Statement of changes that is due: the use in the derivative, a label of changes, or a label of earlier ones too."""
+    """Required statement of changes: the use in the derivative, a label of changes, or a label of earlier ones too."""
     whole_commercial: bool
     """The whole work may be redistributed commercially."""
     derivative_commercial: bool

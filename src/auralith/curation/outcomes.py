@@ -136,7 +136,7 @@ class Fold:
             self._drop_duplicates(step.name)
 
     def settle_reviews(self) -> None:
-        """Take out what people removed, and what waits for them or for identification."""
+        """Drop the recordings that people removed, and those that wait for people or for identification."""
         if self.reviewed:
             return
         self.reviewed = True
@@ -160,7 +160,7 @@ class Fold:
         self._reason[mask] = reason if isinstance(reason, int) else reason[mask]
 
     def _drop_by_review(self, removed: Sequence[Case]) -> None:
-        """Drop what people removed, also if newer evidence isn't reviewed yet."""
+        """Drop the recordings that people removed, even if newer evidence is not reviewed yet."""
         rows = self._last_rows(pa.array([case.item.rec_id for case in removed], pa.string()))
         reasons = [case.settled.reason_code for case in removed if case.settled]
         codes = np.append(np.array([self._code(reason) for reason in reasons], np.int64), -1)

@@ -1,7 +1,7 @@
-"""A whole curation: ingest, every step for the recordings that require it, review, and what comes out of it.
+"""A whole curation: ingest, every step for the recordings that require it, review, and all outputs.
 
-Each step sees only what the steps before it let pass, so the costly ones see least. Everything that is done is found
-again: a run that was killed is repeated, and goes on where it was; one after a review takes in what people decided.
+Each step sees only the recordings that the steps before it passed, so the costly ones see fewest. Finished work is found
+again: a run that was killed continues when it is repeated, and one after a review takes the decisions into account.
 """
 
 from collections import Counter
@@ -33,7 +33,7 @@ compute = require("pyarrow.compute", "curate")
 
 
 def curate(settings: CurationSettings) -> Iterator[StageProgress]:
-    """Do all of it, and yield the progress of each step; the last of a step is complete.
+    """Run a whole curation, and yield the progress of each step, whose last one is complete.
 
     Raises:
         AuralithError: a source, a step or the folder can't be used at all. What is finished stays.
@@ -41,7 +41,7 @@ def curate(settings: CurationSettings) -> Iterator[StageProgress]:
     store = Store(settings.folder)
     roots = sound_roots(settings.sources)
     for step in steps(settings):
-        step.load(store)()  # raises for what is missing before hours of work
+        step.load(store)()  # raises before hours of work if something is missing
     for source in settings.sources:
         yield from _ingest(store, source)
     fold = Fold(store, settings)
@@ -64,7 +64,7 @@ def run_step(
     rec_ids: pa.Array,
     roots: Mapping[str, Path],
 ) -> Iterator[StageProgress]:
-    """Make the evidence of a step that is missing for these recordings; after the fingerprints, find near duplicates.
+    """Make the missing evidence of a step for these recordings; after the fingerprints, find near duplicates.
 
     `roots` is the folder of each source's sounds; those of other sources are looked for in the curation's.
 
@@ -107,7 +107,7 @@ def _by_root(
 
 
 def _review(store: Store) -> StageProgress:
-    """Put what was flagged before people, and say how far they are."""
+    """Open review items for flagged recordings, and return the progress of the review."""
     if found := suspects(store):
         open_items(store.folder, found)
     items = cases(store.folder) if is_begun(store.folder) else []

@@ -1,7 +1,8 @@
 """Settings of a curation, as `recipes/curate.toml` changes them: the defaults are the published data set's, where known.
 
-Each step's own settings stand with the step; here they are put together with what is there (sources), which steps are
-done, and for whom. What the model card does not say is a default that the data set card of a curation repeats.
+The settings of a step are defined with the step; here they are joined with the sources, the selection of steps, and the
+description of the published data set. Where the model card gives no value, the data set card of a curation states the one
+that was used.
 """
 
 import re
@@ -27,7 +28,7 @@ StageName = Literal[
     "license", "preference", "probe", "fingerprint", "tag", "identify", "metadata", "guard"
 ]
 STAGES: tuple[StageName, ...] = get_args(StageName)
-"""In their order; people review between metadata and guard."""
+"""Steps in their order; people review between metadata and guard."""
 
 
 @dataclass(frozen=True)
@@ -104,11 +105,11 @@ class CurationSettings:
     """The curation's folder; one begun is continued."""
     sources: tuple[SourceSettings, ...] = ()
     stages: tuple[StageName, ...] = STAGES
-    """Which steps are done; every one of them must be passed to be accepted."""
+    """Steps to run; a recording is accepted only if it passes all of them."""
     known_music: tuple[str, ...] = ("fma",)
-    """Sources that are all music: they aren't tagged, and are searched for by their metadata."""
+    """Sources that hold only music: their recordings are not tagged, but searched for by their metadata."""
     identified: Literal["music", "all"] = "music"
-    """What is looked for by its sound: what was tagged as music, or everything, known music too."""
+    """Recordings to identify by their sound: those tagged as music, or all, known music included."""
     dedupe: bool = False
     """Keep one of each group of duplicates; the published set kept all."""
     license: LicenseSettings = LicenseSettings()

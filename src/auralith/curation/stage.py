@@ -1,11 +1,11 @@
 """The contract of a step: a batch of recordings in, one row of evidence for each out.
 
-A step is plain data: its settings, and which recordings it is required for. Loading it gives what makes its stage, here
-and in every worker. So a curation is read by its steps alone, and only running one needs weights or an index.
+A step is plain data: its settings, and which recordings it is required for. Loading it returns a function that makes its
+stage, here and in every worker. So a curation is read with its steps alone; only running one takes weights or an index.
 
-A stage never raises because of a recording: what is wrong with one is a row that says so, with status "error" or
-verdict "quarantine" and a reason. It raises `AuralithError` only where nothing can be done at all (a missing
-checkpoint, an index of other parameters), and then before it has written anything.
+A stage never raises because of a recording: a faulty one gets a row with status "error" or verdict "quarantine" and a
+reason. It raises `AuralithError` only if it cannot work at all (a missing checkpoint, an index of other parameters), and
+then before it has written anything.
 """
 
 import hashlib
@@ -20,10 +20,10 @@ from auralith.curation.store import Key, Store
 from auralith.files import canonical_json
 
 Row = Mapping[str, Any]
-"""A recording: the columns of `recordings` that the stage asks for, with rec_id."""
+"""A recording: the columns of `recordings` that the stage reads, and rec_id."""
 Status = Literal["ok", "error", "indeterminate", "skipped"]
 Verdict = Literal["pass", "refuse", "flag", "quarantine"]
-"""pass: goes on. refuse: leaves, for the reason. flag: someone or something else must look. quarantine: nobody knows."""
+"""pass: kept. refuse: removed, for the reason. flag: people or a later step must judge it. quarantine: undecided."""
 
 
 @dataclass(frozen=True)
@@ -33,21 +33,21 @@ class Finding:
     status: Status
     verdict: Verdict
     reason_code: str | None = None
-    """Why it doesn't pass, such as "license_nc"; None exactly where the verdict is "pass"."""
+    """Reason for not passing, such as "license_nc"; None exactly if the verdict is "pass"."""
     score: float | None = None
     columns: Mapping[str, Any] = field(default_factory=dict)
-    """The stage's own columns, as its `schema` names them."""
+    """Columns of the stage's own, as its `schema` names them."""
 
     def __post_init__(self) -> None:
         if self.status in ("error", "indeterminate") and self.verdict not in ("quarantine", "flag"):
             raise ValueError(f"a finding of status {self.status} may not {self.verdict}")
         if (self.verdict == "pass") != (self.reason_code is None):
-            raise ValueError("a reason stands exactly where a recording doesn't pass")
+            raise ValueError("a finding has a reason exactly if it does not pass")
 
 
 @runtime_checkable
 class Stage(Protocol):
-    """One step. Instances are made in each worker from their settings alone, so making one must be cheap; what is
+    """One step at work. Each worker makes its own instance from the settings alone, so making one must be cheap; anything
     heavy (a network, an index) is loaded at the first call."""
 
     @property
@@ -57,7 +57,7 @@ class Stage(Protocol):
 
     @property
     def settings(self) -> Any:
-        """A dataclass; its hash marks the evidence."""
+        """Settings, a dataclass; their hash marks the evidence."""
         ...
 
     @property
@@ -68,21 +68,22 @@ class Stage(Protocol):
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        """Columns of `recordings` that it reads besides rec_id."""
+        """Columns of `recordings` that the stage reads besides rec_id."""
         ...
 
     @property
     def schema(self) -> pa.Schema:
-        """Its own columns, besides those of every table of evidence."""
+        """Columns of the stage's own, besides those of every table of evidence."""
         ...
 
     def process(self, rows: Sequence[Row], root: Path) -> list[Finding]:
-        """A finding for each row, in order. `root` is the folder that relative paths start from."""
+        """Return a finding for each row, in order. `root` is the folder that relative paths start from."""
         ...
 
 
 Required = Literal["all", "unknown_music", "music", "searched"]
-"""Recordings of any kind; of sources that aren't all music; tagged as music; of sources that the metadata search is for."""
+"""all: every recording. unknown_music: those of sources that do not hold only music. music: those tagged as music.
+searched: those of sources that the metadata search covers."""
 
 
 def _nothing(store: Store) -> Mapping[str, str]:
@@ -94,30 +95,30 @@ class Step:
     """A step of a curation."""
 
     name: str
-    """Name of the stage too."""
+    """Name of the step and of its stage."""
     settings: Any
-    """A dataclass, as asked for."""
+    """Settings as requested, a dataclass."""
     load: Callable[[Store], Callable[[], Stage]]
-    """Returns what makes the stage; workers call it too. It reads what must be at hand (weights, an index, evidence of
-    earlier steps) and raises `AuralithError` if that is missing."""
+    """Function that reads what must be available (weights, an index, evidence of earlier steps), raises `AuralithError`
+    if that is missing, and returns a function that makes the stage; workers call the latter too."""
     required: Required = "all"
-    """Selects the recordings that the step must deal with among those kept so far."""
+    """Selection of those recordings, among the ones kept so far, that need evidence of this step."""
     reviewed: bool = False
-    """Says whether people see what the step flags, and may overturn what it refuses."""
+    """True if people see what the step flags, and may overturn what it refuses."""
     after_review: bool = False
-    """Says whether the step waits for their decisions."""
+    """True if the step waits for the decisions of people."""
     reads: Callable[[Store], Mapping[str, str]] = _nothing
-    """Returns digests of the evidence that the step reads; its own counts only as long as they stay the same."""
+    """Function that returns digests of the evidence that the step reads; its own counts only while they stay the same."""
     heavy: bool = False
-    """Says whether the step costs enough processor time for processes of its own."""
+    """True if the step costs enough processor time for processes of its own."""
     threaded: bool = False
-    """Says whether one process uses all processors of a machine, as a network does."""
+    """True if one process uses all processors of a machine, as a network does."""
     gpus: float = 0.0
     """Graphics processors that a process needs."""
 
 
 def evidence_key(stage: Stage) -> Key:
-    """Return which evidence a stage makes."""
+    """Return the key of the evidence that a stage makes."""
     return Key(stage.provider, stage.provider_version, params_hash(stage.settings))
 
 

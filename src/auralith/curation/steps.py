@@ -1,4 +1,5 @@
-"""The steps of a curation under its settings, as data. `load` reads what a step needs, which raises if it is missing."""
+"""The steps of a curation under its settings, as data. The `load` of a step reads what it needs, and raises if that is
+missing."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -52,7 +53,7 @@ def _tag(settings: CurationSettings) -> Step:
     digest = (settings.tag.weights_sha256 or "").lower() or None
     return Step(
         "tag",
-        # as `pinned` leaves them: permission to use unknown weights changes no result
+        # as `pinned` returns them: permission to use unknown weights changes no result
         replace(settings.tag, weights_sha256=digest, allow_unknown_weights=False),
         load,
         "unknown_music",

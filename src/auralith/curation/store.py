@@ -1,8 +1,8 @@
-"""The tables of a curation: a folder per table in it, one Parquet file per finished slice of work.
+"""The tables of a curation: a folder for each table, with one Parquet file for each finished slice of work.
 
-A slice is written under a temporary name and renamed, so each file is whole and what a file holds is done. Tables only
+A slice is written under a temporary name and renamed, so each file is whole, and the rows in it are finished. Tables only
 grow: nothing is edited, and other settings of a stage add rows under another `params_hash`. Names of slices are
-numbered, so that reading gives the rows in the order in which they were written, every time.
+numbered, so that reading always gives the rows in the order in which they were written.
 """
 
 from collections.abc import Iterator, Sequence
@@ -62,7 +62,7 @@ EVIDENCE = pa.schema(
         ("at", pa.string()),  # UTC, ISO 8601
     ]
 )
-"""What every table of evidence begins with; the stage's own columns follow."""
+"""First columns of every table of evidence; the stage's own columns follow."""
 
 
 @dataclass(frozen=True)
@@ -87,10 +87,9 @@ class Store:
     def read(
         self, name: str, columns: Sequence[str] | None = None, key: Key | None = None
     ) -> pa.Table:
-        """A table, in the order it was written; without rows and with its usual columns if there is nothing yet.
+        """Return a table in the order of writing; before anything is written, one without rows and with the usual columns.
 
-        A column that nothing was written to yet is there too, of type null. `key` leaves the rows of other settings
-        out.
+        Columns that nothing was written to have the type null. `key` selects the rows of one provider, version and settings.
 
         Raises:
             ResourceError: a file of the table is damaged or can't be read.
@@ -123,7 +122,7 @@ class Store:
             yield pa.concat_tables(waiting, promote_options="permissive")
 
     def recordings(self, columns: Sequence[str]) -> pa.Table:
-        """Recordings sorted by rec_id, which is one of the columns; one row for each id, the first that was written."""
+        """Return recordings sorted by rec_id, which must be among the columns; of each id the row that was written first."""
         table = self.read("recordings", columns)
         table = table.take(compute.sort_indices(table["rec_id"])).combine_chunks()  # a stable sort
         if table.num_rows < 2:
@@ -133,8 +132,7 @@ class Store:
         return table.filter(pa.chunked_array([[True], *is_new.chunks]))
 
     def append(self, name: str, table: pa.Table, slice_id: str) -> None:
-        """Add rows as one file that is there whole or not at all. A slice that is there already is replaced, which
-        only a caller does that writes the same rows again.
+        """Add rows as one file, whole or not at all. It replaces a slice of the same name, which must hold the same rows.
 
         Raises:
             ResourceError: the file can't be written.
@@ -145,21 +143,21 @@ class Store:
             parquet.write_table(table, file, compression="zstd")
 
     def next_slice(self, name: str) -> int:
-        """The number of the next slice of a stage."""
+        """Return the number of the next slice of a table."""
         taken = [int(path.stem) for path in self.slices(name) if path.stem.isdigit()]
         return max(taken, default=-1) + 1
 
     def finished(self, name: str, key: Key) -> pa.ChunkedArray:
-        """The rec_ids that a stage has dealt with under these settings."""
+        """Return the ids of the recordings with evidence under a key."""
         return self.read(name, ["rec_id"], key)["rec_id"]
 
     def slices(self, name: str) -> list[Path]:
-        """The files of a table, in order."""
+        """Return the files of a table, in order."""
         return sorted((self.folder / name).glob("[!.]*.parquet"))
 
 
 def batches(table: pa.Table, size: int) -> Iterator[pa.Table]:
-    """A table in parts of `size` rows; the last one may be shorter."""
+    """Yield a table in parts of `size` rows; the last one may be shorter."""
     for start in range(0, table.num_rows, size):
         yield table.slice(start, size)
 
@@ -187,7 +185,7 @@ def read_slice(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
 
 @contextmanager
 def opened_parquet(path: Path, remedy: str) -> Iterator[parquet.ParquetFile]:
-    """Give a Parquet file; what a damaged one raises within the block becomes a `ResourceError` with the remedy."""
+    """Give a Parquet file; errors of a damaged one within the block become a `ResourceError` with the remedy."""
     try:
         with parquet.ParquetFile(path) as file:
             yield file

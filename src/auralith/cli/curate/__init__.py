@@ -1,7 +1,7 @@
 """`auralith curate`: from recordings to a licensed, checked and attributed training set; a command for each step.
 
-Commands of a step add their rows to the curation's folder and can be repeated at any time; `run` does all of them as a
-recipe says. With --ray, or RAY_ADDRESS set, the steps run on a Ray cluster.
+Commands of a step add their rows to the curation's folder and can be repeated at any time; `run` runs all steps of a
+recipe. With --ray, or RAY_ADDRESS set, the steps run on a Ray cluster.
 """
 
 import os

@@ -34,7 +34,7 @@ def guard(
 
 
 def parse_set(text: str) -> "EvalSet":
-    """The set of NAME, NAME=FILE or NAME@SOURCE:COLUMN=FILE."""
+    """Return the set in NAME, NAME=FILE or NAME@SOURCE:COLUMN=FILE."""
     from auralith.curation.guard import EvalSet
     from auralith.errors import Field, InvalidRequest, shown
 

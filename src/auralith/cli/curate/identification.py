@@ -1,4 +1,4 @@
-"""`auralith curate index` and `identify`: known recordings, and where they play in the curation's."""
+"""`auralith curate index` and `identify`: an index of known recordings, and a search for them in those of a curation."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path

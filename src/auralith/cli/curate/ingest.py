@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Kind(StrEnum):
-    """What an input is."""
+    """Kind of an input."""
 
     PACK = "pack"
     FREESOUND = "freesound"

@@ -1,4 +1,4 @@
-"""`auralith curate licenses` and `preferences`: what may be used by its license and by its uploader's wish."""
+"""`auralith curate licenses` and `preferences`: permission by the license, and by the preference of the uploader."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -10,7 +10,7 @@ Folder = Annotated[Path, typer.Argument(help="Folder of the curation.")]
 
 
 class Use(StrEnum):
-    """What the model is meant for."""
+    """Intended use of the model."""
 
     OPEN = "open"
     OPEN_NONCOMMERCIAL = "open-noncommercial"

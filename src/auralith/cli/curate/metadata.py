@@ -21,7 +21,7 @@ def metadata(
         list[str] | None, typer.Option(help="Sources whose recordings are searched for [fma].")
     ] = None,
 ) -> None:
-    """Search for recordings in a list of commercial music; whatever may be on it goes to review. Prints the counts by tier."""
+    """Search for recordings in a list of commercial music; possible matches go to review. Prints the counts by tier."""
     from auralith.cli.curate.steps import run_one
     from auralith.curation.metadata import MetadataSettings, read_catalogue
     from auralith.curation.settings import CurationSettings

@@ -1,4 +1,4 @@
-"""`auralith curate probe`, `fingerprint` and `duplicates`: what the sound files are, and which are the same."""
+"""`auralith curate probe`, `fingerprint` and `duplicates`: measurements of sound files, and groups of equal ones."""
 
 import csv
 import io
@@ -77,7 +77,7 @@ def duplicates(
         with whole_file(output) as file:
             file.write(_as_csv(found).encode())
     print(f"{len(found.groups):,} groups of {len(found.group_of):,} recordings")
-    print(f"{len(found.superfluous):,} would go with --dedupe")
+    print(f"{len(found.superfluous):,} would be removed with dedupe = true")
 
 
 def _as_csv(found: "Duplicates") -> str:

@@ -1,4 +1,4 @@
-"""`auralith curate manifest`, `funnel` and `card`: what comes out of a curation."""
+"""`auralith curate manifest`, `funnel` and `card`: the outputs of a curation."""
 
 import os
 from pathlib import Path
@@ -46,7 +46,7 @@ def manifest(folder: Folder, recipe: Recipe = None, set: Changes = None) -> None
 
 
 def funnel(folder: Folder, recipe: Recipe = None) -> None:
-    """Count what every step left out, and why: a table, funnel.json and funnel.png. Prints the picture's path last."""
+    """Count what every step dropped, and why: a table, funnel.json and funnel.png. Prints the picture's path last."""
     from auralith.curation.publish.funnel import PICTURE, write_funnel
     from auralith.curation.store import Store
 
@@ -67,10 +67,10 @@ def card(folder: Folder, recipe: Recipe = None, set: Changes = None) -> None:
 
 
 def _settings(folder: Path, recipe: Path | None, changes: list[str]) -> "CurationSettings":
-    """The recipe's settings, for this folder.
+    """Return the recipe's settings, for this folder.
 
     Raises:
-        InvalidRequest: there is nothing in the folder, or a setting is wrong.
+        InvalidRequest: the folder has no recordings, or a setting is wrong.
     """
     from dataclasses import replace
 
@@ -86,13 +86,13 @@ def _settings(folder: Path, recipe: Path | None, changes: list[str]) -> "Curatio
 
 
 def print_funnel(counted: "Funnels") -> None:
-    """The steps as a table, then what is accepted by source and license."""
+    """Print the steps as a table, then the accepted recordings by source and license."""
     from rich.console import Console
 
     console = Console(width=None if Console().is_terminal else 140)
     for source, reasons in counted.rejected.items():
-        said = ", ".join(f"{reason} {count:,}" for reason, count in reasons.items())
-        print(f"rows of metadata without a recording, {cell(source)}: {cell(said)}")
+        counts = ", ".join(f"{reason} {count:,}" for reason, count in reasons.items())
+        print(f"rows of metadata without a recording, {cell(source)}: {cell(counts)}")
     console.print(_steps_table(counted))
     console.print(_licenses_table(counted))
 

@@ -1,5 +1,5 @@
-"""`auralith curate review`: people look at suspects and decide. Titles are strangers' text: what a terminal would obey is
-written out."""
+"""`auralith curate review`: people look at suspects and decide. Titles are text of strangers, so characters that a terminal
+would act on are escaped."""
 
 import json
 import sys
@@ -48,7 +48,7 @@ def next_(folder: Folder, reviewer: Reviewer, stage: Stage = None, as_json: AsJs
 
     view = next_item(folder, reviewer, stage)
     if view is None:
-        print("nothing is left to decide for you", file=sys.stderr)
+        print("no item is open for you", file=sys.stderr)
         return
     _show(view, as_json)
 
@@ -79,7 +79,7 @@ def decide(
     ] = None,
     note: Annotated[str, typer.Option(help="Anything else.")] = "",
 ) -> None:
-    """Decide on an item, for good: nothing is changed later. Prints what came of it."""
+    """Decide on an item, for good: nothing is changed later. Prints its state."""
     from auralith.curation import review as log
 
     recorded = log.decide(folder, item, reviewer, decision, reason, note)
@@ -138,9 +138,9 @@ def withdraw(
     new = withdraw_from(folder, selection, reason, reviewer)
     for id in new:
         print(cell(id))
-    said = f"{len(new)} withdrawn" if new else "all of them were withdrawn before"
+    done = f"{len(new)} withdrawn" if new else "all of them were withdrawn before"
     print(
-        f"{said}; auralith curate run RECIPE writes manifest, page and card anew", file=sys.stderr
+        f"{done}; auralith curate run RECIPE writes manifest, page and card anew", file=sys.stderr
     )
 
 
@@ -151,7 +151,7 @@ def verify(folder: Folder) -> None:
 
     head = newest_entry(folder)
     if head is None:
-        print("there is no chained review log")
+        print("the curation has no chained review log")
         return
     print(f"{head.entries} entries, the last one has the hash {head.hash}")
 
@@ -247,7 +247,7 @@ def _show(view: "ItemView", as_json: bool) -> None:
 
 
 def _lines(value: Any, indent: str = "") -> Iterable[str]:
-    """The facts as indented lines, without those that say nothing."""
+    """Yield the facts as indented lines, without empty ones."""
     pairs = (
         value.items()
         if isinstance(value, dict)

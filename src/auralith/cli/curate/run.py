@@ -1,4 +1,4 @@
-"""`auralith curate run`: a whole curation by one command, as a recipe says."""
+"""`auralith curate run`: a whole curation by one command, from a recipe."""
 
 from pathlib import Path
 from typing import Annotated
@@ -20,7 +20,7 @@ def run(
         typer.Option(help="Change any setting: --set dedupe=true, --set tag.threshold=0.2."),
     ] = None,
 ) -> None:
-    """Do every step that is not done, and write what comes out of it. Prints the steps and what they left out."""
+    """Run every step that is not done, and write all outputs. Prints the steps and what they dropped."""
     from auralith.cli.curate.publish import print_funnel
     from auralith.cli.curate.steps import connect, show_steps
     from auralith.curation.run import curate, write_outputs

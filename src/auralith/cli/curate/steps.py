@@ -1,4 +1,4 @@
-"""Run one step over all recordings of a curation, with its progress: what the commands of the steps share."""
+"""Run one step over all recordings of a curation, with its progress, for the commands of the steps."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from auralith.curation.settings import CurationSettings, StageName
 
 MOST_NAMED = 20
-"""Recordings that are named on stderr where a step could not work on them."""
+"""Number of recordings that are named on stderr because a step could not use them."""
 
 
 def connect() -> None:
@@ -25,10 +25,10 @@ def connect() -> None:
 
 
 def run_one(settings: "CurationSettings", name: "StageName", root: Path | None = None) -> None:
-    """Make the evidence that is missing, as `curate run` would under these settings, but for all recordings.
+    """Make the missing evidence, as `curate run` would under these settings, but for all recordings.
 
-    `root` is the folder of their sounds. Prints how the recordings fared, by verdict and reason; the first of those
-    that it could not work on are named on stderr.
+    `root` is the folder of their sounds. Prints counts of the recordings by verdict and reason; the first of those that
+    the step could not use are named on stderr.
 
     Raises:
         AuralithError: there are no recordings, or the step can't work at all.
@@ -42,7 +42,7 @@ def run_one(settings: "CurationSettings", name: "StageName", root: Path | None =
 
     store, step = Store(settings.folder), step_of(settings, name)
     assert step is not None
-    step.load(store)()  # raises for what is missing before anything is written
+    step.load(store)()  # raises before anything is written if something is missing
     recordings = store.recordings(["rec_id", "source"])
     if not recordings.num_rows:
         raise InvalidRequest(
@@ -67,7 +67,7 @@ def run_one(settings: "CurationSettings", name: "StageName", root: Path | None =
 
 
 def show_steps(steps: "Iterator[StageProgress]") -> None:
-    """A bar for each step with counts by outcome; without a terminal a line for each that is done."""
+    """Show a bar for each step with counts by outcome; without a terminal, a line for each finished step."""
     with stage_progress() as show:
         for at in steps:
             text = ", ".join(f"{count:,} {name}" for name, count in sorted(at.counts.items()))

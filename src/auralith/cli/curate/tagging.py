@@ -1,4 +1,4 @@
-"""`auralith curate tag` and `calibrate`: how much of each recording is music, and from which probability on."""
+"""`auralith curate tag` and `calibrate`: seconds of music in each recording, and the threshold of their probability."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated

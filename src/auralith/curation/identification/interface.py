@@ -49,7 +49,7 @@ class Fingerprint:
 
     @property
     def missing_reason(self) -> str | None:
-        """Return the reason code of an error if there is no fingerprint; None if there is one."""
+        """Return the reason code of a missing fingerprint; None if it is present."""
         if self.problem is None and self.payload is not None:
             return None
         return self.problem or "no_fingerprint"

@@ -32,7 +32,7 @@ ACOUSTID_URL = "https://api.acoustid.org/v2/lookup"
 _COMPARED_SECONDS = 120.0
 """The service compares this much of a track."""
 _MIN_SECONDS = 10.0
-"""Shortest sound to look up: the service knows whole tracks."""
+"""Shortest sound to look up, since the service holds whole tracks."""
 _WINDOWS = ((3, 1.0),)
 """Allowed requests, and the seconds they are counted over."""
 _TIMEOUT_S = 30.0
@@ -242,7 +242,7 @@ class AudibleMagicIdentifier:
         return Fingerprint(audio.asset_id, seconds, audio.path.absolute())
 
     def identify(self, fingerprints: Sequence[Fingerprint]) -> list[Identification]:
-        """Ask about each fingerprint in turn. Raises `ResourceError` if the program can't be started."""
+        """Ask about each fingerprint. Raises `ResourceError` if the program can't be started."""
         return [self._answer(fingerprint) for fingerprint in fingerprints]
 
     def _answer(self, fingerprint: Fingerprint) -> Identification:

@@ -44,7 +44,7 @@ _REMOVED = (
 _LANDMARK_VERSION = 2
 """Goes up whenever the same sounds may get other answers."""
 _EDGE_SECONDS = 1.0
-"""Excess of a sound's length over the stretch that its landmarks align: none lies at its very ends."""
+"""Excess of a sound's length over the stretch that its landmarks align, since no landmark lies at its very ends."""
 _SMALLEST_P = 1e-300
 
 
@@ -157,7 +157,7 @@ class CompositeIdentifier:
     """
 
     def __init__(self, members: Sequence[ContentIdentifier]) -> None:
-        """Combine the members. Raises `InvalidRequest` if there are none, or two of one name."""
+        """Combine the members. Raises `InvalidRequest` without any, or if two have one name."""
         infos = [member.info for member in members]
         names = [info.name for info in infos]
         if not names or len(set(names)) < len(names):
@@ -272,7 +272,7 @@ class Identify:
         identifier: ContentIdentifier | None = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        """Raises `InvalidRequest` as `make_identifier` does."""
+        """Raise `InvalidRequest` as `make_identifier` does."""
         self.settings = settings or IdentifySettings()
         self._identifier = identifier or make_identifier(
             self.settings, index, files or IdentifierFiles()

@@ -271,7 +271,7 @@ def sorted_words(text: str) -> str:
 
 
 def consonants(artist: str) -> str:
-    """Return the first eight consonants and digits; empty if there are none."""
+    """Return the first eight consonants and digits; empty without any."""
     return "".join(sign for sign in artist if sign not in _VOWELS)[:_NUM_CONSONANTS]
 
 

@@ -30,7 +30,7 @@ _TRACK_NUMBER = re.compile(
 _GUEST_WORD = r"(?:(?:feat|ft)\.\s*|(?:feat|ft|featuring)\s+)"
 _BRACKETED_GUESTS = re.compile(rf"\s*[(\[]\s*(?:{_GUEST_WORD}|with\s+)([^)\]]+)[)\]]")
 _GUESTS = re.compile(rf"(?<![\s])(?<!\d(?=\s+ft\s))\s+-?{_GUEST_WORD}([^(\[]+)")
-"""Doesn't match after a number, where "ft" means feet."""
+"""Pattern of guests behind a title; it does not match after a number, where "ft" means feet."""
 _GUEST_SEPARATOR = re.compile(r"\s*(?:,|;|&|\band\b)\s*")
 _QUALIFIERS = (
     "remaster",

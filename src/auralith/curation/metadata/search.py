@@ -80,7 +80,7 @@ class TrackMatch:
 
     @property
     def score(self) -> float:
-        """Mean of both scores, 0 to 100."""
+        """Return the mean of both scores, 0 to 100."""
         return round((self.artist_score + self.title_score) / 2, 2)
 
 
@@ -248,13 +248,7 @@ class _Columns:
         )
 
     def at(self, positions: Int[np.ndarray, " pair"]) -> "_Columns":
-        return _Columns(
-            self.work[positions],
-            self.artist[positions],
-            self.sorted_artist[positions],
-            self.title[positions],
-            self.album[positions],
-        )
+        return _Columns(*(column[positions] for column in vars(self).values()))
 
 
 def _ratio(left: np.ndarray, right: np.ndarray) -> Float[np.ndarray, " pair"]:
@@ -315,7 +309,7 @@ class MetadataStage:
     )
 
     def __post_init__(self) -> None:
-        """Raises `ResourceError` if the catalogue can't be opened."""
+        """Raise `ResourceError` if the catalogue can't be opened."""
         self.provider_version = f"{_RULES_VERSION}-{file_sha256(self.catalogue)[:12]}"
 
     @property

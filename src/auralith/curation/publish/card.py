@@ -27,7 +27,7 @@ compute = require("pyarrow.compute", "curate")
 
 NAME = "DATASET_CARD.md"
 _HUB_LICENSES = ("CC0-1.0", "CC-BY-2.0", "CC-BY-2.5", "CC-BY-3.0", "CC-BY-4.0")
-"""SPDX ids that the hub knows, in lower case."""
+"""SPDX ids that the hub lists, which writes them in lower case."""
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (10**6, "100K<n<1M"))
 _LARGEST = "1M<n<10M"
 _TAGS_SHOWN = 6
@@ -47,10 +47,10 @@ def write_card(
     settings: CurationSettings,
     counted: Funnels | None = None,
 ) -> Path:
-    """Write `DATASET_CARD.md` into the curation's folder. `counted` is what `funnels` gives, where the caller has it.
+    """Write `DATASET_CARD.md` into the curation's folder. `counted` is the result of `funnels`, if the caller has it.
 
     Raises:
-        InvalidRequest: there is no manifest yet, or the calibration can't be used.
+        InvalidRequest: the manifest has not been written yet, or the calibration can't be used.
         ResourceError: it can't be written.
     """
     counted = funnels(store, settings) if counted is None else counted
@@ -61,7 +61,7 @@ def write_card(
 
 
 def card(store: Store, settings: CurationSettings, counted: Funnels) -> str:
-    """The text of the card."""
+    """Return the text of the card."""
     options = settings.publish
     manifest = read_manifest(store.folder, ["source", "tags", "license_spdx", "high_fidelity"])
     parts = [
@@ -79,7 +79,7 @@ def card(store: Store, settings: CurationSettings, counted: Funnels) -> str:
 
 
 def front_matter(options: PublishSettings, counted: Funnels) -> str:
-    """YAML between two lines of dashes."""
+    """Return YAML between two lines of dashes."""
     ids = sorted({license for _, license in counted.accepted})
     is_one = len(ids) == 1 and ids[0] in _HUB_LICENSES
     values: dict[str, object] = {"pretty_name": options.name}
@@ -100,7 +100,7 @@ def size_category(recordings: int) -> str:
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table; all columns but the first are numbers. Cells must be escaped."""
+    """Return a Markdown table; all columns but the first are numbers. Cells must be escaped."""
     rule = ["---", *["---:"] * (len(header) - 1)]
     return "\n".join(f"| {' | '.join(row)} |" for row in (header, rule, *rows))
 
@@ -210,16 +210,16 @@ def _key(key: Key | None) -> str:
 
 def _tagging(settings: CurationSettings) -> str:
     rule = settings.tag
-    said = (
+    rule_text = (
         f"Music is what has {rule.min_seconds:g} s ({rule.rule}) of the class set {rule.class_set}"
         f" at a probability of {rule.threshold:g} or more, by {rule.tagger}."
     )
     if settings.publish.calibration is None:
-        return f"{said} The threshold was not calibrated on known music here."
+        return f"{rule_text} The threshold was not calibrated on known music here."
     found = calibrate(Store(settings.publish.calibration).read("tag", TAG_COLUMNS))
     largest = "none of the grid" if found.threshold is None else f"{found.threshold:.2f}"
     return (
-        f"{said} Calibrated on {found.num_tracks:,} tracks of known music: the largest threshold that misses none"
+        f"{rule_text} Calibrated on {found.num_tracks:,} tracks of known music: the largest threshold that misses none"
         f" is {largest}; with 95 % confidence at most {found.false_negative_bound:.3%} of music is missed there."
     )
 
@@ -255,7 +255,7 @@ def _withdrawals(folder: Path) -> str:
 
 
 def _log(folder: Path) -> str:
-    """The newest entry of the review log, so that one that is cut later is found."""
+    """Return a line with the newest entry of the review log, by which a log that is cut later is detected."""
     head = newest_entry(folder)
     if head is None:
         return ""

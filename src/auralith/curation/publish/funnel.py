@@ -1,4 +1,4 @@
-"""The removal funnel: the recordings that entered each step and left it, and the reasons of the others, as JSON and as a picture.
+"""The removal funnel: recordings in and out of each step, and the reasons for dropping the others, as JSON and as a picture.
 
 Everything is counted from `outcomes`, where each recording has exactly one end, so the recordings that enter a step are
 those that passed the one before. Quarantined and pending recordings are counted apart: neither removed nor accepted.
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 NO_LICENSE = "unknown license"
-"""Instead of an SPDX id, where there is none."""
+"""Stands for the SPDX id of recordings without one."""
 Drop = Literal["removed", "quarantined", "pending"]
 DROPS: tuple[Drop, ...] = get_args(Drop)
 """Outcomes of recordings that aren't accepted."""
@@ -46,12 +46,12 @@ _SHARES_SHOWN = 12
 
 
 class Tally(NamedTuple):
-    """A number of recordings, and how long they are together."""
+    """A number of recordings, and the sum of their lengths."""
 
     recordings: int = 0
     microseconds: int = 0
     unknown_lengths: int = 0
-    """Recordings whose length neither a probe nor the source says; they count as 0 h."""
+    """Recordings whose length neither a probe nor the source gives; they count as 0 h."""
 
     @property
     def hours(self) -> float:
@@ -65,7 +65,7 @@ class Tally(NamedTuple):
 
 
 def total(tallies: Iterable[Tally]) -> Tally:
-    """The sum of tallies."""
+    """Return the sum of tallies."""
     sums = Tally()
     for tally in tallies:
         sums = sums.plus(tally)
@@ -74,12 +74,12 @@ def total(tallies: Iterable[Tally]) -> Tally:
 
 @dataclass(frozen=True)
 class StageCount:
-    """Counts of what a step did to the recordings that reached it."""
+    """Counts of the recordings that reached a step, by outcome."""
 
     stage: str
     entered: Tally
     dropped: Mapping[Drop, Mapping[str, Tally]]
-    """By outcome, then by reason; the most frequent reason first."""
+    """Dropped recordings by outcome, then by reason; the most frequent reason first."""
     passed: Tally
 
     def dropped_as(self, drop: Drop) -> Tally:
@@ -108,20 +108,20 @@ class Funnel:
 
 @dataclass(frozen=True)
 class Funnels:
-    """The funnel of everything, of each source and of each license, and what was accepted of both together."""
+    """Funnels of all recordings, of each source and of each license, and the accepted recordings of both together."""
 
     all: Funnel
     by_source: Mapping[str, Funnel]
     by_license: Mapping[str, Funnel]
-    """By SPDX id; `NO_LICENSE` for recordings without one."""
+    """Funnels by SPDX id; `NO_LICENSE` for recordings without one."""
     accepted: Mapping[tuple[str, str], Tally]
-    """By source and license."""
+    """Accepted recordings by source and license."""
     rejected: Mapping[str, Mapping[str, int]]
     """Metadata rows that became no recording, by source and reason."""
 
 
 class _Group(NamedTuple):
-    """Recordings of the same source and license with the same end."""
+    """Recordings of the same source and license with the same outcome, for the same reason."""
 
     source: str
     license: str
@@ -146,7 +146,7 @@ def funnels(store: Store, settings: CurationSettings, found: pa.Table | None = N
 
 
 def as_json(counted: Funnels) -> dict[str, Any]:
-    """Plain values, in the same order in every run."""
+    """Return the funnels as plain values, in the same order in every run."""
     return {
         "all": _funnel_json(counted.all),
         "by_source": {name: _funnel_json(one) for name, one in counted.by_source.items()},
@@ -211,7 +211,7 @@ def _groups(found: pa.Table) -> list[_Group]:
 
 
 def _stages(settings: CurationSettings, groups: Sequence[_Group]) -> list[str]:
-    """Ingest, what is planned, review, and where else something was dropped."""
+    """Return the names of ingest, planned steps, review, and any other step that dropped a recording, in order."""
     planned = steps(settings)
     there = {INGEST, REVIEW, *(step.name for step in planned)}
     if not any(step.reviewed for step in planned):
@@ -221,7 +221,7 @@ def _stages(settings: CurationSettings, groups: Sequence[_Group]) -> list[str]:
 
 
 def _split(groups: Sequence[_Group], field: str) -> dict[str, list[_Group]]:
-    """The groups by a field; those with most recordings first."""
+    """Return the groups by a field; the value with most recordings first."""
     parts: dict[str, list[_Group]] = defaultdict(list)
     for group in groups:
         parts[getattr(group, field)].append(group)
@@ -347,7 +347,7 @@ def _write_passed(axes: "Axes", place: int, passed: Tally, widest: int) -> None:
 
 
 def _write_reasons(axes: "Axes", place: int, stage: StageCount, widest: int) -> None:
-    """Beside the bar, one line for each outcome, the most frequent reasons by name."""
+    """Write a line for each outcome beside the bar, with the most frequent reasons by name."""
     lines: list[tuple[Drop, str]] = [
         (drop, _reason_text(stage, drop)) for drop in DROPS if stage.dropped[drop]
     ]

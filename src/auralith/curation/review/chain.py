@@ -174,7 +174,7 @@ def _hash(previous: str, kind: str, facts: Facts) -> str:
 
 
 def broken(path: Path, problem: str) -> ResourceError:
-    """Return the error of a log that isn't what was written."""
+    """Return the error of a log that differs from what was written."""
     return ResourceError(f"the review log {path} was tampered with: {problem}; restore a backup")
 
 

@@ -105,8 +105,7 @@ def import_decisions(
 ) -> ImportReport:
     """Append the decisions in a .csv or .json file to the log.
 
-    `reviewers` gives the names of those whom the file knows by a number; under "" stands who made the decisions that
-    name nobody.
+    `reviewers` maps accounts that the file gives as numbers to names; "" is the key for decisions without a name.
 
     Raises:
         InvalidRequest: no such table, or it belongs to another curation; then nothing is appended. ResourceError: it

@@ -1,6 +1,6 @@
 """The log of a review: `review.sqlite` in the curation's folder, with items and the decisions on them.
 
-It only grows. Triggers abort every UPDATE and DELETE, and every INSERT that would replace a row or come out of turn, so
+It only grows. Triggers abort every UPDATE and DELETE, and every INSERT that would replace a row or come out of order, so
 that no tool rewrites a signed decision. Write-ahead logging allows many readers beside one writer; a writer takes the
 lock before it reads, so the state that it read still holds when it writes. An interrupted transaction leaves nothing.
 Changes made in spite of the triggers are detected whenever the log is read: see `chain`.
@@ -221,7 +221,8 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     if older:
         log.warning(
             "%s is chained by hashes from now on; its %d older decisions were taken as they stand",
-            *(path, older),
+            path,
+            older,
         )
 
 
@@ -314,13 +315,15 @@ def append_decision(connection: sqlite3.Connection, decision: Decision) -> int:
         "INSERT INTO decisions (item_id, rec_id, reviewer, reviewer_key, role, decision, reason_code, note, at)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         [
-            *(
-                decision.item_id,
-                decision.rec_id,
-                decision.reviewer,
-                reviewer_key(decision.reviewer),
-            ),
-            *(decision.role, decision.decision, decision.reason_code, decision.note, decision.at),
+            decision.item_id,
+            decision.rec_id,
+            decision.reviewer,
+            reviewer_key(decision.reviewer),
+            decision.role,
+            decision.decision,
+            decision.reason_code,
+            decision.note,
+            decision.at,
         ],
     )
     assert cursor.lastrowid is not None

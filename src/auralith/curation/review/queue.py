@@ -1,8 +1,13 @@
-"""The review queue: items for a reviewer, decisions, and outcomes. The command line and a web page call these functions.
+"""The review queue: suspects from the evidence, items for a reviewer, decisions, withdrawals. The command line and a web
+page call these functions.
+
+Suspects are every match, every error or indeterminate answer, and every tier of the metadata search. The last row of a
+recording in a stage counts, not those of earlier runs under other settings. The recording's metadata and the whole
+evidence are stored with the item, so that it can be shown unchanged later.
 
 The state of an item is computed from its decisions each time and never stored. A reviewer sees no other decision on an
 item until it is settled. Evidence made under other settings opens a new item, which supersedes the recording's older item
-of that stage; a removal stays.
+of that stage; a removal stays. Withdrawals, on request by id, author or link, are permanent and have a reason.
 """
 
 import hashlib
@@ -45,7 +50,7 @@ from auralith.curation.review.rules import (
     reviewer_name,
     settle,
 )
-from auralith.curation.store import EVIDENCE, Store
+from auralith.curation.store import EVIDENCE, Key, Store
 from auralith.errors import Field, InvalidRequest
 from auralith.extras import require
 from auralith.files import utc_now
@@ -128,7 +133,7 @@ def _suspect(row: dict[str, Any], recording: dict[str, Any]) -> Suspect:
         score=row["score"],
         is_match=tier == "match",
         grouped_by=(recording.get(grouping) or "") if grouping else "",
-        evidence_key=f"{row['provider']}/{row['provider_version']}/{row['params_hash']}",
+        evidence_key=str(Key(row["provider"], row["provider_version"], row["params_hash"])),
         payload={
             "recording": recording,
             "evidence": {name: row[name] for name in EVIDENCE.names if name != "rec_id"} | own,
@@ -161,7 +166,7 @@ class Case:
 
     @property
     def role(self) -> Role | None:
-        """Return the role of the next decision; None if no decision is due."""
+        """Return the role of the next decision; None if the item takes no more of them."""
         return None if self.superseded else next_role(self.decisions, self.item.is_match)
 
     def may_decide(self, reviewer: str) -> bool:
@@ -202,8 +207,15 @@ def open_items(folder: Path, suspects: Sequence[Suspect]) -> int:
 
 def _item(one: Suspect, now: str) -> Item:
     return Item(
-        *(one.item_id, one.rec_id, one.stage, one.tier, one.score),
-        *(one.is_match, one.grouped_by, one.evidence_key, now),
+        one.item_id,
+        one.rec_id,
+        one.stage,
+        one.tier,
+        one.score,
+        one.is_match,
+        one.grouped_by,
+        one.evidence_key,
+        now,
     )
 
 
@@ -233,7 +245,7 @@ def _order(case: Case) -> tuple[Any, ...]:
 
 
 def next_item(folder: Path, reviewer: str, stage: str | None = None) -> ItemView | None:
-    """Return the first item that this person may decide on; None if there is none.
+    """Return the first item that this person may decide on; None without one.
 
     Raises:
         InvalidRequest: the name is empty, or the folder has no review.
@@ -249,7 +261,7 @@ def view_item(folder: Path, item_id: str, reviewer: str | None = None) -> ItemVi
     """Return an item with the decisions that this person may see.
 
     Raises:
-        InvalidRequest: there is no such item.
+        InvalidRequest: the item is unknown.
     """
     with reading(folder) as connection:
         case = _case(connection, item_id)
@@ -344,7 +356,7 @@ def agreement(folder: Path) -> list[Agreement]:
     """Return the agreement on each stage with items, in alphabetical order.
 
     Raises:
-        InvalidRequest: there is no review.
+        InvalidRequest: the folder has no review.
     """
     pairs: dict[str, list[tuple[Choice, Choice]]] = {}
     for case in cases(folder):
@@ -385,7 +397,7 @@ def withdrawals(folder: Path) -> list[Withdrawal]:
     """Return the withdrawals in order; none without a log.
 
     Raises:
-        ResourceError: the log is damaged, or somebody changed it.
+        ResourceError: the log is damaged, or was changed.
     """
     if not is_begun(folder):
         return []

@@ -97,9 +97,9 @@ def check_choice(decision: str, reason_code: str | None, role: Role) -> Choice:
         )
     codes = CODES[choice]
     if codes and reason_code not in codes:
-        said = f"is {shown(reason_code)}" if reason_code else "is missing"
+        fault = f"is {shown(reason_code)}" if reason_code else "is missing"
         raise InvalidRequest(
-            Field("reason"), f" {said}; to {decision}, give one of {', '.join(codes)}"
+            Field("reason"), f" {fault}; to {decision}, give one of {', '.join(codes)}"
         )
     if reason_code and not codes:
         raise InvalidRequest(

@@ -32,10 +32,10 @@ _LONGEST_LITERAL = 100_000
 
 
 def fma_tracks(path: Path, root: Path | None = None) -> TableSource:
-    """`raw_tracks.csv`, `tracks.csv`, or the folder with them; of both the first, which has the license URLs.
+    """Return a source of `raw_tracks.csv`, `tracks.csv`, or the folder with them; of both the first, with license URLs.
 
     Raises:
-        InvalidRequest: neither is there.
+        InvalidRequest: the folder has neither.
     """
     file = _chosen(path)
     names = _genre_names(file.with_name("genres.csv"))

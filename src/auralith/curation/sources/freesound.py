@@ -143,7 +143,7 @@ class FreesoundSounds:
     slice_rows = PAGE_SIZE * PAGES_PER_SLICE
 
     def __init__(self, api: Api, store: Store, ids: Sequence[str]) -> None:
-        """Raises `InvalidRequest` for an id that isn't a whole number."""
+        """Raise `InvalidRequest` for an id that isn't a whole number."""
         if bad := [id for id in ids if not (id.isascii() and id.isdigit())]:
             raise InvalidRequest(f"'{bad[0]}' is not a Freesound id; ids are whole numbers")
         self._ids = list(dict.fromkeys(str(int(id)) for id in ids))
@@ -263,7 +263,7 @@ class FreesoundClient:
         clock: Clock | None = None,
         max_wait_s: float = 3_600.0,
     ) -> None:
-        """Raises `InvalidRequest` for a malformed key, `ResourceError` if the folder can't be written."""
+        """Raise `InvalidRequest` for a malformed key, `ResourceError` if the folder can't be written."""
         if not (key.isascii() and key.isalnum()):
             raise InvalidRequest("the Freesound key is malformed: letters and digits are expected")
         httpx = require("httpx", "curate")

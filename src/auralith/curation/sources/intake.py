@@ -40,7 +40,7 @@ compute = require("pyarrow.compute", "curate")
 
 SourceKind = Literal["pack", "freesound", "fma", "attribution", "folder", "table"]
 ROOTS = "roots.json"
-"""Where steps that were done one by one have found sounds, for the manifest."""
+"""File with the folders in which the commands of single steps found sounds, for the manifest."""
 KEY_VARIABLE = "AURALITH_FREESOUND_KEY"
 _NOT_CONTENT = ("ingest_batch", "retrieved_at")
 _REMEDIES = {
@@ -80,21 +80,21 @@ class SourceSettings:
 
     kind: SourceKind
     path: Path | None = None
-    """The metadata: a file, or a folder for a data pack, FMA and "folder". For "freesound" a file of ids, one a line;
-    without one its API is searched."""
+    """The metadata: a file, or a folder for a data pack, FMA and "folder". For "freesound" a file of ids, one a line; the
+    API is searched without one."""
     sounds: Path | None = None
-    """The folder that its paths start from; of the kind "folder" it is `path`."""
+    """Folder that the paths of sounds start from; for "folder" it is `path`."""
     name: str = ""
-    """The source's name in ids, for the kinds "folder" and "table"; their own or the file's if empty."""
+    """Name of the source in ids, for "folder" and "table"; if empty, "folder" or the name of the table."""
     columns: tuple[Column, ...] = ()
-    """Of the kind "table": columns whose names aren't ours."""
+    """For "table": columns whose names differ from ours."""
     separator: str | None = None
-    """Of the kind "table": between the members of a list in a cell; white space if none."""
+    """For "table": separator of the members of a list in a cell; white space if None."""
     query: str = ""
     filter: str = ""
-    """Of "freesound": the query and a filter in Solr's syntax; both empty: all of Freesound."""
+    """For "freesound": filter in Solr's syntax, beside the query; all of Freesound if both are empty."""
     level: Literal[1, 2, 3] = 1
-    """Of the Freesound key; sets the request limits."""
+    """For "freesound": level of the API key, which sets the request limits."""
 
     def __post_init__(self) -> None:
         if self.path is None and self.kind != "freesound":
@@ -104,10 +104,10 @@ class SourceSettings:
 
 
 def open_source(settings: SourceSettings, store: Store) -> Source:
-    """A source, ready to be ingested.
+    """Return a source, ready to be ingested.
 
     Raises:
-        InvalidRequest: its files can't be read, or there is no key for Freesound's API.
+        InvalidRequest: its files can't be read, or the key of Freesound's API is missing.
     """
     if settings.kind == "freesound":
         return _freesound(settings, store)
@@ -144,7 +144,7 @@ def _freesound(settings: SourceSettings, store: Store) -> Source:
 
 
 def source_names(settings: SourceSettings) -> tuple[str, ...]:
-    """The sources, as in ids, that a source may bring."""
+    """Return the names, as in ids, of the sources that the recordings may have."""
     written = settings.name or (settings.path.stem if settings.path else "")
     names = {
         "pack": ("freesound",),
@@ -158,7 +158,7 @@ def source_names(settings: SourceSettings) -> tuple[str, ...]:
 
 
 def sound_roots(sources: Iterable[SourceSettings]) -> Mapping[str, Path]:
-    """The folder of each source's sounds; without one the curation's folder, where none are.
+    """Return the folder of the sounds of each source that has one.
 
     Raises:
         InvalidRequest: one source is given two folders.
@@ -176,7 +176,7 @@ def sound_roots(sources: Iterable[SourceSettings]) -> Mapping[str, Path]:
 
 
 def remember_roots(folder: Path, roots: Mapping[str, Path]) -> None:
-    """Keep in the curation's folder where the sounds of each source were looked for, the latest folder first.
+    """Keep in the curation's folder the folders of the sounds of each source, the latest first.
 
     Raises:
         ResourceError: it can't be written.
@@ -191,7 +191,7 @@ def remember_roots(folder: Path, roots: Mapping[str, Path]) -> None:
 
 
 def remembered_roots(folder: Path) -> dict[str, list[str]]:
-    """The folders of each source's sounds, from the curation's folder; raises `InvalidRequest` if they are damaged."""
+    """Return the kept folders of the sounds of each source; raise `InvalidRequest` if the file is damaged."""
     try:
         found = parse_json((folder / ROOTS).read_bytes())
         return {str(name): [str(one) for one in roots] for name, roots in found.items()}
@@ -202,7 +202,7 @@ def remembered_roots(folder: Path) -> dict[str, list[str]]:
 
 
 def root_of(folder: Path, source: str, path: str) -> Path | None:
-    """The remembered folder below which a sound of this source is there; the curation's own if it is there."""
+    """Return the kept folder that has a sound of this source, else the curation's own; None if neither has it."""
     roots = [folder / root for root in remembered_roots(folder).get(source, [])]
     return next((root for root in [*roots, folder] if os.path.isfile(root / path)), None)
 

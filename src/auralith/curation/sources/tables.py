@@ -188,7 +188,7 @@ def _sources(columns: Iterable[str], mapped: Mapping[str, str]) -> dict[str, lis
 def _found_sources(
     columns: tuple[str, ...], mapped: tuple[tuple[str, str], ...]
 ) -> dict[str, list[str]]:
-    """Do the work of `_sources`; a mapped column fills no other one."""
+    """Return the result of `_sources`; a mapped column fills only its own."""
     given = dict(mapped)
     free = [name for name in columns if name not in given.values()]
     return {ours: [given[ours]] if ours in given else find_columns(free, ours) for ours in COLUMNS}
@@ -241,7 +241,7 @@ class FolderSource:
     """The sounds below a folder, with the fields of their sidecars."""
 
     def __init__(self, root: Path, source: str = "folder") -> None:
-        """Raises `InvalidRequest` if `root` is not a folder, or the source's name can't be part of an id."""
+        """Raise `InvalidRequest` if `root` is not a folder, or the source's name can't be part of an id."""
         check_source_name(source)
         if not root.is_dir():
             raise InvalidRequest(f"{root} is not a folder; give the folder of the sounds")

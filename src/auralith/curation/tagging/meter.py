@@ -165,7 +165,7 @@ class MusicTime:
 
     @property
     def per_class(self) -> float:
-        """Seconds of the class that is active longest."""
+        """Return the seconds of the class that is active longest."""
         return self.top_classes[0][1] if self.top_classes else 0.0
 
 
@@ -229,15 +229,15 @@ class Calibration:
 
     num_tracks: int
     num_short: int
-    """Tracks that were left out because they are too short for the rule."""
+    """Tracks that are too short for the rule, and do not count."""
     num_failed: int
-    """Tracks that were left out because tagging failed (damaged, missing)."""
+    """Tracks whose tagging failed (damaged, missing), which do not count."""
     lowest: float
     """Smallest q."""
     lowest_rec_id: str
     """Track with the smallest q."""
     threshold: float | None
-    """Largest of 0.05 … 0.95 at which every track is found; None if there is none."""
+    """Largest of 0.05 … 0.95 at which every track is found; None if some track is found at none of them."""
     false_negative_bound: float
     """One-sided 95 % bound on the share of music that is missed at the threshold."""
 

@@ -71,7 +71,7 @@ class Tagging:
         *,
         tagger: Tagger | None = None,
     ) -> None:
-        """`weights` is a file for panns, a folder for ast. `tagger` replaces both, in tests."""
+        """Set up the tagger. `weights` is a file for panns, a folder for ast; `tagger` replaces both, in tests."""
         self.settings = settings
         self._tagger = _make_tagger(settings, weights, device) if tagger is None else tagger
         self._classes = class_indices(settings.class_set)

@@ -2,7 +2,7 @@
 
 Both load their weights at the first use, on the given device. The clip-level network Cnn14 has the names and shapes of
 Cnn14_DecisionLevelMax, so its file would load and give meaningless frames; only the hash tells them apart. A file must
-therefore have a known hash, or the one that was asked for.
+therefore have a known hash, or the requested one.
 """
 
 import json

@@ -111,7 +111,7 @@ def write_attribution(folder: Path, options: PublishSettings) -> Path:
     """Write `attribution/` into a curation's folder, in place of an older one, and return the page to open.
 
     Raises:
-        InvalidRequest: there is no manifest yet.
+        InvalidRequest: the manifest has not been written yet.
         ResourceError: the manifest can't be read, or the folder can't be written; an older one then stays.
     """
     target = folder / FOLDER
@@ -346,7 +346,7 @@ def verify_attribution(folder: Path) -> list[str]:
     """Return the differences between the attribution of a curation and its manifest, a line for each file.
 
     Raises:
-        InvalidRequest: there is no manifest or no attribution yet, or an older version wrote it.
+        InvalidRequest: manifest or attribution have not been written yet, or an older version wrote them.
         ResourceError: a file can't be read, or the manifest was not made from this review log.
     """
     catalog = read_catalog(folder)
@@ -405,8 +405,8 @@ def _difference(path: Path, fresh: Path) -> str:
         with path.open("rb") as left, fresh.open("rb") as right:
             for number, (one, two) in enumerate(zip_longest(left, right, fillvalue=b""), 1):
                 if one != two:
-                    shown, due = _around(one, two)
-                    return f"line {number}: {shown!r}, the manifest gives {due!r}"
+                    found, expected = _around(one, two)
+                    return f"line {number}: {found!r}, the manifest gives {expected!r}"
     except OSError as error:
         raise ResourceError(f"{path} can't be read ({error}); build it again") from error
     return ""
