@@ -21,7 +21,6 @@ from auralith.curation.tagging.meter import (
     MusicMeter,
     Tagger,
     TaggerFacts,
-    class_indices,
     windows,
 )
 from auralith.curation.tagging.stage import Tagging, TaggingSettings, pinned, tag_schema
@@ -254,7 +253,7 @@ def test_the_columns_are_those_of_the_schema(tmp_path: Path) -> None:
 
 
 def test_a_long_file_keeps_four_bytes_a_frame() -> None:
-    meter = MusicMeter(FACTS, class_indices("subtree"), 0.15, 30.0)
+    meter = MusicMeter(FACTS, FACTS.classes("subtree"), 0.15, 30.0)
     probabilities = np.zeros((1_000, 527), np.float32)
     for _ in range(40):
         meter.add(probabilities)
@@ -354,13 +353,13 @@ def test_a_damaged_pin_is_one_clear_line(tmp_path: Path, content: bytes) -> None
 
 
 def test_class_sets() -> None:
-    subtree = class_indices("subtree")
+    subtree = FACTS.classes("subtree")
     assert len(subtree) == 150
     assert subtree == (28, 30, 31, 92, *range(137, 283))
-    assert class_indices("music_only") == (137,)
-    singing = set(class_indices("subtree+singing"))
+    assert FACTS.classes("music_only") == (137,)
+    singing = set(FACTS.classes("subtree+singing"))
     assert singing - set(subtree) == {27, 29, 32, 33, 34, 35, 36, 37}
-    assert set(subtree) - set(class_indices("subtree-bells")) == set(range(200, 208))
+    assert set(subtree) - set(FACTS.classes("subtree-bells")) == set(range(200, 208))
 
 
 # AST

@@ -11,9 +11,9 @@ the threshold is the largest such τ of the grid. If all of n tracks are found, 
 with 95 % confidence (binomial, one-sided).
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Literal, Protocol, get_args, runtime_checkable
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 import pyarrow as pa
@@ -37,12 +37,13 @@ _SINGING = {27, 29, *range(32, 38)}
 # bells of churches and bicycles, wind chimes: in the subtree, though often not music
 _BELLS = set(range(200, 208))
 
-_SETS: dict[ClassSet, set[int]] = {
+AUDIOSET: Mapping[ClassSet, Collection[int]] = {
     "music_only": {MUSIC_ROOT},
     "subtree": _SUBTREE,
     "subtree+singing": _SUBTREE | _SINGING,
     "subtree-bells": _SUBTREE - _BELLS,
 }
+"""Classes of AudioSet that count as music, by the name of the set."""
 Stereo = Literal["mean", "max"]
 """mean: tag the mean of all channels. max: tag each channel, and take the higher probability; music in antiphase
 vanishes in the mean."""
@@ -57,7 +58,7 @@ _MISSED_BY_CHANCE = 0.05
 
 @dataclass(frozen=True)
 class TaggerFacts:
-    """Name, sample rate and framing of a tagger."""
+    """Name, sample rate, framing and classes of a tagger."""
 
     name: str
     sample_rate: int
@@ -66,6 +67,11 @@ class TaggerFacts:
     """Samples of one window, a whole number of frames."""
     hop_samples: int
     """Samples of one frame."""
+    num_labels: int = NUM_LABELS
+    class_sets: Mapping[ClassSet, Collection[int]] = field(default_factory=lambda: AUDIOSET)
+    """Labels that count as music, by the name of the set."""
+    needs_known_weights: bool = False
+    """True if weights must be known or trusted, since those of another network would load too."""
 
     @property
     def frames_per_window(self) -> int:
@@ -79,12 +85,19 @@ class TaggerFacts:
         """Return the least number of frames that last at least this long."""
         return -int(-seconds * self.sample_rate // self.hop_samples)
 
+    def classes(self, name: ClassSet) -> tuple[int, ...]:
+        """Return the labels of a class set, ascending. Raises `InvalidRequest` if the tagger lacks the set."""
+        if name not in self.class_sets:
+            known = ", ".join(self.class_sets)
+            raise InvalidRequest(f"class set {name!r} is unknown to {self.name}; use {known}")
+        return tuple(sorted(self.class_sets[name]))
+
 
 @runtime_checkable
 class Tagger(Protocol):
-    """A tagger: the probability of each AudioSet class in each frame of one window of mono sound.
+    """A tagger: its classes, and the probability of each of them in each frame of one window of mono sound.
 
-    It loads its weights at the first use, and raises `CheckpointError` then.
+    It is made from its weights, a required hash, the permission to use unknown weights, and a device. It loads its weights at the first use, and raises `CheckpointError` then.
     """
 
     @property
@@ -95,15 +108,8 @@ class Tagger(Protocol):
         ...
 
     def framewise(self, waveform: Float[np.ndarray, "sample"]) -> Float[np.ndarray, "frame label"]:
-        """Return probabilities, 0 … 1, for exactly one window: `frames_per_window` rows of 527."""
+        """Return probabilities, 0 … 1, for exactly one window: `frames_per_window` rows of `num_labels`."""
         ...
-
-
-def class_indices(name: ClassSet) -> tuple[int, ...]:
-    """Return the indices of a class set, ascending. Raises `InvalidRequest` for an unknown name."""
-    if name not in _SETS:
-        raise InvalidRequest(f"class set {name!r} is unknown; use {', '.join(get_args(ClassSet))}")
-    return tuple(sorted(_SETS[name]))
 
 
 @dataclass(frozen=True)

@@ -16,13 +16,11 @@ import pyarrow as pa
 from auralith.curation.probe import sound_path
 from auralith.curation.stage import Finding, Row
 from auralith.curation.tagging.meter import (
-    NUM_LABELS,
     ClassSet,
     MusicMeter,
     MusicTime,
     Stereo,
     Tagger,
-    class_indices,
     windows,
 )
 from auralith.errors import AudioError
@@ -74,7 +72,7 @@ class Tagging:
         """Set up the tagger. `weights` is a file for panns, a folder for ast; `tagger` replaces both, in tests."""
         self.settings = settings
         self._tagger = _make_tagger(settings, weights, device) if tagger is None else tagger
-        self._classes = class_indices(settings.class_set)
+        self._classes = self._tagger.facts.classes(settings.class_set)
         self.provider = self._tagger.facts.name
 
     @property
@@ -113,7 +111,8 @@ class Tagging:
 
     def _probabilities(self, channel: np.ndarray) -> np.ndarray:
         probabilities = self._tagger.framewise(channel)
-        assert probabilities.shape == (self._tagger.facts.frames_per_window, NUM_LABELS)
+        facts = self._tagger.facts
+        assert probabilities.shape == (facts.frames_per_window, facts.num_labels)
         if not ((probabilities >= 0) & (probabilities <= 1)).all():  # NaN must not count as silence
             raise AudioError("the tagger's answer is not between 0 and 1", "not_a_probability")
         return probabilities
@@ -129,11 +128,9 @@ class Tagging:
 
 
 def _make_tagger(settings: TaggingSettings, weights: Path | None, device: str) -> Tagger:
-    from auralith.curation.tagging.taggers import AstTagger, PannsTagger  # torch
+    from auralith.curation.tagging.taggers import TAGGERS  # torch
 
-    if settings.tagger == "ast":
-        return AstTagger(weights, sha256=settings.weights_sha256, device=device)
-    return PannsTagger(
+    return TAGGERS[settings.tagger](
         weights,
         sha256=settings.weights_sha256,
         allow_unknown=settings.allow_unknown_weights,
@@ -154,11 +151,12 @@ def pinned(
     """
     from auralith.curation.tagging.taggers import check_hash, check_pin  # torch
 
-    digest = _make_tagger(settings, weights, "cpu").weights_sha256()
+    tagger = _make_tagger(settings, weights, "cpu")
+    digest, must_be_known = tagger.weights_sha256(), tagger.facts.needs_known_weights
     allowed = settings.allow_unknown_weights
-    if settings.tagger == "panns" and not settings.weights_sha256 and folder is not None:
+    if must_be_known and not settings.weights_sha256 and folder is not None:
         check_pin(folder, weights, digest, allowed)
-    elif settings.tagger == "panns" or settings.weights_sha256:
+    elif must_be_known or settings.weights_sha256:
         check_hash(str(weights), digest, settings.weights_sha256, allowed)
     return replace(settings, weights_sha256=digest, allow_unknown_weights=False)
 

@@ -7,6 +7,7 @@ therefore have a known hash, or the requested one.
 
 import json
 import re
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +17,7 @@ import torch
 from jaxtyping import Float
 from torch import nn
 
-from auralith.curation.tagging.meter import NUM_LABELS, TaggerFacts
+from auralith.curation.tagging.meter import NUM_LABELS, Tagger, TaggerFacts
 from auralith.curation.tagging.panns import FILE_NAME, HOP, SAMPLE_RATE, WHERE, read_panns
 from auralith.errors import CheckpointError, InvalidRequest, ResourceError
 from auralith.files import cached_file_hash, whole_file
@@ -36,7 +37,7 @@ PIN_NAME = "tagger_weights.json"
 class PannsTagger:
     """Cnn14_DecisionLevelMax on windows of 10 s, its training length."""
 
-    facts = TaggerFacts("panns", SAMPLE_RATE, 10 * SAMPLE_RATE, HOP)
+    facts = TaggerFacts("panns", SAMPLE_RATE, 10 * SAMPLE_RATE, HOP, needs_known_weights=True)
 
     def __init__(
         self,
@@ -80,8 +81,14 @@ class AstTagger:
     facts = TaggerFacts("ast", 16_000, 163_840, 163_840)
 
     def __init__(
-        self, weights: Path | None, *, sha256: str | None = None, device: str = "auto"
+        self,
+        weights: Path | None,
+        *,
+        sha256: str | None = None,
+        allow_unknown: bool = False,
+        device: str = "auto",
     ) -> None:
+        """Take any weights unless `sha256` names theirs: those of another network do not load."""
         self._folder, self._sha256, self._device = weights, sha256, device
 
     def weights_sha256(self) -> str:
@@ -111,6 +118,10 @@ class AstTagger:
         with torch.inference_mode():
             logits = network(inputs["input_values"].to(network.device)).logits
         return logits.sigmoid().cpu().numpy()
+
+
+TAGGERS: Mapping[str, Callable[..., Tagger]] = {"panns": PannsTagger, "ast": AstTagger}
+"""Taggers by name; all are made with the same arguments."""
 
 
 def _load_ast(
