@@ -94,16 +94,6 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-@dataclass(frozen=True)
-class _Written:
-    """A sound, as it was written for fpcalc."""
-
-    seconds: float
-    """Duration of the whole sound."""
-    num_items: int
-    """Number of items that fpcalc must find in the written part."""
-
-
 class Fpcalc:
     """The program fpcalc."""
 
@@ -120,28 +110,24 @@ class Fpcalc:
         Raises:
             AudioError: as `open_mono` and its blocks do; "fpcalc_failed", "fpcalc_timeout".
         """
-        written_sound, found = self._run(path, longest_s)
-        if not written_sound.num_items:
-            return "", written_sound.seconds
-        if not isinstance(found, str) or _num_items_in(found) != written_sound.num_items:
-            raise _failed(path)
-        return found, written_sound.seconds
-
-    def _run(self, path: Path, longest_s: float) -> tuple[_Written, Any]:
-        """Return the sound as it was written and the fingerprint in fpcalc's output; None if the sound is too short for one."""
         with TemporaryDirectory(prefix="auralith-") as folder:
             wav = Path(folder) / "sound.wav"
-            written_sound = _write(path, wav, longest_s)
-            if not written_sound.num_items:
-                return written_sound, None
-            arguments = [self._program, "-json", "-algorithm", "2", "-length", "0"]
-            timeout_s = self._timeout_s + written_sound.seconds / 10
-            finished = run_program([*arguments, str(wav)], timeout_s)
-        return written_sound, _fingerprint(finished, path)
+            seconds, num_items = _write(path, wav, longest_s)
+            if not num_items:
+                return "", seconds
+            arguments = [self._program, "-json", "-algorithm", "2", "-length", "0", str(wav)]
+            finished = run_program(arguments, self._timeout_s + seconds / 10)
+        found = _fingerprint(finished, path)
+        if not isinstance(found, str) or _num_items_in(found) != num_items:
+            raise _failed(path)
+        return found, seconds
 
 
-def _write(path: Path, wav: Path, longest_s: float) -> _Written:
-    """Write the first `longest_s` of a sound as 16-bit mono at fpcalc's rate."""
+def _write(path: Path, wav: Path, longest_s: float) -> tuple[float, int]:
+    """Write the first `longest_s` of a sound as 16-bit mono at fpcalc's rate.
+
+    Return the seconds of the whole sound, and the number of items that fpcalc must find in the written part.
+    """
     num_samples = written = 0
 
     def beginning(sound: Mono) -> Iterator[np.ndarray]:
@@ -163,7 +149,7 @@ def _write(path: Path, wav: Path, longest_s: float) -> _Written:
                 written += len(part)
     except (OSError, soundfile.LibsndfileError) as error:
         raise ResourceError(f"{wav} can't be written ({error}); make room for it") from error
-    return _Written(num_samples / rate, _num_items(written))
+    return num_samples / rate, _num_items(written)
 
 
 def _num_items(num_samples: int) -> int:

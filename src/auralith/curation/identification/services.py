@@ -105,11 +105,10 @@ class AcoustIdIdentifier:
         asset, response = fingerprint.asset_id, self._ask(fingerprint)
         if isinstance(response, str):
             return answer(self.info, asset, "error", response)
-        raw = response.text.replace(self._key, "…")
-        if (problem := self._problem(response)) is not None:
-            return answer(self.info, asset, "error", problem, raw=raw)
+        raw, results = response.text.replace(self._key, "…"), self._results(response)
+        if isinstance(results, str):
+            return answer(self.info, asset, "error", results, raw=raw)
         try:
-            results = response.json()["results"]
             matches = tuple(_acoustid_match(one, fingerprint.seconds) for one in results)
         except SHAPE_ERRORS:
             return answer(self.info, asset, "error", "bad_answer", raw=raw)
@@ -143,8 +142,8 @@ class AcoustIdIdentifier:
         except (OSError, sqlite3.OperationalError) as error:
             raise ResourceError(f"{self._folder} can't be written ({error})") from error
 
-    def _problem(self, response: Any) -> str | None:
-        """Return the reason code of an unusable response; None if it is an answer."""
+    def _results(self, response: Any) -> list[Any] | str:
+        """Return the results in a response, or the reason code of an unusable one."""
         try:
             body = parse_json(response.content)
         except ValueError:
@@ -158,8 +157,10 @@ class AcoustIdIdentifier:
             return f"acoustid_error_{code}" if isinstance(code, int) else "bad_answer"
         if response.status_code != 200:
             return f"http_{response.status_code}"
-        complete = fields.get("status") == "ok" and isinstance(fields.get("results"), list)
-        return None if complete else "bad_answer"
+        results = fields.get("results")
+        return (
+            results if fields.get("status") == "ok" and isinstance(results, list) else "bad_answer"
+        )
 
 
 def _acoustid_match(result: Any, seconds: float) -> Match:
