@@ -127,7 +127,10 @@ def to_diffusers(published: Weights, spec: Spec) -> Weights:
 
 
 def from_diffusers(weights: Weights, spec: Spec) -> Weights:
-    """The inverse of `to_diffusers`, for weights that hold every tensor the config implies; absent biases are zero."""
+    """Return the published tensors of `to_diffusers`' result; biases of norms that are absent become zero.
+
+    The weights must hold every other tensor that the config implies.
+    """
     table = prefixes(spec, "single_file", "diffusers")
     published: Weights = {}
     for name, expected in published_weights(spec).items():
@@ -141,7 +144,7 @@ def from_diffusers(weights: Weights, spec: Spec) -> Weights:
 
 
 def _diffusers_names(name: str, table: Prefixes, spec: Spec) -> tuple[str, ...]:
-    """Names of a tensor's parts; none of an untrained one that the layout lacks."""
+    """Return the diffusers names of a tensor's parts; an empty tuple for an untrained tensor that the layout lacks."""
     renamed = rename(name, table)
     if renamed is None and is_untrained(name, spec):
         return ()

@@ -26,7 +26,7 @@ _MOST_NAMED = 20
 
 
 @dataclass(frozen=True)
-class Changes:
+class EncodeChanges:
     """Settings that have an option of their own."""
 
     variants: Annotated[
@@ -70,7 +70,7 @@ def encode(
         str, typer.Option(help="Column of the prompts; '' makes them from the other columns.")
     ] = "prompt",
     *,
-    changes: Changes,
+    changes: EncodeChanges,
     set: Annotated[
         list[str] | None,
         typer.Option(

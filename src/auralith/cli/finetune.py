@@ -12,7 +12,7 @@ from auralith.cli.progress import print_once, show_events
 
 
 @dataclass(frozen=True)
-class Changes:
+class FinetuneChanges:
     """Settings that have an option of their own."""
 
     steps: Annotated[
@@ -102,7 +102,7 @@ def finetune(
         typer.Option("--full/--lora", help="Train all weights, or an adapter (the default)."),
     ] = None,
     *,
-    changes: Changes,
+    changes: FinetuneChanges,
     path_column: Annotated[str, typer.Option(help="Column of the sound files.")] = "path",
     text_encoder: Annotated[
         str | None,

@@ -8,7 +8,6 @@ what can't be right.
 
 import hashlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -24,9 +23,7 @@ from auralith.errors import AuralithError, CheckpointError, InvalidRequest, NonF
 from auralith.metrics.codec import si_sdr
 from auralith.models.autoencoder import Autoencoder
 from auralith.models.latent_codec import LatentCodec
-
-if TYPE_CHECKING:
-    from auralith.pipeline import Auralith
+from auralith.pipeline import Auralith
 
 TEXT_BATCH = 32
 
@@ -56,7 +53,7 @@ class LatentEncoder:
         self.tail_frames = autoencoder.tail_frames
 
     @classmethod
-    def of(cls, model: "Auralith", compute: torch.dtype = torch.float32) -> "LatentEncoder":
+    def of(cls, model: Auralith, compute: torch.dtype = torch.float32) -> "LatentEncoder":
         return cls(
             model.autoencoder,
             model.config.audio,

@@ -12,7 +12,7 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -51,11 +51,8 @@ from auralith.training.export import (
 from auralith.training.loop import Run, train
 from auralith.training.optimizers import OptimizerSettings
 from auralith.training.plan import MemorySettings, check_fits
-from auralith.training.processes import start_processes
+from auralith.training.processes import accelerate, start_processes
 from auralith.training.task import LoopSettings, Progress
-
-if TYPE_CHECKING:
-    from accelerate import Accelerator
 
 LEARNING_RATES = {"lora": 3e-4, "full": 5e-5}
 """By mode: few weights take larger steps; all weights take those of the published training."""
@@ -191,7 +188,7 @@ def _prepared(
     recordings: Recordings,
     folder: Path,
     settings: FinetuneSettings,
-    processes: "Accelerator",
+    processes: "accelerate.Accelerator",
 ) -> Generator[Event, None, tuple[Run, LatentCache, DiTNetwork, FinetuneSettings]]:
     """Check, encode what is missing, check again, and return the run with its data, network and settings."""
     encoder = LatentEncoder.of(model)

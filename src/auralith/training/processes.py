@@ -13,11 +13,13 @@ import torch
 from torch import Tensor, nn
 
 from auralith.errors import InvalidRequest, MissingExtra
-from auralith.extras import require
+from auralith.extras import LazyModule, require
 from auralith.resources import DTYPES, choose_device, choose_dtype, dtype_name
 
 if TYPE_CHECKING:
-    from accelerate import Accelerator
+    import accelerate
+else:
+    accelerate = LazyModule("accelerate", "train")
 
 Precision = Literal["float32", "bfloat16", "float16"]
 AnyPrecision = Literal["auto", Precision]
@@ -30,7 +32,7 @@ def choose_precision(name: AnyPrecision, device: torch.device) -> Precision:
 
 def start_processes(
     device: str, precision: Precision, trackers: tuple[str, ...] = (), folder: Path | None = None
-) -> "Accelerator":
+) -> "accelerate.Accelerator":
     """Find out the rank of this process among the others.
 
     Of the precisions accelerate only hears of float16, for which it scales the loss; autocast is the loop's.
@@ -39,7 +41,6 @@ def start_processes(
         InvalidRequest: float16 was asked for beside a run of another precision.
         MissingExtra: accelerate or a tracker is not installed.
     """
-    accelerate = require("accelerate", "train")
     for tracker in trackers:
         if find_spec(tracker) is None:
             raise MissingExtra(f"tracker {tracker!r} needs its library; pip install {tracker}")
@@ -57,7 +58,7 @@ def start_processes(
         ) from error
 
 
-def spread(accelerator: "Accelerator", network: nn.Module, *, shard: bool) -> nn.Module:
+def spread(accelerator: "accelerate.Accelerator", network: nn.Module, *, shard: bool) -> nn.Module:
     """The network as it is called in training: on the device, replicated or sharded."""
     if not shard:
         return accelerator.prepare_model(network)
@@ -76,19 +77,19 @@ def spread(accelerator: "Accelerator", network: nn.Module, *, shard: bool) -> nn
     return accelerator.prepare_model(network, evaluation_mode=True)
 
 
-def autocast(accelerator: "Accelerator", precision: Precision) -> torch.autocast:
+def autocast(accelerator: "accelerate.Accelerator", precision: Precision) -> torch.autocast:
     """The context in which networks compute in `precision`; losses leave it for float32."""
     enabled = precision != "float32"
     return torch.autocast(accelerator.device.type, DTYPES[precision] if enabled else None, enabled)
 
 
-def mean_over_processes(accelerator: "Accelerator", values: Tensor) -> Tensor:
+def mean_over_processes(accelerator: "accelerate.Accelerator", values: Tensor) -> Tensor:
     reduced = accelerator.reduce(values, reduction="mean")
     assert isinstance(reduced, Tensor)
     return reduced
 
 
-def said_by_any(accelerator: "Accelerator", *flags: bool) -> list[bool]:
+def said_by_any(accelerator: "accelerate.Accelerator", *flags: bool) -> list[bool]:
     """Return for each flag whether it is set in any of the processes, the same in all of them."""
     if accelerator.num_processes == 1:
         return list(flags)
