@@ -5,17 +5,22 @@ stands in `protocol`, so that values made in different ways are never compared. 
 seed alone, not on what else is embedded.
 """
 
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
+import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
-from auralith.errors import AudioError
+from auralith.errors import AudioError, CheckpointError
+from auralith.models.lazy_tensor import Weights, require_tensors, weights_of
 from auralith.numbers import is_finite
 from auralith.sound.levels import LEAST_PEAK, require_usable
 
 ProtocolValue = str | int | float | None
+CPU = torch.device("cpu")
 PEAK = 10 ** (-1 / 20)
 """Peak that the metrics of arXiv 2407.14358 bring every sound to: -1 dBFS."""
 
@@ -101,3 +106,34 @@ def windows(
     num_samples = waveform.shape[1]
     for start in range(0, max(hop, num_samples - hop), hop):
         yield waveform[0, start : start + size]
+
+
+def state_digest(state: Mapping[str, Tensor]) -> str:
+    """Return a SHA-256 over names, shapes and float32 values of weights: the same for every form of file."""
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        values = state[name].detach().to("cpu", torch.float32).contiguous()
+        digest.update(f"{name}{tuple(values.shape)}".encode())
+        digest.update(values.numpy().data)
+    return digest.hexdigest()
+
+
+def load_strictly(network: nn.Module, weights: Weights, path: Path, name: str) -> None:
+    """Give a network on the meta device the weights of a file, in float32, and put it into eval mode.
+
+    Raises:
+        CheckpointError: other names or shapes than those of the network called `name`, or values that are not finite.
+    """
+    require_tensors(
+        weights,
+        weights_of(network.state_dict()),
+        path,
+        fits=name,
+        remedy=f"get the published weights of {name}",
+    )
+    state = {name: tensor.read().float() for name, tensor in weights.items()}
+    for key, values in state.items():
+        if not bool(torch.isfinite(values).all()):
+            raise CheckpointError(f"{path}: tensor {key!r} is not finite; get the file again")
+    network.load_state_dict(state, assign=True)
+    network.eval().requires_grad_(False)

@@ -85,10 +85,13 @@ def require_tensors(
     expected: Weights,
     where: object,
     may_be_missing: Callable[[str], bool] = lambda name: False,
+    *,
+    fits: str = "its config",
+    remedy: str = "use the config that belongs to it",
 ) -> None:
     """Raise a CheckpointError that names the first missing, unexpected and misshapen tensor.
 
-    `where` names the file.
+    `where` names the file, `fits` what its tensors should be of.
     """
     kinds = {
         "missing": [n for n in expected if n not in found and not may_be_missing(n)],
@@ -102,8 +105,7 @@ def require_tensors(
     ]
     if problems:
         raise CheckpointError(
-            f"{where} does not fit its config: {'; '.join(problems)} of {len(expected)} tensors; "
-            "use the config that belongs to it"
+            f"{where} does not fit {fits}: {'; '.join(problems)} of {len(expected)} tensors; {remedy}"
         )
     for name, tensor in found.items():
         if tensor.dtype not in FLOATING:
