@@ -1,9 +1,13 @@
 """Embedders: networks that turn windows of sound into vectors, for metrics and for searches.
 
-embedder  what every embedder is, and what they share: checks, level, windows
-registry  the list of embedders by name
-musicnn   50 tags and an embedding of music
-mel       statistics of a log-mel spectrogram, without weights
+embedder        what every embedder is, and what they share: checks, level, windows, strict loading
+registry        the list of embedders by name
+openl3          OpenL3 mel256, for FD_openl3: its sound, its two front ends, the network
+openl3_weights  its published weights, a Keras file
+kaiser_best     the resampler inside OpenL3
+passt           PaSST, for KL_passt
+musicnn         50 tags and an embedding of music
+mel             statistics of a log-mel spectrogram, without weights
 """
 
 from auralith.embedders.embedder import Classifier, Embedder, ProtocolValue

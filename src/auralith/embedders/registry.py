@@ -8,13 +8,18 @@ import torch
 from auralith.embedders.embedder import Embedder
 from auralith.embedders.mel import MelStatistics
 from auralith.embedders.musicnn import open_musicnn
+from auralith.embedders.openl3_weights import open_openl3
+from auralith.embedders.passt import open_passt
 from auralith.errors import Field, InvalidRequest, shown
 from auralith.resources import choose_device, choose_dtype
 
 Opener = Callable[[str, Path | None, torch.device, torch.dtype], Embedder]
-"""Takes the name, where the weights are (None for an embedder without weights), the device and the number format."""
+"""Takes the name, where its weights are (None for the default), the device and the number format."""
 
 EMBEDDERS: dict[str, Opener] = {
+    "openl3-env": open_openl3,
+    "openl3-music": open_openl3,
+    "passt": open_passt,
     "mel": lambda name, weights, device, dtype: MelStatistics(),
     "musicnn-mtt": open_musicnn,
     "musicnn-msd": open_musicnn,
@@ -26,7 +31,8 @@ def open_embedder(
 ) -> Embedder:
     """Return an embedder, ready to use.
 
-    `weights` is its file, or its folder for those of transformers; "mel" needs none. bfloat16 is another protocol.
+    `weights` is its file, its folder, or a folder of several as `auralith weights` keeps it, which is also where they are
+    looked for by default; "mel" needs none. bfloat16 is another protocol.
 
     Raises:
         InvalidRequest: the name, the device or the number format is unknown.
