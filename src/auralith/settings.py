@@ -39,14 +39,14 @@ def load_settings(
             given: `loop.steps in FILE`, `--set loop.steps`, or, as a `Field`, the path of an option or a default.
     """
     table: dict[str, Any] = {} if path is None else read_toml(path)
-    places = [_Place(key, "", f" in {path}") for key in _leaves(table)]
+    places = [_FieldPlace(key, "", f" in {path}") for key in _leaves(table)]
     try:
         for key, value in (options or {}).items():
-            places.append(_Place(key))
+            places.append(_FieldPlace(key))
             _set(table, key, value)
         for override in overrides:
             key, value = _parsed(override)
-            places.append(_Place(key, "--set "))
+            places.append(_FieldPlace(key, "--set "))
             _set(table, key, value)
         return _build(schema, table, "", base)
     except InvalidRequest as error:
@@ -72,7 +72,7 @@ def read_toml(path: str | Path) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class _Place:
+class _FieldPlace:
     """Place where a value was given, as the words around its path in a message; none for an option."""
 
     path: str
@@ -85,9 +85,9 @@ class _Place:
         return own.startswith(other) or other.startswith(own)
 
 
-def _named(field: Field, places: Sequence[_Place]) -> str:
+def _named(field: Field, places: Sequence[_FieldPlace]) -> str:
     """Return a field with the place where it was given, the last one where there are several."""
-    place = next((place for place in reversed(places) if place.concerns(field)), _Place(field))
+    place = next((place for place in reversed(places) if place.concerns(field)), _FieldPlace(field))
     if not (place.before or place.after):
         return field
     return f"{place.before}{field}{place.after}"

@@ -22,7 +22,7 @@ from auralith.curation.settings import CurationSettings, StageName, TaggerFiles
 from auralith.curation.sources import SourceSettings
 from auralith.curation.stage import Step, evidence_key
 from auralith.curation.steps import step_of
-from auralith.curation.store import EVIDENCE, RECORDINGS, Key, Store
+from auralith.curation.store import EVIDENCE, RECORDINGS, EvidenceKey, Store
 from auralith.curation.tagging.stage import TaggingSettings
 from auralith.errors import ResourceError
 from auralith.files import utc_now
@@ -48,7 +48,7 @@ def step(settings: CurationSettings, name: StageName) -> Step:
     return found
 
 
-def do(store: Store, settings: CurationSettings, name: StageName) -> Key:
+def do(store: Store, settings: CurationSettings, name: StageName) -> EvidenceKey:
     """Run one step over everything; the key that it was run under."""
     ids = store.recordings(["rec_id"])["rec_id"].combine_chunks()
     list(run_step(store, settings, step(settings, name), ids, {}))
@@ -66,7 +66,12 @@ def tagging(folder: Path, **changes: Any) -> CurationSettings:
 
 def identified(store: Store, reference: str, rec_id: str = "freesound:1", at: str = "") -> None:
     """Evidence of the identification: a recording in which a reference plays."""
-    row = {"rec_id": rec_id, "stage": "identify", "at": at or utc_now(), **vars(Key("p", "1", "h"))}
+    row = {
+        "rec_id": rec_id,
+        "stage": "identify",
+        "at": at or utc_now(),
+        **vars(EvidenceKey("p", "1", "h")),
+    }
     table = pa.Table.from_pylist([row], EVIDENCE).append_column("best_ref", pa.array([reference]))
     matches = pa.array([[{"ref": reference}]])
     store.append(

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from auralith.curation.store import EVIDENCE, RECORDINGS, Key, Store, batches
+from auralith.curation.store import EVIDENCE, RECORDINGS, EvidenceKey, Store, batches
 from auralith.errors import ResourceError
 
 
@@ -37,9 +37,9 @@ def test_rows_of_other_settings_or_versions_are_not_finished(tmp_path: Path) -> 
     store.append("toy", evidence(["a"]), "00000000")
     store.append("toy", evidence(["b"], params="q"), "00000001")
     store.append("toy", evidence(["c"], version="2"), "00000002")
-    assert store.finished("toy", Key("tests", "1", "p")).to_pylist() == ["a"]
-    assert store.finished("toy", Key("others", "1", "p")).to_pylist() == []
-    assert store.read("toy", ["rec_id"], Key("tests", "2", "p")).column_names == ["rec_id"]
+    assert store.finished("toy", EvidenceKey("tests", "1", "p")).to_pylist() == ["a"]
+    assert store.finished("toy", EvidenceKey("others", "1", "p")).to_pylist() == []
+    assert store.read("toy", ["rec_id"], EvidenceKey("tests", "2", "p")).column_names == ["rec_id"]
 
 
 def test_a_later_slice_may_have_more_columns(tmp_path: Path) -> None:

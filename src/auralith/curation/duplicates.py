@@ -28,7 +28,7 @@ from auralith.curation.engine import EngineSettings, StageProgress, run_stage
 from auralith.curation.keys import newest_key
 from auralith.curation.probe import sound_path
 from auralith.curation.stage import Finding, Row, Step, evidence_key, params_hash
-from auralith.curation.store import Key, Store
+from auralith.curation.store import EvidenceKey, Store
 from auralith.errors import AudioError
 from auralith.extras import require
 from auralith.files import exclusive
@@ -265,7 +265,9 @@ def find_near_duplicates(
         shutil.rmtree(rest)
 
 
-def _search(store: Store, fingerprints: Key, settings: EngineSettings) -> Iterator[StageProgress]:
+def _search(
+    store: Store, fingerprints: EvidenceKey, settings: EngineSettings
+) -> Iterator[StageProgress]:
     make, ids = _stage(store, fingerprints), _ids(store, fingerprints)
     stage, step = make(), Step(TABLE, NearSettings(), lambda _: make, heavy=True)
     total, done = len(ids), len(store.finished(TABLE, evidence_key(stage)))
@@ -298,20 +300,20 @@ def near_pairs(store: Store, fingerprint: Step | None) -> list[FingerprintPair]:
     ]
 
 
-def _stage(store: Store, fingerprints: Key) -> Callable[[], NearStage]:
+def _stage(store: Store, fingerprints: EvidenceKey) -> Callable[[], NearStage]:
     """Return a function that makes the search among the fingerprinted recordings; its version depends on all their ids."""
     names = "\n".join([str(fingerprints), *_ids(store, fingerprints)])
     digest = hashlib.sha256(names.encode()).hexdigest()[:16]
     return partial(NearStage, NearSettings(), digest, store.folder.resolve() / f"{_INDEX}{digest}")
 
 
-def _ids(store: Store, fingerprints: Key) -> list[str]:
+def _ids(store: Store, fingerprints: EvidenceKey) -> list[str]:
     """Return the recordings that have landmarks, sorted."""
     table = store.read(FingerprintStage.name, ["rec_id", "status"], fingerprints)
     return sorted(set(table.filter(compute.equal(table["status"], "ok"))["rec_id"].to_pylist()))
 
 
-def _parts(store: Store, fingerprints: Key) -> Iterator[pa.Table]:
+def _parts(store: Store, fingerprints: EvidenceKey) -> Iterator[pa.Table]:
     """Yield the landmarks of those recordings in parts, each recording once."""
     seen: set[str] = set()
     for table in store.parts(FingerprintStage.name, _COLUMNS, fingerprints, _PART_ROWS):

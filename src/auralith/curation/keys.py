@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from auralith.curation.guard import OVERLAP_COLUMNS, GuardStage, overlap_digests, overlaps_in
 from auralith.curation.stage import Step, params_hash
-from auralith.curation.store import EVIDENCE, Key, Store, with_columns
+from auralith.curation.store import EVIDENCE, EvidenceKey, Store, with_columns
 from auralith.errors import InvalidRequest, ResourceError
 from auralith.extras import require
 from auralith.files import whole_file
@@ -50,8 +50,8 @@ class StepRun:
         str(self.key).encode()  # ValueError for a lone surrogate, which no table holds
 
     @property
-    def key(self) -> Key:
-        return Key(self.provider, self.provider_version, self.params_hash)
+    def key(self) -> EvidenceKey:
+        return EvidenceKey(self.provider, self.provider_version, self.params_hash)
 
     def is_of(self, settings: Any) -> bool:
         """Return whether the step was run under these settings, of which those left open may have any value."""
@@ -67,7 +67,7 @@ class StepRun:
         return all(self.reads.get(name, "") == digest for name, digest in reads.items())
 
 
-def newest_key(store: Store, step: Step) -> Key | None:
+def newest_key(store: Store, step: Step) -> EvidenceKey | None:
     """Return the key under which a step with these settings was run last; None if its evidence doesn't count.
 
     Raises:
@@ -100,7 +100,7 @@ def last_evidence(
 
 
 def evidence_under(
-    store: Store, step: Step | None, key: Key | None, columns: Sequence[str]
+    store: Store, step: Step | None, key: EvidenceKey | None, columns: Sequence[str]
 ) -> pa.Table:
     """Return the rows of a step under a key; none without one."""
     if step is None or key is None:
@@ -108,7 +108,7 @@ def evidence_under(
     return store.read(step.name, columns, key)
 
 
-def record(store: Store, step: Step, key: Key, settings: Any) -> None:
+def record(store: Store, step: Step, key: EvidenceKey, settings: Any) -> None:
     """Make a key the newest of a step; the caller has the folder's lock. `settings` are those of the loaded stage.
 
     Raises:

@@ -19,7 +19,7 @@ from auralith.curation.review import Case, cases, is_begun, withdrawals
 from auralith.curation.settings import CurationSettings, StageName
 from auralith.curation.stage import Step
 from auralith.curation.steps import step_of, steps
-from auralith.curation.store import Key, Store
+from auralith.curation.store import EvidenceKey, Store
 from auralith.extras import require
 
 compute = require("pyarrow.compute", "curate")
@@ -187,7 +187,7 @@ class Fold:
         mask = self._among(ids["rec_id"].cast(pa.string()))
         self._drop(mask, "quarantined", INGEST, self._code(_CONFLICT))
 
-    def _overturned(self, step: Step, key: Key | None) -> Mask:
+    def _overturned(self, step: Step, key: EvidenceKey | None) -> Mask:
         """Return the recordings that people kept, having seen the evidence of this step that counts."""
         seen = step.name, str(key), "kept"
         ids = [
@@ -197,7 +197,7 @@ class Fold:
         ]
         return self._among(pa.array(ids, pa.string()))
 
-    def _evidence(self, step: Step, key: Key | None) -> _Evidence:
+    def _evidence(self, step: Step, key: EvidenceKey | None) -> _Evidence:
         """Return the last row of each recording, since a retry adds another one."""
         table = evidence_under(self._store, step, key, _COLUMNS)
         rows = self._last_rows(table["rec_id"])

@@ -16,7 +16,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 import pyarrow as pa
 
-from auralith.curation.store import Key, Store
+from auralith.curation.store import EvidenceKey, Store
 from auralith.files import canonical_json
 
 Row = Mapping[str, Any]
@@ -117,9 +117,9 @@ class Step:
     """Graphics processors that a process needs."""
 
 
-def evidence_key(stage: Stage) -> Key:
+def evidence_key(stage: Stage) -> EvidenceKey:
     """Return the key of the evidence that a stage makes."""
-    return Key(stage.provider, stage.provider_version, params_hash(stage.settings))
+    return EvidenceKey(stage.provider, stage.provider_version, params_hash(stage.settings))
 
 
 def params_hash(settings: object) -> str:

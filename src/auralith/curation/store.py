@@ -66,7 +66,7 @@ EVIDENCE = pa.schema(
 
 
 @dataclass(frozen=True)
-class Key:
+class EvidenceKey:
     """Identity of a stage's rows that count: those of this provider, version and settings."""
 
     provider: str
@@ -85,7 +85,7 @@ class Store:
     folder: Path
 
     def read(
-        self, name: str, columns: Sequence[str] | None = None, key: Key | None = None
+        self, name: str, columns: Sequence[str] | None = None, key: EvidenceKey | None = None
     ) -> pa.Table:
         """Return a table in the order of writing; before anything is written, one without rows and with the usual columns.
 
@@ -108,7 +108,9 @@ class Store:
             table = table.filter(_matches(table, key))
         return table if columns is None else with_columns(table, columns)
 
-    def parts(self, name: str, columns: Sequence[str], key: Key, rows: int) -> Iterator[pa.Table]:
+    def parts(
+        self, name: str, columns: Sequence[str], key: EvidenceKey, rows: int
+    ) -> Iterator[pa.Table]:
         """Yield what `read` returns, about so many rows at a time, for tables that don't fit into memory."""
         wanted = list(dict.fromkeys([*columns, *vars(key)]))
         waiting: list[pa.Table] = []
@@ -147,7 +149,7 @@ class Store:
         taken = [int(path.stem) for path in self.slices(name) if path.stem.isdigit()]
         return max(taken, default=-1) + 1
 
-    def finished(self, name: str, key: Key) -> pa.ChunkedArray:
+    def finished(self, name: str, key: EvidenceKey) -> pa.ChunkedArray:
         """Return the ids of the recordings with evidence under a key."""
         return self.read(name, ["rec_id"], key)["rec_id"]
 
@@ -170,7 +172,7 @@ def with_columns(table: pa.Table, columns: Sequence[str]) -> pa.Table:
     return table.select(list(columns))
 
 
-def _matches(table: pa.Table, key: Key) -> pa.ChunkedArray:
+def _matches(table: pa.Table, key: EvidenceKey) -> pa.ChunkedArray:
     kept = [compute.equal(table[name], value) for name, value in vars(key).items()]
     return compute.and_(compute.and_(kept[0], kept[1]), kept[2])
 

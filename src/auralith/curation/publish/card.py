@@ -16,7 +16,7 @@ from auralith.curation.publish.manifest import read_manifest
 from auralith.curation.review import Agreement, agreement, is_begun, newest_entry, withdrawals
 from auralith.curation.settings import CurationSettings, PublishSettings
 from auralith.curation.steps import step_of, steps
-from auralith.curation.store import Key, Store
+from auralith.curation.store import EvidenceKey, Store
 from auralith.curation.tagging.meter import COLUMNS as TAG_COLUMNS
 from auralith.curation.tagging.meter import calibrate
 from auralith.escaping import json_line, markdown
@@ -201,7 +201,7 @@ def _duplicates(settings: CurationSettings) -> str:
     return f"Duplicates are recordings with {equal}; they share a `dup_group`, and {kept}."
 
 
-def _key(key: Key | None) -> str:
+def _key(key: EvidenceKey | None) -> str:
     if key is None:
         return "not run under these settings"
     version, hash = markdown(key.provider_version), key.params_hash[:12]

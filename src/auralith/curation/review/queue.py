@@ -50,7 +50,7 @@ from auralith.curation.review.rules import (
     reviewer_name,
     settle,
 )
-from auralith.curation.store import EVIDENCE, Key, Store
+from auralith.curation.store import EVIDENCE, EvidenceKey, Store
 from auralith.errors import Field, InvalidRequest
 from auralith.extras import require
 from auralith.files import utc_now
@@ -133,7 +133,7 @@ def _suspect(row: dict[str, Any], recording: dict[str, Any]) -> Suspect:
         score=row["score"],
         is_match=tier == "match",
         grouped_by=(recording.get(grouping) or "") if grouping else "",
-        evidence_key=str(Key(row["provider"], row["provider_version"], row["params_hash"])),
+        evidence_key=str(EvidenceKey(row["provider"], row["provider_version"], row["params_hash"])),
         payload={
             "recording": recording,
             "evidence": {name: row[name] for name in EVIDENCE.names if name != "rec_id"} | own,

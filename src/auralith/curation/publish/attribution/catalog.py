@@ -61,7 +61,7 @@ _ABOUT = {
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class Credit:
     """One recording. Links are https or http, or None; title and author are unchanged and may be empty."""
 
     rec_id: str
@@ -159,15 +159,15 @@ class Catalog:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __iter__(self) -> Iterator[Entry]:
+    def __iter__(self) -> Iterator[Credit]:
         for start in range(0, len(self), _BATCH):
             yield from self.entries(start, start + _BATCH)
 
-    def entries(self, start: int, stop: int) -> list[Entry]:
+    def entries(self, start: int, stop: int) -> list[Credit]:
         """Return the entries from `start` up to `stop` or the end."""
         return self._entries(self.rows.slice(start, stop - start))
 
-    def at(self, places: list[int]) -> list[Entry]:
+    def at(self, places: list[int]) -> list[Credit]:
         """Return the entries at these places."""
         return self._entries(self.rows.take(pa.array(places, pa.int64())))
 
@@ -216,7 +216,7 @@ class Catalog:
                 last = author
         return places
 
-    def _entries(self, rows: pa.Array) -> list[Entry]:
+    def _entries(self, rows: pa.Array) -> list[Credit]:
         return [_entry(row) for row in self.table.take(rows).to_pylist()]
 
 
@@ -267,8 +267,8 @@ def _ranks(authors: pa.ChunkedArray) -> pa.Array:
     return ranks.take(compute.index_in(names, value_set=distinct).combine_chunks())
 
 
-def _entry(row: Mapping[str, Any]) -> Entry:
-    return Entry(
+def _entry(row: Mapping[str, Any]) -> Credit:
+    return Credit(
         row["rec_id"],
         row["source"],
         row["title"] or "",
@@ -304,7 +304,7 @@ def _class(key: str) -> int:
     return {"0–9": 1, "…": 2}.get(_initial(key), 0)
 
 
-_FIELDS = tuple(field.name for field in fields(Entry))
+_FIELDS = tuple(field.name for field in fields(Credit))
 
 
 @dataclass(frozen=True)
@@ -317,7 +317,7 @@ class Table:
     catalog: Catalog
     columns: tuple[str, ...]
     """Columns of a CSV file, of which the first is the id; empty for JSON lines."""
-    cells: Callable[[Entry], Mapping[str, object]]
+    cells: Callable[[Credit], Mapping[str, object]]
 
     def texts(self) -> Iterator[str]:
         """Yield the text of the file: the header, if it has one, and each row with its line end."""
@@ -371,12 +371,12 @@ def csv_line(cells: Sequence[object]) -> str:
     return line.getvalue()
 
 
-def _published(entry: Entry) -> dict[str, object]:
+def _published(entry: Credit) -> dict[str, object]:
     cells = (entry.source_id, entry.title, entry.author, _label(entry), entry.url)
     return dict(zip(ATTRIBUTION_COLUMNS, cells, strict=True))
 
 
-def _known(entry: Entry) -> Mapping[str, object]:
+def _known(entry: Credit) -> Mapping[str, object]:
     return {name: getattr(entry, name) for name in _FIELDS} | {"changes": CHANGES}
 
 
@@ -385,7 +385,7 @@ def _by_source(catalog: Catalog) -> Iterator[tuple[str, Catalog]]:
         yield source, catalog.of(source)
 
 
-def _label(entry: Entry) -> str:
+def _label(entry: Credit) -> str:
     """Return the label of a license in the published lists, or its SPDX id if they have none."""
     family = family_of(entry.license_spdx)
     return _LABELS[family] if family else entry.license_spdx

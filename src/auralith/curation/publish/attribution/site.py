@@ -31,7 +31,7 @@ from auralith.curation.licenses import is_known_id
 from auralith.curation.publish.attribution.catalog import (
     USE,
     Catalog,
-    Entry,
+    Credit,
     license_name,
     read_catalog,
     words,
@@ -97,7 +97,7 @@ class Listing:
         """Return the file name of a page; the first is number 1."""
         return f"{self.slug}-{page}.html"
 
-    def entries(self, page: int) -> list[Entry]:
+    def entries(self, page: int) -> list[Credit]:
         """Return the entries on a page."""
         start = (page - 1) * self.page_entries
         return self.catalog.entries(start, start + self.page_entries)
@@ -309,7 +309,7 @@ def _split(prefix: str, members: Sequence[Member]) -> Iterator[tuple[str, list[s
         yield from _split(longer, list(some))
 
 
-def _shown(entry: Entry) -> list[str | None]:
+def _shown(entry: Credit) -> list[str | None]:
     """Return the fields of a result, in the order that the page's script expects."""
     return [
         entry.shown_title,
@@ -362,7 +362,7 @@ def _lacks(catalog: Catalog) -> Iterator[str]:
         yield from (f"{entry.rec_id}: {lack}" for lack in _lacking(entry))
 
 
-def _lacking(entry: Entry) -> Iterator[str]:
+def _lacking(entry: Credit) -> Iterator[str]:
     """Yield what an attribution must state and the manifest lacks."""
     needed = {"title": entry.title, "author": entry.author, "source": entry.source}
     for name, value in {**needed, "url": entry.url, "license": entry.license_spdx}.items():
