@@ -37,13 +37,13 @@ class Variation:
     """
 
     strength: float = 0.5
-    """Amount of change. 0: the autoencoder's round trip; 1: the noise that a generation starts from.
+    """Share that may change, 0 to 1. 0: the autoencoder's round trip; 1: the noise that a generation starts from.
 
     Between them the noise level sigma is sigma_min (sigma_max / sigma_min)^strength; samplers that walk along t start
     at strength · t_max.
     """
     init_noise_level: float | None = None
-    """The noise level itself, as stable-audio-tools takes it; in place of `strength`."""
+    """Noise level to start from, in place of `strength`; as stable-audio-tools takes it."""
     kind: Literal["variation"] = "variation"
 
     @property
@@ -71,9 +71,12 @@ class Inpainting:
     ranges: tuple[tuple[float, float], ...]
     """(from, to) in seconds; in any order, but apart from each other."""
     crossfade: float | None = None
-    """Seconds outside a range over which the file turns into the new sound; the decoder's reach if None."""
+    """Seconds around a range that blend; the decoder's reach if left out."""
     passes: int = 4
-    """Times that every stretch of steps is walked (RePaint's resampling); 1 walks it once."""
+    """Number of times that each stretch of steps is walked; more fits better.
+
+    RePaint's resampling; 1 walks it once.
+    """
     kind: Literal["inpainting"] = "inpainting"
     cut_ends: ClassVar[tuple[bool, bool]] = (False, False)
 
@@ -94,12 +97,13 @@ class Extension:
     prompts: tuple[tuple[float, str], ...] = ()
     """(second of the result, prompt): what the new sound is from then on; before the first, the request's prompt."""
     overlap: float | None = None
-    """Seconds of the existing sound that a window continues from; a third of the window if None, less at a new prompt."""
+    """Seconds that each window continues from; a third of it if left out, less at a new prompt."""
     crossfade: float | None = None
-    """Seconds of the file's end (or beginning) that turn into the new sound; the decoder's reach if None."""
+    """Seconds of the file's end (or beginning) that blend; the decoder's reach if left out."""
     passes: int = 4
+    """Number of times that each stretch of steps is walked; more fits better."""
     hold_level: bool = True
-    """Bring the new sound to the file's loudness. Sounds that die away, and new prompts, are left alone."""
+    """Bring the new sound to the loudness of the file, unless that dies away or the prompt is new."""
     kind: Literal["extension"] = "extension"
 
     @property
@@ -141,9 +145,13 @@ class Loop:
     """A sound whose end runs into its start: of so many seconds, or of so many bars at a tempo."""
 
     seconds: float | None = None
+    """Length of the loop in seconds."""
     bpm: float | None = None
+    """Tempo in beats per minute; with `bars` in place of `seconds`."""
     bars: int | None = None
+    """Length in bars."""
     beats_per_bar: int = 4
+    """Beats in a bar."""
     kind: Literal["loop"] = "loop"
     cut_ends: ClassVar[tuple[bool, bool]] = (False, False)
 

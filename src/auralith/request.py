@@ -41,46 +41,79 @@ class GenerationRequest:
     prompt: Prompt
     """Text, or an embedding that the model made of one; see `prompt_embedding`."""
     negative_prompt: Prompt | None = None
+    """Sound to keep away from, in words."""
     seconds_total: float | None = None
-    """Length in seconds of the whole recording that the sound is, or is a part of."""
+    """Length of the sound in seconds; the model's window if left out.
+
+    Strictly, of the whole recording that the sound is, or is a part of.
+    """
     seconds_start: float = 0.0
-    """Start of the sound in that recording; it conditions the model and never slices its output."""
+    """Second at which the sound begins in a longer recording.
+
+    It conditions the model and never slices its output.
+    """
     seconds_output: float | None = None
-    """Length of the result; the rest of the recording, seconds_total − seconds_start, if None."""
+    """Seconds to make of a recording of `seconds_total`; the rest from `seconds_start` on if left out."""
     steps: int | None = None
+    """Denoising steps; the model's default if left out: 100 (embedded model: 30)."""
     cfg_scale: float | None = None
+    """Guidance scale; 1 turns it off. Default 7 (embedded model: 4)."""
     cfg_rescale: float = 0.0
+    """Guidance rescale, 0 to 1."""
     cfg_interval: tuple[float, float] = (0.0, 1.0)
+    """Noise levels, 0 to 1, at which guidance acts."""
     apg_eta: float = 1.0
-    """Adaptive projected guidance; see `diffusion.Projection`. At 1, 0 and 0 guidance is the plain one."""
+    """Projected guidance: share of its parallel part that stays, 0 to 1.
+
+    See `diffusion.Projection`; at 1, 0 and 0 guidance is the plain one.
+    """
     apg_norm_threshold: float = 0.0
+    """Projected guidance: its largest norm; 0: any."""
     apg_momentum: float = 0.0
+    """Projected guidance: share of the step before, -1 to 1; best below 0."""
     sampler: ChosenSampler | None = None
-    """A name, or a sampler of the caller's own; see `samplers.own`."""
+    """dpmpp-3m-sde, dpmpp-2m-sde, dpmpp-2m, k-heun, k-lms, k-dpm-2, k-dpmpp-2s-ancestral, k-dpm-fast, k-dpm-adaptive,
+    v-ddim, v-ddim-cfgpp; for flow models euler, rk4, dpmpp, pingpong. Default dpmpp-3m-sde (embedded model: dpmpp-2m).
+
+    A name, or a sampler of the caller's own; see `samplers.own`.
+    """
     sigma_min: float | None = None
+    """Lowest noise level. Default 0.3 (embedded model: 0.02)."""
     sigma_max: float | None = None
+    """Highest noise level. Default 500 (embedded model: 100)."""
     seed: int | None = None
-    """Names the item's random stream; drawn anew if None."""
+    """Seed of the random stream; drawn anew, and printed, if left out."""
     fade_in: float | None = None
-    """Seconds of fade at the start. If None, 5 ms where the sound is cut there and not at a zero; see `sound.fades`."""
+    """Seconds of fade at the start; 5 ms if left out, where a cut would click.
+
+    That is where the sound is cut and not at a zero; see `sound.fades`.
+    """
     fade_out: float | None = None
-    """The same at the end."""
+    """Seconds of fade at the end; 5 ms if left out, where a cut would click."""
     window: Window | None = None
-    """"full": the trained window, then trimmed; "fit": only as many latents as needed."""
+    """full: the trained window, then trimmed; fit: only the frames that the length needs."""
     noise: NoiseOrder = "item"
-    """"item": a stream per item; "reference": the order of stable-audio-tools for the whole batch."""
+    """item: a random stream per sound; reference: the order of stable-audio-tools for the whole batch."""
     conditions: dict[str, float] = field(default_factory=dict, hash=False)
-    """Values by id of the numbers, beyond its seconds, that a model is conditioned on, such as {"bpm": 128}."""
+    """Number that the model is conditioned on beside its seconds, as bpm=128; repeatable.
+
+    Here values by id, such as {"bpm": 128}.
+    """
     schedule: str | None = None
-    """Names how the noise levels lie between sigma_max and sigma_min: polyexponential, exponential or karras for samplers on
-    sigma; linear, logsnr or shifted for those along the t of rectified flow. None: the sampler's own."""
+    """Course of the noise levels between the highest and the lowest: polyexponential, exponential, karras; for flow models linear,
+    logsnr, shifted. The sampler's own if left out."""
     rho: float | None = None
-    """The bend of karras (7 if None) and polyexponential (1 if None)."""
+    """Bend of karras (7 if left out) and polyexponential (1 if left out)."""
     sigmas: tuple[float, ...] | None = None
-    """The noise levels themselves, falling, in place of steps, range and schedule; t for samplers along t. Unless the
-    last one is 0, noise of its level stays in the result."""
+    """Noise levels themselves, falling, as 80,20,5,1,0; in place of `steps`, `sigma_min`, `sigma_max` and `schedule`.
+
+    Times t for samplers along t. Unless the last one is 0, noise of its level stays in the result.
+    """
     mix: tuple[tuple[float, str], ...] = ()
-    """(weight, prompt) of further prompts that are mixed in; the prompt has the rest of 1. See `prompt_embedding`."""
+    """Prompt to mix in, with its weight, as 0.3:thunder; the prompt has the rest of 1. Repeatable.
+
+    Here pairs of a weight and a prompt; see `prompt_embedding`.
+    """
 
     def __post_init__(self) -> None:
         check_prompt("prompt", self.prompt)

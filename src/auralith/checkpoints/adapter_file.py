@@ -60,6 +60,7 @@ class AdapterConfig:
     kind: Literal["lora", "dora"] = "lora"
     """lora: W + α/r·BA (arXiv 2106.09685); dora: its rows rescaled to trained lengths (arXiv 2402.09353)."""
     rank: int = 16
+    """Rank of the adapter."""
     alpha: float = 16.0
     targets: tuple[str, ...] = PROJECTIONS
     """Names of projections, or ends of names after a dot."""

@@ -64,7 +64,7 @@ class LicenseSettings:
     licenses: tuple[str, ...] = FAMILIES
     """Accepted families, among "cc0", "cc-by" and "sampling+"."""
     public_domain_marks: bool = False
-    """Accept the Public Domain Mark and CC-PDDC too, which grant no rights."""
+    """Accept the Public Domain Mark (PDM) and CC-PDDC too, which grant no rights."""
 
     def __post_init__(self) -> None:
         if not self.licenses or set(self.licenses) - set(FAMILIES):

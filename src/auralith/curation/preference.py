@@ -31,7 +31,7 @@ class PreferenceSettings:
     """Intended use of the model, and whether uploaders' preferences about it are honored."""
 
     intended_use: IntendedUse = "open"
-    """open: released with its weights, commercial use allowed. closed: anything that isn't released."""
+    """Purpose of the model; open: released with its weights, commercial use allowed; closed: anything that isn't released."""
     honor: bool = True
     """Refuse recordings by preference. False keeps them, as the published data set did; unknown values stay quarantined."""
 

@@ -94,7 +94,9 @@ class TaggerFiles:
     """Place of the tagger's weights and the device that computes them: no result depends on either."""
 
     weights: Path | None = None
+    """Cnn14_DecisionLevelMax_mAP=0.385.pth; for the tagger ast, a folder."""
     device: str = "auto"
+    """auto, cpu, cuda, cuda:1 or mps."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +120,7 @@ class CurationSettings:
     tag: TaggingSettings = TaggingSettings()
     tagger: TaggerFiles = TaggerFiles()
     index: Path | None = None
-    """Landmark index of known recordings, for the identification."""
+    """Folder of the index of known recordings, for landmark."""
     identify: IdentifySettings = IdentifySettings()
     identifier: IdentifierFiles = IdentifierFiles()
     catalogue: Path | None = None

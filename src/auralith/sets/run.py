@@ -22,6 +22,7 @@ from auralith.files import (
     slug,
     whole_file,
 )
+from auralith.numbers import check_integer
 from auralith.pipeline import Audio, Auralith
 from auralith.provenance import read_provenance
 from auralith.samplers import Step
@@ -44,9 +45,9 @@ class SetSettings:
     """Settings of a set."""
 
     n: int = 1
-    """Seeds of a row that names no number: its seed and the ones after it."""
+    """Number of sounds of each row that says none: seed, seed+1, …"""
     batch_size: int = 1
-    """Largest number of sounds that are made at once. Beyond 1 their last bits depend on the batch, but not on a CPU."""
+    """Sounds made at once, at most; more is faster on a GPU, but changes last bits there."""
     together: bool | None = None
     """Compute a batch in one; if None, where that is faster: not on a CPU."""
     defaults: dict[str, Any] = field(default_factory=dict)
@@ -56,8 +57,8 @@ class SetSettings:
     signer: ContentSigner | None = None
 
     def __post_init__(self) -> None:
-        if self.batch_size < 1:
-            raise InvalidRequest(f"batch_size is {self.batch_size}; give at least 1")
+        for name in ("n", "batch_size"):
+            check_integer(self, name, 1)
 
 
 @dataclass(frozen=True)

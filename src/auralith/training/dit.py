@@ -56,7 +56,7 @@ TextSource = Callable[[Sequence[int], Sequence[np.random.Generator]], TextStates
 @dataclass(frozen=True)
 class DiTSettings:
     batch_size: int = 16
-    """Windows of a step, over all processes and parts."""
+    """Recordings of a step, over all processes and parts; a window of each."""
     window_frames: int = 0
     """Latent frames of a window; 0: the model's own."""
     batch_frames: int = 0

@@ -67,13 +67,13 @@ class EncodeOptions:
     """Settings of encoding. Continuing a cache takes the same options, apart from `threads`."""
 
     variants: int = 4
-    """Wordings drawn for a recording without a prompt of its own, or with several; 0 leaves text out of the cache."""
+    """Wordings drawn for a recording without a prompt of its own, or with several; 0 leaves text out."""
     dtype: Literal["float16", "float32"] = "float16"
     """Number format of the stored latents."""
     shard_mb: int = 0
-    """Size of a shard: what a stopped run does again at most. 0: a twentieth of the whole, from 1 to 256."""
+    """MB of a shard, which a stopped run does again at most; 0: a twentieth of the whole, from 1 to 256."""
     resample: bool = False
-    """Resample files at other rates, instead of refusing them."""
+    """Resample files at other rates instead of refusing."""
     prompts: PromptOptions = field(default_factory=PromptOptions)
     seed: int = 0
     """Seed of the drawn wordings."""

@@ -67,7 +67,7 @@ class DemoSettings:
     """Sounds made on the way, always with the same seeds."""
 
     every: int = 0
-    """Steps between them; 0: none."""
+    """Steps between sounds made on the way; 0: none."""
     prompts: tuple[str, ...] = ()
     """Empty: the first prompts of the dataset. Other conditions, such as bpm, are those of its first recordings."""
     seconds: float = 0.0
@@ -91,6 +91,7 @@ class FinetuneSettings:
     mode: Literal["lora", "full"] = "lora"
     adapter: AdapterConfig = AdapterConfig()
     prompt_column: str = "prompt"
+    """Column of the prompts."""
     encode: EncodeOptions = EncodeOptions()
     dit: DiTSettings = DiTSettings(batch_size=BATCH_SIZE)
     optimizer: OptimizerSettings = OptimizerSettings(
@@ -101,7 +102,9 @@ class FinetuneSettings:
     )
     demo: DemoSettings = DemoSettings()
     checkpoint_activations: bool = False
+    """Compute activations twice; saves memory."""
     layout: Layout = "single-file"
+    """Layout of the finished model."""
     export_dtype: Literal["float32", "float16", "bfloat16"] = "float32"
     checks: Literal["all", "encoders", "none"] = "all"
     """Parts that are refused if they look untrained: the autoencoder and its latents, and the transformer."""

@@ -29,7 +29,9 @@ class OptimizerSettings:
     """
 
     kind: Literal["adamw", "adamw8bit"] = "adamw"
+    """Kind of optimizer; adamw8bit saves memory."""
     learning_rate: float = 5e-5
+    """Highest learning rate."""
     muon_learning_rate: float = 0.0
     betas: tuple[float, float] = (0.9, 0.999)
     weight_decay: float = 1e-3

@@ -46,20 +46,27 @@ RESERVE = 0.05
 class MemorySettings:
     """The settings of a fine-tuning that its memory depends on, for one process.
 
-    `batch_size` items of `frames` latents (0: the model's window) make a step, in `accumulation` parts. `encoders`:
-    text encoder and autoencoder stay on the device beside the network, though latents and text are computed before.
+    `batch_size` items of `frames` latents make a step, in `accumulation` parts.
     """
 
     mode: Literal["lora", "full"] = "lora"
     rank: int = 16
+    """Rank of the adapter."""
     optimizer: Literal["adamw", "adamw8bit", "muon"] = "adamw"
+    """Optimizer whose state is kept."""
     ema: Literal["device", "cpu", "off"] = "device"
+    """Place of the weights' average."""
     precision: Precision = "bfloat16"
     batch_size: int = 4
+    """Items of a step."""
     accumulation: int = 1
+    """Parts in which a step is computed."""
     frames: int = 0
+    """Latents of an item; 0: the model's window."""
     checkpoint_activations: bool = False
+    """Compute activations twice."""
     encoders: bool = True
+    """Keep text encoder and autoencoder on the device, though latents and text are computed before."""
 
     def __post_init__(self) -> None:
         for name, least in (("rank", 1), ("batch_size", 1), ("accumulation", 1), ("frames", 0)):

@@ -57,14 +57,18 @@ class LoopSettings:
     """Settings of a run, whatever it trains."""
 
     steps: int = 1_000
+    """Training steps."""
     accumulate: int = 1
-    """Parts in which a process takes its share of the batch, one after another."""
+    """Parts in which a process takes its share of a batch, one after another; more save memory."""
     precision: AnyPrecision = "auto"
-    """auto: bfloat16 where the device computes with it, else float32."""
+    """Number format of products and activations; auto: bfloat16 where the device computes with it, else float32;
+    float16 needs a GPU."""
     device: str = "auto"
+    """auto, cpu, cuda, cuda:1 or mps."""
     shard: bool = False
     """Spread weights, gradients and optimizers over the processes (FSDP2) instead of copying them (DDP)."""
     ema: Literal["device", "cpu", "off"] = "device"
+    """Place of the weights' average."""
     ema_decay: float = 0.9999
     seed: int = 0
     save_every: int = 200

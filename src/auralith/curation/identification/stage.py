@@ -53,7 +53,7 @@ class IdentifySettings:
     """Settings of the identification: its backends, when two stretches are the same, and how often to ask."""
 
     providers: tuple[str, ...] = ("landmark",)
-    """Backends: landmark, acoustid, audible-magic. A match of any counts; a sound passes if all report none."""
+    """Backend: landmark, acoustid or audible-magic; of several, a match of any counts, and a sound passes if all report none."""
     alpha: float = 1e-9
     """For "landmark": largest probability, corrected for the size of the index, that chance alone aligns as much."""
     min_seconds: float = 3.0
@@ -88,11 +88,11 @@ class IdentifierFiles:
 
     REMOVED: ClassVar[dict[str, str]] = {"fingerprints": _REMOVED}
     fpcalc: str = "fpcalc"
-    """For "acoustid": Chromaprint's program, a path or a name in PATH."""
+    """Chromaprint's program, for acoustid: a path or a name in PATH."""
     audible_magic: str | None = None
-    """For "audible-magic": the toolkit's program identify."""
+    """Program identify of Audible Magic's toolkit, for audible-magic."""
     audible_magic_config: Path | None = None
-    """Its configuration file, which carries the customer's identity."""
+    """Configuration file of that program, which carries the customer's identity."""
     timeout_s: float = 300.0
     """For "audible-magic": longest wait for the answer about one sound, in seconds."""
 

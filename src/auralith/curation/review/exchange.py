@@ -33,12 +33,13 @@ class ExportOptions:
     """Selection and form of an export."""
 
     settled: bool = False
-    """Include settled items with their decisions."""
+    """Include settled items, with their decisions."""
     reviewer: str | None = None
     """Include only items on which this person may decide, with the name filled in."""
     stage: str | None = None
+    """Include only items of this step: identify or metadata."""
     audio_prefix: str = ""
-    """Prefix of the relative path of a sound file, such as "/data/local-files/?d=" for Label Studio."""
+    """Prefix of the relative path of a sound file, such as /data/local-files/?d= for Label Studio."""
 
 
 @dataclass(frozen=True)

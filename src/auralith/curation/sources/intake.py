@@ -83,18 +83,19 @@ class SourceSettings:
     """The metadata: a file, or a folder for a data pack, FMA and "folder". For "freesound" a file of ids, one a line; the
     API is searched without one."""
     sounds: Path | None = None
-    """Folder that the paths of sounds start from; for "folder" it is `path`."""
+    """Folder that the paths of the sounds start from; of a folder of sounds it is that folder."""
     name: str = ""
-    """Name of the source in ids, for "folder" and "table"; if empty, "folder" or the name of the table."""
+    """Source in the ids, of a folder or table; "folder" or the name of the table if left out."""
     columns: tuple[Column, ...] = ()
     """For "table": columns whose names differ from ours."""
     separator: str | None = None
-    """For "table": separator of the members of a list in a cell; white space if None."""
+    """Separator between the members of a list in a table's cell; white space if left out."""
     query: str = ""
+    """Freesound search; everything if left out."""
     filter: str = ""
-    """For "freesound": filter in Solr's syntax, beside the query; all of Freesound if both are empty."""
+    """Filter of a Freesound search, as Solr writes it."""
     level: Literal[1, 2, 3] = 1
-    """For "freesound": level of the API key, which sets the request limits."""
+    """Level of the Freesound key; sets the request limits."""
 
     def __post_init__(self) -> None:
         if self.path is None and self.kind != "freesound":

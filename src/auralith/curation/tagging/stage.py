@@ -39,8 +39,9 @@ class TaggingSettings:
 
     tagger: Literal["panns", "ast"] = "panns"
     weights_sha256: str | None = None
-    """Required SHA-256 of the weights; None accepts any known file."""
+    """Required SHA-256 of the weights; any known file if left out."""
     allow_unknown_weights: bool = False
+    """Trust weights of an unknown hash; from then on this curation takes no others."""
     class_set: ClassSet = "subtree"
     threshold: float = 0.15
     min_seconds: float = 30.0
