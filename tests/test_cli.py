@@ -3,8 +3,8 @@
 import json
 import os
 from collections.abc import Callable
-from dataclasses import fields
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -12,8 +12,9 @@ import soundfile
 import torch
 
 import auralith
+from auralith.cli.documented import documented
 from auralith.cli.main import run
-from auralith.cli.options import Sampling
+from auralith.cli.options import REQUEST, Sampling
 from auralith.cli.output import Output, slug
 from auralith.config import SamplingDefaults
 from auralith.diffusion import RectifiedFlow, VObjective
@@ -411,8 +412,8 @@ def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
 def test_help_names_every_sampler_and_schedule_and_the_defaults() -> None:
     """The text is static, since help must not load torch; the registry and the configs are what it has to say."""
     texts = {
-        field.name: next(m.help for m in field.type.__metadata__ if hasattr(m, "help"))  # pyright: ignore
-        for field in fields(Sampling)
+        name: documented(REQUEST, sets.field).doc
+        for name, sets in get_args(Sampling)[1].sets.items()
     }
     names = texts["sampler"].split(". ")[0]
     by_sigma, along_t = names.split("; for flow models ")

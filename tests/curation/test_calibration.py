@@ -10,6 +10,7 @@ import typer
 from typer.testing import CliRunner
 
 from auralith.cli.curate.tagging import register
+from auralith.cli.fields import name_options
 from auralith.curation.store import Store
 from auralith.curation.tagging.meter import (
     THRESHOLDS,
@@ -51,6 +52,7 @@ def test_the_command_prints_what_was_found(tmp_path: Path) -> None:
     target = curation(tmp_path / "target", [0.3, 0.2, 0.25, None])
     app = typer.Typer()
     register(app)
+    name_options(app)
     found = CliRunner().invoke(app, ["calibrate", str(known), "--target", str(target)])
     assert found.exit_code == 0, found.output
     assert "lowest q    0.260000 (fma:1)" in found.output

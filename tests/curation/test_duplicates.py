@@ -10,6 +10,7 @@ import typer
 from typer.testing import CliRunner
 
 from auralith.cli.curate.probe import register
+from auralith.cli.fields import name_options
 from auralith.curation.duplicates import FingerprintPair, find_duplicates
 from auralith.curation.store import Store
 
@@ -118,6 +119,7 @@ def test_the_command_counts_and_writes_groups(tmp_path: Path) -> None:
     Store(tmp_path).append("probe", probed, "00000000")
     app = typer.Typer()
     register(app)
+    name_options(app)
     arguments = ["duplicates", str(tmp_path), "-o", str(tmp_path / "groups.csv")]
     found = CliRunner().invoke(app, arguments)
     assert found.output.startswith("1 groups of 2 recordings\n1 would be removed")

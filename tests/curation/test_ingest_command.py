@@ -7,6 +7,7 @@ import pytest
 import typer
 
 from auralith.cli.curate import guard, ingest, licenses
+from auralith.cli.fields import name_options
 from auralith.curation.store import Store
 from auralith.errors import InvalidRequest
 
@@ -19,6 +20,7 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
     app = typer.Typer()
     for module in (ingest, licenses, guard):
         module.register(app)
+    name_options(app)
 
     def run(*arguments: object) -> str:
         app([str(argument) for argument in arguments], standalone_mode=False)

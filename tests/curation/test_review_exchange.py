@@ -12,6 +12,7 @@ import typer
 from typer.testing import CliRunner
 
 from auralith.cli.curate import review as review_command
+from auralith.cli.fields import name_options
 from auralith.curation.review import (
     CODES,
     ExportOptions,
@@ -359,6 +360,7 @@ def test_the_labeling_interface_offers_every_answer() -> None:
 def command(*arguments: object) -> str:
     app = typer.Typer()
     review_command.register(app)
+    name_options(app)
     app.command("other")(lambda: None)  # so that the group keeps its name
     result = CliRunner().invoke(app, ["review", *map(str, arguments)])
     if isinstance(result.exception, AuralithError):

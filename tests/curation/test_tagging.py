@@ -14,6 +14,7 @@ from jaxtyping import Float
 from typer.testing import CliRunner, Result
 
 from auralith.cli.curate.tagging import register
+from auralith.cli.fields import name_options
 from auralith.curation.stage import Finding, Stage
 from auralith.curation.store import RECORDINGS, Store
 from auralith.curation.tagging.meter import (
@@ -436,6 +437,7 @@ def curation(folder: Path) -> Store:
 def invoke(*arguments: object) -> Result:
     app = typer.Typer()
     register(app)
+    name_options(app)
     return CliRunner().invoke(app, ["tag", *map(str, arguments)])
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from auralith import resources
 from auralith.checkpoints import AdapterConfig, add_adapter
+from auralith.cli.fields import name_options
 from auralith.cli.plan import plan as cli
 from auralith.config import DiTConfig, ModelConfig, NumberCondition, TextCondition
 from auralith.errors import InvalidRequest, ResourceError
@@ -204,6 +205,7 @@ def test_the_command_prints_the_budget(
 ) -> None:
     app = typer.Typer()
     app.command()(cli)
+    name_options(app)
     config = str(GOLDEN / "sao1_model_config.json")
     app([config, "--full", "--memory", "24", "--json"], standalone_mode=False)
     found = json.loads(capsys.readouterr().out)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from auralith.cli.lines import cell, warn
+from auralith.cli.options import AsJson, ModelOption
 
 if TYPE_CHECKING:
     from auralith.checkpoints import Adapter
@@ -24,13 +25,6 @@ COLUMNS = {
     "base": "<26",
     "prompt column": "<13",
 }
-
-ModelOption = Annotated[
-    str | None,
-    typer.Option(
-        "--model", help="Hub name, folder or checkpoint file; the embedded model if left out."
-    ),
-]
 
 adapter = typer.Typer(
     name="adapter",
@@ -63,7 +57,7 @@ def list_adapters(
 def inspect(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="An adapter, ours or another's.")],
     model: ModelOption = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Show which modules of a model an adapter changes. Exit code 2 if it can't be used with the model."""
     from auralith.checkpoints import fit_adapter, read_adapter

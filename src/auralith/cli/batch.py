@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from auralith.cli.fields import Sets
+from auralith.cli.fields import Given, Options
 from auralith.cli.lines import warn
 from auralith.cli.making import open_model
-from auralith.cli.options import Encoding, Loading, Sampling, grouped
+from auralith.cli.options import Encoding, Loading, Sampling, Seconds, request_fields
 from auralith.cli.output import DEFAULT_FORMAT
 from auralith.cli.progress import stage_progress
 
@@ -21,7 +21,6 @@ INCOMPLETE = 3
 """The exit code where rows were left out."""
 
 
-@grouped
 def batch(
     prompts: Annotated[
         Path,
@@ -32,20 +31,9 @@ def batch(
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Folder of the set; made, or gone on with.")
     ],
-    seconds: Annotated[
-        float | None,
-        Sets("seconds_total"),
-        typer.Option(help="Length of the sounds; the model's window if left out."),
-    ] = None,
-    n: Annotated[int, typer.Option("--n", min=1, help="How many of each row: seed, seed+1, …")] = 1,
-    batch_size: Annotated[
-        int,
-        typer.Option(
-            min=1,
-            help="Sounds made at once; more is faster on a GPU, but changes last bits there.",
-        ),
-    ] = 1,
     *,
+    seconds: Seconds,
+    counts: Annotated[Given, Options("auralith.sets.SetSettings", "n", "batch_size")],
     sampling: Sampling,
     loading: Loading,
     encoding: Encoding,
@@ -61,16 +49,13 @@ def batch(
     from auralith.sets import Problem, SetSettings, make_set
     from auralith.sound.writing import check_format
 
-    defaults = sampling.given()
-    if seconds is not None:
-        defaults["seconds_total"] = seconds
+    defaults = request_fields(sampling) | seconds
     GenerationRequest("any", **defaults)  # refused once, not in every row
     suffix = encoding.format or DEFAULT_FORMAT
     check_format(suffix)
     table = _read(prompts, loading)
     settings = SetSettings(
-        n=n,
-        batch_size=batch_size,
+        **counts,
         defaults=defaults,
         format=suffix,
         subtype=encoding.subtype,

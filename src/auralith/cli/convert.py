@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from auralith.cli.options import ConfigOption, WeightsOption
+from auralith.cli.options import ConfigOption, TextEncoderOption, WeightsOption
 
 
 def convert(
@@ -18,10 +18,7 @@ def convert(
     ] = "single-file",
     weights: WeightsOption = None,
     config: ConfigOption = None,
-    text_encoder: Annotated[
-        str | None,
-        typer.Option(help="Hub name or folder of the T5 encoder, if not beside the model."),
-    ] = None,
+    text_encoder: TextEncoderOption = None,
 ) -> None:
     """Rewrite a checkpoint in another layout, bit for bit; unwraps training checkpoints. Prints the new folder."""
     from auralith import checkpoints

@@ -4,15 +4,22 @@ import json
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from auralith.cli.fields import Sets, given
+from auralith.cli.fields import Given, Options
 from auralith.cli.lines import warn
-from auralith.cli.options import ConfigOption, WeightsOption, grouped
+from auralith.cli.options import (
+    ConfigOption,
+    DatasetArgument,
+    Device,
+    ModelOption,
+    PathColumn,
+    TextEncoderOption,
+    WeightsOption,
+)
 from auralith.cli.progress import stage_progress
 
 if TYPE_CHECKING:
@@ -25,52 +32,26 @@ _MOST_NAMED = 20
 """Files that can't be used, on the terminal."""
 
 
-@dataclass(frozen=True)
-class EncodeChanges:
-    """Settings that have an option of their own."""
-
-    variants: Annotated[
-        int | None, typer.Option(min=0, help="Wordings of a made prompt; 0 leaves text out.")
-    ] = None
-    resample: Annotated[
-        bool, typer.Option("--resample", help="Resample files at other rates instead of refusing.")
-    ] = False
-    shard_size: Annotated[
-        int | None,
-        Sets("shard_mb"),
-        typer.Option(
-            min=1, help="MB of a shard; a twentieth of the whole if left out, 256 at most."
-        ),
-    ] = None
-
-
-@grouped
 def encode(
-    dataset: Annotated[
-        Path,
-        typer.Argument(
-            help="Table (.csv, .tsv, .jsonl, .json, .parquet), folder of sounds, or .tar shards."
-        ),
-    ],
+    dataset: DatasetArgument,
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Folder of the latents; one begun is continued.")
     ],
-    model: Annotated[
-        str | None,
-        typer.Option(help="Hub name, folder or checkpoint file; the embedded model if left out."),
-    ] = None,
-    text_encoder: Annotated[
-        str | None,
-        typer.Option(help="Hub name or folder of the T5 encoder, if not beside the model."),
-    ] = None,
+    model: ModelOption = None,
+    text_encoder: TextEncoderOption = None,
     weights: WeightsOption = None,
     config: ConfigOption = None,
-    path_column: Annotated[str, typer.Option(help="Column of the sound files.")] = "path",
+    path_column: PathColumn = "path",
     prompt_column: Annotated[
         str, typer.Option(help="Column of the prompts; '' makes them from the other columns.")
     ] = "prompt",
     *,
-    changes: EncodeChanges,
+    changes: Annotated[
+        Given,
+        Options(
+            "auralith.training.encode.EncodeOptions", "variants", "resample", shard_size="shard_mb"
+        ),
+    ],
     set: Annotated[
         list[str] | None,
         typer.Option(
@@ -79,7 +60,7 @@ def encode(
     ] = None,
     part: Annotated[int, typer.Option(min=0, help="Which part of the shards to make.")] = 0,
     parts: Annotated[int, typer.Option(min=1, help="How many processes share them.")] = 1,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+    device: Device = "auto",
     dtype: Annotated[
         str, typer.Option(help="What to calculate in: auto, float32, bfloat16 or float16.")
     ] = "float32",
@@ -92,7 +73,7 @@ def encode(
     from auralith.training.encode import EncodeOptions, encode_dataset
     from auralith.training.encoder import LatentEncoder
 
-    options = load_settings(EncodeOptions, overrides=set or (), options=given(changes))
+    options = load_settings(EncodeOptions, overrides=set or (), options=changes)
     recordings = open_recordings(
         dataset, path_column=path_column, prompt_column=prompt_column or None
     )

@@ -6,14 +6,13 @@ from typing import Annotated
 
 import typer
 
-from auralith.cli.fields import Sets
+from auralith.cli.fields import Given, Options, Sets
 from auralith.cli.making import make_edits
-from auralith.cli.options import Loading, Sampling, Writing, grouped
+from auralith.cli.options import Loading, Sampling, Writing
 
 TIMED = re.compile(r"(\d+(?:\.\d*)?):(.*)", re.DOTALL)
 
 
-@grouped
 def extend(
     file: Annotated[Path, typer.Argument(help="The sound to extend.")],
     seconds: Annotated[
@@ -31,29 +30,15 @@ def extend(
             "--prompt", metavar="SECOND:PROMPT", help="The prompt from there on; repeatable."
         ),
     ] = None,
-    before: Annotated[
-        bool, typer.Option("--before", help="Put the new sound before the file, not after it.")
-    ] = False,
-    overlap: Annotated[
-        float | None,
-        typer.Option(
-            help="Seconds that each window continues from; if left out, a third of it (less at a new prompt)."
-        ),
-    ] = None,
-    crossfade: Annotated[
-        float | None,
-        typer.Option(help="Seconds of the file that blend; the decoder's reach if left out."),
-    ] = None,
-    passes: Annotated[
-        int, typer.Option(help="How often each stretch of steps is walked; more fits better.")
-    ] = 4,
-    hold_level: Annotated[
-        bool,
-        typer.Option(
-            help="Bring the new sound to the loudness of the file, unless that dies away."
-        ),
-    ] = True,
     *,
+    edit: Annotated[
+        Given,
+        Options(
+            "auralith.edits.Extension",
+            *("overlap", "crossfade", "passes", "hold_level"),
+            before=Sets("direction", "before", "Put the new sound before the file, not after it."),
+        ),
+    ],
     sampling: Sampling,
     loading: Loading,
     writing: Writing,
@@ -63,9 +48,9 @@ def extend(
 
     timed = sorted(_timed(text) for text in prompts or ())
     first = timed[0][1] if prompt is None and timed else prompt
-    direction = "before" if before else "after"
-    edit = Extension(seconds, direction, tuple(timed), overlap, crossfade, passes, hold_level)
-    make_edits(edit, file, first, sampling, loading, writing)
+    make_edits(
+        Extension(seconds, prompts=tuple(timed), **edit), file, first, sampling, loading, writing
+    )
 
 
 def _timed(text: str) -> tuple[float, str]:

@@ -1,93 +1,47 @@
 """`auralith finetune`: a table of sounds and prompts in, a model out, as the model card promises."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from auralith.cli.fields import Sets, given
-from auralith.cli.options import ConfigOption, WeightsOption, grouped
+from auralith.cli.fields import Given, Options, Sets
+from auralith.cli.options import (
+    ConfigOption,
+    DatasetArgument,
+    PathColumn,
+    TextEncoderOption,
+    WeightsOption,
+)
 from auralith.cli.progress import print_once, show_events
 
-
-@dataclass(frozen=True)
-class FinetuneChanges:
-    """Settings that have an option of their own."""
-
-    steps: Annotated[
-        int | None, Sets("loop.steps"), typer.Option(min=1, help="Training steps.")
-    ] = None
-    batch_size: Annotated[
-        int | None, Sets("dit.batch_size"), typer.Option(min=1, help="Recordings of a step.")
-    ] = None
-    accumulation: Annotated[
-        int | None,
-        Sets("loop.accumulate"),
-        typer.Option(min=1, help="Parts a batch is taken in; saves memory."),
-    ] = None
-    learning_rate: Annotated[
-        float | None, Sets("optimizer.learning_rate"), typer.Option(help="Highest learning rate.")
-    ] = None
-    rank: Annotated[
-        int | None, Sets("adapter.rank"), typer.Option(min=1, help="Rank of the adapter.")
-    ] = None
-    dora: Annotated[
-        bool, Sets("adapter.kind", "dora"), typer.Option("--dora", help="DoRA instead of LoRA.")
-    ] = False
-    optimizer: Annotated[
-        str | None, Sets("optimizer.kind"), typer.Option(help="adamw or adamw8bit.")
-    ] = None
-    ema: Annotated[
-        str | None,
-        Sets("loop.ema"),
-        typer.Option(help="Where the average lies: device, cpu or off."),
-    ] = None
-    precision: Annotated[
-        str | None,
-        Sets("loop.precision"),
-        typer.Option(help="auto, float32, bfloat16 or float16 (with a GPU)."),
-    ] = None
-    checkpoint_activations: Annotated[
-        bool,
-        typer.Option("--checkpoint-activations", help="Compute activations twice; saves memory."),
-    ] = False
-    layout: Annotated[
-        str | None, typer.Option(help="Of the finished model: single-file, diffusers or both.")
-    ] = None
-    demo_every: Annotated[
-        int | None,
-        Sets("demo.every"),
-        typer.Option(min=0, help="Steps between sounds made on the way; 0: none."),
-    ] = None
-    resample: Annotated[
-        bool,
-        Sets("encode.resample"),
-        typer.Option("--resample", help="Resample files at other rates instead of refusing."),
-    ] = False
-    prompt_column: Annotated[
-        str | None, typer.Option(help="Column of the prompts; prompt if left out.")
-    ] = None
-    device: Annotated[
-        str | None,
-        Sets("loop.device"),
-        typer.Option(help="auto (the default), cpu, cuda, cuda:1 or mps."),
-    ] = None
-    no_checks: Annotated[
-        bool,
-        Sets("checks", "none"),
-        typer.Option("--no-checks", help="Start even if the model looks untrained."),
-    ] = False
+FinetuneChanges = Annotated[
+    Given,
+    Options(
+        "auralith.training.finetune.FinetuneSettings",
+        steps="loop.steps",
+        batch_size="dit.batch_size",
+        accumulation="loop.accumulate",
+        learning_rate="optimizer.learning_rate",
+        rank="adapter.rank",
+        dora=Sets("adapter.kind", "dora", "DoRA instead of LoRA."),
+        optimizer="optimizer.kind",
+        ema="loop.ema",
+        precision="loop.precision",
+        checkpoint_activations="checkpoint_activations",
+        layout="layout",
+        demo_every="demo.every",
+        resample="encode.resample",
+        prompt_column="prompt_column",
+        device="loop.device",
+        no_checks=Sets("checks", "none", "Start even if the model looks untrained."),
+    ),
+]
+"""Settings that have an option of their own."""
 
 
-@grouped
 def finetune(
-    dataset: Annotated[
-        Path,
-        typer.Argument(
-            help="train_dataset.csv with path and prompt; also .jsonl, .parquet, folder, .tar."
-        ),
-    ],
+    dataset: DatasetArgument,
     model: Annotated[
         str | None,
         typer.Option(
@@ -103,11 +57,8 @@ def finetune(
     ] = None,
     *,
     changes: FinetuneChanges,
-    path_column: Annotated[str, typer.Option(help="Column of the sound files.")] = "path",
-    text_encoder: Annotated[
-        str | None,
-        typer.Option(help="Hub name or folder of the T5 encoder, if not beside the model."),
-    ] = None,
+    path_column: PathColumn = "path",
+    text_encoder: TextEncoderOption = None,
     weights: WeightsOption = None,
     config: ConfigOption = None,
     resume: Annotated[
@@ -131,9 +82,7 @@ def finetune(
     from auralith.training.processes import leave_processes
     from auralith.training.published import follow_training
 
-    named = given(changes)
-    if full is not None:
-        named["mode"] = "full" if full else "lora"
+    named = changes if full is None else changes | {"mode": "full" if full else "lora"}
     overrides = set or ()
     mode = load_settings(FinetuneSettings, settings, overrides, options=named).mode
     base = default_settings(mode)

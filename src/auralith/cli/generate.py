@@ -5,15 +5,15 @@ device and number format, in a batch of the same shape (rounding depends on it),
 again from the same file.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from auralith.cli.fields import Sets, given
+from auralith.cli.fields import Given, Options
 from auralith.cli.making import announced_seeds, numbered, open_model, save_all
-from auralith.cli.options import Loading, Sampling, Writing, grouped
+from auralith.cli.options import REQUEST, Loading, Sampling, Writing, request_fields
 from auralith.cli.origin import differences, find_clip, loading_of, read_origin
 from auralith.cli.output import Output
 
@@ -24,28 +24,15 @@ if TYPE_CHECKING:
     from auralith.request import GenerationRequest
 
 
-@dataclass(frozen=True)
-class Span:
-    """Options for the length of a sound, and its place in a recording."""
-
-    seconds: Annotated[
-        float | None,
-        Sets("seconds_total"),
-        typer.Option(help="Length of the sound; the model's window if left out."),
-    ] = None
-    start: Annotated[
-        float | None,
-        Sets("seconds_start"),
-        typer.Option(help="Where the sound begins in a longer recording, in seconds."),
-    ] = None
-    output_seconds: Annotated[
-        float | None,
-        Sets("seconds_output"),
-        typer.Option(help="Make only so much of a recording of --seconds."),
-    ] = None
+Span = Annotated[
+    Given,
+    Options(
+        REQUEST, seconds="seconds_total", start="seconds_start", output_seconds="seconds_output"
+    ),
+]
+"""Options for the length of a sound, and its place in a recording."""
 
 
-@grouped
 def generate(
     prompt: Annotated[str | None, typer.Argument(help="The sound in words.")] = None,
     *,
@@ -63,7 +50,7 @@ def generate(
     writing: Writing,
 ) -> None:
     """Generate a sound from a prompt. Prints the path of each file, last the sound's."""
-    changes = sampling.given() | given(span) | ({} if prompt is None else {"prompt": prompt})
+    changes = request_fields(sampling) | span | ({} if prompt is None else {"prompt": prompt})
     origin, clip = None, None
     if source is not None:
         origin = read_origin(source, loading, yes)
@@ -81,7 +68,7 @@ def generate(
     save_all(zip(sounds, paths, strict=True), writing, signer)
 
 
-def _request(origin: "Provenance | None", changes: dict[str, Any]) -> "GenerationRequest":
+def _request(origin: "Provenance | None", changes: Given) -> "GenerationRequest":
     from auralith.errors import InvalidRequest
     from auralith.request import GenerationRequest, changed, require_given
 

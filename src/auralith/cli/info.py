@@ -6,12 +6,13 @@ from typing import Annotated, Any
 import typer
 
 from auralith.cli.lines import cell
+from auralith.cli.options import AsJson
 from auralith.escaping import json_line
 
 
 def info(
     file: Annotated[Path, typer.Argument(help="A sound file.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Show a sound file's length, levels and tags."""
     from auralith.sound.measuring import measure

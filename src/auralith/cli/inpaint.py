@@ -5,11 +5,11 @@ from typing import Annotated
 
 import typer
 
+from auralith.cli.fields import Given, Options
 from auralith.cli.making import make_edits
-from auralith.cli.options import Loading, Sampling, Writing, grouped
+from auralith.cli.options import Loading, Sampling, Writing
 
 
-@grouped
 def inpaint(
     file: Annotated[Path, typer.Argument(help="The sound to repair.")],
     ranges: Annotated[
@@ -22,14 +22,8 @@ def inpaint(
         str | None,
         typer.Argument(help="The sound in words; the file's own prompt if left out."),
     ] = None,
-    crossfade: Annotated[
-        float | None,
-        typer.Option(help="Seconds around a range that blend; the decoder's reach if left out."),
-    ] = None,
-    passes: Annotated[
-        int, typer.Option(help="How often each stretch of steps is walked; more fits better.")
-    ] = 4,
     *,
+    edit: Annotated[Given, Options("auralith.edits.Inpainting", "crossfade", "passes")],
     sampling: Sampling,
     loading: Loading,
     writing: Writing,
@@ -41,8 +35,8 @@ def inpaint(
     """
     from auralith.edits import Inpainting
 
-    edit = Inpainting(tuple(_range(text) for text in ranges), crossfade, passes)
-    make_edits(edit, file, prompt, sampling, loading, writing)
+    made = Inpainting(tuple(_range(text) for text in ranges), **edit)
+    make_edits(made, file, prompt, sampling, loading, writing)
 
 
 def _range(text: str) -> tuple[float, float]:

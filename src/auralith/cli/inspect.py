@@ -7,20 +7,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from auralith.cli.lines import cell
-from auralith.cli.options import ConfigOption, WeightsOption
+from auralith.cli.options import MODEL_HELP, AsJson, ConfigOption, WeightsOption
 
 if TYPE_CHECKING:
     from auralith.checkpoints import Inspection
 
 
 def inspect(
-    model: Annotated[
-        str | None,
-        typer.Argument(help="Hub name, folder or checkpoint file; the embedded model if left out."),
-    ] = None,
+    model: Annotated[str | None, typer.Argument(help=MODEL_HELP)] = None,
     weights: WeightsOption = None,
     config: ConfigOption = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Show a checkpoint's layout, parameters, memory and config."""
     from auralith.checkpoints import Files, inspect_checkpoint

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from auralith.cli.adapter import parse_adapter
+from auralith.cli.fields import Given
 from auralith.cli.lines import warn
-from auralith.cli.options import Loading, Sampling, Writing
+from auralith.cli.options import Loading, Writing, request_fields
 from auralith.cli.output import Output
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ def make_edits(
     edit: "Edit",
     file: Path | None,
     prompt: str | None,
-    sampling: Sampling,
+    sampling: Given,
     loading: Loading,
     writing: Writing,
     like: Path | None = None,
@@ -38,7 +39,7 @@ def make_edits(
     from auralith.sound.reading import read_info
 
     words: dict[str, Any] = own_prompt(file or like) if prompt is None else {"prompt": prompt}
-    request = GenerationRequest(**(words | sampling.given()))
+    request = GenerationRequest(**(words | request_fields(sampling)))
     name = request.text if file is None else f"{file.stem} {edit.kind}"
     target = Output(writing.output, writing.format, writing.subtype, name)
     signer = writing.signer(target.check())

@@ -2,11 +2,13 @@
 
 import json
 import sys
-from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from auralith.cli.fields import Given, Options
+from auralith.cli.options import AsJson, Device
 
 if TYPE_CHECKING:
     from auralith.config import ModelConfig
@@ -19,31 +21,6 @@ PUBLISHED = "stabilityai/stable-audio-open-1.0"
 MOST_GIB = 1_000_000
 
 
-class OptimizerName(Enum):
-    """Optimizers that differ in their state."""
-
-    adamw = "adamw"
-    adamw8bit = "adamw8bit"
-    muon = "muon"
-
-
-class AverageName(Enum):
-    """Place of the averaged weights."""
-
-    device = "device"
-    cpu = "cpu"
-    off = "off"
-
-
-class PrecisionName(Enum):
-    """Number format of products; weights are float32."""
-
-    auto = "auto"
-    float32 = "float32"
-    bfloat16 = "bfloat16"
-    float16 = "float16"
-
-
 def plan(
     model: Annotated[
         str | None,
@@ -54,57 +31,44 @@ def plan(
     full: Annotated[
         bool, typer.Option("--full/--lora", help="Train all weights, or an adapter.")
     ] = False,
-    rank: Annotated[int, typer.Option(help="Rank of the adapter.")] = 16,
-    optimizer: Annotated[
-        OptimizerName, typer.Option(help="Whose state is kept.")
-    ] = OptimizerName.adamw,
-    ema: Annotated[
-        AverageName, typer.Option(help="Where the average of the weights lies.")
-    ] = AverageName.device,
-    precision: Annotated[
-        PrecisionName, typer.Option(help="Of products and activations.")
-    ] = PrecisionName.auto,
-    batch_size: Annotated[int, typer.Option(help="Items of a step.")] = 4,
-    accumulation: Annotated[int, typer.Option(help="Parts in which a step is computed.")] = 1,
-    frames: Annotated[int, typer.Option(help="Latents of an item; 0: the model's window.")] = 0,
-    checkpoint_activations: Annotated[
-        bool, typer.Option("--checkpoint-activations", help="Compute activations twice.")
-    ] = False,
-    encoders: Annotated[
-        bool, typer.Option(help="Text encoder and autoencoder stay on the device.")
-    ] = True,
+    *,
+    chosen: Annotated[
+        Given,
+        Options(
+            "auralith.training.plan.MemorySettings",
+            *("rank", "optimizer", "ema", "batch_size", "accumulation", "frames"),
+            *("checkpoint_activations", "encoders"),
+        ),
+    ],
+    number_format: Annotated[Given, Options("auralith.training.task.LoopSettings", "precision")],
     memory: Annotated[
         float | None,
         typer.Option(help="GiB of a GPU, which need not be there; what --device has if left out."),
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    device: Device = "auto",
+    as_json: AsJson = False,
 ) -> None:
     """Show what a fine-tuning takes, part by part, and the switches that would make it fit."""
     import torch
 
     from auralith.errors import Field, InvalidRequest
     from auralith.resources import GIB, available_memory, choose_device
+    from auralith.settings import load_settings
     from auralith.training.plan import MemorySettings, budget, remedies
     from auralith.training.processes import choose_precision
+    from auralith.training.task import LoopSettings
 
     if memory is not None and not 0 < memory <= MOST_GIB:
         raise InvalidRequest(
             Field("memory"), f" is {memory:g} GiB; it must be above 0, at most {MOST_GIB:,}"
         )
     where = choose_device(device) if memory is None else torch.device("cuda")
-    settings = MemorySettings(
-        mode="full" if full else "lora",
-        rank=rank,
-        optimizer=optimizer.value,
-        ema=ema.value,
-        precision=choose_precision(precision.value, where),
-        batch_size=batch_size,
-        accumulation=accumulation,
-        frames=frames,
-        checkpoint_activations=checkpoint_activations,
-        encoders=encoders,
-    )
+    asked = load_settings(LoopSettings, options=number_format)
+    chosen |= {
+        "mode": "full" if full else "lora",
+        "precision": choose_precision(asked.precision, where),
+    }
+    settings = load_settings(MemorySettings, options=chosen)
     config = _config(model)
     planned = budget(config, settings, where)
     available = available_memory(where) if memory is None else round(memory * GIB)

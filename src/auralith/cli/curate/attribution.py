@@ -1,15 +1,13 @@
 """`auralith curate attribution build` and `verify`: the page that names everyone."""
 
 import sys
-from pathlib import Path
-from typing import Annotated
 
 import typer
 
+from auralith.cli.curate.options import Changes, Folder, Recipe
 from auralith.cli.lines import cell
 
 _SHOWN = 20
-Folder = Annotated[Path, typer.Argument(help="Folder of the curation.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -24,11 +22,8 @@ def register(app: typer.Typer) -> None:
 
 def build(
     folder: Folder,
-    recipe: Annotated[Path | None, typer.Option(help="The recipe, for its [publish].")] = None,
-    set: Annotated[
-        list[str] | None,
-        typer.Option(help="Change any setting: --set publish.name='Sounds of rain'."),
-    ] = None,
+    recipe: Recipe = None,
+    set: Changes = None,
 ) -> None:
     """Write attribution/, of the manifest that is there. Prints the page to open."""
     from auralith.curation.publish.attribution import write_attribution

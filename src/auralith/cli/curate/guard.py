@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from auralith.cli.curate.options import Folder
+
 if TYPE_CHECKING:
     from auralith.curation.guard import EvalSet
 
@@ -15,7 +17,7 @@ def register(app: typer.Typer) -> None:
 
 
 def guard(
-    folder: Annotated[Path, typer.Argument(help="Folder of the curation.")],
+    folder: Folder,
     set: Annotated[
         list[str] | None,
         typer.Option(

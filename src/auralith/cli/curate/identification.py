@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from auralith.cli.fields import Sets
+from auralith.cli.curate.options import CURATION, Folder, Root
+from auralith.cli.fields import Given, Options
 from auralith.cli.lines import warn
 
 if TYPE_CHECKING:
@@ -58,45 +59,30 @@ def _landmarks(paths: Sequence[Path], root: Path, prefix: str) -> Iterator[tuple
 
 
 def identify(
-    folder: Annotated[Path, typer.Argument(help="Folder of the curation.")],
-    root: Annotated[Path, typer.Option(help="Folder that the paths of the sounds start from.")],
-    index: Annotated[
-        Path | None, typer.Option(help="Folder of the index of known recordings, for landmark.")
-    ] = None,
-    provider: Annotated[
-        list[str] | None,
-        Sets("providers"),
-        typer.Option(help="landmark, acoustid or audible-magic; several: a match of any counts."),
-    ] = None,
-    fpcalc: Annotated[
-        str, typer.Option(help="Chromaprint's program, for acoustid: a path or a name in PATH.")
-    ] = "fpcalc",
-    audible_magic: Annotated[
-        str | None, typer.Option(help="The program identify of Audible Magic's toolkit.")
-    ] = None,
-    audible_magic_config: Annotated[Path | None, typer.Option(help="Its configuration.")] = None,
+    folder: Folder,
+    root: Root,
     set: Annotated[
         list[str] | None,
         typer.Option(help="Change any setting: --set alpha=1e-12, --set no_match_codes=[2005]."),
     ] = None,
-    workers: Annotated[int, typer.Option(min=0, help="Processes; 0: one for each core.")] = 0,
+    *,
+    chosen: Annotated[
+        Given,
+        Options(
+            CURATION,
+            "index",
+            provider="identify.providers",
+            fpcalc="identifier.fpcalc",
+            audible_magic="identifier.audible_magic",
+            audible_magic_config="identifier.audible_magic_config",
+            workers="engine.workers",
+        ),
+    ],
 ) -> None:
     """Find known recordings in those of the curation. Prints the counts by reason.
 
     AcoustID's key is read from AURALITH_ACOUSTID_KEY.
     """
-    from auralith.cli.curate.steps import run_one
-    from auralith.curation.engine import EngineSettings
-    from auralith.curation.identification import IdentifierFiles, IdentifySettings
-    from auralith.curation.settings import CurationSettings
-    from auralith.settings import load_settings
+    from auralith.cli.curate.steps import run_one, step_settings
 
-    chosen = {"providers": provider} if provider else {}
-    settings = CurationSettings(
-        folder,
-        index=index,
-        identify=load_settings(IdentifySettings, overrides=set or (), options=chosen),
-        identifier=IdentifierFiles(fpcalc, audible_magic, audible_magic_config),
-        engine=EngineSettings(workers=workers),
-    )
-    run_one(settings, "identify", root)
+    run_one(step_settings(folder, "identify", chosen, set), "identify", root)

@@ -1,25 +1,16 @@
 """`auralith curate ingest`: recordings of one source into a curation."""
 
 import sys
-from enum import StrEnum
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from auralith.cli.fields import Given, Options
+
 if TYPE_CHECKING:
     from auralith.curation.sources import Column, IngestProgress
-
-
-class Kind(StrEnum):
-    """Kind of an input."""
-
-    PACK = "pack"
-    FREESOUND = "freesound"
-    FMA = "fma"
-    ATTRIBUTION = "attribution"
-    FOLDER = "folder"
-    TABLE = "table"
 
 
 def register(app: typer.Typer) -> None:
@@ -34,30 +25,25 @@ def ingest(
         typer.Argument(help="Table or folder to read; for freesound a file of ids, one a line."),
     ] = None,
     kind: Annotated[
-        Kind,
+        Literal["pack", "freesound", "fma", "attribution", "folder", "table"],
         typer.Option(
             "--from",
             help="pack: Freesound data pack; freesound: its API; fma: tracks.csv or raw_tracks.csv;"
             " attribution: id,title,author,license,url; folder: sounds with sidecars; table: any.",
         ),
-    ] = Kind.FOLDER,
-    root: Annotated[
-        Path | None, typer.Option(help="Folder that the paths of the sounds start from.")
-    ] = None,
-    name: Annotated[
-        str | None, typer.Option(help="Source in the ids, of a folder or table.")
-    ] = None,
+    ] = "folder",
     column: Annotated[
-        list[str] | None, typer.Option(help="Of a table: --column title=track_name.")
+        list[str] | None, typer.Option(help="Column of a table: --column title=track_name.")
     ] = None,
-    separator: Annotated[
-        str | None, typer.Option(help="Between the members of a list in a table's cell.")
-    ] = None,
-    query: Annotated[str, typer.Option(help="Of a Freesound search; '' finds everything.")] = "",
-    filter: Annotated[str, typer.Option(help="Of a Freesound search, as Solr writes it.")] = "",
-    level: Annotated[
-        int, typer.Option(min=1, max=3, help="Of the Freesound key; sets the request limits.")
-    ] = 1,
+    *,
+    chosen: Annotated[
+        Given,
+        Options(
+            "auralith.curation.sources.SourceSettings",
+            *("name", "separator", "query", "filter", "level"),
+            root="sounds",
+        ),
+    ],
 ) -> None:
     """Read recordings and their metadata. Prints how many rows became what.
 
@@ -69,22 +55,14 @@ def ingest(
     from auralith.curation.store import Store
     from auralith.errors import InvalidRequest
     from auralith.files import utc_now
+    from auralith.settings import load_settings
     from auralith.tables.row import listed
 
-    if input is None and kind is not Kind.FREESOUND:
+    if input is None and kind != "freesound":
         raise InvalidRequest("no input is named; give a table or a folder after the curation's")
-    levels: dict[int, Literal[1, 2, 3]] = {1: 1, 2: 2, 3: 3}
-    settings = SourceSettings(
-        kind.value,
-        path=input,
-        sounds=root,
-        name=name or "",
-        columns=_columns(column or []),
-        separator=separator,
-        query=query,
-        filter=filter,
-        level=levels[level],
-    )
+    columns = _columns(column or [])
+    settings = load_settings(SourceSettings, options=chosen | {"kind": kind, "path": input})
+    settings = replace(settings, columns=columns)
     store = Store(folder)
     source = open_source(settings, store)
     if roots := sound_roots([settings]):

@@ -1,20 +1,20 @@
 """`auralith curate licenses` and `preferences`: permission by the license, and by the preference of the uploader."""
 
-from enum import StrEnum
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-Folder = Annotated[Path, typer.Argument(help="Folder of the curation.")]
+from auralith.cli.curate.options import CURATION, Folder
+from auralith.cli.fields import Given, Options, Sets
 
-
-class Use(StrEnum):
-    """Intended use of the model."""
-
-    OPEN = "open"
-    OPEN_NONCOMMERCIAL = "open-noncommercial"
-    CLOSED = "closed"
+Use = Annotated[
+    Given,
+    Options(
+        CURATION,
+        intended_use="preference.intended_use",
+        ignore=Sets("preference.honor", False, "Keep what uploaders don't want in training."),
+    ),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -28,31 +28,19 @@ def licenses(
     licenses: Annotated[
         str, typer.Option(help="Accepted: of cc0, cc-by and sampling+.")
     ] = "cc0,cc-by,sampling+",
-    public_domain_marks: Annotated[
-        bool,
-        typer.Option("--public-domain-marks", help="Accept PDM and CC-PDDC, which grant nothing."),
-    ] = False,
+    *,
+    marks: Annotated[Given, Options(CURATION, public_domain_marks="license.public_domain_marks")],
 ) -> None:
     """Read every license and refuse what isn't accepted. Prints the counts by reason."""
-    from auralith.cli.curate.steps import run_one
-    from auralith.curation.licenses import LicenseSettings, parse_selection
-    from auralith.curation.settings import CurationSettings
+    from auralith.cli.curate.steps import run_one, step_settings
+    from auralith.curation.licenses import parse_selection
 
-    chosen = LicenseSettings(parse_selection(licenses), public_domain_marks)
-    run_one(CurationSettings(folder, license=chosen), "license")
+    chosen = marks | {"license.licenses": parse_selection(licenses)}
+    run_one(step_settings(folder, None, chosen), "license")
 
 
-def preferences(
-    folder: Folder,
-    intended_use: Annotated[Use, typer.Option(help="What the model is meant for.")] = Use.OPEN,
-    ignore: Annotated[
-        bool, typer.Option("--ignore", help="Keep what uploaders don't want in training.")
-    ] = False,
-) -> None:
+def preferences(folder: Folder, *, use: Use) -> None:
     """Compare what uploaders say about generative AI with the intended use. Prints the counts by reason."""
-    from auralith.cli.curate.steps import run_one
-    from auralith.curation.preference import PreferenceSettings
-    from auralith.curation.settings import CurationSettings
+    from auralith.cli.curate.steps import run_one, step_settings
 
-    chosen = PreferenceSettings(intended_use.value, not ignore)
-    run_one(CurationSettings(folder, preference=chosen), "preference")
+    run_one(step_settings(folder, None, use), "preference")

@@ -6,6 +6,9 @@ from typing import Annotated
 
 import typer
 
+from auralith.cli.curate.options import CURATION, Folder
+from auralith.cli.fields import Given, Options
+
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
@@ -13,20 +16,16 @@ def register(app: typer.Typer) -> None:
 
 
 def metadata(
-    folder: Annotated[Path, typer.Argument(help="Folder of the curation.")],
+    folder: Folder,
     catalogue: Annotated[
         Path, typer.Option(help="List of commercial music: CSV in the Spotify-tracks schema.")
     ],
-    source: Annotated[
-        list[str] | None, typer.Option(help="Sources whose recordings are searched for [fma].")
-    ] = None,
+    *,
+    chosen: Annotated[Given, Options(CURATION, source="metadata.sources")],
 ) -> None:
     """Search for recordings in a list of commercial music; possible matches go to review. Prints the counts by tier."""
-    from auralith.cli.curate.steps import run_one
-    from auralith.curation.metadata import MetadataSettings, read_catalogue
-    from auralith.curation.settings import CurationSettings
+    from auralith.cli.curate.steps import run_one, step_settings
+    from auralith.curation.metadata import read_catalogue
 
     print(read_catalogue(catalogue).summary(), file=sys.stderr)
-    defaults = MetadataSettings()
-    chosen = MetadataSettings(tuple(source) if source else defaults.sources)
-    run_one(CurationSettings(folder, catalogue=catalogue, metadata=chosen), "metadata")
+    run_one(step_settings(folder, None, chosen | {"catalogue": catalogue}), "metadata")

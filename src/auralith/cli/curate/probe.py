@@ -7,12 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from auralith.cli.curate.options import Folder, Root, Workers
+
 if TYPE_CHECKING:
     from auralith.curation.duplicates import Duplicates
-
-Folder = Annotated[Path, typer.Argument(help="Folder of the curation.")]
-Root = Annotated[Path, typer.Option(help="Folder that the paths of the sounds start from.")]
-Workers = Annotated[int, typer.Option(min=0, help="Processes; 0: one for each core.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -28,28 +26,20 @@ def probe(
     set: Annotated[
         list[str] | None, typer.Option(help="Change any setting: --set max_hours=2.")
     ] = None,
-    workers: Workers = 0,
+    *,
+    workers: Workers,
 ) -> None:
     """Decode every recording once: hashes, levels, loudness, bandwidth. Prints the counts by reason."""
-    from auralith.cli.curate.steps import run_one
-    from auralith.curation.engine import EngineSettings
-    from auralith.curation.probe import ProbeSettings
-    from auralith.curation.settings import CurationSettings
-    from auralith.settings import load_settings
+    from auralith.cli.curate.steps import run_one, step_settings
 
-    chosen = load_settings(ProbeSettings, overrides=set or ())
-    engine = EngineSettings(workers=workers)
-    run_one(CurationSettings(folder, probe=chosen, engine=engine), "probe", root)
+    run_one(step_settings(folder, "probe", workers, set), "probe", root)
 
 
-def fingerprint(folder: Folder, root: Root, workers: Workers = 0) -> None:
+def fingerprint(folder: Folder, root: Root, *, workers: Workers) -> None:
     """Keep every recording's landmarks, and look for near duplicates by them. Prints the counts by reason."""
-    from auralith.cli.curate.steps import run_one
-    from auralith.curation.engine import EngineSettings
-    from auralith.curation.settings import CurationSettings
+    from auralith.cli.curate.steps import run_one, step_settings
 
-    engine = EngineSettings(workers=workers)
-    run_one(CurationSettings(folder, engine=engine), "fingerprint", root)
+    run_one(step_settings(folder, None, workers), "fingerprint", root)
 
 
 def duplicates(

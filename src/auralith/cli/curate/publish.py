@@ -2,10 +2,11 @@
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
+from auralith.cli.curate.options import Changes, Folder, Recipe
 from auralith.cli.lines import cell
 
 if TYPE_CHECKING:
@@ -14,15 +15,6 @@ if TYPE_CHECKING:
 
     from auralith.curation.publish.funnel import Funnels
     from auralith.curation.settings import CurationSettings
-
-Folder = Annotated[Path, typer.Argument(help="Folder of the curation.")]
-Recipe = Annotated[
-    Path | None,
-    typer.Option(help="The recipe that it was made with: its sources, steps and settings."),
-]
-Changes = Annotated[
-    list[str] | None, typer.Option(help="Change any setting: --set publish.name='Sounds of rain'.")
-]
 
 
 def register(app: typer.Typer) -> None:

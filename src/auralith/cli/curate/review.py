@@ -9,20 +9,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from auralith.cli.curate.options import Folder
+from auralith.cli.fields import Given, Options
 from auralith.cli.lines import cell, warn
 
 if TYPE_CHECKING:
     from auralith.curation.review import ItemView
 
-Folder = Annotated[Path, typer.Argument(help="Folder of the curation.")]
 ItemId = Annotated[
     str, typer.Argument(metavar="ITEM", help="The item, as `next` and `list` name it.")
 ]
 Reviewer = Annotated[
     str, typer.Option(help="Who decides; everybody under one name, always the same.")
 ]
-Stage = Annotated[str | None, typer.Option(help="Only items of this step: identify or metadata.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Stage = Annotated[str | None, typer.Option(help="Only items of this step: identify or metadata.")]
 
 review = typer.Typer(name="review", help="Look at suspects and decide.", no_args_is_help=True)
 
@@ -160,24 +161,20 @@ def verify(folder: Folder) -> None:
 def export(
     folder: Folder,
     file: Annotated[Path, typer.Argument(help=".csv, or .json for Label Studio.")],
-    reviewer: Annotated[
-        str | None,
-        typer.Option(help="Only items this person may decide on, with the name filled in."),
-    ] = None,
-    settled: Annotated[
-        bool, typer.Option("--settled", help="Settled items too, with their decisions.")
-    ] = False,
-    stage: Stage = None,
-    audio_prefix: Annotated[
-        str, typer.Option(help="Set before paths of sounds, as in /data/local-files/?d=.")
-    ] = "",
+    *,
+    chosen: Annotated[
+        Given,
+        Options(
+            "auralith.curation.review.exchange.ExportOptions",
+            *("reviewer", "settled", "stage", "audio_prefix"),
+        ),
+    ],
 ) -> None:
     """Write items to a file for other tools. With .json, prints Label Studio's labeling interface."""
     from auralith.curation.review import ExportOptions, export_items
     from auralith.curation.review.formats import labeling_config
 
-    options = ExportOptions(settled, reviewer, stage, audio_prefix)
-    count = export_items(folder, file, options)
+    count = export_items(folder, file, ExportOptions(**chosen))
     print(f"{count} items", file=sys.stderr)
     if file.suffix.lower() == ".json":
         print(labeling_config(), end="")

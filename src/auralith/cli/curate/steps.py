@@ -1,10 +1,12 @@
 """Run one step over all recordings of a curation, with its progress, for the commands of the steps."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from auralith.cli.fields import Given
 from auralith.cli.lines import warn
 from auralith.cli.progress import stage_progress
 
@@ -22,6 +24,21 @@ def connect() -> None:
 
     if address := asked_address():
         use_ray(address)
+
+
+def step_settings(
+    folder: Path, name: str | None, chosen: Given, overrides: Sequence[str] | None = None
+) -> "CurationSettings":
+    """The settings of a curation with the options of one step, whose own settings `overrides` change."""
+    from auralith.curation.settings import CurationSettings
+    from auralith.settings import load_settings
+
+    settings = load_settings(CurationSettings, options=chosen | {"folder": folder})
+    if name is None:
+        return settings
+    section = getattr(settings, name)
+    own = load_settings(type(section), overrides=overrides or (), base=section)
+    return replace(settings, **{name: own})
 
 
 def run_one(settings: "CurationSettings", name: "StageName", root: Path | None = None) -> None:

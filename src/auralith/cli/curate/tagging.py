@@ -5,12 +5,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from auralith.cli.curate.options import CURATION, Folder, Root
+from auralith.cli.fields import Given, Options, Sets
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from auralith.curation.tagging.meter import Calibration
-
-Folder = Annotated[Path, typer.Argument(help="Folder of the curation.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -21,21 +22,7 @@ def register(app: typer.Typer) -> None:
 
 def tag(
     folder: Folder,
-    root: Annotated[Path, typer.Option(help="Folder that the paths of the sounds start from.")],
-    weights: Annotated[
-        Path | None,
-        typer.Option(help="Cnn14_DecisionLevelMax_mAP=0.385.pth; for the tagger ast, a folder."),
-    ] = None,
-    weights_sha256: Annotated[
-        str | None, typer.Option("--weights-sha256", help="The hash that the weights must have.")
-    ] = None,
-    allow_unknown_weights: Annotated[
-        bool,
-        typer.Option(
-            "--allow-unknown-weights",
-            help="Trust weights of an unknown hash; from then on this curation takes no others.",
-        ),
-    ] = False,
+    root: Root,
     set: Annotated[
         list[str] | None,
         typer.Option(
@@ -43,28 +30,23 @@ def tag(
             " min_seconds=20, rule=longest_run, stereo=max."
         ),
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
-    workers: Annotated[
-        int, typer.Option(min=0, help="Processes; 0: one, which uses all cores.")
-    ] = 0,
+    *,
+    chosen: Annotated[
+        Given,
+        Options(
+            CURATION,
+            weights="tagger.weights",
+            weights_sha256="tag.weights_sha256",
+            allow_unknown_weights="tag.allow_unknown_weights",
+            device="tagger.device",
+            workers=Sets("engine.workers", help="Processes; 0: one, which uses all cores."),
+        ),
+    ],
 ) -> None:
     """Find the recordings with 30 s of music or more. Prints the counts by reason."""
-    from auralith.cli.curate.steps import run_one
-    from auralith.curation.engine import EngineSettings
-    from auralith.curation.settings import CurationSettings, TaggerFiles
-    from auralith.curation.tagging.stage import TaggingSettings
-    from auralith.settings import load_settings
+    from auralith.cli.curate.steps import run_one, step_settings
 
-    chosen: dict[str, object] = {"allow_unknown_weights": True} if allow_unknown_weights else {}
-    if weights_sha256:
-        chosen["weights_sha256"] = weights_sha256
-    settings = CurationSettings(
-        folder,
-        tag=load_settings(TaggingSettings, overrides=set or (), options=chosen),
-        tagger=TaggerFiles(weights, device),
-        engine=EngineSettings(workers=workers),
-    )
-    run_one(settings, "tag", root)
+    run_one(step_settings(folder, "tag", chosen, set), "tag", root)
 
 
 def calibrate(
