@@ -6,6 +6,8 @@ openl3          OpenL3 mel256, for FD_openl3: its sound, its two front ends, the
 openl3_weights  its published weights, a Keras file
 kaiser_best     the resampler inside OpenL3
 passt           PaSST, for KL_passt
+clap            LAION-CLAP, of sounds and texts, through transformers
+clap_front      what comes before CLAP's network
 musicnn         50 tags and an embedding of music
 mel             statistics of a log-mel spectrogram, without weights
 """

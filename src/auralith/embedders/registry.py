@@ -5,6 +5,7 @@ from pathlib import Path
 
 import torch
 
+from auralith.embedders.clap import open_clap
 from auralith.embedders.embedder import Embedder
 from auralith.embedders.mel import MelStatistics
 from auralith.embedders.musicnn import open_musicnn
@@ -21,6 +22,8 @@ EMBEDDERS: dict[str, Opener] = {
     "openl3-music": open_openl3,
     "passt": open_passt,
     "mel": lambda name, weights, device, dtype: MelStatistics(),
+    "clap-fused": open_clap,
+    "clap-unfused": open_clap,
     "musicnn-mtt": open_musicnn,
     "musicnn-msd": open_musicnn,
 }

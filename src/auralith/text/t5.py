@@ -88,7 +88,7 @@ def open_text_encoder(
     Raises CheckpointError, also if its states are not `width` wide, as the diffusion model needs; None takes any.
     """
     model = _open_model(folders.model, width, device, dtype, variant)
-    return TextEncoder(model.eval(), _open_tokenizer(folders.tokenizer))
+    return TextEncoder(model.eval(), open_tokenizer(folders.tokenizer))
 
 
 def _open_model(
@@ -140,7 +140,7 @@ def _check_sizes(data: Json, path: Path) -> None:
             )
 
 
-def _open_tokenizer(folder: Path) -> "transformers.PreTrainedTokenizerBase":
+def open_tokenizer(folder: Path) -> "transformers.PreTrainedTokenizerBase":
     """Return the tokenizer in a folder, opened from copies of `TOKENIZER_FILES`: transformers sees nothing else there."""
     from transformers import PreTrainedTokenizerFast, T5Tokenizer
 
