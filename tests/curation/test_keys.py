@@ -20,7 +20,7 @@ from auralith.curation.publish.manifest import manifest, write_manifest
 from auralith.curation.run import curate, run_step
 from auralith.curation.settings import CurationSettings, StageName, TaggerFiles
 from auralith.curation.sources import SourceSettings
-from auralith.curation.stage import Step, evidence_key
+from auralith.curation.stage import CurationStep, evidence_key
 from auralith.curation.steps import step_of
 from auralith.curation.store import EVIDENCE, RECORDINGS, EvidenceKey, Store
 from auralith.curation.tagging.stage import TaggingSettings
@@ -42,7 +42,7 @@ def store(tmp_path: Path) -> Store:
     return store
 
 
-def step(settings: CurationSettings, name: StageName) -> Step:
+def step(settings: CurationSettings, name: StageName) -> CurationStep:
     found = step_of(settings, name)
     assert found is not None
     return found

@@ -16,7 +16,7 @@ from auralith.curation.publish.manifest import manifest
 from auralith.curation.run import curate
 from auralith.curation.settings import CurationSettings
 from auralith.curation.sources import SourceSettings
-from auralith.curation.stage import Step
+from auralith.curation.stage import CurationStep
 from auralith.curation.steps import step_of
 from auralith.curation.store import Store
 
@@ -61,7 +61,7 @@ def settings_of(folder: Path, sounds: Path, dedupe: bool = False) -> CurationSet
     return CurationSettings(folder=folder, sources=(source,), stages=stages, dedupe=dedupe)
 
 
-def fingerprint(settings: CurationSettings) -> Step:
+def fingerprint(settings: CurationSettings) -> CurationStep:
     step = step_of(settings, "fingerprint")
     assert step is not None
     return step

@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from auralith.curation.engine import EngineSettings, StageProgress, run_stage, use_ray
-from auralith.curation.stage import Step
+from auralith.curation.stage import CurationStep
 from auralith.curation.store import RECORDINGS, Store
 from auralith.files import exclusive
 from tests.curation.toy_stages import Toy, ToySettings
@@ -38,13 +38,13 @@ def toy_recordings(num_rows: int) -> pa.Table:
 
 def toy_step(
     settings: ToySettings, calls: str = "", stage: type[Toy] = Toy, heavy: bool = False
-) -> Step:
+) -> CurationStep:
     """The toy stage as a step."""
-    return Step("toy", settings, lambda _: partial(stage, settings, calls), heavy=heavy)
+    return CurationStep("toy", settings, lambda _: partial(stage, settings, calls), heavy=heavy)
 
 
 def run_step(
-    store: Store, step: Step, recordings: pa.Table, settings: EngineSettings | None = None
+    store: Store, step: CurationStep, recordings: pa.Table, settings: EngineSettings | None = None
 ) -> Iterator[StageProgress]:
     """A step over all of these recordings."""
     parts, make = [(store.folder, recordings)], step.load(store)

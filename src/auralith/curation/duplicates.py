@@ -27,10 +27,9 @@ from jaxtyping import Bool, Int
 from auralith.curation.engine import EngineSettings, StageProgress, run_stage
 from auralith.curation.keys import newest_key
 from auralith.curation.probe import sound_path
-from auralith.curation.stage import Finding, Row, Step, evidence_key, params_hash
-from auralith.curation.store import EvidenceKey, Store
+from auralith.curation.stage import CurationStep, Finding, Row, evidence_key, params_hash
+from auralith.curation.store import EvidenceKey, Store, compute
 from auralith.errors import AudioError
-from auralith.extras import require
 from auralith.files import exclusive
 from auralith.fingerprint.index import LandmarkIndex, build_index
 from auralith.fingerprint.landmark import (
@@ -41,8 +40,6 @@ from auralith.fingerprint.landmark import (
 )
 from auralith.fingerprint.significance import corrected, log_tail
 from auralith.sound.stream import is_lossless
-
-compute = require("pyarrow.compute", "curate")
 
 MIN_COVER = 0.9
 COLUMNS = ("rec_id", "status", "sha256", "pcm_sha256", "codec", "duration_s")
@@ -248,7 +245,7 @@ class NearStage:
 
 
 def find_near_duplicates(
-    store: Store, fingerprint: Step, settings: EngineSettings
+    store: Store, fingerprint: CurationStep, settings: EngineSettings
 ) -> Iterator[StageProgress]:
     """Search for every recording that this step has fingerprinted among the others, unless that is done.
 
@@ -269,7 +266,7 @@ def _search(
     store: Store, fingerprints: EvidenceKey, settings: EngineSettings
 ) -> Iterator[StageProgress]:
     make, ids = _stage(store, fingerprints), _ids(store, fingerprints)
-    stage, step = make(), Step(TABLE, NearSettings(), lambda _: make, heavy=True)
+    stage, step = make(), CurationStep(TABLE, NearSettings(), lambda _: make, heavy=True)
     total, done = len(ids), len(store.finished(TABLE, evidence_key(stage)))
     yield StageProgress(TABLE, done, total, {"pass": done})
     if done == total:
@@ -285,7 +282,7 @@ def _search(
         before += part.num_rows
 
 
-def near_pairs(store: Store, fingerprint: Step | None) -> list[FingerprintPair]:
+def near_pairs(store: Store, fingerprint: CurationStep | None) -> list[FingerprintPair]:
     """Return the pairs among the recordings that this step has fingerprinted; none if they were not searched for, or
     the step is left out (None)."""
     fingerprints = None if fingerprint is None else newest_key(store, fingerprint)

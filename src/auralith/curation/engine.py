@@ -31,7 +31,7 @@ import pyarrow as pa
 
 from auralith import errors
 from auralith.curation.keys import record
-from auralith.curation.stage import Finding, Row, Stage, Step, evidence_key
+from auralith.curation.stage import CurationStep, Finding, Row, Stage, evidence_key
 from auralith.curation.store import EVIDENCE, Store, batches
 from auralith.errors import AuralithError, Field, Interrupted, InvalidRequest, ResourceError, shown
 from auralith.extras import require
@@ -79,7 +79,7 @@ class EngineSettings:
         check_integer(self, "heavy_slice_rows", 1)
         check_integer(self, "workers", 0)
 
-    def rows_of(self, step: Step) -> int:
+    def rows_of(self, step: CurationStep) -> int:
         """Return the number of rows in a slice of this step."""
         return self.heavy_slice_rows if step.heavy else self.slice_rows
 
@@ -98,7 +98,7 @@ class StageProgress:
 
 def run_stage(
     store: Store,
-    step: Step,
+    step: CurationStep,
     stage: Stage,
     make: Callable[[], Stage],
     parts: Sequence[tuple[Path, pa.Table]],
@@ -188,7 +188,7 @@ def _slices_of(worker: Any, stage: Stage, todo: pa.Table, rows: int) -> Iterator
         yield unpack(pa.Table.from_batches(waiting), stage)
 
 
-def _worker(step: Step, stage: Stage, settings: EngineSettings) -> Callable[..., Any]:
+def _worker(step: CurationStep, stage: Stage, settings: EngineSettings) -> Callable[..., Any]:
     """Return the class UDF of a stage; its arguments are those of `Worker`.
 
     Without processes of its own it runs in this one, or in those that Ray has.
@@ -203,7 +203,7 @@ def _worker(step: Step, stage: Stage, settings: EngineSettings) -> Callable[...,
     return daft.cls(StageWorker, max_concurrency=_num_processes(step, settings), gpus=step.gpus)
 
 
-def _num_processes(step: Step, settings: EngineSettings) -> int | None:
+def _num_processes(step: CurationStep, settings: EngineSettings) -> int | None:
     """Return the number of processes for the stage alone; None if it runs in this one."""
     if not step.heavy:
         return None

@@ -17,15 +17,12 @@ from typing import Any
 import pyarrow as pa
 
 from auralith.curation.guard import OVERLAP_COLUMNS, GuardStage, overlap_digests, overlaps_in
-from auralith.curation.stage import Step, params_hash
-from auralith.curation.store import EVIDENCE, EvidenceKey, Store, with_columns
+from auralith.curation.stage import CurationStep, params_hash
+from auralith.curation.store import EVIDENCE, EvidenceKey, Store, compute, with_columns
 from auralith.errors import InvalidRequest, ResourceError
-from auralith.extras import require
 from auralith.files import whole_file
 from auralith.foreign import SHAPE_ERRORS, parse_json
 from auralith.settings import build_settings
-
-compute = require("pyarrow.compute", "curate")
 
 NAME = "steps.json"
 log = logging.getLogger(__name__)
@@ -67,7 +64,7 @@ class StepRun:
         return all(self.reads.get(name, "") == digest for name, digest in reads.items())
 
 
-def newest_key(store: Store, step: Step) -> EvidenceKey | None:
+def newest_key(store: Store, step: CurationStep) -> EvidenceKey | None:
     """Return the key under which a step with these settings was run last; None if its evidence doesn't count.
 
     Raises:
@@ -79,7 +76,7 @@ def newest_key(store: Store, step: Step) -> EvidenceKey | None:
     return runs[-1].key
 
 
-def evidence_of(store: Store, step: Step | None, columns: Sequence[str]) -> pa.Table:
+def evidence_of(store: Store, step: CurationStep | None, columns: Sequence[str]) -> pa.Table:
     """Return the rows of a step that count; none if it was never run under its settings, or is left out (None).
 
     Raises:
@@ -90,7 +87,10 @@ def evidence_of(store: Store, step: Step | None, columns: Sequence[str]) -> pa.T
 
 
 def last_evidence(
-    store: Store, step: Step | None, columns: Sequence[str], rec_ids: pa.Array | pa.ChunkedArray
+    store: Store,
+    step: CurationStep | None,
+    columns: Sequence[str],
+    rec_ids: pa.Array | pa.ChunkedArray,
 ) -> pa.Table:
     """Return the last row of a step that counts for each of these recordings; nulls for those without one."""
     table = evidence_of(store, step, ["rec_id", *columns]).combine_chunks()
@@ -100,7 +100,7 @@ def last_evidence(
 
 
 def evidence_under(
-    store: Store, step: Step | None, key: EvidenceKey | None, columns: Sequence[str]
+    store: Store, step: CurationStep | None, key: EvidenceKey | None, columns: Sequence[str]
 ) -> pa.Table:
     """Return the rows of a step under a key; none without one."""
     if step is None or key is None:
@@ -108,7 +108,7 @@ def evidence_under(
     return store.read(step.name, columns, key)
 
 
-def record(store: Store, step: Step, key: EvidenceKey, settings: Any) -> None:
+def record(store: Store, step: CurationStep, key: EvidenceKey, settings: Any) -> None:
     """Make a key the newest of a step; the caller has the folder's lock. `settings` are those of the loaded stage.
 
     Raises:

@@ -17,12 +17,9 @@ from jaxtyping import Bool, Int
 from auralith.curation.keys import evidence_of, evidence_under, last_evidence, newest_key
 from auralith.curation.review import Case, cases, is_begun, withdrawals
 from auralith.curation.settings import CurationSettings, StageName
-from auralith.curation.stage import Step
+from auralith.curation.stage import CurationStep
 from auralith.curation.steps import step_of, steps
-from auralith.curation.store import EvidenceKey, Store
-from auralith.extras import require
-
-compute = require("pyarrow.compute", "curate")
+from auralith.curation.store import EvidenceKey, Store, compute
 
 Outcome = Literal["accepted", "removed", "quarantined", "pending"]
 OUTCOMES: tuple[Outcome, ...] = ("accepted", "removed", "quarantined", "pending")
@@ -99,7 +96,7 @@ class Fold:
         """Return the recordings that no step has dropped."""
         return self._outcome == 0
 
-    def required(self, step: Step) -> Mask:
+    def required(self, step: CurationStep) -> Mask:
         """Return the recordings that a step is required for."""
         match step.required:
             case "unknown_music":
@@ -111,11 +108,11 @@ class Fold:
             case "all":
                 return self.kept
 
-    def candidates(self, step: Step) -> pa.Array:
+    def candidates(self, step: CurationStep) -> pa.Array:
         """Return the ids of the recordings that a step is required for."""
         return self._ids.filter(pa.array(self.required(step)))
 
-    def add(self, step: Step) -> None:
+    def add(self, step: CurationStep) -> None:
         """Take the evidence of a step into account."""
         key = newest_key(self._store, step)
         required, found = self.required(step), self._evidence(step, key)
@@ -187,7 +184,7 @@ class Fold:
         mask = self._among(ids["rec_id"].cast(pa.string()))
         self._drop(mask, "quarantined", INGEST, self._code(_CONFLICT))
 
-    def _overturned(self, step: Step, key: EvidenceKey | None) -> Mask:
+    def _overturned(self, step: CurationStep, key: EvidenceKey | None) -> Mask:
         """Return the recordings that people kept, having seen the evidence of this step that counts."""
         seen = step.name, str(key), "kept"
         ids = [
@@ -197,7 +194,7 @@ class Fold:
         ]
         return self._among(pa.array(ids, pa.string()))
 
-    def _evidence(self, step: Step, key: EvidenceKey | None) -> _Evidence:
+    def _evidence(self, step: CurationStep, key: EvidenceKey | None) -> _Evidence:
         """Return the last row of each recording, since a retry adds another one."""
         table = evidence_under(self._store, step, key, _COLUMNS)
         rows = self._last_rows(table["rec_id"])

@@ -22,14 +22,11 @@ from auralith.curation.review import cases, is_begun, open_items, suspects
 from auralith.curation.settings import CurationSettings
 from auralith.curation.sources import SourceSettings, ingest_steps, require_recordings
 from auralith.curation.sources.intake import open_source, sound_roots, source_names
-from auralith.curation.stage import Step
+from auralith.curation.stage import CurationStep
 from auralith.curation.steps import steps
-from auralith.curation.store import Store
+from auralith.curation.store import Store, compute
 from auralith.errors import InvalidRequest
-from auralith.extras import require
 from auralith.files import exclusive, utc_now
-
-compute = require("pyarrow.compute", "curate")
 
 
 def curate(settings: CurationSettings) -> Iterator[StageProgress]:
@@ -60,7 +57,7 @@ def curate(settings: CurationSettings) -> Iterator[StageProgress]:
 def run_step(
     store: Store,
     settings: CurationSettings,
-    step: Step,
+    step: CurationStep,
     rec_ids: pa.Array,
     roots: Mapping[str, Path],
 ) -> Iterator[StageProgress]:

@@ -91,7 +91,7 @@ def _nothing(store: Store) -> Mapping[str, str]:
 
 
 @dataclass(frozen=True)
-class Step:
+class CurationStep:
     """A step of a curation."""
 
     name: str

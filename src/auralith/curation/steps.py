@@ -13,37 +13,41 @@ from auralith.curation.metadata import MetadataStage
 from auralith.curation.preference import PreferenceStage
 from auralith.curation.probe import Probe
 from auralith.curation.settings import CurationSettings, StageName
-from auralith.curation.stage import Step
+from auralith.curation.stage import CurationStep
 from auralith.curation.store import Store
 from auralith.curation.tagging.stage import Tagging, pinned
 from auralith.errors import InvalidRequest
 
 
-def steps(settings: CurationSettings) -> list[Step]:
+def steps(settings: CurationSettings) -> list[CurationStep]:
     """Return the steps that the settings name, in their order."""
     known = {step.name: step for step in _all(settings)}
     return [known[name] for name in settings.stages]
 
 
-def step_of(settings: CurationSettings, name: StageName) -> Step | None:
+def step_of(settings: CurationSettings, name: StageName) -> CurationStep | None:
     """Return a step by its name; None if these settings leave it out."""
     return next((step for step in steps(settings) if step.name == name), None)
 
 
-def _all(settings: CurationSettings) -> Iterator[Step]:
-    yield Step("license", settings.license, lambda _: partial(LicenseStage, settings.license))
-    yield Step(
+def _all(settings: CurationSettings) -> Iterator[CurationStep]:
+    yield CurationStep(
+        "license", settings.license, lambda _: partial(LicenseStage, settings.license)
+    )
+    yield CurationStep(
         "preference", settings.preference, lambda _: partial(PreferenceStage, settings.preference)
     )
-    yield Step("probe", settings.probe, lambda _: partial(Probe, settings.probe), heavy=True)
-    yield Step("fingerprint", FingerprintSettings(), lambda _: FingerprintStage, heavy=True)
+    yield CurationStep(
+        "probe", settings.probe, lambda _: partial(Probe, settings.probe), heavy=True
+    )
+    yield CurationStep("fingerprint", FingerprintSettings(), lambda _: FingerprintStage, heavy=True)
     yield _tag(settings)
     yield _identify(settings)
     yield _metadata(settings)
     yield _guard(settings.guard)
 
 
-def _tag(settings: CurationSettings) -> Step:
+def _tag(settings: CurationSettings) -> CurationStep:
     files = settings.tagger
 
     def load(store: Store) -> Callable[[], Tagging]:
@@ -51,7 +55,7 @@ def _tag(settings: CurationSettings) -> Step:
         return partial(Tagging, found, files.weights, files.device)
 
     digest = (settings.tag.weights_sha256 or "").lower() or None
-    return Step(
+    return CurationStep(
         "tag",
         # as `pinned` returns them: permission to use unknown weights changes no result
         replace(settings.tag, weights_sha256=digest, allow_unknown_weights=False),
@@ -63,14 +67,16 @@ def _tag(settings: CurationSettings) -> Step:
     )
 
 
-def _identify(settings: CurationSettings) -> Step:
+def _identify(settings: CurationSettings) -> CurationStep:
     index = None if settings.index is None else settings.index.resolve()
     make = partial(Identify, settings.identify, index, settings.identifier.absolute())
     required = "all" if settings.identified == "all" else "music"
-    return Step("identify", settings.identify, lambda _: make, required, reviewed=True, heavy=True)
+    return CurationStep(
+        "identify", settings.identify, lambda _: make, required, reviewed=True, heavy=True
+    )
 
 
-def _metadata(settings: CurationSettings) -> Step:
+def _metadata(settings: CurationSettings) -> CurationStep:
     def load(_: Store) -> Callable[[], MetadataStage]:
         if settings.catalogue is None:
             raise InvalidRequest(
@@ -79,10 +85,10 @@ def _metadata(settings: CurationSettings) -> Step:
             )
         return partial(MetadataStage, settings.metadata, settings.catalogue.resolve())
 
-    return Step("metadata", settings.metadata, load, "searched", reviewed=True)
+    return CurationStep("metadata", settings.metadata, load, "searched", reviewed=True)
 
 
-def _guard(settings: GuardSettings) -> Step:
+def _guard(settings: GuardSettings) -> CurationStep:
     names = [one.name for one in settings.sets]
 
     def load(store: Store) -> Callable[[], GuardStage]:
@@ -92,4 +98,4 @@ def _guard(settings: GuardSettings) -> Step:
         digests = overlap_digests(read_overlaps(store, names))
         return {name: digests.get(name, "") for name in names}
 
-    return Step("guard", settings, load, after_review=True, reads=reads)
+    return CurationStep("guard", settings, load, after_review=True, reads=reads)

@@ -20,6 +20,7 @@ from auralith.files import make_folder, whole_file
 from auralith.foreign import SHAPE_ERRORS
 
 compute = require("pyarrow.compute", "curate")
+"""Functions of Arrow, whose names its type stubs lack."""
 
 RECORDINGS = pa.schema(
     [

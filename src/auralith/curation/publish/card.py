@@ -16,14 +16,11 @@ from auralith.curation.publish.manifest import read_manifest
 from auralith.curation.review import Agreement, agreement, is_begun, newest_entry, withdrawals
 from auralith.curation.settings import CurationSettings, PublishSettings
 from auralith.curation.steps import step_of, steps
-from auralith.curation.store import EvidenceKey, Store
+from auralith.curation.store import EvidenceKey, Store, compute
 from auralith.curation.tagging.meter import COLUMNS as TAG_COLUMNS
 from auralith.curation.tagging.meter import calibrate
 from auralith.escaping import json_line, markdown
-from auralith.extras import require
 from auralith.files import whole_file
-
-compute = require("pyarrow.compute", "curate")
 
 NAME = "DATASET_CARD.md"
 _HUB_LICENSES = ("CC0-1.0", "CC-BY-2.0", "CC-BY-2.5", "CC-BY-3.0", "CC-BY-4.0")

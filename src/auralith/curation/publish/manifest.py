@@ -28,12 +28,9 @@ from auralith.curation.review.chain import parse_head
 from auralith.curation.settings import CurationSettings
 from auralith.curation.sources.intake import root_of, sound_roots
 from auralith.curation.steps import step_of
-from auralith.curation.store import RECORDINGS, Store, opened_parquet, whole_table
+from auralith.curation.store import RECORDINGS, Store, compute, opened_parquet, whole_table
 from auralith.errors import InvalidRequest, shown
-from auralith.extras import require
 from auralith.files import whole_file
-
-compute = require("pyarrow.compute", "curate")
 
 NAME = "manifest.parquet"
 _REVIEW = b"auralith.review"

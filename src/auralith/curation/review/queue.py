@@ -50,12 +50,9 @@ from auralith.curation.review.rules import (
     reviewer_name,
     settle,
 )
-from auralith.curation.store import EVIDENCE, EvidenceKey, Store
+from auralith.curation.store import EVIDENCE, EvidenceKey, Store, compute
 from auralith.errors import Field, InvalidRequest
-from auralith.extras import require
 from auralith.files import utc_now
-
-compute = require("pyarrow.compute", "curate")
 
 REVIEWED_STAGES = ("identify", "metadata")
 _SHOWN = (

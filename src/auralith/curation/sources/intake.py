@@ -29,14 +29,11 @@ from auralith.curation.sources.freesound import (
 )
 from auralith.curation.sources.records import Record, Source, SourceRow
 from auralith.curation.sources.tables import FolderSource, TableSource, mapped_table, stability_list
-from auralith.curation.store import RECORDINGS, Store, read_slice
+from auralith.curation.store import RECORDINGS, Store, compute, read_slice
 from auralith.errors import Field, InvalidRequest
-from auralith.extras import require
 from auralith.files import make_folder, whole_file
 from auralith.foreign import SHAPE_ERRORS, parse_json
 from auralith.tables.row import listed
-
-compute = require("pyarrow.compute", "curate")
 
 SourceKind = Literal["pack", "freesound", "fma", "attribution", "folder", "table"]
 ROOTS = "roots.json"

@@ -28,9 +28,7 @@ from auralith.curation.license_parsing import SAMPLING_PLUS_DEED
 from auralith.curation.licenses import CC0, SAMPLING_PLUS, UNVERSIONED, family_of, obligations
 from auralith.curation.publish.manifest import read_manifest
 from auralith.curation.sources.tables import ATTRIBUTION_COLUMNS
-from auralith.extras import require
-
-compute = require("pyarrow.compute", "curate")
+from auralith.curation.store import compute
 
 USE = "Used to train the model; not redistributed. Cut, resampled and encoded for training."
 """Statement of use, for every recording."""
