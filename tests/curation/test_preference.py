@@ -5,7 +5,7 @@ from typing import Literal, get_args
 
 import pytest
 
-from auralith.curation.preference import IntendedUse, PreferenceSettings, PreferenceStage
+from auralith.curation.licenses import IntendedUse, PreferenceSettings, PreferenceStage
 from auralith.curation.stage import Finding, Stage
 
 KEEP, REFUSE = True, False

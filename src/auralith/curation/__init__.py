@@ -2,7 +2,7 @@
 
 sources/       data packs, APIs, tables and folders → `recordings`
 stage, steps   the contract of a step; the steps under given settings, and a module or package for each of them:
-               licenses · preference · probe · duplicates · tagging/ · identification/ · metadata/ · guard
+               licenses (with preferences) · probe · duplicates · tagging/ · identification/ · metadata/ · guard
 engine, store  run a step over a table, on one machine or a Ray cluster, resumable; keep the tables
 keys           which evidence counts
 outcomes       the outcome of each recording, folded from all evidence and decisions

@@ -264,11 +264,8 @@ def _vocabulary() -> tuple[dict[str, str], dict[str, str], frozenset[str]]:
         _squashed(name): port for port, names in tables["countries"].items() for name in names
     }
     keys = (*classes, *countries)
-    return (
-        classes,
-        countries,
-        frozenset(key[:end] for key in keys for end in range(1, len(key) + 1)),
-    )
+    beginnings = frozenset(key[:end] for key in keys for end in range(1, len(key) + 1))
+    return classes, countries, beginnings
 
 
 def _squashed(phrase: str) -> str:
@@ -341,10 +338,8 @@ def _is_norway(plain: str, matches: list[re.Match[str]], place: int, gap: str) -
     if matches[place]["word"] == "NO" and gap in (" ", "-", "/", "_"):
         return True
     start = max(0, matches[place].end() - len("cc-by-3.0-no"))
-    return (
-        re.fullmatch(r"cc[-_/]by[-_/]3\.0[-_/]no", plain[start : matches[place].end()], re.I)
-        is not None
-    )
+    id = plain[start : matches[place].end()]
+    return re.fullmatch(r"cc[-_/]by[-_/]3\.0[-_/]no", id, re.I) is not None
 
 
 def _link_token(match: re.Match[str]) -> _Token:

@@ -1,11 +1,15 @@
-"""The license step: read a recording's license text and URL, and decide whether it may be used.
+"""The steps `license` and `preference`: permission to use a recording, by its license and by the preference of its uploader.
 
-CC0, CC BY (each version and port) and CC Sampling+ 1.0 are accepted unless the selection leaves them out; everything
-else, including unknown licenses, is refused with its reason. Every statement in text and URL counts and the strictest
-wins; of two versions or ports of one license neither is stricter, so they are refused as a conflict. Verdicts are cached
-by the raw pair, since a source repeats a few of them thousands of times.
+The license step reads license text and URL. CC0, CC BY (each version and port) and CC Sampling+ 1.0 are accepted unless the
+selection leaves them out; everything else, including unknown licenses, is refused with its reason. Every statement in text
+and URL counts and the strictest wins; of two versions or ports of one license neither is stricter, so they are refused as
+a conflict. Verdicts are cached by the raw pair, since a source repeats a few of them thousands of times. Obligations are
+recorded per license; whether training triggers them is not decided here.
 
-Obligations are recorded per license; whether training triggers them is not decided here.
+The preference step compares the preference of an uploader about generative AI with the intended use of the model. The
+`gen_ai_preference` of Freesound has four values, each of which refuses some intended uses. Without the field a recording is
+kept; an unknown value goes to quarantine. Refusals by preference have reason codes of their own, so that the funnel
+counts them apart from licenses.
 """
 
 import re
@@ -39,6 +43,8 @@ __all__ = [
     "LicenseSettings",
     "LicenseStage",
     "Obligations",
+    "PreferenceSettings",
+    "PreferenceStage",
     "Reading",
     "family_of",
     "is_known_id",
@@ -55,6 +61,16 @@ _COLUMNS = ("license_spdx", "license_version", "license_port", "license_uri")
 _NO_GRANT, _REFUSED = 4, 5
 _SEVERITIES = {"public-domain": 0, "zero": 1, "by": 2, "sampling+": 3, "mark": 4, "pddc": 4}
 _BY_ID = re.compile(r"(?:LicenseRef-)?CC-BY-(\d\.\d)(?:-[A-Z]+)?")
+IntendedUse = Literal["open", "open-noncommercial", "closed"]
+NOT_STATED = "not-stated"
+"""Value of `preference` for sources without the field."""
+_REFUSED_USES: dict[str, frozenset[str]] = {
+    "no-additional-preferences": frozenset(),
+    "open-source-models": frozenset({"closed"}),
+    "noncommercial-open-source-models": frozenset({"open", "closed"}),
+    "no-gen-ai": frozenset({"open", "open-noncommercial", "closed"}),
+}
+"""Intended uses that each preference refuses."""
 
 
 @dataclass(frozen=True)
@@ -240,3 +256,49 @@ def family_of(spdx: str) -> Family | None:
     if spdx == SAMPLING_PLUS:
         return "sampling+"
     return "cc-by" if obligations(spdx) else None
+
+
+@dataclass(frozen=True)
+class PreferenceSettings:
+    """Intended use of the model, and whether uploaders' preferences about it are honored."""
+
+    intended_use: IntendedUse = "open"
+    """Purpose of the model; open: released with its weights, commercial use allowed; closed: anything that isn't released."""
+    honor: bool = True
+    """Refuse recordings by preference. False keeps them, as the published data set did; unknown values stay quarantined."""
+
+
+class PreferenceStage:
+    """`gen_ai_preference` × intended use → keep or refuse."""
+
+    name = "preference"
+    provider = "auralith"
+    provider_version = "1"
+    inputs: tuple[str, ...] = ("gen_ai_preference",)
+
+    def __init__(self, settings: PreferenceSettings | None = None) -> None:
+        self.settings = settings or PreferenceSettings()
+        self._findings: dict[str, Finding] = {}
+
+    @property
+    def schema(self) -> pa.Schema:
+        return pa.schema([("preference", pa.string())])
+
+    def process(self, rows: Sequence[Row], root: Path) -> list[Finding]:
+        """Return a finding for each recording; never an error."""
+        return [self._finding(row["gen_ai_preference"]) for row in rows]
+
+    def _finding(self, written: str | None) -> Finding:
+        value = (written or "").strip() or NOT_STATED
+        if value not in _REFUSED_USES and value != NOT_STATED:
+            return Finding("ok", "quarantine", "preference_unknown", columns={"preference": value})
+        if value not in self._findings:
+            self._findings[value] = self._judge(value)
+        return self._findings[value]
+
+    def _judge(self, value: str) -> Finding:
+        refused = self.settings.intended_use in _REFUSED_USES.get(value, ())
+        if not (self.settings.honor and refused):
+            return Finding("ok", "pass", columns={"preference": value})
+        reason = "preference_" + value.replace("-", "_")
+        return Finding("ok", "refuse", reason, columns={"preference": value})

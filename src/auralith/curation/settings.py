@@ -14,9 +14,8 @@ from typing import Literal, get_args
 from auralith.curation.engine import EngineSettings
 from auralith.curation.guard import GuardSettings
 from auralith.curation.identification import IdentifierFiles, IdentifySettings
-from auralith.curation.licenses import LicenseSettings
+from auralith.curation.licenses import LicenseSettings, PreferenceSettings
 from auralith.curation.metadata import MetadataSettings
-from auralith.curation.preference import PreferenceSettings
 from auralith.curation.probe import ProbeSettings
 from auralith.curation.sources import SourceSettings
 from auralith.curation.tagging.stage import TaggingSettings

@@ -8,9 +8,8 @@ from functools import partial
 from auralith.curation.duplicates import FingerprintSettings, FingerprintStage
 from auralith.curation.guard import GuardSettings, GuardStage, overlap_digests, read_overlaps
 from auralith.curation.identification import Identify
-from auralith.curation.licenses import LicenseStage
+from auralith.curation.licenses import LicenseStage, PreferenceStage
 from auralith.curation.metadata import MetadataStage
-from auralith.curation.preference import PreferenceStage
 from auralith.curation.probe import Probe
 from auralith.curation.settings import CurationSettings, StageName
 from auralith.curation.stage import CurationStep
