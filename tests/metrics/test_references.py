@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch._utils import _rebuild_tensor_v2
 
 from auralith.errors import CheckpointError
 from auralith.metrics.divergence import baselines
@@ -57,7 +58,7 @@ def test_nothing_runs(tmp_path: Path, protocol: int) -> None:
         _Runs(eval, f"open({str(mark)!r}, 'w')"),
         _Runs(inner, pickle.dumps(_Runs(os.mkdir, str(mark)))),
         _Runs(inner, b"damaged"),
-        _Runs(torch._utils._rebuild_tensor_v2, 1, 0, (3,), (1,), False, OrderedDict()),
+        _Runs(_rebuild_tensor_v2, 1, 0, (3,), (1,), False, OrderedDict()),
         _Runs(OrderedDict, 5),
     ]
     for value in bad:
@@ -75,9 +76,7 @@ def test_a_tensor_stays_inside_its_storage(tmp_path: Path) -> None:
         ((2,), (9,), 0),
         ((2,), (1,), -1),
     ]:
-        made = _Runs(
-            torch._utils._rebuild_tensor_v2, storage, offset, size, stride, False, OrderedDict()
-        )
+        made = _Runs(_rebuild_tensor_v2, storage, offset, size, stride, False, OrderedDict())
         (tmp_path / "p.pkl").write_bytes(pickle.dumps({1: made}))
         with pytest.raises(CheckpointError):
             read_pickled_probabilities(tmp_path / "p.pkl")

@@ -62,7 +62,7 @@ def median_distance(frames: Frames, *, block: int = _BLOCK) -> float:
     x = _centered(frames, frames)
     rank = (len(x) * (len(x) - 1) // 2 - 1) // 2
     upper, rank = _selected(_bits(x, block), rank, 16)
-    lower, _ = _selected((b[b >> 16 == upper] for b in _bits(x, block)), rank, 0)
+    lower, _ = _selected((b[b >> np.uint32(16) == upper] for b in _bits(x, block)), rank, 0)
     return float(np.array([upper << 16 | lower], np.uint32).view(np.float32)[0])
 
 
@@ -70,7 +70,8 @@ def _selected(parts: Iterator[np.ndarray], rank: int, shift: int) -> tuple[int, 
     """Return the 16 bits at `shift` of the value at a rank, and its rank among those that share them."""
     counts = np.zeros(_HALF, np.int64)
     for bits in parts:
-        counts += np.bincount(bits >> shift & (_HALF - 1), minlength=_HALF)
+        half = bits >> np.uint32(shift) & np.uint32(_HALF - 1)
+        counts += np.bincount(half, minlength=_HALF)
     ends = np.cumsum(counts)
     found = int(np.searchsorted(ends, rank, side="right"))
     return found, rank - int(ends[found] - counts[found])
@@ -79,9 +80,10 @@ def _selected(parts: Iterator[np.ndarray], rank: int, shift: int) -> tuple[int, 
 def _bits(x: Frames, block: int) -> Iterator[np.ndarray]:
     """Yield the distances of all pairs of rows, each pair once, as the bits of float32."""
     for start in range(0, len(x), block):
-        squares = _squares(x[start : start + block], x[start:])
-        above = np.triu_indices(squares.shape[0], 1, squares.shape[1])
-        yield np.sqrt(squares[above]).astype(np.float32).view(np.uint32).astype(np.int64)
+        rows = x[start : start + block]
+        within = _squares(rows, rows)[np.triu_indices(len(rows), 1)]
+        for squares in (within, _squares(rows, x[start + block :]).ravel()):
+            yield np.sqrt(squares).astype(np.float32).view(np.uint32)
 
 
 def _kernel_sum(x: Frames, y: Others, width: float, block: int) -> float:
