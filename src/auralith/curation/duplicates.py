@@ -13,7 +13,6 @@ landmarks that survive MP3, so two copies of rain may stay apart.
 import hashlib
 import re
 import shutil
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -29,6 +28,7 @@ from auralith.curation.keys import newest_key
 from auralith.curation.probe import sound_path
 from auralith.curation.stage import CurationStep, Finding, Row, evidence_key, params_hash
 from auralith.curation.store import EvidenceKey, Store, compute
+from auralith.disjoint_sets import DisjointSets
 from auralith.errors import AudioError
 from auralith.files import exclusive
 from auralith.fingerprint.index import LandmarkIndex, build_index
@@ -84,7 +84,7 @@ def find_duplicates(probed: pa.Table, pairs: Iterable[FingerprintPair] = ()) -> 
     rows = {
         row["rec_id"]: row for row in probed.select(COLUMNS).to_pylist() if row["status"] == "ok"
     }
-    sets = _DisjointSets(sorted(rows, key=_id_order))
+    sets = DisjointSets(sorted(rows, key=_id_order))
     for column in ("sha256", "pcm_sha256"):
         first_with: dict[str, str] = {}
         for rec_id, row in rows.items():
@@ -114,30 +114,6 @@ def _id_order(rec_id: str) -> tuple[tuple[str, int], ...]:
     """Return a key that orders numbers in ids as numbers: freesound:9 before freesound:10."""
     words = re.findall(r"(\D*)(\d*)", rec_id)
     return tuple((text, int(digits) if digits else -1) for text, digits in words)
-
-
-class _DisjointSets:
-    """Union-find; the earlier of two roots wins, so that a set is named by its earliest member."""
-
-    def __init__(self, members: Sequence[str]) -> None:
-        self._order = {member: position for position, member in enumerate(members)}
-        self._parent = {member: member for member in members}
-
-    def join(self, first: str, second: str) -> None:
-        low, high = sorted((self._root(first), self._root(second)), key=self._order.__getitem__)
-        self._parent[high] = low
-
-    def groups(self) -> dict[str, list[str]]:
-        found: dict[str, list[str]] = defaultdict(list)
-        for member in self._parent:
-            found[self._root(member)].append(member)
-        return found
-
-    def _root(self, member: str) -> str:
-        while (parent := self._parent[member]) != member:
-            self._parent[member] = self._parent[parent]
-            member = self._parent[member]
-        return member
 
 
 @dataclass(frozen=True)
