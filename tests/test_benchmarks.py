@@ -48,3 +48,14 @@ def test_training_is_compared_on_equal_losses(tmp_path: Path) -> None:
     )
     assert set(row["seconds"]) == set(row["bytes"]) == {"auralith", "diffusers"}
     assert row["difference"] < 2e-3  # of the loss after an update
+
+
+def test_the_clocks_of_evaluation(capsys: pytest.CaptureFixture[str]) -> None:
+    from benchmarks.metrics import frechet, search
+
+    frechet(50, 8)
+    search(3, 40, 16, 2)
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.startswith("50 × 8 frames: ") and second.startswith(
+        "3 queries in 40 × 16, k = 2: "
+    )

@@ -41,6 +41,18 @@ COMMANDS = {
         *["batch", "prompts.csv", "-o", "set", "--model", MODEL, "--seconds", "0.3"],
         *["--window", "fit", "--steps", "2", "--batch-size", "2"],
     ],
+    "memorization": [
+        *[
+            "memorization",
+            "-o",
+            "copies",
+            "--audio",
+            "zaps",
+            "--training",
+            "zaps/train_dataset.csv",
+        ],
+        *["--null", "zaps"],
+    ],
 }
 SIGNALS = (signal.SIGKILL, signal.SIGINT, signal.SIGTERM)
 KILLS = int(os.environ.get("KILLS", str(3 * len(COMMANDS))))

@@ -33,6 +33,7 @@ from auralith.cli.inpaint import inpaint
 from auralith.cli.inspect import inspect
 from auralith.cli.lines import LineFormatter
 from auralith.cli.loop import loop
+from auralith.cli.memorization import attribute, memorization
 from auralith.cli.plan import plan
 from auralith.cli.train import train
 from auralith.cli.vary import vary
@@ -71,7 +72,7 @@ app = typer.Typer(
 )
 for sounds in (generate, batch, vary, inpaint, extend, loop):
     app.command()(sounds)
-for models in (info, inspect, convert, encode, finetune, plan, train):
+for models in (info, inspect, convert, encode, finetune, plan, train, memorization, attribute):
     app.command()(models)
 app.add_typer(adapter)
 app.add_typer(curate)

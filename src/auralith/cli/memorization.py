@@ -1,0 +1,174 @@
+"""`auralith memorization` and `auralith attribute`: which training sounds generated ones are near to."""
+
+import json
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from auralith.cli.lines import cell, warn
+from auralith.cli.progress import stage_progress
+
+if TYPE_CHECKING:
+    from auralith.data.recording import Recordings
+    from auralith.memorization.report import Report
+    from auralith.memorization.training import WorkProgress
+
+Training = Annotated[
+    Path, typer.Option(help="Manifest or folder of the training sounds, as for finetune.")
+]
+EmbedderName = Annotated[
+    str, typer.Option(help="mel, which needs no weights, or another embedder, such as clap.")
+]
+Weights = Annotated[Path | None, typer.Option(help="File or folder of the embedder's weights.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
+
+
+def memorization(
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder of the report; one begun is continued.")
+    ],
+    audio: Annotated[Path, typer.Option(help="Folder, or table, of the generated sounds.")],
+    training: Training,
+    null: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder, or table, of real recordings that were never trained on; without them there is no verdict."
+        ),
+    ] = None,
+    embedder: EmbedderName = "mel",
+    weights: Weights = None,
+    device: Device = "auto",
+    max_seconds: Annotated[
+        float | None,
+        typer.Option(
+            min=1, help="Length that is compared of each sound; the longest sound's if left out."
+        ),
+    ] = None,
+    review: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of a review (curate review), made if need be, that gets the nearest sounds."
+        ),
+    ] = None,
+) -> None:
+    """Compare generated sounds with the training sounds, and both with held-out recordings.
+
+    Landmarks, mel correlation and distance ratio are each tested against the held-out recordings, at a false discovery
+    rate of 5 %. Prints the counts, and the folder of the report last.
+    """
+    from auralith.data.recordings import open_recordings
+    from auralith.embedders import open_embedder
+    from auralith.memorization.measure import MeasureSettings, measure, measured
+    from auralith.memorization.report import make_report, write_report
+    from auralith.memorization.training import open_training, prepare_training
+
+    chosen = open_embedder(embedder, weights, device)
+    sounds, items = (open_recordings(path, prompt_column=None) for path in (audio, training))
+    held_out = open_recordings(null, prompt_column=None) if null else None
+    settings = MeasureSettings(max_seconds=max_seconds or _longest(sounds))
+    _show(prepare_training(items, chosen, output / "training"))
+    known = open_training(items, output / "training")
+    _show(measure(sounds, chosen, known, output / "sounds", settings))
+    found = measured(output / "sounds", known, settings)
+    beside = []
+    if held_out is not None:
+        _show(measure(held_out, chosen, known, output / "null", settings, "held out"))
+        beside = measured(output / "null", known, settings)
+    report = make_report(sounds, found, beside, known, settings)
+    write_report(report, found, beside, output)
+    _say(report)
+    if review:
+        print(f"{_queue(report, review)} new items in {review}", file=sys.stderr)
+    print(output)
+
+
+def _longest(sounds: "Recordings") -> float | None:
+    """Return the length of the longest sound; None where none can be read."""
+    from auralith.errors import AudioError
+
+    seconds = []
+    for i in range(len(sounds)):
+        try:
+            seconds.append(sounds.seconds(i))
+        except AudioError:  # counted where it is read
+            continue
+    return max(seconds, default=None)
+
+
+def _show(steps: Iterable["WorkProgress"]) -> None:
+    with stage_progress() as show:
+        for step in steps:
+            show(step.stage, step.done, step.total, step.text)
+
+
+def _say(report: "Report") -> None:
+    from auralith.memorization.report import summary
+
+    for line in summary(report):
+        print(line)
+    for id, reason in list(report.failed.items())[:20]:
+        warn(f"{id}: {reason}")
+
+
+def _queue(report: "Report", folder: Path) -> int:
+    """Put the candidates in a review queue, and return how many are new."""
+    from dataclasses import asdict
+
+    from auralith.curation.review import Suspect, open_items
+    from auralith.files import make_folder
+
+    make_folder(folder)
+    return open_items(
+        folder,
+        [
+            Suspect(
+                rec_id=one["id"],
+                stage="memorization",
+                tier="match" if one["flagged_by"] else "C",
+                score=(one["statistics"].get("mel") or 0.0),
+                is_match=False,
+                grouped_by=one["training_id"],
+                evidence_key=f"memorization/{report.protocol['version']}/{report.protocol_sha256[:16]}",
+                payload={"recording": {"rec_id": one["id"], "path": one["path"]}, "evidence": one},
+            )
+            for one in map(asdict, report.candidates)
+        ],
+    )
+
+
+def attribute(
+    file: Annotated[Path, typer.Argument(help="A sound.")],
+    training: Training,
+    work: Annotated[
+        Path,
+        typer.Option(
+            help="Folder of the training sounds' embeddings; one begun is continued, as is memorization's."
+        ),
+    ],
+    embedder: EmbedderName = "mel",
+    weights: Weights = None,
+    device: Device = "auto",
+    top: Annotated[int, typer.Option(min=1, help="How many training sounds to name.")] = 10,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Name the training sounds that a sound is nearest to, with author and license from their manifest.
+
+    Nearness is no proof of copying: `memorization` tests it against held-out recordings.
+    """
+    from auralith.data.recordings import open_recordings
+    from auralith.embedders import open_embedder
+    from auralith.memorization.attribution import attribute_sound
+    from auralith.memorization.training import open_training, prepare_training
+
+    chosen = open_embedder(embedder, weights, device)
+    items = open_recordings(training, prompt_column=None)
+    folder = work / "training"
+    _show(prepare_training(items, chosen, folder))
+    for entry in attribute_sound(file, chosen, open_training(items, folder), top):
+        if as_json:
+            print(json.dumps(entry))
+        else:
+            print("  ".join(f"{name} {cell(value)}" for name, value in entry.items()))

@@ -1,0 +1,60 @@
+"""The training sounds that one sound is nearest to, with author and license."""
+
+from pathlib import Path
+from typing import Any
+
+from auralith.embedders import Embedder
+from auralith.fingerprint import Occurrence, landmarks_of, search
+from auralith.memorization.measure import MeasureSettings, Neighbor, mel_findings, neighbors_of
+from auralith.memorization.mel import MelMatch
+from auralith.memorization.store import unit_rows
+from auralith.memorization.training import TrainingSounds
+from auralith.sound.reading import read
+
+
+def attribute_sound(
+    path: Path, embedder: Embedder, training: TrainingSounds, top: int = 10
+) -> list[dict[str, Any]]:
+    """Return the nearest training sounds: those that landmarks find first, then by cosine.
+
+    Each has its id, cosine, mel correlation, landmark p-value where found, aligned places in seconds, and what the
+    manifest says of title, author, license and URL.
+
+    Raises:
+        AudioError: the sound can't be read or embedded.
+    """
+    waveform, rate = read(path)
+    rows = unit_rows(embedder.embed(waveform, rate).numpy())
+    near = neighbors_of(rows, training, MeasureSettings(kept=top))
+    mel = {one.id: one.match for one in mel_findings(waveform, rate, near, training)}
+    query = landmarks_of(iter([waveform.mean(0).numpy()]), rate)
+    marks: dict[str, Occurrence] = {}
+    for one in search(training.index, query) if training.index else ():
+        marks.setdefault(one.ref_id, one)
+    cosines = {one.id: one for one in near}
+    ids = list(dict.fromkeys((*marks, *cosines)))[:top]
+    return [_entry(id, training, cosines.get(id), mel.get(id), marks.get(id)) for id in ids]
+
+
+def _entry(
+    id: str,
+    training: TrainingSounds,
+    near: Neighbor | None,
+    mel: MelMatch | None,
+    marks: Occurrence | None,
+) -> dict[str, Any]:
+    if marks:
+        places = marks.query_start_s, marks.reference_start_s
+    elif mel:
+        places = mel.query_start_s, mel.reference_start_s
+    else:
+        places = (near.query_start_s, near.training_start_s) if near else (0.0, 0.0)
+    return {
+        "id": id,
+        "cosine": near and round(near.cosine, 4),
+        "mel_correlation": mel and round(mel.correlation, 4),
+        "landmark_p": marks and marks.p_value,
+        "start_s": round(places[0], 2),
+        "training_start_s": round(places[1], 2),
+        **training.facts(id),
+    }
