@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import soundfile
 
-from auralith.cli.curate import curate as app
+from auralith.cli.main import run
 from auralith.curation.keys import evidence_of
 from auralith.curation.settings import STAGES, CurationSettings
 from auralith.curation.steps import steps
@@ -40,7 +40,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def call(*arguments: object) -> None:
-    app([str(argument) for argument in arguments], standalone_mode=False)
+    assert run(["curate", *map(str, arguments)]) == 0
 
 
 def files(folder: Path) -> Mapping[Path, int]:
