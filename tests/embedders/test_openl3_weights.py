@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from auralith.cli.main import run
 from auralith.embedders import open_embedder
 from auralith.embedders.openl3 import OpenL3Network
 from auralith.embedders.openl3_weights import convert_openl3, read_openl3
@@ -70,13 +71,19 @@ def test_a_keras_file_is_read_whatever_its_layers_are_counted_from(tmp_path: Pat
         assert all(torch.equal(found[name], expected[name]) for name in expected)
 
 
-def test_converted_once_it_is_the_same_embedder(tmp_path: Path) -> None:
-    source, target = keras_file(tmp_path / NAME), tmp_path / "openl3.safetensors"
-    convert_openl3(source, target)
+def test_converted_once_it_is_the_same_embedder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = keras_file(tmp_path / NAME)
+    run(["weights", "convert", "openl3-env", "--weights", str(source)])
+    target = Path(capsys.readouterr().out.strip())
+    assert target == tmp_path / "openl3_audio_mel256_env-v0_4_0.safetensors"
     first, second = (open_embedder("openl3-env", path, "cpu") for path in (source, target))
     assert first.protocol() == second.protocol()
     waveform = sound(0.4, 44_100)[None]
     assert torch.equal(first.embed(waveform, 44_100), second.embed(waveform, 44_100))
+    with pytest.raises(CheckpointError, match="Keras"):
+        convert_openl3(target)
 
 
 def no_norm(file: Any) -> None:

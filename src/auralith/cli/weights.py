@@ -20,7 +20,7 @@ Folder = Annotated[
 
 weights = typer.Typer(
     name="weights",
-    help="Weights of others, for measures and curation: list, find, fetch.",
+    help="Weights of others, for measures and curation: list, find, fetch, convert.",
     rich_markup_mode=None,
     no_args_is_help=True,
 )
@@ -69,6 +69,15 @@ def fetch(
 
     with _progress() as report:
         print(fetch_weights(weights_entry(name), weights_folder(folder), report, source))
+
+
+@weights.command()
+def convert(name: Name, folder: Folder = None) -> None:
+    """Write the Keras file of OpenL3 as safetensors beside it, to be named where h5py is missing. Prints where it lies."""
+    from auralith.embedders.openl3_weights import convert_openl3
+    from auralith.weights import find_weights
+
+    print(convert_openl3(find_weights(name, folder).path))
 
 
 @contextmanager

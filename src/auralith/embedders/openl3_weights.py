@@ -19,7 +19,7 @@ from auralith.embedders.embedder import load_strictly
 from auralith.embedders.openl3 import OpenL3, OpenL3Network
 from auralith.errors import CheckpointError, shown
 from auralith.extras import LazyModule
-from auralith.models.lazy_tensor import LazyTensor, Weights
+from auralith.models.lazy_tensor import LazyTensor, Weights, weights_of
 from auralith.tensor_files import read_safetensors, write_safetensors
 from auralith.weights import find_weights
 
@@ -30,6 +30,7 @@ else:
 
 MOST_BYTES = 100_000_000
 """Size that an unpacked file may have; the published ones have 19 MB."""
+_KERAS = re.compile(r"\.(h5|hdf5)(\.gz)?$")
 _WANTED = "get openl3_audio_mel256_…-v0_4_0.h5.gz"
 _NORM = {
     "gamma": "weight",
@@ -54,7 +55,7 @@ def open_openl3(
 
 def read_openl3(path: Path) -> OpenL3Network:
     """Return the network with the weights of a `.h5.gz`, `.h5` or `.safetensors` file. Raises as `open_openl3`."""
-    is_keras = path.suffix in (".gz", ".h5", ".hdf5")
+    is_keras = _KERAS.search(path.name) is not None
     found = _renamed(path, _layers(path)) if is_keras else read_safetensors(path)
     with torch.device("meta"):
         network = OpenL3Network()
@@ -62,10 +63,14 @@ def read_openl3(path: Path) -> OpenL3Network:
     return network
 
 
-def convert_openl3(source: Path, target: Path) -> None:
-    """Write the weights of a Keras file as safetensors, which need no h5py. Raises as `open_openl3`."""
-    state = read_openl3(source).state_dict()
-    write_safetensors(target, {name: LazyTensor.of(tensor) for name, tensor in state.items()})
+def convert_openl3(source: Path) -> Path:
+    """Write the weights of a Keras file as safetensors beside it, which need no h5py. Raises as `open_openl3`."""
+    stem, is_keras = _KERAS.subn("", source.name)
+    if not is_keras:
+        raise CheckpointError(f"{source} is not a Keras file; only those of OpenL3 are converted")
+    state, target = read_openl3(source).state_dict(), source.with_name(f"{stem}.safetensors")
+    write_safetensors(target, weights_of(state))
+    return target
 
 
 Layer = tuple[str, dict[str, Tensor]]
