@@ -1,0 +1,89 @@
+"""Records of a server: jobs, events and sounds as the store gives them, its limits, and what it refuses."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from auralith.errors import AuralithError, InvalidRequest
+
+Status = Literal["queued", "running", "succeeded", "failed", "cancelled"]
+Json = dict[str, Any]
+FINAL = ("succeeded", "failed", "cancelled")
+
+
+class QueueFull(AuralithError):
+    """So many jobs wait that no more are taken; `retry_after` says in how many seconds one may be."""
+
+    def __init__(self, message: str, retry_after: int) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class KeyReused(InvalidRequest):
+    """An idempotency key came again with another request."""
+
+
+class Unknown(AuralithError):
+    """There is nothing of this id."""
+
+
+class InUse(AuralithError):
+    """What should be deleted is still needed."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Limits of what a server keeps."""
+
+    queue: int = 64
+    """Most jobs that wait at a time."""
+    keep_days: float = 7.0
+    """Days after which finished jobs and uploads are deleted."""
+    keep_bytes: int = 20 * 2**30
+    """Bytes of sounds and uploads; beyond, the oldest that nobody waits for are deleted."""
+    reserve_bytes: int = 256 * 2**20
+    """Bytes of the disk that stay free: with less, nothing is accepted and jobs wait."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job as it is in the database."""
+
+    number: int
+    id: str
+    status: Status
+    request: Json
+    """The request, resolved, as `server.requests` reads it."""
+    source: str | None
+    cost: float
+    created: float
+    started: float | None
+    finished: float | None
+    claim: str | None
+    crashes: int
+    is_cancelled: bool
+    progress: Json | None
+    error: Json | None
+
+    @property
+    def is_final(self) -> bool:
+        """Return whether nothing will change any more."""
+        return self.status in FINAL
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A sound in the folder: made here, or uploaded."""
+
+    id: str
+    path: Path
+    facts: Json
+
+
+@dataclass(frozen=True)
+class Event:
+    """A change of a job; numbers rise."""
+
+    number: int
+    kind: str
+    data: Json
