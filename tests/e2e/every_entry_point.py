@@ -66,6 +66,8 @@ def commands() -> list[list[str]]:
         ["finetune", *table, "-o", "out/tuned", "--steps", "1", "--demo-every", "0", "--no-checks"],
         ["finetune", "good.csv", "-o", "out/tuned", "--settings", "evil.toml"],
         ["plan", "single"],
+        ["memorization", "-o", "out/copies", "--audio", ".", "--training", "table.csv"],
+        ["attribute", "tags.wav", "--training", ".", "--work", "out/nearest"],
         ["train", "evil.toml"],
         ["curate", "ingest", "out/c", "table.csv", "--from", "table", "--root", ".", *keyed],
         ["curate", "probe", "out/c", "--root", ".", "--workers", "1"],

@@ -1,6 +1,7 @@
 """The readers of foreign files: how a good file of each is made, and how it is read to its end."""
 
 import json
+import pickle
 import shutil
 import tarfile
 from pathlib import Path
@@ -23,11 +24,14 @@ from auralith.content_credentials import open_signer
 from auralith.data.latent_header import CacheHeader
 from auralith.data.latents import EncodedItem, LatentCache, LatentRecord, write_shard
 from auralith.data.recordings import open_recordings
+from auralith.embedders import open_embedder
 from auralith.families.model_config import spec_from_json
 from auralith.families.sections import Section
 from auralith.families.stable_audio_1.diffusers import read_scheduler, read_transformer, read_vae
 from auralith.files import exclusive
 from auralith.foreign import read_json
+from auralith.memorization.store import EmbeddingStore, embed_recordings
+from auralith.metrics.references import read_pickled_probabilities, read_statistics
 from auralith.models.lazy_tensor import weights_of
 from auralith.provenance import Provenance, read_provenance
 from auralith.request import GenerationRequest
@@ -208,6 +212,20 @@ def _tensors(path: Path) -> None:
     write_safetensors(path, weights_of({"a": torch.ones(2, 3), "b": torch.ones(4).half()}))
 
 
+def _probabilities(path: Path) -> None:
+    path.write_bytes(pickle.dumps({i: torch.full((4,), 0.25) for i in range(3)}))
+
+
+def _statistics(path: Path) -> None:
+    np.savez(path, mu_ref=np.ones(3), sigma_ref=np.eye(3))
+
+
+def _embeddings(path: Path) -> None:
+    _tone(path.parent / "tone.wav")
+    recordings = open_recordings(path.parent, prompt_column=None)
+    list(embed_recordings(recordings, open_embedder("mel"), path.parent))
+
+
 def _manifest(path: Path) -> None:
     Manifest(path.parent).append(Entry(1, "a.wav", "", 1.0, 44_100, "k", (), ORIGIN))
 
@@ -290,6 +308,9 @@ READERS = (
     Reader(".lock", _lock, _lock),
     Reader("cache.json", _cache, _read_cache, seal_inside),
     Reader("shard-00000.safetensors", _cache, _read_cache, seal_beside),
+    Reader("probabilities.pkl", _probabilities, read_pickled_probabilities),
+    Reader("statistics.npz", _statistics, read_statistics),
+    Reader("index.json", _embeddings, lambda path: EmbeddingStore.open(path.parent), seal_inside),
     Reader("manifest.jsonl", _manifest, lambda path: Manifest(path.parent)),
     *CURATION_READERS,
 )

@@ -22,8 +22,8 @@ from auralith.memorization.report import make_report, write_report
 from auralith.memorization.training import TrainingSounds, open_training, prepare_training
 from tests.memorization.sounds import RATE, Memory, melody
 
-TRAINING, OWN, NULL = 24, 8, 40
-SECONDS = 12.0
+TRAINING, OWN, NULL = 12, 4, 30
+SECONDS = 9.0
 SETTINGS = MeasureSettings(max_seconds=SECONDS)
 
 
@@ -142,7 +142,7 @@ def test_only_copies_are_flagged(case: Case) -> None:
     for kind in ("exact", "shifted", "-20 dB", "mp3"):
         assert {f"{kind} 0", f"{kind} 1"} <= set(report.flagged)
     assert report.failed.keys() == {"silent"}
-    assert (report.sounds, report.null_sounds, report.training_sounds) == (21, NULL, TRAINING + 1)
+    assert (report.sounds, report.null_sounds, report.training_sounds) == (17, NULL, TRAINING + 1)
     assert report.copied == 2
     assert report.candidates[0].flagged_by
 
@@ -165,7 +165,7 @@ def test_the_null_is_held_to_its_rate(case: Case) -> None:
     assert not report.flagged
     for test in report.tests.values():
         assert test is not None
-        assert np.mean(np.array(test.p_values) <= 0.05) <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / half)
+        assert np.mean(np.array(test.p_values) <= 0.2) <= 0.2 + 3 * np.sqrt(0.2 * 0.8 / half)
 
 
 def test_the_report_has_all_of_it(case: Case, tmp_path: Path) -> None:
@@ -173,11 +173,11 @@ def test_the_report_has_all_of_it(case: Case, tmp_path: Path) -> None:
     write_report(report, case.found, case.null, tmp_path)
     made = json.loads((tmp_path / "memorization.json").read_text())
     assert made["protocol_sha256"] == report.protocol_sha256
-    assert len(made["measured"]) == 21
+    assert len(made["measured"]) == 17
     lines = (tmp_path / "candidates.jsonl").read_text().splitlines()
-    assert [json.loads(line)["rank"] for line in lines] == list(range(1, 21))
+    assert [json.loads(line)["rank"] for line in lines] == list(range(1, 17))
     page = (tmp_path / "index.html").read_text()
-    assert page.count("<audio") == 40 and "author of t" in page
+    assert page.count("<audio") == 32 and "author of t" in page
     assert (tmp_path / "statistics.png").read_bytes().startswith(b"\x89PNG")
     assert "author of t" in (tmp_path / "memorization.md").read_text()
 

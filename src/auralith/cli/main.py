@@ -42,7 +42,7 @@ from auralith.errors import AuralithError, Interrupted, is_out_of_memory
 from auralith.escaping import one_line
 from auralith.signals import leave, raised_signals
 
-RESUMED = ("finetune", "train", "encode", "batch", "curate", "weights")
+RESUMED = ("finetune", "train", "encode", "batch", "curate", "weights", "memorization", "attribute")
 """Verbs that go on where they were stopped when they are run again."""
 
 

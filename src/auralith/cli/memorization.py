@@ -13,14 +13,16 @@ from auralith.cli.progress import stage_progress
 
 if TYPE_CHECKING:
     from auralith.data.recording import Recordings
+    from auralith.embedders import Embedder
     from auralith.memorization.report import Report
-    from auralith.memorization.training import WorkProgress
+    from auralith.memorization.training import TrainingSounds, WorkProgress
 
 Training = Annotated[
     Path, typer.Option(help="Manifest or folder of the training sounds, as for finetune.")
 ]
 EmbedderName = Annotated[
-    str, typer.Option(help="mel, which needs no weights, or another embedder, such as clap.")
+    str,
+    typer.Option(help="mel, which needs no weights, or another embedder, such as clap-unfused."),
 ]
 Weights = Annotated[Path | None, typer.Option(help="File or folder of the embedder's weights.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
@@ -63,19 +65,17 @@ def memorization(
     from auralith.embedders import open_embedder
     from auralith.memorization.measure import MeasureSettings, measure, measured
     from auralith.memorization.report import make_report, write_report
-    from auralith.memorization.training import open_training, prepare_training
 
     chosen = open_embedder(embedder, weights, device)
     sounds, items = (open_recordings(path, prompt_column=None) for path in (audio, training))
     held_out = open_recordings(null, prompt_column=None) if null else None
     settings = MeasureSettings(max_seconds=max_seconds or _longest(sounds))
-    _show(prepare_training(items, chosen, output / "training"))
-    known = open_training(items, output / "training")
+    known = _training(items, chosen, output, device)
     _show(measure(sounds, chosen, known, output / "sounds", settings))
     found = measured(output / "sounds", known, settings)
     beside = []
     if held_out is not None:
-        _show(measure(held_out, chosen, known, output / "null", settings, "held out"))
+        _show(measure(held_out, chosen, known, output / "null", settings, stage="held out"))
         beside = measured(output / "null", known, settings)
     report = make_report(sounds, found, beside, known, settings)
     write_report(report, found, beside, output)
@@ -83,6 +83,17 @@ def memorization(
     if review:
         print(f"{_queue(report, review)} new items in {review}", file=sys.stderr)
     print(output)
+
+
+def _training(
+    recordings: "Recordings", embedder: "Embedder", work: Path, device: str
+) -> "TrainingSounds":
+    from auralith.memorization.training import open_training, prepare_training
+    from auralith.resources import choose_device
+
+    folder, name = work / "training", str(choose_device(device))
+    _show(prepare_training(recordings, embedder, folder, device=name))
+    return open_training(recordings, folder, name)
 
 
 def _longest(sounds: "Recordings") -> float | None:
@@ -161,13 +172,11 @@ def attribute(
     from auralith.data.recordings import open_recordings
     from auralith.embedders import open_embedder
     from auralith.memorization.attribution import attribute_sound
-    from auralith.memorization.training import open_training, prepare_training
 
     chosen = open_embedder(embedder, weights, device)
     items = open_recordings(training, prompt_column=None)
-    folder = work / "training"
-    _show(prepare_training(items, chosen, folder))
-    for entry in attribute_sound(file, chosen, open_training(items, folder), top):
+    known = _training(items, chosen, work, device)
+    for entry in attribute_sound(file, chosen, known, top):
         if as_json:
             print(json.dumps(entry))
         else:

@@ -24,8 +24,8 @@ from auralith.memorization.store import EmbeddingStore, StoreOptions, embed_reco
 from auralith.memorization.training import TrainingSounds, WorkProgress, centered
 
 TESTS = ("landmarks", "mel", "ratio")
-_CHUNK = 32
-"""Sounds that are searched for at a time."""
+_CHUNK = 128
+"""Sounds that are searched for at a time: about a thousand windows, for each pass over the training sounds."""
 _MARGIN_SECONDS = 30.0
 """Stretch before and behind the nearest window of a training sound that is compared by its spectrum."""
 _LEAST_P = 1e-300
@@ -226,7 +226,8 @@ def _nearest(
     rows: Float16[np.ndarray, "window dim"], training: TrainingSounds, settings: MeasureSettings
 ) -> Nearest:
     k = max(settings.neighbors, settings.kept)
-    return nearest(centered(rows, training.rows.center), training.rows, k, groups=training.groups)
+    moved = centered(rows, training.rows.center)
+    return nearest(moved, training.rows, k, groups=training.groups, device=training.device)
 
 
 def _neighbors(

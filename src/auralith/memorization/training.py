@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -78,7 +78,9 @@ def center_of(store: EmbeddingStore) -> Float[np.ndarray, " dim"]:
 def centered(
     rows: Float16[np.ndarray, "row dim"], center: Float[np.ndarray, " dim"]
 ) -> Float16[np.ndarray, "row dim"]:
-    """Return the rows seen from a center, with norm 1; a row at the center is zero."""
+    """Return the rows seen from a center, with norm 1; a row at the center is zero. They stay as they are around zero."""
+    if not center.any():
+        return rows
     moved = rows.astype(np.float64) - center
     norms = np.linalg.norm(moved, axis=1, keepdims=True)
     return (moved / np.where(norms > 0, norms, 1)).astype(np.float16)
@@ -108,6 +110,8 @@ class TrainingSounds:
     index: LandmarkIndex | None
     """None where no recording could be read."""
     duplicates: Duplicates
+    device: str = "cpu"
+    """Device of searches; the results are the same on any."""
 
     @cached_property
     def groups(self) -> Int[np.ndarray, " row"]:
@@ -153,7 +157,12 @@ class TrainingSounds:
 
 
 def prepare_training(
-    recordings: Recordings, embedder: Embedder, folder: Path, *, min_cosine: float = MIN_COSINE
+    recordings: Recordings,
+    embedder: Embedder,
+    folder: Path,
+    *,
+    min_cosine: float = MIN_COSINE,
+    device: str = "cpu",
 ) -> Iterator[WorkProgress]:
     """Embed the training sounds, index their landmarks and find their duplicates, as far as that isn't done.
 
@@ -173,27 +182,27 @@ def prepare_training(
     path = folder / f"{DUPLICATES}{digest}.json"
     if not path.exists():
         pairs: list[Pair] = []
-        yield from _confirm_pairs(recordings, store, index, min_cosine, pairs)
+        yield WorkProgress("duplicates", 0, 1)
+        rows = centered(store.means, center_of(store))
+        near = near_pairs(rows, min_cosine, _NEIGHBORS, device=device)
+        yield from _confirm_pairs(near, _Tests(recordings, store, index), pairs)
         write_record(path, {"least": min_cosine, "pairs": [asdict(pair) for pair in pairs]})
 
 
 def _confirm_pairs(
-    recordings: Recordings, store: EmbeddingStore, index: Path, least: float, pairs: list[Pair]
+    near: Sequence[tuple[int, int, float]], tests: "_Tests", pairs: list[Pair]
 ) -> Iterator[WorkProgress]:
     """Append the nearest pairs to `pairs`, the nearest first, until many in a row were refuted."""
-    names = [one.id for one in store.recordings]
-    rows = centered(store.means, center_of(store))
-    near = [(names[i], names[j], c) for i, j, c in near_pairs(rows, least, _NEIGHBORS)]
-    tests = _Tests(recordings, store, index)
-    for number, pair in enumerate(near):
+    for number, (one, other, cosine) in enumerate(near):
         yield WorkProgress("duplicates", number, len(near))
+        pair = tests.ids[one], tests.ids[other], cosine
         pairs += confirmed([pair], tests.samples, tests.same_landmarks, tests.same_mel)
-        if all(pair.confirmed_by is None for pair in pairs[-_PATIENCE:]) and number >= _PATIENCE:
+        if number >= _PATIENCE and not any(p.confirmed_by for p in pairs[-_PATIENCE:]):
             break
     yield WorkProgress("duplicates", len(near), len(near))
 
 
-def open_training(recordings: Recordings, folder: Path) -> TrainingSounds:
+def open_training(recordings: Recordings, folder: Path, device: str = "cpu") -> TrainingSounds:
     """Return what `prepare_training` made. Raises `CheckpointError` where it is damaged."""
     store = EmbeddingStore.open(folder / EMBEDDINGS)
     digest = _digest(store)
@@ -207,7 +216,7 @@ def open_training(recordings: Recordings, folder: Path) -> TrainingSounds:
     least = refuted_cosine(pairs, record["least"])
     ids = [one.id for one in store.recordings]
     opened = LandmarkIndex.open(index) if index.exists() else None
-    return TrainingSounds(recordings, store, opened, find_duplicates(ids, pairs, least))
+    return TrainingSounds(recordings, store, opened, find_duplicates(ids, pairs, least), device)
 
 
 def _digest(store: EmbeddingStore) -> str:
@@ -220,7 +229,8 @@ class _Tests:
 
     def __init__(self, recordings: Recordings, store: EmbeddingStore, index: Path) -> None:
         self._recordings, self._store = recordings, store
-        self._places = {one.id: place for place, one in enumerate(store.recordings)}
+        self.ids = [one.id for one in store.recordings]
+        self._places = {id: place for place, id in enumerate(self.ids)}
         self._index = LandmarkIndex.open(index) if index.exists() else None
         self._found: tuple[str, set[str]] = ("", set())
         self.samples = {one.id: one.pcm_sha256 for one in store.recordings}
