@@ -5,6 +5,7 @@ registry        the list of embedders by name
 openl3          OpenL3 mel256, for FD_openl3: its sound, its two front ends, the network
 openl3_weights  its published weights, a Keras file
 kaiser_best     the resampler inside OpenL3
+winograd        3×3 convolutions in a quarter of the multiplications, for OpenL3 on CPUs
 passt           PaSST, for KL_passt
 clap            LAION-CLAP, of sounds and texts, through transformers
 clap_front      what comes before CLAP's network

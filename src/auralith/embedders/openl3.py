@@ -6,6 +6,8 @@ zeros before the start, windows of 1 s every 0.5 s with zeros after the end. Lef
 itself. Names of tensors are those of the published Keras model, counted from 1, as torchopenl3 has them.
 """
 
+from collections.abc import Callable
+from functools import partial
 from typing import Literal
 
 import torch
@@ -15,6 +17,7 @@ from torch.nn.functional import batch_norm, conv2d, max_pool2d, pad, relu_
 
 from auralith.embedders.embedder import CPU, ProtocolValue, at_peak, checked, state_digest
 from auralith.embedders.kaiser_best import kaiser_best
+from auralith.embedders.winograd import PAYS_FROM, WinogradConvolution
 from auralith.errors import AudioError
 from auralith.sound.resampling import resample
 from auralith.sound.spectrum import mel_filters
@@ -87,6 +90,9 @@ class OpenL3Network(nn.Module):
         return self.audio_embedding_layer(x).amax(dim=(2, 3))
 
 
+Convolution = Callable[[Tensor], Tensor]
+
+
 class FoldedNetwork:
     """The same function with each batch norm inside its convolution, and channels last."""
 
@@ -96,21 +102,35 @@ class FoldedNetwork:
         first, *following = norms
         self._scale, self._shift = (float(value) for value in first)
         self._device, self._dtype = device, dtype
-        self._layers: list[tuple[Tensor, Tensor]] = []
-        for conv, norm in zip(convolutions, [*following, None], strict=True):
-            weight, bias = (part.to(device, dtype) for part in _folded(conv, norm))
-            self._layers.append((weight.contiguous(memory_format=torch.channels_last), bias))
+        self._layers = [
+            _convolution(*_folded(conv, norm), device, dtype)
+            for conv, norm in zip(convolutions, [*following, None], strict=True)
+        ]
 
     def __call__(
         self, spectrogram: Float[Tensor, "batch 1 band frame"]
     ) -> Float[Tensor, "batch dim"]:
         # the norm of the input is not folded: its shift would be missing in the zeros around the picture
         x = (spectrogram * self._scale + self._shift).to(self._device, self._dtype)
-        x = relu_(_first_convolution(x, *self._layers[0]))
-        for number, (weight, bias) in enumerate(self._layers[1:-1], 2):
-            x = conv2d(x, weight, bias, padding=1)
+        *inner, last = self._layers
+        for number, convolution in enumerate(inner, 1):
+            x = convolution(x)
             x = relu_(max_pool2d(x, 2) if number % 2 == 0 else x)
-        return conv2d(x, *self._layers[-1], padding=1).amax(dim=(2, 3)).float().cpu()
+        return last(x).amax(dim=(2, 3)).float().cpu()
+
+
+def _convolution(
+    weight: Tensor, bias: Tensor, device: torch.device, dtype: torch.dtype
+) -> Convolution:
+    """Return the fastest form of a convolution for a device and a number format."""
+    channels = weight.shape[1]
+    if channels >= PAYS_FROM and device.type == "cpu" and dtype is torch.float32:
+        return WinogradConvolution(weight, bias)
+    weight, bias = weight.to(device, dtype), bias.to(device, dtype)
+    if channels == 1:
+        return partial(_first_convolution, weight=weight, bias=bias)
+    weight = weight.contiguous(memory_format=torch.channels_last)
+    return partial(conv2d, weight=weight, bias=bias, padding=1)
 
 
 def _first_convolution(
