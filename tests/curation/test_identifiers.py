@@ -14,6 +14,7 @@ import pytest
 import typer
 
 from auralith.cli.curate import identification
+from auralith.cli.fields import name_options
 from auralith.curation.identification import (
     AcoustIdIdentifier,
     AudibleMagicIdentifier,
@@ -351,6 +352,7 @@ def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
     """Runs a command and gives what it printed."""
     app = typer.Typer()
     identification.register(app)
+    name_options(app)
 
     def run(*arguments: object) -> str:
         app([str(argument) for argument in arguments], standalone_mode=False)

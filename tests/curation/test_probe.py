@@ -15,6 +15,7 @@ import typer
 from typer.testing import CliRunner
 
 from auralith.cli.curate.probe import register
+from auralith.cli.fields import name_options
 from auralith.curation.probe import (
     ClipMeter,
     Probe,
@@ -244,6 +245,7 @@ def test_the_command_makes_evidence_once(tmp_path: Path) -> None:
     store.append("recordings", pa.Table.from_pylist(rows, RECORDINGS), "00000000")
     app = typer.Typer()
     register(app)
+    name_options(app)
     arguments = ["probe", str(store.folder), "--root", str(tmp_path), "--workers", "1"]
     for _ in range(2):
         found = CliRunner().invoke(app, arguments)

@@ -22,6 +22,7 @@ from auralith.cli.curate import (
     run,
     tagging,
 )
+from auralith.cli.fields import name_options
 
 curate = typer.Typer(
     name="curate",
@@ -60,3 +61,4 @@ for commands in (
     attribution,
 ):
     commands.register(curate)
+name_options(curate)
