@@ -37,6 +37,8 @@ class Stated:
     loop: Found[bool] | None = None
     fade_in: Found[bool] | None = None
     fade_out: Found[bool] | None = None
+    loudness: Found[float] | None = None
+    """LUFS."""
     silence: Found[bool] | None = None
     conflicts: tuple[str, ...] = ()
     """Names of the fields that are stated in more than one way."""
@@ -70,6 +72,7 @@ _READERS: dict[str, Callable[[str], Iterator[tuple[Any, int, int]]]] = {
     "loop": prompt_space.loops,
     "fade_in": _fades("in"),
     "fade_out": _fades("out"),
+    "loudness": prompt_space.loudnesses,
     "silence": prompt_space.silences,
 }
 

@@ -1,10 +1,10 @@
-"""Placement, width, loops, fades and silence in free text."""
+"""Placement, width, loops, fades, loudness and silence in free text."""
 
 import re
 from collections.abc import Iterator
 from typing import Literal
 
-from auralith.controls.numerals import stated_matches
+from auralith.controls.numerals import number, stated_matches
 
 Side = Literal["left", "right", "center"]
 Width = Literal["wide", "mono"]
@@ -65,6 +65,9 @@ _FADE = re.compile(
     re.I,
 )
 _WAYS: dict[str, Fade] = {"in": "in", "up": "in"}
+_LOUDNESS = re.compile(
+    r"(?:(?<!\w)-\s?)?(?<![\w.,])(?P<value>\d+(?:[.,]\d+)?)\s*(?:LUFS|LKFS)\b", re.I
+)
 _SILENCE = re.compile(
     r"\W*(?:(?:a|an|the|sound|of|only|just|digital|complete|total|pure|absolute|utter|dead|perfect|nothing|but"
     r"|[\d.]+|s|seconds?|minutes?|one|two|three|four|five|ten)\s+)*(?:silence|silent(?:\s+(?:audio|track|file|clip|recording))?)\W*",
@@ -105,6 +108,12 @@ def fades(text: str) -> Iterator[tuple[Fade, int, int]]:
     """Yield "in" and "out" for fades; crossfades are none."""
     for match in stated_matches(_FADE, text):
         yield _WAYS.get(match["way"].lower(), "out"), *match.span()
+
+
+def loudnesses(text: str) -> Iterator[tuple[float, int, int]]:
+    """Yield integrated loudness in LUFS: "-14 LUFS", with or without its sign."""
+    for match in stated_matches(_LOUDNESS, text):
+        yield -number(match["value"]), *match.span()
 
 
 def silences(text: str) -> Iterator[tuple[bool, int, int]]:
