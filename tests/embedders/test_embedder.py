@@ -1,4 +1,4 @@
-"""What embedders share: refusals, level, windows, the registry; and the one without weights."""
+"""Common parts of embedders: refusals, level, windows, the registry; and the one without weights."""
 
 import math
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from auralith.embedders import Classifier, open_embedder
+from auralith.embedders import Classifier, open_embedder, passt
 from auralith.embedders.embedder import PEAK
 from auralith.embedders.passt import (
     SHORTEST,
@@ -149,3 +149,15 @@ def test_weights_load_strictly_and_nothing_else_does(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError) as caught:
         open_embedder("passt", path, "cpu")
     assert "PaSST" in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_file_with_the_names_of_the_network_is_that_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "small.pt"
+    torch.save(network().state_dict(), path)
+    monkeypatch.setattr(passt, "PaSSTNetwork", lambda: PaSSTNetwork(width=24, depth=2, heads=3))
+    opened, built = open_embedder("passt", path, "cpu"), PaSST(network())
+    assert opened.protocol() == built.protocol()
+    waveform = sound(1, RATE)[None]
+    assert torch.equal(opened.embed(waveform, RATE), built.embed(waveform, RATE))

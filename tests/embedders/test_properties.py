@@ -1,4 +1,4 @@
-"""What holds for every embedder and every sound: shapes, level, order, batches, and that inputs stay as they are."""
+"""Properties of every embedder with every sound: shapes, level, order, batches, and that inputs stay as they are."""
 
 from functools import cache
 

@@ -26,7 +26,7 @@ FrontEnd = Literal["openl3-0.4", "kapre-0.1.4"]
 """openl3-0.4: what openl3 0.4 computes with kapre 0.3, and the published statistics were made with. kapre-0.1.4: what the
 network was trained behind, as torchopenl3 1.0.1 computes it with librosa 0.8 or later. Values of the two differ."""
 Resampler = Literal["kaiser_best", "soxr"]
-"""How 44.1 kHz becomes 48 kHz; "soxr" is another protocol."""
+"""Way from 44.1 to 48 kHz; "soxr" is another protocol."""
 
 BANDWIDTH_HZ, SAMPLE_RATE = 44_100, 48_000
 WINDOW, WINDOW_HOP = SAMPLE_RATE, SAMPLE_RATE // 2
