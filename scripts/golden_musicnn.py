@@ -1,6 +1,6 @@
 """Record musicnn's own numbers, and a small checkpoint of TensorFlow, for the tests.
 
-    PYTHONPATH=PACKAGE:tests/embedders python scripts/golden_musicnn.py PACKAGE tests/golden/musicnn
+    PYTHONPATH=PACKAGE:tests python scripts/golden_musicnn.py PACKAGE tests/golden/musicnn
 
 PACKAGE is the unpacked wheel of musicnn 0.1.0. Needs tensorflow-cpu 2.21, tf_keras, librosa 0.11 and safetensors. librosa 0.7,
 which the package asks for, padded by reflection; that is asked for here. Rounding of mel powers and the logarithm are done

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import GOLDEN, relative_error
-from musicnn_cases import SAMPLE_RATE, random_tensors, sound, windows, write_bundle
+from musicnn_cases import SAMPLE_RATE, random_tensors, shapes, sound, windows, write_bundle
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -33,23 +33,6 @@ TOLERANCE = 1e-6
 @pytest.fixture(scope="module")
 def golden() -> dict[str, Tensor]:
     return load_file(GOLDEN / "musicnn" / "golden.safetensors")
-
-
-def shapes() -> dict[str, tuple[int, ...]]:
-    """TensorFlow's names and shapes, from the architecture (Pons and Serra 2019) alone."""
-    kernels = [(7, 38, 1, 204), (7, 67, 1, 204), *((n, 1, 1, 51) for n in (128, 64, 32))]
-    kernels += [(7, 561, 1, 64), (7, 64, 1, 64), (7, 64, 1, 64)]
-    norms = [1, 204, 204, 51, 51, 51, 64, 64, 64, 1_506, 200]
-    found: dict[str, tuple[int, ...]] = {}
-    for i, kernel in enumerate(kernels):
-        name = f"conv2d_{i}" if i else "conv2d"
-        found |= {f"{name}/kernel": kernel, f"{name}/bias": kernel[-1:]}
-    for i, count in enumerate(norms):
-        name = f"batch_normalization_{i}" if i else "batch_normalization"
-        for part in ("beta", "gamma", "moving_mean", "moving_variance"):
-            found[f"{name}/{part}"] = (count,)
-    found |= {"dense/kernel": (1_506, 200), "dense/bias": (200,)}
-    return found | {"dense_1/kernel": (200, 50), "dense_1/bias": (50,)}
 
 
 @pytest.fixture(scope="module")

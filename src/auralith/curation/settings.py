@@ -93,7 +93,7 @@ class TaggerFiles:
     """Place of the tagger's weights and the device that computes them: no result depends on either."""
 
     weights: Path | None = None
-    """Cnn14_DecisionLevelMax_mAP=0.385.pth; for the tagger ast, a folder."""
+    """Cnn14_DecisionLevelMax_mAP=0.385.pth, or a folder of weights (`auralith weights`); for the tagger ast, its folder."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1 or mps."""
 

@@ -92,7 +92,8 @@ def _total(digests: list[str]) -> str:
 
 
 def _missing(entry: WeightsEntry, folder: Path, file: WeightsFile) -> str:
-    size = f"{entry.size:,} bytes" if entry.is_exact else f"about {entry.size / 1e6:,.3g} MB"
+    megabytes = f"{entry.size / 1e6:,.3g} MB"
+    size = f"{megabytes}: {entry.size:,} bytes" if entry.is_exact else f"about {megabytes}"
     digest = f"SHA-256 {file.sha256}" if file.sha256 else "SHA-256 kept from the first use on"
     return (
         f"{' or '.join(file.anyof)} is not in {folder}; get it by `auralith weights fetch {entry.name}`"

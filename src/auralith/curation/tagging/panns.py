@@ -25,9 +25,10 @@ from auralith.curation.tagging.meter import NUM_LABELS
 from auralith.errors import CheckpointError
 from auralith.foreign import PICKLE_ERRORS
 from auralith.sound.spectrum import mel_filters
+from auralith.weights import weights_entry
 
-FILE_NAME = "Cnn14_DecisionLevelMax_mAP=0.385.pth"
-WHERE = "https://zenodo.org/records/3987831"
+PUBLISHED = weights_entry("panns")
+FILE_NAME = PUBLISHED.place.name
 SAMPLE_RATE = 32_000
 FFT_SIZE, HOP = 1_024, 320
 NUM_BINS = FFT_SIZE // 2 + 1
@@ -181,7 +182,7 @@ def _read(path: Path) -> Mapping[str, Tensor]:
     except pickle.UnpicklingError:
         raise CheckpointError(
             f"{path} is refused: beside tensors it holds objects that could run code when read, or"
-            f" it is not a checkpoint; get {FILE_NAME} from {WHERE}"
+            f" it is not a checkpoint; get {FILE_NAME} from {PUBLISHED.page}"
         ) from None
     except PICKLE_ERRORS:
         raise CheckpointError(f"{path} is not a readable torch file; get it again") from None

@@ -37,7 +37,7 @@ SHORT_SECONDS, SHORT_SHARE = 3.0, 0.8
 class TaggingSettings:
     """Settings of the rule. They include which weights are used, but not where the file lies or on which device."""
 
-    tagger: Literal["panns", "ast"] = "panns"
+    tagger: Literal["panns", "ast", "musicnn"] = "panns"
     weights_sha256: str | None = None
     """Required SHA-256 of the weights; any known file if left out."""
     allow_unknown_weights: bool = False
@@ -70,7 +70,7 @@ class Tagging:
         *,
         tagger: Tagger | None = None,
     ) -> None:
-        """Set up the tagger. `weights` is a file for panns, a folder for ast; `tagger` replaces both, in tests."""
+        """Set up the tagger: `weights` are its file or folder, the usual ones if left out; `tagger` replaces it, in tests."""
         self.settings = settings
         self._tagger = _make_tagger(settings, weights, device) if tagger is None else tagger
         self._classes = self._tagger.facts.classes(settings.class_set)

@@ -1,4 +1,4 @@
-"""The taggers: PANNs at 100 frames a second, and AST (Gong et al. 2021) with one frame per clip.
+"""The taggers: PANNs at 100 frames a second, AST (Gong et al. 2021) with one frame per clip, musicnn with one per 3 s.
 
 Both load their weights at the first use, on the given device. The clip-level network Cnn14 has the names and shapes of
 Cnn14_DecisionLevelMax, so its file would load and give meaningless frames; only the hash tells them apart. A file must
@@ -18,18 +18,20 @@ from jaxtyping import Float
 from torch import nn
 
 from auralith.curation.tagging.meter import NUM_LABELS, Tagger, TaggerFacts
-from auralith.curation.tagging.panns import FILE_NAME, HOP, SAMPLE_RATE, WHERE, read_panns
+from auralith.curation.tagging.musicnn import MusicnnTagger
+from auralith.curation.tagging.panns import HOP, SAMPLE_RATE, read_panns
 from auralith.errors import CheckpointError, InvalidRequest, ResourceError
 from auralith.files import cached_file_hash, whole_file
 from auralith.foreign import SHAPE_ERRORS, parse_json, read_json, without_code
 from auralith.resources import choose_device
+from auralith.weights import find_weights, weights_entry
 
 if TYPE_CHECKING:
     from transformers import ASTFeatureExtractor, ASTForAudioClassification
 
 AST_NAME = "MIT/ast-finetuned-audioset-10-10-0.4593"
-KNOWN_SHA256: frozenset[str] = frozenset()
-"""Hashes of published files. None has been verified yet."""
+KNOWN_SHA256 = frozenset(file.sha256 for file in weights_entry("panns").files)
+"""Hashes of published files, from the manifest of weights."""
 PIN_NAME = "tagger_weights.json"
 """File in a curation's folder with the hash of an unknown file that was trusted at its first use."""
 
@@ -120,7 +122,11 @@ class AstTagger:
         return logits.sigmoid().cpu().numpy()
 
 
-TAGGERS: Mapping[str, Callable[..., Tagger]] = {"panns": PannsTagger, "ast": AstTagger}
+TAGGERS: Mapping[str, Callable[..., Tagger]] = {
+    "panns": PannsTagger,
+    "ast": AstTagger,
+    "musicnn": MusicnnTagger,
+}
 """Taggers by name; all are made with the same arguments."""
 
 
@@ -153,18 +159,14 @@ def _load_ast(
 
 
 def existing_weights(path: Path | None) -> Path:
-    """Return the path of an existing file of weights.
+    """Return the path of PANNs' weights: the given file, or the published one in the given or usual folder of weights.
 
     Raises:
         CheckpointError: the file is missing; the message names the one that is needed and its source.
     """
-    if path is None or not path.is_file():
-        given = "no weights are given" if path is None else f"{path} is not a file"
-        raise CheckpointError(
-            f"{given}; the music tagger needs {FILE_NAME} (about 327 MB, published at {WHERE}):"
-            " download it and name it with --weights"
-        )
-    return path
+    if path is not None and path.is_file():
+        return path
+    return find_weights("panns", path).path
 
 
 def check_hash(path: str, found: str, wanted: str | None, allow_unknown: bool) -> None:

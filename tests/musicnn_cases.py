@@ -42,6 +42,23 @@ def random_tensors(shapes: dict[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
     return values
 
 
+def shapes() -> dict[str, tuple[int, ...]]:
+    """TensorFlow's names and shapes, from the architecture (Pons and Serra 2019) alone."""
+    kernels = [(7, 38, 1, 204), (7, 67, 1, 204), *((n, 1, 1, 51) for n in (128, 64, 32))]
+    kernels += [(7, 561, 1, 64), (7, 64, 1, 64), (7, 64, 1, 64)]
+    norms = [1, 204, 204, 51, 51, 51, 64, 64, 64, 1_506, 200]
+    found: dict[str, tuple[int, ...]] = {}
+    for i, kernel in enumerate(kernels):
+        name = f"conv2d_{i}" if i else "conv2d"
+        found |= {f"{name}/kernel": kernel, f"{name}/bias": kernel[-1:]}
+    for i, count in enumerate(norms):
+        name = f"batch_normalization_{i}" if i else "batch_normalization"
+        for part in ("beta", "gamma", "moving_mean", "moving_variance"):
+            found[f"{name}/{part}"] = (count,)
+    found |= {"dense/kernel": (1_506, 200), "dense/bias": (200,)}
+    return found | {"dense_1/kernel": (200, 50), "dense_1/bias": (50,)}
+
+
 def tiny_tensors() -> dict[str, np.ndarray]:
     """Return tensors of several ranks, so many that their index has more than one block."""
     random = np.random.RandomState(4)
