@@ -208,6 +208,21 @@ def test_a_sound_is_attributed(case: Case, tmp_path: Path) -> None:
     assert found[0]["landmark_p"] < 1e-9 and found[0]["mel_correlation"] > 0.9
 
 
+def test_strokes_that_die_away_alike_are_no_copies(tmp_path: Path) -> None:
+    """Two strokes that die away alike are no copies; a recording and its MP3 are."""
+    t = torch.arange(2 * RATE) / RATE
+    generator = torch.Generator().manual_seed(0)
+    strokes = {
+        f"stroke {i}": torch.randn(1, 2 * RATE, generator=generator) * torch.exp(-3 * t)
+        for i in range(2)
+    }
+    rain = torch.randn(1, 8 * RATE, generator=generator) * 0.1
+    known = Memory(strokes | {"rain": rain, "rain again": as_mp3(rain), "song": melody(8, 1)})
+    list(prepare_training(known, open_embedder("mel"), tmp_path, min_cosine=0.0))
+    found = open_training(known, tmp_path).duplicates
+    assert found.copies == {"rain": ["rain", "rain again"]}
+
+
 @pytest.fixture
 def folders(tmp_path: Path) -> Iterator[dict[str, Path]]:
     made = {}

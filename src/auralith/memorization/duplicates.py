@@ -15,9 +15,10 @@ from auralith.disjoint_sets import DisjointSets
 
 Confirmation = Literal["samples", "landmarks", "mel"]
 LANDMARK_P = 1e-9
-MEL_CORRELATION = 0.8
-"""Correlation from which on two recordings are one: copies as MP3 or 20 dB softer have 0.97 and more, 1 % faster ones 0.88,
-other melodies of the same instrument at most 0.2 (docs/evaluation.md)."""
+MEL_CORRELATION = 0.95
+"""Correlation over a whole window from which on two recordings are one. Copies as MP3 or 20 dB softer have 0.97 and more,
+other melodies at most 0.2; but two strokes that die away reach 0.98 over their two seconds (docs/evaluation.md), so what
+is shorter than a window is not confirmed by it."""
 MIN_COSINE = 0.5
 """Cosine from which on a pair is looked at, the largest cosines first."""
 

@@ -26,7 +26,12 @@ from auralith.memorization.duplicates import (
     find_duplicates,
     refuted_cosine,
 )
-from auralith.memorization.mel import mel_correlation, mel_of
+from auralith.memorization.mel import (
+    SECONDS_PER_FRAME,
+    WINDOW_SECONDS,
+    mel_correlation,
+    mel_of,
+)
 from auralith.memorization.search import near_pairs
 from auralith.memorization.store import EmbeddingStore, Vectors, embed_recordings, read_start
 from auralith.tables.names import find_column
@@ -251,4 +256,6 @@ class _Tests:
             )
         except AudioError:  # was counted where it was embedded, or is silent at its beginning
             return False
-        return mel_correlation(one, other).correlation >= MEL_CORRELATION
+        match = mel_correlation(one, other)
+        is_whole = match.duration_s > WINDOW_SECONDS - SECONDS_PER_FRAME
+        return is_whole and match.correlation >= MEL_CORRELATION
