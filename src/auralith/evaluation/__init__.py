@@ -1,0 +1,12 @@
+"""Evaluation of generated sounds: the metrics of arXiv 2407.14358, and whether a sound does what its prompt says.
+
+prompts     lists of prompts with ids, and the paper's subsets
+sounds      sounds by id, held against a list
+generation  sounds of a model for a list
+reference   recordings, or published statistics of them
+embedding   embeddings of files, kept so that nothing is embedded twice
+measures    metrics by name: Fréchet distance, KL divergence, CLAP score ...
+codec       an autoencoder's distances from its own input
+run         systems × metrics, with intervals and comparisons
+report      JSON, Markdown and a page
+"""
