@@ -1,0 +1,391 @@
+"""Metrics by name, and what each makes of sounds, prompts and a reference.
+
+A name is a kind and an embedder, such as "fd-openl3-env" or "kl-passt". All that decides a value goes into its
+protocol; beside it stand the ids that were expected, used and failed, and the frames that were compared.
+"""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from typing import Any, Literal, get_args
+
+import numpy as np
+from jaxtyping import Float
+
+from auralith.embedders import EMBEDDERS, Classifier
+from auralith.errors import InvalidRequest, shown
+from auralith.evaluation.embedding import (
+    EmbeddingCache,
+    Rows,
+    class_probabilities,
+    crop_seed,
+    unique_rows,
+)
+from auralith.evaluation.reference import Reference
+from auralith.evaluation.sounds import Sounds
+from auralith.metrics.alignment import alignment_score
+from auralith.metrics.divergence import divergence
+from auralith.metrics.frechet import frechet_distance, frechet_infinity
+from auralith.metrics.gaussian import Gaussian, gaussian_of
+from auralith.metrics.kernel import kernel_distance
+from auralith.metrics.protocol import Protocol
+from auralith.metrics.values import LEVEL, Interval
+
+Kind = Literal["fd-inf", "fd", "kad", "kl", "clap"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+VERSION = 1
+PAPER = ("fd-openl3", "kl-passt", "clap")
+"""Metrics of arXiv 2407.14358, table 1."""
+WITH_REFERENCE = ("fd-musicnn", "kad-musicnn", "kl-musicnn")
+"""Metrics where no protocol is prescribed; their weights are free and small."""
+_USUAL = {"musicnn": "musicnn-mtt"}
+"""Embedders that a shorter name means; MagnaTagATune's tags name instruments."""
+_MOST_KERNEL_FRAMES = 4_000
+"""Frames up to which a kernel distance is resampled; it takes the square of them."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A kind of metric with its embedder."""
+
+    kind: Kind
+    embedder: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.kind}-{self.embedder}"
+
+    @property
+    def needs_reference(self) -> bool:
+        return self.kind != "clap"
+
+
+@dataclass(frozen=True)
+class MetricValue:
+    """A metric's value for one system, with all that is needed to judge and to compare it."""
+
+    metric: str
+    system: str
+    value: float
+    expected: int
+    """Ids that were asked for."""
+    used: int
+    failed: Mapping[str, str]
+    """Reason by id for each that has no part in the value."""
+    protocol: Protocol
+    interval: Interval | None = None
+    """95 % bootstrap interval over ids, or over the files of a distance."""
+    frames: int | None = None
+    reference_frames: int | None = None
+    by_id: Mapping[str, float] = field(default_factory=dict)
+    baselines: Mapping[str, float] = field(default_factory=dict)
+    """Values of systems that hear no prompt, for a divergence."""
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the measurement with its hashes."""
+        return asdict(self) | {
+            "protocol": self.protocol.as_json(),
+            "protocol_sha256": self.protocol.sha256,
+            "comparable_sha256": self.protocol.comparable_sha256,
+        }
+
+
+@dataclass(frozen=True)
+class Generated:
+    """A system's sounds with what made them, for the protocol."""
+
+    sounds: Sounds
+    texts: Mapping[str, str]
+    """Prompts by id; empty where there are none."""
+    model: Mapping[str, Any] = field(default_factory=dict)
+    """Hash of the model and the settings of the generation, where they are known."""
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    """Lengths that were asked for by id, where they are known."""
+
+    @property
+    def name(self) -> str:
+        return self.sounds.name
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        return (*self.sounds.paths, *self.sounds.missing)
+
+
+@dataclass(frozen=True)
+class MeasureSettings:
+    """Settings of the metrics themselves."""
+
+    draws: int = 1
+    """Draws of the random crops of a CLAP score, averaged."""
+    resamples: int = 100
+    """Resamples of a distance's interval; 0 leaves it out. Metrics with a value by id have 10,000."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.draws < 1 or self.resamples < 0:
+            raise InvalidRequest(
+                f"draws is {self.draws} and resamples {self.resamples}; give at least 1 and 0"
+            )
+
+
+def parse_metric(text: str, content: str | None) -> Metric:
+    """Return the metric of a name; `content` completes "openl3", and "clap" alone is the paper's.
+
+    Raises:
+        InvalidRequest: the kind or the embedder is unknown, or the content has to be named.
+    """
+    kind: Kind | None = next(
+        (kind for kind in KINDS if text == kind or text.startswith(f"{kind}-")), None
+    )
+    if kind is None:
+        raise InvalidRequest(
+            f"metric {shown(text)} is unknown; use {', '.join(KINDS)} with an embedder, such as fd-openl3-env"
+        )
+    embedder = text.removeprefix(kind).removeprefix("-") or ("clap-fused" if kind == "clap" else "")
+    embedder = _USUAL.get(embedder, embedder)
+    if embedder == "openl3":
+        if content is None:
+            raise InvalidRequest(
+                f"metric {shown(text)} needs OpenL3's content; write {text}-music, or {text}-env for other sounds"
+            )
+        embedder = f"openl3-{content}"
+    if embedder not in EMBEDDERS:
+        raise InvalidRequest(
+            f"metric {shown(text)} has no embedder of that name; known are {', '.join(EMBEDDERS)}"
+        )
+    return Metric(kind, embedder)
+
+
+def measure(
+    metric: Metric,
+    generated: Generated,
+    reference: Reference,
+    cache: EmbeddingCache,
+    settings: MeasureSettings,
+    on_file: Callable[[int], None],
+) -> MetricValue:
+    """Return a metric's value for one system; `on_file` is told how many of its files are embedded.
+
+    Raises:
+        InvalidRequest: nothing could be measured, the reference lacks what the metric needs, or the embedder is of
+            another kind.
+    """
+    return _MEASURES[metric.kind](metric, generated, reference, cache, settings, on_file)
+
+
+def _distance(
+    metric: Metric,
+    generated: Generated,
+    reference: Reference,
+    cache: EmbeddingCache,
+    settings: MeasureSettings,
+    on_file: Callable[[int], None],
+) -> MetricValue:
+    """Compare all frames of all files, each file once."""
+    rows, failed = cache.collected(generated.sounds.paths, on_file)
+    failed = {**generated.sounds.missing, **failed}
+    if not rows:
+        raise _nothing(generated, failed)
+    by_file = list(unique_rows(rows, generated.sounds.paths))
+    frames = np.concatenate(by_file)
+    details: dict[str, Any] = {}
+    if metric.kind == "kad":
+        other = np.concatenate(list(reference.frames(cache)))
+        found = kernel_distance(frames, other)
+        again = partial(_kernel_value, other, found.bandwidth)
+        few = len(frames) + len(other) <= _MOST_KERNEL_FRAMES
+        details = {"bandwidth": found.bandwidth}
+    elif metric.kind == "fd-inf":
+        gaussian = reference.gaussian(cache)
+        found = frechet_infinity(frames, gaussian, seed=settings.seed)
+        again, few = partial(_frechet_value, gaussian), False  # it is a fit over resamples itself
+        details = {"slope": found.slope, "r_squared": found.r_squared}
+    else:
+        gaussian = reference.gaussian(cache)
+        found = frechet_distance(gaussian_of(frames), gaussian)
+        again, few = partial(_frechet_value, gaussian), True
+
+    interval = None
+    if few and settings.resamples and len(by_file) > 1:
+        interval = _resampled(found.value, by_file, again, settings, signed=metric.kind == "kad")
+    return MetricValue(
+        metric=metric.name,
+        system=generated.name,
+        value=found.value,
+        expected=len(generated.ids),
+        used=len(rows),
+        failed=failed,
+        protocol=_protocol(metric, generated, cache, reference.sha256(metric.kind), settings),
+        interval=interval,
+        frames=found.frames,
+        reference_frames=found.reference_frames,
+        details=details,
+    )
+
+
+def _kernel_value(
+    other: Float[np.ndarray, "frame dim"], bandwidth: float, blocks: list[Rows]
+) -> float:
+    return kernel_distance(np.concatenate(blocks), other, bandwidth=bandwidth).value
+
+
+def _frechet_value(reference: Gaussian, blocks: list[Rows]) -> float:
+    return frechet_distance(gaussian_of(blocks), reference).value
+
+
+def _resampled(
+    value: float,
+    by_file: list[Rows],
+    compute: Callable[[list[Rows]], float],
+    settings: MeasureSettings,
+    *,
+    signed: bool,
+) -> Interval:
+    """Return the bootstrap interval of a distance over files, moved so that the mean of the resamples is its value.
+
+    A resample holds files twice, so its distance is larger on average; without the shift the interval of a few files
+    would lie above the value.
+    """
+    rng = np.random.default_rng(settings.seed)
+    draws = [rng.integers(len(by_file), size=len(by_file)) for _ in range(settings.resamples)]
+    values = np.array([compute([by_file[i] for i in draw]) for draw in draws])
+    values += value - values.mean()
+    tail = (1 - LEVEL) / 2
+    low, high = np.quantile(values, (tail, 1 - tail))
+    if not signed:
+        low = max(0.0, low)
+    return Interval(float(low), float(high), LEVEL, settings.resamples, settings.seed)
+
+
+def _divergence(
+    metric: Metric,
+    generated: Generated,
+    reference: Reference,
+    cache: EmbeddingCache,
+    settings: MeasureSettings,
+    on_file: Callable[[int], None],
+) -> MetricValue:
+    """Compare class probabilities of each sound with those of its own reference."""
+    if not isinstance(cache.embedder, Classifier):
+        raise InvalidRequest(f"{metric.embedder} names no classes; a divergence needs a classifier")
+    rows, failed = cache.collected(generated.sounds.paths, on_file)
+    others, other_failed = reference.probabilities(cache, generated.ids)
+    found = divergence(
+        {id: class_probabilities(logits) for id, logits in rows.items()},
+        others,
+        generated.ids,
+        seed=settings.seed,
+    )
+    reasons = {**found.values.failed, **other_failed, **failed, **generated.sounds.missing}
+    return MetricValue(
+        metric=metric.name,
+        system=generated.name,
+        value=found.values.mean,
+        expected=found.values.expected,
+        used=found.values.used,
+        failed={id: reasons[id] for id in found.values.failed},
+        protocol=_protocol(
+            metric,
+            generated,
+            cache,
+            reference.sha256(metric.kind),
+            settings,
+            direction=found.direction,
+        ),
+        interval=found.values.interval,
+        by_id=found.values.by_id,
+        baselines=found.baselines,
+    )
+
+
+def _alignment(
+    metric: Metric,
+    generated: Generated,
+    reference: Reference,
+    cache: EmbeddingCache,
+    settings: MeasureSettings,
+    on_file: Callable[[int], None],
+) -> MetricValue:
+    """Compare each sound with its own prompt."""
+    embed_text = getattr(cache.embedder, "embed_text", None)
+    if embed_text is None:
+        raise InvalidRequest(
+            f"{metric.embedder} embeds no texts; a CLAP score needs clap-fused or clap-unfused"
+        )
+    if not generated.texts:
+        raise InvalidRequest("a CLAP score needs prompts; give them with --prompts")
+    draws: dict[str, list[Rows]] = {}
+    failed: dict[str, str] = {}
+    for draw in range(settings.draws):
+        rows, failed = cache.collected(
+            generated.sounds.paths, on_file, lambda id, draw=draw: crop_seed(id, draw)
+        )
+        for id, row in rows.items():
+            draws.setdefault(id, []).append(row.mean(axis=0))
+    ids = list(draws)
+    texts = embed_text([generated.texts[id] for id in ids]) if ids else ()
+    found = alignment_score(
+        {id: np.stack(rows) for id, rows in draws.items()},
+        {id: np.asarray(text) for id, text in zip(ids, texts, strict=True)},
+        generated.ids,
+        seed=settings.seed,
+    )
+    reasons = {**found.values.failed, **failed, **generated.sounds.missing}
+    return MetricValue(
+        metric=metric.name,
+        system=generated.name,
+        value=found.values.mean,
+        expected=found.values.expected,
+        used=found.values.used,
+        failed={id: reasons[id] for id in found.values.failed},
+        protocol=_protocol(metric, generated, cache, None, settings),
+        interval=found.values.interval,
+        by_id=found.values.by_id,
+        details={"draws": found.draws, "std_over_draws": found.std_over_draws},
+    )
+
+
+def _protocol(
+    metric: Metric,
+    generated: Generated,
+    cache: EmbeddingCache,
+    reference_sha256: str | None,
+    settings: MeasureSettings,
+    **own: Any,
+) -> Protocol:
+    if metric.kind == "clap":  # what a prompt asks for decides its value
+        own["prompts_sha256"] = _texts_hash(generated.texts)
+    if metric.kind == "fd-inf":
+        own["seed"] = settings.seed
+    return Protocol(
+        metric=metric.kind,
+        version=VERSION,
+        embedder=cache.embedder.protocol(),
+        ids=generated.ids,
+        model=generated.model,
+        reference_sha256=reference_sha256,
+        crop_seed=0 if metric.kind == "clap" else None,
+        draws=settings.draws if metric.kind == "clap" else 1,
+        settings=own,
+    )
+
+
+def _texts_hash(texts: Mapping[str, str]) -> str:
+    lines = sorted(f"{id}\0{text}" for id, text in texts.items())
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def _nothing(generated: Generated, failed: Mapping[str, str]) -> InvalidRequest:
+    reason = next(iter(failed.values()), "there are none")
+    return InvalidRequest(f"no sound of {generated.name} can be measured ({reason})")
+
+
+_MEASURES: Mapping[Kind, Callable[..., MetricValue]] = {
+    "fd": _distance,
+    "fd-inf": _distance,
+    "kad": _distance,
+    "kl": _divergence,
+    "clap": _alignment,
+}
