@@ -24,6 +24,7 @@ from auralith.cli.batch import batch
 from auralith.cli.convert import convert
 from auralith.cli.curate import curate
 from auralith.cli.encode import encode
+from auralith.cli.evaluate import evaluate
 from auralith.cli.extend import extend
 from auralith.cli.fields import name_options
 from auralith.cli.finetune import finetune
@@ -72,8 +73,10 @@ app = typer.Typer(
 )
 for sounds in (generate, batch, vary, inpaint, extend, loop):
     app.command()(sounds)
-for models in (info, inspect, convert, encode, finetune, plan, train, memorization, attribute):
+for models in (info, inspect, convert, encode, finetune, plan, train):
     app.command()(models)
+for judges in (evaluate, memorization, attribute):
+    app.command()(judges)
 app.add_typer(adapter)
 app.add_typer(curate)
 app.add_typer(weights)

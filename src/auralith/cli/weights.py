@@ -34,12 +34,14 @@ def list_weights(folder: Folder = None) -> None:
     from auralith.weights.places import present
 
     place = weights_folder(folder)
-    print(f"{'name':<13} {'here':<5} {'size':>9}  {'license':<11} purpose")
-    for entry in weights_manifest().values():
+    entries = weights_manifest().values()
+    name, license = (max(len(getattr(e, part)) for e in entries) for part in ("name", "license"))
+    print(f"{'name':<{name}} {'here':<5} {'size':>9}  {'license':<{license}} purpose")
+    for entry in entries:
         here = all(present(place, file) for file in entry.files)
         size = f"{'' if entry.is_exact else '~'}{size_text(entry.size)}"
         print(
-            f"{entry.name:<13} {'yes' if here else '-':<5} {size:>9}  {entry.license:<11} {entry.purpose}"
+            f"{entry.name:<{name}} {'yes' if here else '-':<5} {size:>9}  {entry.license:<{license}} {entry.purpose}"
         )
     print(f"folder  {place}")
 
