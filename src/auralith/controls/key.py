@@ -56,7 +56,7 @@ LEAST_TUNED = 0.25
 _LEAST_SHARE = 0.1
 """A pitch class is there from this share of the strongest one on."""
 LEAST_CORRELATION = 0.6
-LEAST_MARGIN = 0.14
+LEAST_MARGIN = 0.18
 """Least lead of the best key's correlation over the next one's; relative keys are closer than that in many loops."""
 
 
