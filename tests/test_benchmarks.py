@@ -59,3 +59,22 @@ def test_the_clocks_of_evaluation(capsys: pytest.CaptureFixture[str]) -> None:
     assert first.startswith("50 × 8 frames: ") and second.startswith(
         "3 queries in 40 × 16, k = 2: "
     )
+
+
+def test_measures_of_controls_are_judged_on_known_sounds(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from benchmarks.control_sounds import Case, cases, midi_file
+    from benchmarks.controls import MEASURES, print_row, verdict
+
+    known = list(cases(1, 0, None, None))
+    chosen = [case for case in known if (case.control, case.source) == ("count", "corpus hits")]
+    print_row("count", "corpus hits", chosen, MEASURES["count"][1], 0)
+    assert capsys.readouterr().out.startswith("| count | corpus hits | 1 | – | 100 · 0 · 0 · 0 |")
+    loop = Case("tempo", "loops", 120.0, known[0].sound)
+    found = {value: verdict(loop, value) for value in (121.0, 240.5, 59.0, 100.0, None)}
+    assert list(found.values()) == ["right", "octave", "octave", "wrong", "untold"]
+    silent = Case("tempo", "textures", None, known[0].sound)
+    assert (verdict(silent, None), verdict(silent, 90.0)) == ("right", "wrong")
+    notes = midi_file([(0.0, 24, 60, 0.5, 96), (1.0, -1, 36, 0.1, 100)])
+    assert notes[:4] == b"MThd" and notes.endswith(b"\xff\x2f\x00") and b"\x99\x24\x64" in notes
