@@ -11,6 +11,7 @@ from auralith.errors import InvalidRequest
 from auralith.pipeline import Audio, Auralith
 from auralith.provenance import Provenance
 from auralith.request import GenerationRequest
+from auralith.resolution import Resolver
 
 
 def apply(
@@ -34,7 +35,7 @@ def apply(
             return extend(model, request, clip, edit, on_step)
 
 
-def longest_clip(edit: Edit, model: Auralith) -> float | None:
+def longest_clip(edit: Edit, model: Resolver) -> float | None:
     """Return the seconds of a sound that an edit can use, for `read_clip`; None where it keeps all of the sound."""
     match edit:
         case Variation():

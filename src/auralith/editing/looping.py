@@ -19,6 +19,7 @@ from auralith.edits import Loop
 from auralith.errors import Field, InvalidRequest
 from auralith.pipeline import Audio, Auralith, Steering
 from auralith.request import GenerationRequest
+from auralith.resolution import Resolver
 
 SHORTEST_FRAMES = 10
 """Below this, half a frame would be more than 5 % of pitch."""
@@ -34,7 +35,7 @@ def make_loop(
     """
     settings = without_seconds(model, request, "a loop has its own length")
     audio, num_samples = model.config.audio, loop.num_samples(model.config.audio.sample_rate)
-    _require_fit(model, num_samples)
+    require_fit(model, num_samples)
     num_frames = round(num_samples / audio.samples_per_frame)
     placed = model.resolve(
         replace(
@@ -63,7 +64,8 @@ def resample_periodic(
     return (torch.fft.irfft(series, num_samples) * (num_samples / size)).to(waveform.dtype)
 
 
-def _require_fit(model: Auralith, num_samples: int) -> None:
+def require_fit(model: Resolver, num_samples: int) -> None:
+    """Raise `InvalidRequest` if a loop of so many samples is longer than the model's window, or shorter than ten frames."""
     audio, longest = model.config.audio, model.config.window_samples
     shortest = SHORTEST_FRAMES * audio.samples_per_frame
     if not shortest <= num_samples <= longest:

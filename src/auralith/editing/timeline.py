@@ -18,6 +18,7 @@ from auralith.editing.constraints import hold
 from auralith.errors import Field, InvalidRequest
 from auralith.pipeline import Auralith, Steering
 from auralith.request import GenerationRequest
+from auralith.resolution import Resolver
 from auralith.samplers import Step
 
 OnStep = Callable[[Step], None] | None
@@ -128,7 +129,7 @@ def fade_samples(model: Auralith, crossfade: float | None, sample_rate: int) -> 
     return max(1, round(crossfade * sample_rate))
 
 
-def without_seconds(model: Auralith, request: GenerationRequest, edit: str) -> GenerationRequest:
+def without_seconds(model: Resolver, request: GenerationRequest, edit: str) -> GenerationRequest:
     """The request with every default filled in but its seconds, which an edit takes from elsewhere.
 
     Raises `InvalidRequest` where they are given.

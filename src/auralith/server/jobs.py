@@ -23,13 +23,13 @@ from auralith.server.records import (
     Event,
     InUse,
     Job,
-    Json,
     KeyReused,
     Limits,
     QueueFull,
     Status,
     Stored,
     Unknown,
+    job_of,
 )
 
 LEASE_SECONDS = 30.0
@@ -155,7 +155,7 @@ class JobStore:
         rows = self._db.rows("SELECT * FROM jobs WHERE id = ?", (job_id,))
         if not rows:
             raise Unknown("there is no job of this id; it may have been deleted")
-        return _job(rows[0])
+        return job_of(rows[0])
 
     def jobs(
         self, status: str | None = None, limit: int = 50, before: int | None = None
@@ -166,7 +166,7 @@ class JobStore:
             "ORDER BY number DESC LIMIT ?3",
             (status, before, limit),
         )
-        return [_job(row) for row in rows]
+        return [job_of(row) for row in rows]
 
     def count(self, status: str) -> int:
         """Return how many jobs have a status."""
@@ -203,7 +203,7 @@ class JobStore:
             if row is None:
                 return None
             _record(db, row["id"], "state", {"status": "running"})
-        job = _job(row)
+        job = job_of(row)
         self._tell("state", job)
         return job
 
@@ -212,9 +212,10 @@ class JobStore:
         return self._claimed(job, "lease = ?", (self._clock() + LEASE_SECONDS,), durable=False)
 
     def step(self, job: Job, progress: Mapping[str, Any]) -> Job | None:
-        """Note the progress of a claimed job; None if the claim is lost."""
+        """Note the progress of a claimed job, and renew its lease; None if the claim is lost."""
+        values = (json.dumps(progress), self._clock() + LEASE_SECONDS)
         return self._claimed(
-            job, "progress = ?", (json.dumps(progress),), "step", progress, durable=False
+            job, "progress = ?, lease = ?", values, "step", progress, durable=False
         )
 
     def add_output(self, job: Job, file: str, facts: Mapping[str, Any]) -> Job | None:
@@ -285,7 +286,7 @@ class JobStore:
                 also(db)
             if kind:
                 _record(db, job.id, kind, data or {})
-        changed = _job(row)
+        changed = job_of(row)
         if kind:
             self._tell(kind, changed)
         return changed
@@ -411,21 +412,6 @@ class JobStore:
     def _tell(self, kind: str, job: Job) -> None:
         for listener in self.listeners:
             listener(kind, job)
-
-
-def _job(row: Row) -> Job:
-    values: Json = {name: row[name] for name in row.keys() if name != "lease"}  # noqa: SIM118 (a Row iterates over values)
-    for name in (
-        "cost",
-        "created",
-        "started",
-        "finished",
-    ):  # RETURNING gives whole ones as integers
-        values[name] = None if values[name] is None else float(values[name])
-    for name in ("request", "progress", "error"):
-        values[name] = None if values[name] is None else json.loads(values[name])
-    values["is_cancelled"] = bool(values["is_cancelled"])
-    return Job(**values)
 
 
 def _record(db: Connection, job_id: str, kind: str, data: Mapping[str, Any]) -> None:

@@ -1,7 +1,9 @@
 """Records of a server: jobs, events and sounds as the store gives them, its limits, and what it refuses."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
+from sqlite3 import Row
 from typing import Any, Literal
 
 from auralith.errors import AuralithError, InvalidRequest
@@ -25,6 +27,10 @@ class KeyReused(InvalidRequest):
 
 class Unknown(AuralithError):
     """There is nothing of this id."""
+
+
+class TooLarge(AuralithError):
+    """A body has more bytes than are taken."""
 
 
 class InUse(AuralithError):
@@ -87,3 +93,19 @@ class Event:
     number: int
     kind: str
     data: Json
+
+
+def job_of(row: Row) -> Job:
+    """Return the job of a row of the database."""
+    values: Json = {name: row[name] for name in row.keys() if name != "lease"}  # noqa: SIM118 (a Row iterates over values)
+    for name in (
+        "cost",
+        "created",
+        "started",
+        "finished",
+    ):  # RETURNING gives whole ones as integers
+        values[name] = None if values[name] is None else float(values[name])
+    for name in ("request", "progress", "error"):
+        values[name] = None if values[name] is None else json.loads(values[name])
+    values["is_cancelled"] = bool(values["is_cancelled"])
+    return Job(**values)

@@ -91,7 +91,8 @@ def _is_deep(value: object) -> bool:
     return True
 
 
-def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return the object of these members; raise ValueError if a key stands twice."""
     found = dict(pairs)
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]
@@ -107,7 +108,7 @@ def _integer(digits: str) -> int:
 
 
 _DECODER = json.JSONDecoder(
-    object_pairs_hook=_distinct, parse_constant=lambda _: None, parse_int=_integer
+    object_pairs_hook=distinct, parse_constant=lambda _: None, parse_int=_integer
 )
 
 
