@@ -1,0 +1,256 @@
+"""Worker processes and their jobs: a lane for each device takes a job, gives it to its process, and notes what comes of it."""
+
+import json
+import logging
+import os
+import queue
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+
+from auralith.errors import AuralithError, ResourceError
+from auralith.server.jobs import JobStore
+from auralith.server.problems import make_problem, problem
+from auralith.server.records import Job
+from auralith.server.worker import OUT_OF_MEMORY, Json, Task, WorkerSettings
+
+TICK_SECONDS = 0.1
+PAUSE_SECONDS = 2.0
+"""Between two attempts while the disk is full."""
+PACKAGES = Path(__file__).parents[2]
+log = logging.getLogger(__name__)
+FindAdapters = Callable[[Json], tuple[tuple[str, float], ...]]
+"""Files and strengths of the adapters of an order; raises `AuralithError`."""
+
+
+class Worker:
+    """A worker process, and the lines to and from it."""
+
+    def __init__(self, settings: WorkerSettings) -> None:
+        # it finds this package, and nothing that happens to lie where the server was started
+        command = [sys.executable, "-P", "-m", "auralith.server.worker"]
+        places = [str(PACKAGES), *filter(None, [os.environ.get("PYTHONPATH")])]
+        self._process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(places)},
+        )
+        self._messages: queue.SimpleQueue[Json | None] = queue.SimpleQueue()
+        threading.Thread(target=self._listen, daemon=True).start()
+        self.send(asdict(settings))
+
+    def send(self, message: Json) -> None:
+        """Send a message; one that is dead gets none, and says so when it is listened to."""
+        assert self._process.stdin is not None
+        with suppress(OSError):
+            self._process.stdin.write(json.dumps(message).encode() + b"\n")
+            self._process.stdin.flush()
+
+    def receive(self, seconds: float) -> Json | None:
+        """Return the next message, or None if there is none for a while. Raise `EOFError` once the process has ended."""
+        try:
+            message = self._messages.get(timeout=seconds)
+        except queue.Empty:
+            return None
+        if message is None:
+            raise EOFError
+        return message
+
+    def stop(self) -> int:
+        """End the process, if it has not, and return its exit code."""
+        self._process.kill()
+        code = self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            assert pipe is not None
+            with suppress(OSError):
+                pipe.close()
+        return code
+
+    def end_code(self) -> int:
+        """Return the exit code of a process that closed its output."""
+        try:
+            return self._process.wait(5)
+        except subprocess.TimeoutExpired:
+            return self.stop()
+
+    def _listen(self) -> None:
+        assert self._process.stdout is not None
+        with suppress(ValueError, OSError):  # closed by `stop`, or cut off within a line
+            for line in self._process.stdout:
+                self._messages.put(json.loads(line))
+        self._messages.put(None)
+
+
+class Lane:
+    """A thread that makes one job after another on one device."""
+
+    def __init__(
+        self, store: JobStore, settings: WorkerSettings, find_adapters: FindAdapters, retries: int
+    ) -> None:
+        self._store, self._settings, self._find = store, settings, find_adapters
+        self._retries = retries
+        self._worker: Worker | None = None
+        self._wake, self._stopping = threading.Event(), threading.Event()
+        self._deadline = 0.0
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def start(self) -> None:
+        """Begin to take jobs."""
+        self._thread.start()
+
+    @property
+    def is_broken(self) -> bool:
+        """Return whether a defect ended the lane."""
+        is_started = self._thread.ident is not None
+        return is_started and not self._thread.is_alive() and not self._stopping.is_set()
+
+    def wake(self) -> None:
+        """Look for a job now."""
+        self._wake.set()
+
+    def ask_to_stop(self, seconds: float) -> None:
+        """Take no more jobs; one that is not done after so many seconds is queued again."""
+        self._deadline = time.monotonic() + seconds
+        self._stopping.set()
+        self._wake.set()
+
+    def join(self) -> None:
+        """Wait until the lane has stopped, and its process with it."""
+        self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            while not self._stopping.is_set():
+                self._work()
+        finally:
+            self._drop_worker()
+
+    def _work(self) -> None:
+        try:
+            job = self._store.claim() if self._store.has_room() else None
+            if job is None:
+                self._wake.wait(1.0)
+                self._wake.clear()
+            else:
+                self._make(job)
+        except ResourceError as error:
+            # the lease on the job ends by itself; when there is room again, it is made again
+            log.warning("jobs wait: %s", error)
+            self._drop_worker()
+            self._stopping.wait(PAUSE_SECONDS)
+
+    def _make(self, job: Job) -> None:
+        try:
+            task = self._task(job)
+        except AuralithError as error:
+            self._store.finish(job, "failed", problem(error))
+            return
+        if self._worker is None:
+            self._worker = Worker(self._settings)
+        self._worker.send(task.to_json())
+        try:
+            self._follow(job, self._worker)
+        except EOFError:
+            code = self._worker.end_code()
+            self._drop_worker()
+            self._crashed(job, code)
+
+    def _task(self, job: Job) -> Task:
+        source = None if job.source is None else str(self._store.sound(job.source).path.absolute())
+        made = tuple(one.path.name for one in self._store.outputs(job.id))
+        folder = str(self._store.sounds.absolute())
+        return Task(job.id, job.request, folder, source, self._find(job.request), made)
+
+    def _follow(self, job: Job, worker: Worker) -> None:
+        """Note what a worker says of a job, until the job has ended or the claim on it is lost."""
+        is_told = False
+        while True:
+            message = worker.receive(TICK_SECONDS)
+            if message is None:
+                current = self._store.renew(job)
+            elif message["kind"] == "step":
+                current = self._store.step(job, message["progress"])
+            elif message["kind"] == "output":
+                current = self._store.add_output(job, message["file"], message["facts"])
+            else:
+                self._ended(job, message)
+                return
+            if current is None:
+                self._drop_worker()
+                return
+            if current.is_cancelled and not is_told:
+                worker.send({"cancel": job.id})
+                is_told = True
+            if self._stopping.is_set() and time.monotonic() > self._deadline:
+                self._drop_worker()
+                self._store.release(job, "the server stops")
+                return
+
+    def _ended(self, job: Job, message: Json) -> None:
+        match message["kind"]:
+            case "done":
+                self._store.finish(job, "succeeded")
+            case "cancelled":
+                self._store.finish(job, "cancelled")
+            case "failed":
+                self._store.finish(job, "failed", message["problem"])
+            case "full":
+                self._store.release(job, "the disk is full")
+                log.warning("jobs wait: the disk is full")
+                self._stopping.wait(PAUSE_SECONDS)
+
+    def _crashed(self, job: Job, code: int) -> None:
+        what = f"signal {-code}" if code < 0 else f"code {code}"
+        reason = "memory was short" if code == OUT_OF_MEMORY else f"its worker ended ({what})"
+        if job.crashes < self._retries:
+            self._store.release(job, reason, crashed=True)
+            return
+        detail = f"{reason}, {job.crashes + 1} times; ask for fewer or shorter sounds"
+        self._store.finish(job, "failed", make_problem(503, "worker-ended", detail))
+
+    def _drop_worker(self) -> None:
+        if self._worker is not None:
+            self._worker.stop()
+            self._worker = None
+
+
+class Lanes:
+    """The lanes of a server."""
+
+    def __init__(
+        self,
+        store: JobStore,
+        settings: Sequence[WorkerSettings],
+        find_adapters: FindAdapters,
+        retries: int = 1,
+    ) -> None:
+        self._lanes = [Lane(store, one, find_adapters, retries) for one in settings]
+        store.listeners.append(self._on_change)
+
+    def start(self) -> None:
+        """Begin to take jobs."""
+        for lane in self._lanes:
+            lane.start()
+
+    @property
+    def are_broken(self) -> bool:
+        """Return whether a defect ended one of them."""
+        return any(lane.is_broken for lane in self._lanes)
+
+    def stop(self, seconds: float) -> None:
+        """Finish what is done within so many seconds, and queue the rest again."""
+        for lane in self._lanes:
+            lane.ask_to_stop(seconds)
+        for lane in self._lanes:
+            lane.join()
+
+    def _on_change(self, kind: str, job: Job) -> None:
+        if job.status == "queued":
+            for lane in self._lanes:
+                lane.wake()

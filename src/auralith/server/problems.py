@@ -1,0 +1,77 @@
+"""Errors as problem details (RFC 9457), for answers and for jobs that failed."""
+
+import math
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+from auralith.errors import (
+    AudioError,
+    AuralithError,
+    CheckpointError,
+    Field,
+    InvalidRequest,
+    MissingExtra,
+    NonFiniteError,
+    ResourceError,
+    shown,
+)
+from auralith.server.database import StorageFull
+from auralith.server.records import InUse, KeyReused, QueueFull, TooLarge, Unknown
+from auralith.server.requests import Malformed
+
+STATUSES: tuple[tuple[type[AuralithError], int, str], ...] = (
+    (Malformed, 400, "malformed-body"),
+    (TooLarge, 413, "too-large"),
+    (KeyReused, 422, "key-reused"),
+    (QueueFull, 429, "queue-full"),
+    (Unknown, 404, "not-found"),
+    (InUse, 409, "in-use"),
+    (StorageFull, 507, "storage-full"),
+    (NonFiniteError, 500, "not-finite"),
+    (AudioError, 422, "unusable-audio"),
+    (CheckpointError, 500, "unusable-model"),
+    (MissingExtra, 501, "missing-library"),
+    (ResourceError, 503, "out-of-resources"),
+    (InvalidRequest, 422, "invalid-value"),
+    (AuralithError, 500, "error"),
+)
+"""Status and kind of each error, the first that fits."""
+_LONGEST_VALUE = 200
+
+
+def problem(error: AuralithError, body: Any = None) -> dict[str, Any]:
+    """Return the problem of an error; `body` is the parsed body it is about."""
+    status, kind = next((s, k) for cls, s, k in STATUSES if isinstance(error, cls))
+    if isinstance(error, AudioError) and error.reason_code in ("not_audio", "missing_decoder"):
+        status = 415
+    found = make_problem(status, kind, str(error))
+    fields = [str(part) for part in error.args if isinstance(part, Field)]
+    if fields:
+        entry: dict[str, Any] = {"field": fields[0]}
+        if isinstance(body, Mapping) and fields[0] in body:
+            entry["value"] = _value(body[fields[0]])
+        _, _, remedy = str(error).rpartition("; ")
+        found["errors"] = [entry | {"remedy": remedy}]
+    return found
+
+
+def make_problem(status: int, kind: str, detail: str) -> dict[str, Any]:
+    """Return problem details; `kind` is a word for programs, `detail` a line for people."""
+    return {
+        "type": f"urn:auralith:problem:{kind}",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+    }
+
+
+def _value(value: Any) -> Any:
+    """Return a value that is short enough to be shown as it is, or a text of it."""
+    if isinstance(value, str) and len(value) <= _LONGEST_VALUE:
+        return value
+    if isinstance(value, bool) or (isinstance(value, int) and abs(value) < 2**53):
+        return value
+    if isinstance(value, float) and math.isfinite(value):
+        return value
+    return shown(value, _LONGEST_VALUE)

@@ -1,0 +1,155 @@
+"""Lanes and their worker processes: what a job costs when a process dies, is cancelled, or has no disk."""
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+import auralith
+from auralith.errors import InvalidRequest
+from auralith.files import file_hash
+from auralith.provenance import read_provenance
+from auralith.resolution import Resolver
+from auralith.server.jobs import JobStore
+from auralith.server.lanes import Lanes
+from auralith.server.records import Job
+from auralith.server.requests import cost, read_order, resolved
+from auralith.server.worker import ModelPlace, WorkerSettings
+from auralith.sound.reading import read
+from tests.conftest import GOLDEN
+
+TINY = str(GOLDEN / "sao_tiny")
+SETTINGS = WorkerSettings((ModelPlace("tiny", TINY),), "cpu", "float32")
+
+
+@pytest.fixture(scope="module")
+def model() -> auralith.Auralith:
+    return auralith.load(TINY, device="cpu", dtype="float32")
+
+
+ROOM = [10**12]
+"""Free bytes that the store of these tests sees."""
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JobStore]:
+    folder = tmp_path_factory.mktemp("lanes") / "data"
+    store = JobStore(folder, free_bytes=lambda _: ROOM[0])
+    yield store
+    store.close()
+
+
+@pytest.fixture(scope="module")
+def lanes(store: JobStore) -> Iterator[Lanes]:
+    """One process for all tests: starting one takes seconds."""
+
+    def find(order: dict[str, object]) -> tuple[tuple[str, float], ...]:
+        if order.get("adapters"):
+            raise InvalidRequest("the adapter is gone; choose another")
+        return ()
+
+    lanes = Lanes(store, [SETTINGS], find)
+    lanes.start()
+    yield lanes
+    lanes.stop(0.0)
+
+
+def add(store: JobStore, model: Resolver, **body: object) -> Job:
+    base = {"prompt": "a drum", "seconds": 0.3, "window": "fit", "steps": 2, "model": "tiny"}
+    order = resolved(read_order(base | body), model, None)
+    return store.accept(order.to_json(), cost(order, model, None))[0]
+
+
+def wait(store: JobStore, job: Job, is_met: Callable[[Job], object], seconds: float = 30.0) -> Job:
+    end = time.monotonic() + seconds
+    while not is_met(found := store.job(job.id)):
+        assert time.monotonic() < end, found
+        time.sleep(0.01)
+    return found
+
+
+def worker_pid(lanes: Lanes) -> int:
+    worker = lanes._lanes[0]._worker
+    assert worker is not None
+    return worker._process.pid
+
+
+def is_stepping(job: Job) -> bool:
+    return job.is_final or (job.progress or {}).get("stage") == "denoising"
+
+
+def test_sounds_are_those_of_the_api(
+    store: JobStore, lanes: Lanes, model: auralith.Auralith, tmp_path: Path
+) -> None:
+    job = wait(store, add(store, model, n=2, seed=5), lambda job: job.is_final)
+    assert job.status == "succeeded", job.error
+    outputs = store.outputs(job.id)
+    assert [one.facts["seed"] for one in outputs] == [5, 6]
+    for one, request in zip(outputs, read_order(job.request).numbered(), strict=True):
+        model.generate(request).save(tmp_path / "same.wav")
+        wanted, found = read(tmp_path / "same.wav")[0], read(one.path)[0]
+        assert float((wanted - found).abs().max()) < 3 / 2**15  # steps of the 16 bits
+        assert read_provenance(one.path) == read_provenance(tmp_path / "same.wav")
+        assert one.facts["sha256"] == file_hash(one.path)
+    kinds = [event.kind for event in store.events(job.id)]
+    assert kinds == ["state", "state", "output", "output", "end"]
+
+
+def test_cancelling_stops_at_a_step(
+    store: JobStore, lanes: Lanes, model: auralith.Auralith
+) -> None:
+    job = wait(store, add(store, model, steps=10_000), is_stepping)
+    pid = worker_pid(lanes)
+    store.cancel(job.id)
+    assert wait(store, job, lambda job: job.is_final, 2).status == "cancelled"
+    assert wait(store, add(store, model), lambda job: job.is_final).status == "succeeded"
+    assert worker_pid(lanes) == pid
+
+
+def test_an_error_is_a_problem_and_an_adapter_may_be_gone(
+    store: JobStore, lanes: Lanes, model: auralith.Auralith
+) -> None:
+    job, _ = store.accept({"prompt": "a", "model": "tiny", "adapters": [{"id": "x"}]}, 1.0)
+    failed = wait(store, job, lambda job: job.is_final)
+    assert failed.error is not None and failed.error["status"] == 422
+    assert failed.error["detail"] == "the adapter is gone; choose another"
+
+
+def test_jobs_wait_while_the_disk_is_full(
+    store: JobStore, lanes: Lanes, model: auralith.Auralith
+) -> None:
+    full = wait(store, add(store, model, steps=300), is_stepping)
+    waiting = add(store, model)
+    ROOM[0] = 0
+    wait(store, full, lambda job: job.is_final)
+    time.sleep(0.3)
+    assert store.job(waiting.id).status == "queued"
+    ROOM[0] = 10**12
+    assert wait(store, waiting, lambda job: job.is_final).status == "succeeded"
+
+
+def test_a_killed_worker_costs_an_attempt_and_then_the_job(
+    store: JobStore, lanes: Lanes, model: auralith.Auralith
+) -> None:
+    calm = wait(store, add(store, model, seed=1, steps=300), lambda job: job.is_final)
+    job, hopeless = add(store, model, seed=1, steps=300), add(store, model, steps=10_000)
+    wait(store, job, is_stepping)
+    os.kill(worker_pid(lanes), signal.SIGKILL)
+    again = wait(store, job, lambda job: job.is_final)
+    assert again.status == "succeeded" and again.crashes == 1
+    hashes = {one.facts["sha256"] for each in (calm, again) for one in store.outputs(each.id)}
+    assert len(hashes) == 1
+    for crashes in (0, 1):
+        wait(store, hopeless, lambda job, n=crashes: is_stepping(job) and job.crashes == n)
+        os.kill(worker_pid(lanes), signal.SIGKILL)
+    failed = wait(store, hopeless, lambda job: job.is_final)
+    assert failed.error is not None and "signal 9), 2 times" in failed.error["detail"]
+
+
+def test_stopping_queues_what_runs(store: JobStore, lanes: Lanes, model: auralith.Auralith) -> None:
+    job = wait(store, add(store, model, steps=10_000), is_stepping)
+    lanes.stop(0.0)
+    assert store.job(job.id).status == "queued"
