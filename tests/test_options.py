@@ -26,7 +26,17 @@ BAD = ("-1", "0", "1e30", "nan", "none such", "3-1")
 FREE = {
     *("negative", "model", "text_encoder", "adapter", "weights", "config", "path_column"),
     *("prompt_column", "reviewer", "reason", "note", "author", "url", "stage", "audio_prefix"),
-    *("name", "separator", "query", "filter", "fpcalc", "audible_magic", "source"),
+    *(
+        "name",
+        "separator",
+        "query",
+        "filter",
+        "fpcalc",
+        "audible_magic",
+        "source",
+        "host",
+        "allow_host",
+    ),
 }
 """Options that take any text, or the name of something that is looked for."""
 BASE = {
@@ -36,6 +46,7 @@ BASE = {
     "inpaint": "sound.wav rain --range 0.1-0.2 --model MODEL",
     "extend": "sound.wav rain --seconds 0.6 --model MODEL",
     "loop": "rain --seconds 0.5 --model MODEL",
+    "serve": "--data jobs --device cpu --model MODEL",
     "encode": "table.csv -o latents --model MODEL",
     "finetune": "table.csv --model MODEL",
     "plan": "MODEL",
@@ -118,6 +129,7 @@ def _in_a_folder_with_files(
         ),
         *("auralith.training.scratch.train_transformer", "auralith.checkpoints.convert"),
         *("auralith.cli.curate.steps.run_one", "auralith.curation.run.curate"),
+        "auralith.server.run.serve",
         *("auralith.curation.tagging.stage.pinned", "auralith.fingerprint.build_index"),
     ):
         monkeypatch.setattr(place, begin)

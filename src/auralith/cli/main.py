@@ -36,6 +36,7 @@ from auralith.cli.lines import LineFormatter
 from auralith.cli.loop import loop
 from auralith.cli.memorization import attribute, memorization
 from auralith.cli.plan import plan
+from auralith.cli.serve import serve
 from auralith.cli.train import train
 from auralith.cli.vary import vary
 from auralith.cli.weights import weights
@@ -71,7 +72,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for sounds in (generate, batch, vary, inpaint, extend, loop):
+for sounds in (generate, batch, vary, inpaint, extend, loop, serve):
     app.command()(sounds)
 for models in (info, inspect, convert, encode, finetune, plan, train):
     app.command()(models)

@@ -1,0 +1,67 @@
+"""`auralith serve`: jobs over HTTP, kept in a folder."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from auralith.cli.options import MODEL_HELP, TextEncoderOption
+
+GIB = 2**30
+
+
+def serve(
+    data: Annotated[
+        Path, typer.Option(help="Folder of jobs, sounds and uploads; made if it is not there.")
+    ] = Path("auralith-server"),
+    model: Annotated[
+        list[str] | None, typer.Option(help=f"{MODEL_HELP} Repeatable; the first is the default.")
+    ] = None,
+    text_encoder: TextEncoderOption = None,
+    adapters: Annotated[
+        Path | None, typer.Option(help="Folder of adapters that requests may name by their id.")
+    ] = None,
+    device: Annotated[
+        list[str] | None,
+        typer.Option(help="auto, cpu, cuda, cuda:1 or mps; repeatable, a process for each."),
+    ] = None,
+    dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")] = "auto",
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="Port; 0 takes a free one.")] = 8000,
+    allow_host: Annotated[
+        list[str] | None, typer.Option(help="Another name that the server goes by; repeatable.")
+    ] = None,
+    insecure: Annotated[
+        bool, typer.Option("--insecure", help="Listen beyond this machine without an API key.")
+    ] = False,
+    queue: Annotated[int, typer.Option(min=1, max=100_000, help="Most jobs that wait.")] = 64,
+    keep_days: Annotated[
+        float, typer.Option(min=0.01, max=36_500, help="Days that finished jobs are kept.")
+    ] = 7.0,
+    keep_gib: Annotated[
+        float, typer.Option(min=0.001, max=1e6, help="GiB of sounds and uploads that are kept.")
+    ] = 20.0,
+    retries: Annotated[
+        int, typer.Option(min=0, max=1_000, help="Attempts after a process died over a job.")
+    ] = 1,
+    grace: Annotated[
+        float, typer.Option(min=0, max=3_600, help="Seconds that a running job has at the end.")
+    ] = 10.0,
+) -> None:
+    """Take jobs over HTTP and make them, one after another on each device. Nothing that was accepted is lost."""
+    from auralith.server.records import Limits
+    from auralith.server.run import Address, chosen_devices, serve
+    from auralith.server.service import ServiceSettings, model_places
+
+    settings = ServiceSettings(
+        data=data,
+        models=model_places(model or (), text_encoder),
+        devices=chosen_devices(device or ("auto",), dtype),
+        dtype=dtype,
+        adapters=adapters,
+        limits=Limits(queue, float(keep_days), int(keep_gib * GIB)),
+        retries=retries,
+    )
+    address = Address(host, port, tuple(allow_host or ()), insecure, float(grace))
+    serve(settings, address, lambda url: print(f"serving on {url}", file=sys.stderr, flush=True))

@@ -1,0 +1,106 @@
+"""Running a server: bind, serve until a signal comes, and put away what runs."""
+
+import os
+import socket
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any
+
+from auralith.errors import Field, InvalidRequest, ResourceError
+from auralith.extras import require
+from auralith.server.guard import Rules, allowed_hosts, is_loopback
+from auralith.server.service import Service, ServiceSettings
+
+KEY_VARIABLE = "AURALITH_API_KEY"
+CLOSING_SECONDS = 5
+"""Time that answers in progress have, once a signal came."""
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where a server listens, and for whom."""
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    """Port; 0 takes one that is free."""
+    hosts: tuple[str, ...] = ()
+    """More names that it goes by."""
+    is_insecure: bool = False
+    """Let everybody in who reaches it."""
+    grace_seconds: float = 10.0
+    """Time that the running job has, once a signal came."""
+
+
+def serve(settings: ServiceSettings, address: Address, announce: Callable[[str], None]) -> None:
+    """Serve until a signal comes. `announce` gets the URL once requests are taken.
+
+    Raises:
+        InvalidRequest: it would be open to others without a key, or the folder can't be used.
+        ResourceError: the address can't be had.
+        MissingExtra: the libraries of the extra are missing.
+    """
+    uvicorn: Any = require("uvicorn", "serve")
+    rules = _rules(address)
+    from auralith.server.app import make_app
+
+    bound = _bound(address)
+    try:
+        service = Service(settings)
+        config = uvicorn.Config(
+            make_app(service, rules),
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=CLOSING_SECONDS,
+            lifespan="off",
+        )
+
+        class Server(uvicorn.Server):
+            def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+                service.bell.close()  # ends the streams, which would never end by themselves
+                super().handle_exit(sig, frame)
+
+        try:
+            service.start()
+            name = f"[{address.host}]" if ":" in address.host else address.host
+            announce(f"http://{name}:{bound.getsockname()[1]}")
+            Server(config).run([bound])
+        finally:
+            service.stop(address.grace_seconds)
+    finally:
+        bound.close()
+
+
+def _rules(address: Address) -> Rules:
+    keys = tuple(key.strip() for key in os.environ.get(KEY_VARIABLE, "").split(",") if key.strip())
+    is_local = is_loopback(address.host)
+    if not (is_local or keys or address.is_insecure):
+        raise InvalidRequest(
+            Field("host"),
+            f" {address.host} lets others in without a key; put one into {KEY_VARIABLE}, or say --insecure",
+        )
+    return Rules(allowed_hosts(address.host, address.hosts), not is_local, keys)
+
+
+def _bound(address: Address) -> socket.socket:
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    bound = socket.socket(family)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind((address.host, address.port))
+    except OSError as error:
+        bound.close()
+        raise ResourceError(
+            f"{address.host}:{address.port} can't be had ({error.strerror or error}); choose another --host or --port"
+        ) from error
+    return bound
+
+
+def chosen_devices(names: Sequence[str], dtype: str) -> tuple[str, ...]:
+    """Return the devices of a server; raise as `choose_device` and `choose_dtype` do."""
+    from auralith.resources import choose_device, choose_dtype
+
+    for name in names:
+        choose_dtype(dtype, choose_device(name))
+    return tuple(names)

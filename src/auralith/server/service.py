@@ -1,0 +1,225 @@
+"""A server without HTTP: jobs are taken and made, and shown as JSON."""
+
+import re
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from auralith.checkpoints import Files
+from auralith.checkpoints.opening import locate
+from auralith.diffusion import OBJECTIVES
+from auralith.errors import Field, InvalidRequest, ResourceError, shown
+from auralith.files import canonical_json
+from auralith.pipeline import EMBEDDED
+from auralith.resolution import Resolver
+from auralith.samplers import sampler_names
+from auralith.server.bell import Bell
+from auralith.server.jobs import JobStore
+from auralith.server.lanes import Lanes
+from auralith.server.records import Job, Json, Limits, Stored
+from auralith.server.requests import (
+    FORMATS,
+    LONGEST_SECONDS,
+    MOST_ADAPTERS,
+    MOST_SOUNDS,
+    TASKS,
+    Order,
+    cost,
+    read_order,
+    resolved,
+)
+from auralith.server.worker import ModelPlace, WorkerSettings
+from auralith.sound.reading import SoundInfo
+
+SWEEP_SECONDS = 60.0
+_KEY = re.compile(r"[\x21-\x7e]{1,255}")
+
+
+@dataclass(frozen=True)
+class ServiceSettings:
+    """Settings of a service."""
+
+    data: Path
+    """Folder of jobs and sounds."""
+    models: tuple[ModelPlace, ...]
+    """Models by name, the default first."""
+    devices: tuple[str, ...] = ("auto",)
+    """Devices, each of which gets a process."""
+    dtype: str = "auto"
+    adapters: Path | None = None
+    """Folder of the adapters that requests may name."""
+    limits: Limits = field(default_factory=Limits)
+    retries: int = 1
+    """Attempts after a process died over a job."""
+
+
+class Service:
+    """Jobs of a folder, made on some devices."""
+
+    def __init__(self, settings: ServiceSettings) -> None:
+        """Find the models and take the folder. Raises as `locate` and `JobStore` do."""
+        self.settings, self.bell = settings, Bell()
+        self.models = {place.name: Resolver(_located(place)) for place in settings.models}
+        self.store = JobStore(settings.data, settings.limits)
+        self.store.listeners.append(self.bell.ring)
+        workers = [
+            WorkerSettings(settings.models, device, settings.dtype) for device in settings.devices
+        ]
+        self._lanes = Lanes(self.store, workers, self._adapter_files, settings.retries)
+        self._is_over = threading.Event()
+        self._sweeper = threading.Thread(target=self._sweep, daemon=True)
+
+    def start(self) -> None:
+        """Begin to make jobs, and to delete what is old."""
+        self._lanes.start()
+        self._sweeper.start()
+
+    def stop(self, seconds: float) -> None:
+        """Finish what is done within so many seconds, queue the rest again, and leave the folder."""
+        self.bell.close()
+        self._lanes.stop(seconds)
+        self._is_over.set()
+        self._sweeper.join()
+        self.store.close()
+
+    def trouble(self) -> str | None:
+        """Return why no jobs are taken or made, if so. Raise `StorageFull` where the disk is."""
+        if self.bell.is_closed:
+            return "the server stops"
+        if self._lanes.are_broken:
+            return "a defect ended the work on a device; the log says where, start the server anew"
+        self.store.require_room()
+        return None
+
+    def submit(self, body: Any, owner: str = "", key: str | None = None) -> tuple[Job, bool]:
+        """Return the job of a parsed body, and whether it is new. Raises `AuralithError` where it is not accepted."""
+        if key is not None and not _KEY.fullmatch(key):
+            raise InvalidRequest(
+                "the Idempotency-Key is not 1 to 255 printable characters; choose such"
+            )
+        order = read_order(body)
+        place = order.making.model or self.settings.models[0].name
+        if place not in self.models:
+            known = ", ".join(self.models)
+            raise InvalidRequest(
+                Field("model"), f" {shown(place)} is unknown; choose one of {known}"
+            )
+        self._require_adapters(order)
+        source = None if order.making.source is None else self._info(order.making.source)
+        model = self.models[place]
+        done = resolved(order, model, source)
+        request = done.to_json() | {"model": place}
+        body_hash = sha256(canonical_json(body).encode()).hexdigest()
+        scoped = None if key is None else (owner, key)
+        return self.store.accept(
+            request, cost(done, model, source), order.making.source, scoped, body_hash
+        )
+
+    def view(self, job: Job) -> Json:
+        """Return a job as clients see it."""
+        found: Json = {"id": job.id, "status": job.status}
+        if not job.is_final:
+            estimate = self.store.estimate(job)
+            found |= {"position": estimate.position, "eta_seconds": estimate.seconds}
+        return found | {
+            "progress": job.progress,
+            "is_cancelled": job.is_cancelled,
+            "request": job.request,
+            "outputs": [self.view_output(one) for one in self.store.outputs(job.id)],
+            "error": job.error,
+            "created_at": _time(job.created),
+            "started_at": _time(job.started),
+            "finished_at": _time(job.finished),
+        }
+
+    def view_output(self, one: Stored) -> Json:
+        """Return a sound as clients see it."""
+        return {"id": one.id, "url": f"/v1/audio/{one.id}", **one.facts}
+
+    def view_models(self) -> list[Json]:
+        """Return what each model makes."""
+        return [
+            {
+                "id": name,
+                "sample_rate": model.config.audio.sample_rate,
+                "channels": model.config.audio.channels,
+                "seconds_max": model.config.audio.seconds(model.config.window_samples),
+                "samplers": sampler_names(OBJECTIVES[model.config.objective]),
+                "tasks": list(TASKS),
+                "defaults": {
+                    "steps": model.config.sampling.steps,
+                    "guidance": model.config.sampling.cfg_scale,
+                    "sampler": model.config.sampling.sampler,
+                },
+            }
+            for name, model in self.models.items()
+        ]
+
+    def view_limits(self) -> Json:
+        """Return the limits of requests and of what is kept."""
+        return {
+            "n": MOST_SOUNDS,
+            "adapters": MOST_ADAPTERS,
+            "upload_seconds": LONGEST_SECONDS,
+            "extension_seconds": LONGEST_SECONDS,
+            "formats": list(FORMATS),
+            **asdict(self.settings.limits),
+        }
+
+    def adapters(self) -> dict[str, Path]:
+        """Return the adapters of the folder by their id, the name without suffix."""
+        folder = self.settings.adapters
+        found = [] if folder is None else sorted(folder.glob("*.safetensors"))
+        return {path.stem: path for path in found if path.is_file()}
+
+    def _require_adapters(self, order: Order) -> None:
+        known = self.adapters()
+        for one in order.making.adapters:
+            if one.id not in known:
+                names = ", ".join(known) or "none"
+                raise InvalidRequest(
+                    Field("adapters"), f": {shown(one.id)} is unknown; there are {names:.500}"
+                )
+
+    def _adapter_files(self, request: Json) -> tuple[tuple[str, float], ...]:
+        order = read_order(request)
+        self._require_adapters(order)
+        known = self.adapters()
+        return tuple((str(known[one.id].absolute()), one.strength) for one in order.making.adapters)
+
+    def _info(self, sound_id: str) -> SoundInfo:
+        facts = self.store.sound(sound_id).facts
+        return SoundInfo(facts["num_samples"], facts["sample_rate"], facts["channels"])
+
+    def _sweep(self) -> None:
+        while not self._is_over.wait(SWEEP_SECONDS):
+            with suppress(ResourceError):  # a full disk: the next time
+                self.store.sweep()
+
+
+def _located(place: ModelPlace) -> Any:
+    source = EMBEDDED if place.source is None else place.source
+    return locate(source, files=Files(place.weights, place.config)).model
+
+
+def _time(seconds: float | None) -> str | None:
+    if seconds is None:
+        return None
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
+
+
+def model_places(sources: Sequence[str], text_encoder: str | None) -> tuple[ModelPlace, ...]:
+    """Return the models of names on the Hub, folders and files; without any, the embedded one."""
+    if not sources:
+        return (ModelPlace("embedded"),)
+    names = [Path(source).resolve().stem if Path(source).exists() else source for source in sources]
+    if len(set(names)) < len(names):
+        raise InvalidRequest(Field("model"), " names two models alike; rename the folder of one")
+    return tuple(
+        ModelPlace(name, source, text_encoder) for name, source in zip(names, sources, strict=True)
+    )

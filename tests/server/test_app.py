@@ -1,0 +1,316 @@
+"""The HTTP interface, in this process, with the tiny model."""
+
+import asyncio
+import hashlib
+import io
+import json
+from collections.abc import Coroutine, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+import soundfile
+
+from auralith.server.app import make_app
+from auralith.server.guard import Rules, allowed_hosts, is_loopback
+from auralith.server.records import Limits
+from auralith.server.service import Service, ServiceSettings
+from auralith.server.worker import ModelPlace
+from auralith.sound.reading import read
+from tests.conftest import GOLDEN
+
+MODEL = ModelPlace("tiny", str(GOLDEN / "sao_tiny"))
+QUICK = {"prompt": "a drum", "seconds": 0.3, "window": "fit", "steps": 2}
+RULES = Rules(allowed_hosts("127.0.0.1", ()), body_bytes=100_000, upload_bytes=3_000_000)
+Answer = httpx.Response
+
+
+class Client:
+    """Calls a service's application."""
+
+    def __init__(self, service: Service, rules: Rules = RULES) -> None:
+        self.service, self._app = service, make_app(service, rules)
+
+    def __call__(self, method: str, path: str, **options: Any) -> Answer:
+        async def call() -> Answer:
+            transport = httpx.ASGITransport(self._app, raise_app_exceptions=False)
+            async with httpx.AsyncClient(
+                transport=transport, base_url="http://127.0.0.1"
+            ) as client:
+                return await client.request(method, path, timeout=60, **options)
+
+        return run(call())
+
+    def make(self, **body: Any) -> Answer:
+        """Return the answer for a job, once it has ended."""
+        headers = {"Prefer": "wait=60"}
+        return self("POST", "/v1/audio/generations", json=QUICK | body, headers=headers)
+
+
+def run(coroutine: Coroutine[Any, Any, Answer]) -> Answer:
+    return asyncio.run(coroutine)
+
+
+def settings(folder: Path, **options: Any) -> ServiceSettings:
+    return ServiceSettings(folder, (MODEL,), ("cpu",), "float32", **options)
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    folder = tmp_path_factory.mktemp("served")
+    (folder / "adapters").mkdir()
+    service = Service(settings(folder / "data", adapters=folder / "adapters"))
+    service.start()
+    yield Client(service)
+    service.stop(0.0)
+
+
+@pytest.fixture
+def idle(tmp_path: Path) -> Iterator[Client]:
+    """Makes nothing: jobs stay in its queue."""
+    service = Service(settings(tmp_path / "data", limits=Limits(queue=2)))
+    yield Client(service)
+    service.store.close()
+
+
+@pytest.fixture(scope="module")
+def made(client: Client) -> dict[str, Any]:
+    return client.make(seed="7", n=2).json()
+
+
+def wav(seconds: float = 0.5, rate: int = 44_100) -> bytes:
+    file = io.BytesIO()
+    samples = np.sin(np.arange(int(seconds * rate)) / 20).astype(np.float32) / 2
+    soundfile.write(file, np.stack([samples, samples], 1), rate, format="WAV")
+    return file.getvalue()
+
+
+def upload(client: Client, data: bytes, name: str = "rain.wav") -> Answer:
+    return client("POST", "/v1/assets", files={"file": (name, data)})
+
+
+def test_a_job_is_made(client: Client, made: dict[str, Any]) -> None:
+    assert made["status"] == "succeeded" and made["error"] is None
+    assert made["request"]["seed"] == 7 and made["request"]["sampler"]
+    assert [one["seed"] for one in made["outputs"]] == [7, 8]
+    one = client("GET", f"/v1/jobs/{made['id']}")
+    assert one.status_code == 200 and one.json() == made
+    listed = client("GET", "/v1/jobs?status=succeeded&limit=200").json()["jobs"]
+    assert made in listed
+
+
+def test_a_sound_has_all_its_forms(client: Client, made: dict[str, Any]) -> None:
+    one = made["outputs"][0]
+    whole = client("GET", one["url"])
+    assert whole.headers["content-type"] == "audio/wav"
+    assert hashlib.sha256(whole.content).hexdigest() == one["sha256"]
+    assert whole.headers["etag"] == f'"{one["sha256"]}"'
+    assert whole.headers["x-content-type-options"] == "nosniff"
+    assert whole.headers["content-disposition"].endswith(f'"auralith-{one["id"]}.wav"')
+    part = client("GET", one["url"], headers={"Range": "bytes=10-19"})
+    assert part.status_code == 206 and part.content == whole.content[10:20]
+    tag = {"If-None-Match": whole.headers["etag"]}
+    assert client("GET", one["url"], headers=tag).status_code == 304
+    waveform, _ = read(whole.content)
+    peaks = client("GET", f"{one['url']}/peaks?n=8").json()
+    assert peaks["max"][0] >= peaks["min"][0] and len(peaks["max"]) == 8
+    assert max(peaks["max"]) == pytest.approx(float(waveform.max()), abs=1e-5)
+    assert client("GET", f"{one['url']}/spectrogram.png").content.startswith(b"\x89PNG")
+    tags = client("GET", f"{one['url']}/provenance").json()
+    assert tags["settings"]["seed"] == one["seed"] and tags["settings"]["prompt"] == "a drum"
+
+
+def test_events_are_replayed(client: Client, made: dict[str, Any]) -> None:
+    path = f"/v1/jobs/{made['id']}/events"
+    events = [block.split("\n") for block in client("GET", path).text.strip().split("\n\n")]
+    kinds = [event[1] for event in events]
+    assert [kind.removeprefix("event: ") for kind in kinds] == [
+        "state",
+        "state",
+        "output",
+        "output",
+        "end",
+    ]
+    third = events[2][0].removeprefix("id: ")
+    rest = client("GET", path, headers={"Last-Event-ID": third}).text.strip().split("\n\n")
+    assert [block.split("\n") for block in rest] == events[3:]
+
+
+def test_edits_start_from_uploads_and_from_sounds(client: Client, made: dict[str, Any]) -> None:
+    asset = upload(client, wav(), "../../etc/passwd").json()
+    assert asset["seconds"] == 0.5 and "passwd" not in json.dumps(asset)
+    edit = {"prompt": "a drum", "steps": 1}
+    wait = {"Prefer": "wait=60"}
+    for body in (
+        {"task": "vary", "source": asset["id"], "strength": 0.3},
+        {"task": "vary", "source": made["outputs"][0]["id"]},
+        {"task": "inpaint", "source": asset["id"], "mask_start": 0.1, "mask_end": 0.2, "passes": 1},
+        {"task": "extend", "source": asset["id"], "seconds": 0.7, "passes": 1},
+        {"task": "loop", "seconds": 0.6, "format": "flac"},
+    ):
+        job = client("POST", "/v1/audio/generations", json=edit | body, headers=wait).json()
+        assert job["status"] == "succeeded", job
+        assert job["outputs"][0]["num_samples"] > 0
+
+
+def test_one_call_gives_the_bytes(client: Client) -> None:
+    body = {"input": "a drum", "audio_length": 0.3, "num_inference_steps": 2, "guidance_scale": 2}
+    body |= {"seed": 3, "response_format": "flac", "window": "fit"}
+    answer = client("POST", "/v1/audio/generate", json=body)
+    assert answer.status_code == 200 and answer.headers["content-type"] == "audio/flac"
+    assert answer.content.startswith(b"fLaC") and answer.headers["x-seed"] == "3"
+    wrong = client("POST", "/v1/audio/generate", json=body | {"n": 2})
+    assert wrong.status_code == 422
+
+
+def test_keys_give_their_job(idle: Client) -> None:
+    def post(body: dict[str, Any], key: str) -> Answer:
+        headers = {"Idempotency-Key": key}
+        return idle("POST", "/v1/audio/generations", json=body, headers=headers)
+
+    first = post(QUICK, "k")
+    assert (
+        first.status_code == 202 and first.headers["location"] == f"/v1/jobs/{first.json()['id']}"
+    )
+    assert int(first.headers["retry-after"]) >= 1
+    assert post(QUICK, "k").json()["id"] == first.json()["id"]
+    other = post(QUICK | {"steps": 3}, "k")
+    assert other.status_code == 422 and other.json()["type"].endswith("key-reused")
+    assert post(QUICK, "x" * 300).status_code == 422
+
+
+def test_a_full_queue_says_when_to_come_again(idle: Client) -> None:
+    for _ in range(2):
+        assert idle("POST", "/v1/audio/generations", json=QUICK).status_code == 202
+    refused = idle("POST", "/v1/audio/generations", json=QUICK)
+    assert refused.status_code == 429 and int(refused.headers["retry-after"]) >= 1
+    text = idle("GET", "/metrics").text
+    assert 'auralith_rejected_total{reason="queue-full"} 1.0' in text
+    assert "auralith_queued 2.0" in text and "drum" not in text
+
+
+def test_cancelling_and_deleting(idle: Client) -> None:
+    job = idle("POST", "/v1/audio/generations", json=QUICK).json()
+    cancelled = idle("DELETE", f"/v1/jobs/{job['id']}")
+    assert cancelled.status_code == 202 and cancelled.json()["status"] == "cancelled"
+    assert idle("DELETE", f"/v1/jobs/{job['id']}").status_code == 204
+    assert idle("GET", f"/v1/jobs/{job['id']}").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "field"),
+    [
+        (b"{", 400, None),
+        (b'{"prompt": "a", "seconds": NaN}', 422, "seconds"),
+        (b'{"prompt": "a", "steps": "x"}', 422, "steps"),
+        (b'{"prompt": "a", "stpes": 3}', 422, "stpes"),
+        (b'{"prompt": "a", "cfg_scale": 1, "guidance": 2}', 422, "guidance"),
+        (b'{"prompt": "a", "prompt": "b"}', 400, None),
+        (b"[]", 422, None),
+        (b'{"prompt": "a", "model": "/etc/passwd"}', 422, "model"),
+        (b'{"prompt": "a", "adapters": [{"id": "../x"}]}', 422, "adapters"),
+        (b'{"prompt": "a", "task": "vary", "source": "../../x"}', 404, None),
+        (b'{"prompt": "' + b"a" * 100_001 + b'"}', 413, None),
+        (b'{"prompt": "a", "seconds": 1e400}', 422, "seconds"),
+    ],
+)
+def test_a_bad_body_is_a_problem(idle: Client, body: bytes, status: int, field: str | None) -> None:
+    for path in ("/v1/audio/generations", "/v1/audio/generate"):
+        answer = idle("POST", path, content=body)
+        found = answer.json()
+        assert (answer.status_code, found["status"]) == (status, status), found
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert {"type", "title", "detail"} <= found.keys()
+        if field is not None:
+            assert found["errors"][0]["field"] == field and found["errors"][0]["remedy"]
+    assert not idle.service.store.jobs()
+
+
+@pytest.mark.parametrize(
+    "path", ["..%2f..%2fjobs.sqlite", "x" * 5_000, "%00", "a'--", "jobs.sqlite"]
+)
+def test_an_id_is_no_path(idle: Client, path: str) -> None:
+    for route in ("/v1/audio/{}", "/v1/audio/{}/peaks", "/v1/jobs/{}", "/v1/jobs/{}/events"):
+        assert idle("GET", route.format(path)).status_code == 404
+    assert idle("DELETE", f"/v1/assets/{path}").status_code in (404, 405)
+
+
+def test_uploads_are_sounds_of_a_limited_length(idle: Client) -> None:
+    bomb = io.BytesIO()
+    with soundfile.SoundFile(bomb, "w", 8_000, 1, format="FLAC", subtype="PCM_16") as file:
+        for _ in range(70):
+            file.write(np.zeros(80_000, np.int16))
+    wrong = wav()
+    lying = wrong[:4] + b"\xff\xff\xff\x7f" + wrong[8:40] + b"\xff\xff\xff\x7f" + wrong[44:2_000]
+    for data, status in (
+        (b"<html>", 415),
+        (b"", 422),
+        (bomb.getvalue(), 422),
+        (wav(0.5)[:30], 415),
+        (bytes(3_000_001), 413),
+    ):
+        assert upload(idle, data).status_code == status, (data[:20], upload(idle, data).text)
+    assert upload(idle, lying).status_code in (201, 422)  # what decodes counts
+    assert idle("POST", "/v1/assets", content=b"no form").status_code in (400, 422)
+    kept = [path.name for path in idle.service.store.uploads.iterdir()]
+    assert len(kept) <= 1
+    right = upload(idle, wav(), "<script>.exe").json()
+    assert right["codec"] == "pcm_16" and right["sample_rate"] == 44_100
+
+
+def test_a_full_disk_is_507(idle: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(idle.service.store, "_free", lambda _: 0)
+    assert idle("POST", "/v1/audio/generations", json=QUICK).status_code == 507
+    assert upload(idle, wav()).status_code == 507
+    assert idle("GET", "/readyz").status_code == 507
+    assert idle("GET", "/healthz").status_code == 200
+    assert not idle.service.store.jobs() and not list(idle.service.store.uploads.iterdir())
+
+
+def test_keys_hosts_and_origins(tmp_path: Path) -> None:
+    service = Service(settings(tmp_path))
+    client = Client(
+        service, Rules(allowed_hosts("10.0.0.1", ["studio.lan"]), True, ("secret", "other"))
+    )
+    bearer = {"Authorization": "Bearer secret"}
+    refused = client("GET", "/v1/jobs")
+    assert refused.status_code == 401 and refused.headers["www-authenticate"] == "Bearer"
+    for headers, status in (
+        (bearer, 200),
+        ({"X-API-Key": "other"}, 200),
+        ({"Authorization": "Bearer secret2"}, 401),
+        ({"Authorization": "Basic secret"}, 401),
+        (bearer | {"Host": "evil.example"}, 403),
+        (bearer | {"Host": "STUDIO.lan:8000"}, 200),
+        (bearer | {"Host": "192.168.1.5:8000"}, 200),
+        (bearer | {"Host": "[::1]:8000"}, 200),
+        (bearer | {"Origin": "https://evil.example"}, 403),
+        (bearer | {"Origin": "null"}, 403),
+        (bearer | {"Origin": "http://127.0.0.1"}, 200),
+    ):
+        assert client("GET", "/v1/jobs", headers=headers).status_code == status, headers
+    for path in ("/healthz", "/readyz"):
+        assert client("GET", path, headers={"Host": "pod"}).status_code == 200
+    service.store.close()
+
+
+def test_loopback() -> None:
+    assert all(map(is_loopback, ("127.0.0.1", "127.8.8.8", "::1", "localhost")))
+    assert not any(map(is_loopback, ("0.0.0.0", "::", "192.168.0.1", "studio.lan")))
+
+
+def test_what_there_is_is_listed(idle: Client) -> None:
+    model = idle("GET", "/v1/models").json()["models"][0]
+    assert model["id"] == "tiny" and model["seconds_max"] > 0 and model["samplers"]
+    assert idle("GET", "/v1/limits").json()["queue"] == 2
+    assert idle("GET", "/v1/adapters").json() == {"adapters": []}
+    paths = idle("GET", "/openapi.json").json()["paths"]
+    assert "/v1/audio/generations" in paths
+    for query in ("status=lost", "limit=0", "limit=x", "cursor=-1"):
+        assert idle("GET", f"/v1/jobs?{query}").status_code == 422
+    ids = [idle("POST", "/v1/audio/generations", json=QUICK).json()["id"] for _ in range(2)]
+    first = idle("GET", "/v1/jobs?limit=1").json()
+    second = idle("GET", f"/v1/jobs?limit=1&cursor={first['cursor']}").json()
+    assert [first["jobs"][0]["id"], second["jobs"][0]["id"]] == ids[::-1]
