@@ -44,7 +44,17 @@ from auralith.errors import AuralithError, Interrupted, is_out_of_memory
 from auralith.escaping import one_line
 from auralith.signals import leave, raised_signals
 
-RESUMED = ("finetune", "train", "encode", "batch", "curate", "weights", "memorization", "attribute")
+RESUMED = (
+    "finetune",
+    "train",
+    "encode",
+    "batch",
+    "curate",
+    "weights",
+    "memorization",
+    "attribute",
+    "serve",
+)
 """Verbs that go on where they were stopped when they are run again."""
 
 

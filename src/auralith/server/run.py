@@ -89,6 +89,7 @@ def _bound(address: Address) -> socket.socket:
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind((address.host, address.port))
+        bound.listen(2_048)  # who comes before the first request is taken waits
     except OSError as error:
         bound.close()
         raise ResourceError(
