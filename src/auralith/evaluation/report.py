@@ -58,7 +58,8 @@ class _Example:
 
     id: str
     text: str
-    value: float
+    note: str
+    """Its value, or what it misses."""
     source: str
     """URL of the sound, relative to the page."""
     picture: str
@@ -196,7 +197,7 @@ def _controls(report: Report) -> tuple[list[str], list[list[str]]]:
             error = "" if one.median_error is None else f"{one.median_error:.3g} {limit.unit}"
             counts = [f"{one.asked:,}", f"{one.octaves:,}", f"{one.unknown:,}"]
             met = "" if one.rate is None else f"{one.rate:.0%}"
-            allowed = f"{limit.limit:g} {limit.unit} {limit.meaning}"
+            allowed = f"{limit.limit:g} {limit.unit}".strip()
             rows.append([system, name, met, interval, *counts, error, allowed])
     return header, rows
 
@@ -254,13 +255,19 @@ def _page(report: Report, folder: Path) -> str:
         pictures.append((f"{one.metric}, {one.system}, by id", f"{PICTURES}/{name}"))
         best, worst = _extremes(one)
         for title, ids in (("best", best), ("worst", worst)):
-            shown = [_example(one, id, systems[one.system], folder) for id in ids]
+            shown = [
+                _example(systems[one.system], id, f"{one.by_id[id]:.4g}", folder) for id in ids
+            ]
             examples.append((f"{one.metric}, {one.system}: {title}", shown))
+    for name, found in report.controls.items():
+        missed = _missed(found)
+        shown = [_example(systems[name], id, note, folder) for id, note in missed.items()]
+        examples.append((f"controls, {name}: missed", shown))
     return template("auralith.evaluation", "report.html.j2").render(
         title=f"Evaluation on {report.prompts.name}" if report.prompts else "Evaluation",
         sections=sections(report),
         pictures=pictures,
-        examples=examples,
+        examples=[(title, shown) for title, shown in examples if shown],
     )
 
 
@@ -272,16 +279,27 @@ def _extremes(one: MetricValue) -> tuple[list[str], list[str]]:
     return ordered[:shown], ordered[::-1][: min(shown, len(ordered) - shown)]
 
 
-def _example(one: MetricValue, id: str, system: Generated, folder: Path) -> _Example:
+def _missed(found: ControlReport) -> dict[str, str]:
+    """Return what sounds miss, by id: those that miss most first."""
+    misses = {
+        id: [
+            f"{one.control}: {one.asked} asked, {one.measured} measured"
+            for one in results
+            if one.met is False
+        ]
+        for id, results in found.results.items()
+    }
+    worst = sorted(misses, key=lambda id: -len(misses[id]))[:NUM_SHOWN]
+    return {id: "; ".join(misses[id]) for id in worst if misses[id]}
+
+
+def _example(system: Generated, id: str, note: str, folder: Path) -> _Example:
     path = system.sounds.paths[id]
-    name = _picture_name("sound", str(path), "")
-    picture = folder / PICTURES / name
+    picture = folder / PICTURES / _picture_name("sound", str(path))
     if not picture.exists():
         _write(picture, _spectrogram(path))
     source = quote(Path(os.path.relpath(path, folder)).as_posix())
-    return _Example(
-        id, system.texts.get(id, ""), one.by_id[id], source, f"{PICTURES}/{picture.name}"
-    )
+    return _Example(id, system.texts.get(id, ""), note, source, f"{PICTURES}/{picture.name}")
 
 
 def _spectrogram(path: Path) -> bytes:
