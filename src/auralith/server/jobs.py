@@ -107,12 +107,11 @@ class JobStore:
             Unknown: the source is not there.
         """
         now = self._clock()
-        self.require_room()
         with self._db.write() as db:
-            if key is not None:
-                known = self._of_key(db, key, body_hash, now)
-                if known is not None:
-                    return known, False
+            known = None if key is None else self.replay(key, body_hash)
+            if known is not None:
+                return known, False
+            self.require_room()
             (waiting,) = db.execute("SELECT count(*) FROM jobs WHERE status = 'queued'").fetchone()
             if waiting >= self.limits.queue:
                 raise QueueFull(
@@ -126,6 +125,7 @@ class JobStore:
                 "INSERT INTO jobs (id, status, request, source, cost, created) VALUES (?, 'queued', ?, ?, ?, ?)",
                 (job_id, json.dumps(request), source, cost, now),
             )
+            db.execute("DELETE FROM keys WHERE created < ?", (now - KEY_SECONDS,))
             if key is not None:
                 db.execute(
                     "INSERT INTO keys VALUES (?, ?, ?, ?, ?)", (*key, body_hash, job_id, now)
@@ -135,18 +135,19 @@ class JobStore:
         self._tell("state", job)
         return job, True
 
-    def _of_key(
-        self, db: Connection, key: tuple[str, str], body_hash: str, now: float
-    ) -> Job | None:
-        db.execute("DELETE FROM keys WHERE created < ?", (now - KEY_SECONDS,))
-        row = db.execute("SELECT * FROM keys WHERE owner = ? AND key = ?", key).fetchone()
-        if row is None:
+    def replay(self, key: tuple[str, str], body_hash: str) -> Job | None:
+        """Return the job that a key gave, or None. Raise `KeyReused` for another body."""
+        rows = self._db.rows(
+            "SELECT * FROM keys WHERE owner = ? AND key = ? AND created >= ?",
+            (*key, self._clock() - KEY_SECONDS),
+        )
+        if not rows:
             return None
-        if row["body_hash"] != body_hash:
+        if rows[0]["body_hash"] != body_hash:
             raise KeyReused(
                 "this Idempotency-Key came with another request before; choose a new key for a new request"
             )
-        return self.job(row["job"])
+        return self.job(rows[0]["job"])
 
     # looking at jobs
 

@@ -102,7 +102,12 @@ class Service:
             raise InvalidRequest(
                 "the Idempotency-Key is not 1 to 255 printable characters; choose such"
             )
+        scoped = None if key is None else (owner, key)
         order = read_order(body)
+        body_hash = sha256(canonical_json(body).encode()).hexdigest()
+        known = None if scoped is None else self.store.replay(scoped, body_hash)
+        if known is not None:  # though its source or its adapter may be gone
+            return known, False
         place = order.making.model or self.settings.models[0].name
         if place not in self.models:
             known = ", ".join(self.models)
@@ -114,8 +119,6 @@ class Service:
         model = self.models[place]
         done = resolved(order, model, source)
         request = done.to_json() | {"model": place}
-        body_hash = sha256(canonical_json(body).encode()).hexdigest()
-        scoped = None if key is None else (owner, key)
         return self.store.accept(
             request, cost(done, model, source), order.making.source, scoped, body_hash
         )
