@@ -16,6 +16,7 @@ import soundfile
 from auralith.server.app import make_app
 from auralith.server.guard import Rules, allowed_hosts, is_loopback
 from auralith.server.records import Limits
+from auralith.server.requests import FORMATS, TASKS, setting_names
 from auralith.server.service import Service, ServiceSettings
 from auralith.server.worker import ModelPlace
 from auralith.sound.reading import read
@@ -179,6 +180,8 @@ def test_keys_give_their_job(idle: Client) -> None:
     other = post(QUICK | {"steps": 3}, "k")
     assert other.status_code == 422 and other.json()["type"].endswith("key-reused")
     assert post(QUICK, "x" * 300).status_code == 422
+    idle.service.store._free = lambda _: 0
+    assert post(QUICK, "k").status_code == 202 and post(QUICK, "new").status_code == 507
 
 
 def test_a_full_queue_says_when_to_come_again(idle: Client) -> None:
@@ -307,7 +310,11 @@ def test_what_there_is_is_listed(idle: Client) -> None:
     assert idle("GET", "/v1/limits").json()["queue"] == 2
     assert idle("GET", "/v1/adapters").json() == {"adapters": []}
     paths = idle("GET", "/openapi.json").json()["paths"]
-    assert "/v1/audio/generations" in paths
+    body = paths["/v1/audio/generations"]["post"]["requestBody"]["content"]["application/json"]
+    for task in TASKS:
+        assert body["schema"]["properties"].keys() >= set(setting_names(task))
+    assert body["schema"]["properties"]["steps"] == {"type": "integer"}
+    assert body["schema"]["properties"]["format"]["enum"] == list(FORMATS)
     for query in ("status=lost", "limit=0", "limit=x", "cursor=-1"):
         assert idle("GET", f"/v1/jobs?{query}").status_code == 422
     ids = [idle("POST", "/v1/audio/generations", json=QUICK).json()["id"] for _ in range(2)]

@@ -209,7 +209,17 @@ def test_the_examples_of_the_page_run(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert (tmp_path / "drum.wav").stat().st_size > 1_000
     server.client.headers["Authorization"] = "Bearer secret"
+    check_a_client_that_goes(server)
     check_a_polite_end(server)
+
+
+def check_a_client_that_goes(server: Server) -> None:
+    """The job of a call that waits for its bytes is cancelled when nobody waits any more."""
+    with suppress(httpx.ReadTimeout):
+        body = JOBS[0] | {"steps": 10_000, "n": 1}
+        server.client.post("/v1/audio/generate", json=body, timeout=0.5)
+    newest = server.client.get("/v1/jobs?limit=1").json()["jobs"][0]["id"]
+    until(lambda: server.job(newest)["status"] == "cancelled", 10)
 
 
 def check_a_polite_end(server: Server) -> None:

@@ -17,6 +17,7 @@ from auralith.server.meters import Meters
 from auralith.server.problems import make_problem, problem
 from auralith.server.records import FINAL, Job, QueueFull, Stored, Unknown
 from auralith.server.requests import parse_body
+from auralith.server.schema import order_schema
 from auralith.server.service import Service
 from auralith.server.uploads import keep_upload
 from auralith.sound.picture import spectrogram_png
@@ -34,6 +35,8 @@ LONGEST_WAIT = 60.0
 """Seconds that Prefer: wait may ask for."""
 COMMENT_SECONDS = 15.0
 """Between two signs of life on a stream of events."""
+LOOK_SECONDS = 0.5
+"""Between two looks at whether a client is still there."""
 MOST_PEAKS = 8_192
 MOST_LISTED = 200
 MEDIA = {"wav": "audio/wav", "flac": "audio/flac", "mp3": "audio/mpeg", "ogg": "audio/ogg"}
@@ -73,7 +76,7 @@ def _answer_errors(app: FastAPI, service: Service, meters: Meters) -> None:
 def _add_jobs(app: FastAPI, service: Service) -> None:
     store = service.store
 
-    @app.post("/v1/audio/generations", status_code=202)
+    @app.post("/v1/audio/generations", status_code=202, openapi_extra=_body())
     async def generations(request: Request) -> Response:
         """Accept a job, and wait for its end if Prefer: wait says so."""
         job = await _submitted(service, request)
@@ -209,13 +212,13 @@ def _add_facts(app: FastAPI, service: Service, meters: Meters) -> None:
 
 
 def _add_sync(app: FastAPI, service: Service, seconds: float) -> None:
-    @app.post("/v1/audio/generate")
+    @app.post("/v1/audio/generate", openapi_extra=_body())
     async def generate(request: Request) -> Response:
         """Make one sound and answer with its bytes."""
         job = await _submitted(service, request, single=True)
         estimate = await run_in_threadpool(service.store.estimate, job)
         if estimate.seconds is None or estimate.seconds <= seconds or job.is_final:
-            job = await _ended(service, job, seconds)
+            job = await _ended(service, job, seconds, request)
         if not job.is_final:
             await run_in_threadpool(service.store.cancel, job.id)
             found = make_problem(
@@ -228,6 +231,16 @@ def _add_sync(app: FastAPI, service: Service, seconds: float) -> None:
             found = job.error or make_problem(409, "cancelled", "the job was cancelled")
             return _problem(_with_error(found))
         return _sound_answer(outputs[0], job)
+
+
+def _body() -> dict[str, Any]:
+    """Return what the description of a route says of its body."""
+    return {
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": order_schema()}},
+        }
+    }
 
 
 async def _submitted(service: Service, request: Request, single: bool = False) -> Job:
@@ -244,8 +257,11 @@ async def _submitted(service: Service, request: Request, single: bool = False) -
     return job
 
 
-async def _ended(service: Service, job: Job, seconds: float) -> Job:
-    """Return a job once it has ended, or after so many seconds, or when the server stops."""
+async def _ended(service: Service, job: Job, seconds: float, request: Request | None = None) -> Job:
+    """Return a job once it has ended, or after so many seconds, or when the server stops.
+
+    With a request, the job is cancelled when the one who sent it has gone.
+    """
     deadline = asyncio.get_running_loop().time() + seconds
     with service.bell.listening() as heard:
         while True:
@@ -254,7 +270,9 @@ async def _ended(service: Service, job: Job, seconds: float) -> Job:
             left = deadline - asyncio.get_running_loop().time()
             if job.is_final or left <= 0 or service.bell.is_closed:
                 return job
-            await wait_for(heard, left)
+            if request is not None and await request.is_disconnected():
+                return await run_in_threadpool(service.store.cancel, job.id)
+            await wait_for(heard, left if request is None else min(left, LOOK_SECONDS))
 
 
 async def _events(service: Service, job_id: str, after: int) -> AsyncIterator[str]:
