@@ -17,10 +17,10 @@ from auralith.cli.main import run
 from auralith.embedders import open_embedder
 from auralith.embedders.embedder import ProtocolValue, checked
 from auralith.errors import InvalidRequest
-from auralith.evaluation.measures import Generated, MeasureSettings, Metric, parse_metric
+from auralith.evaluation.measures import Generated, Metric, MetricSettings, parse_metric
 from auralith.evaluation.prompts import Prompt, PromptList, texts_of
-from auralith.evaluation.reference import Reference, open_reference
-from auralith.evaluation.report import Report, write_report
+from auralith.evaluation.reference import ReferenceSet, open_reference
+from auralith.evaluation.report import EvaluationReport, write_report
 from auralith.evaluation.run import evaluate
 from auralith.evaluation.sounds import Sounds, folder_sounds
 from auralith.metrics.divergence import kl_divergence
@@ -96,7 +96,7 @@ def measured(tmp_path: Path, lists: tuple[Path, Path], metric: str, toy: Toy | N
         open_reference([lists[1]], prompts),
         tmp_path / "report",
         lambda name: toy or Toy(),
-        MeasureSettings(draws=3),
+        MetricSettings(draws=3),
     )
     return found.measurements[0]
 
@@ -281,9 +281,9 @@ def test_hostile_texts_stand_in_the_report_as_they_are(tmp_path: Path) -> None:
     paths = {id: folder / f"{id}.wav" for id in IDS}
     ours = Generated(Sounds(hostile, paths), texts_of(prompts.prompts))
     found = evaluate(
-        [ours], [Metric("clap", "toy")], Reference(), tmp_path / "report", lambda name: Toy()
+        [ours], [Metric("clap", "toy")], ReferenceSet(), tmp_path / "report", lambda name: Toy()
     )
-    _, markdown, page = write_report(Report(prompts, found, {}), tmp_path / "report")
+    _, markdown, page = write_report(EvaluationReport(prompts, found, {}), tmp_path / "report")
     html = page.read_text()
     assert "<script" not in html and "&lt;script&gt;" in html and "a%27b%26lt%3B" in html
     text = markdown.read_text()

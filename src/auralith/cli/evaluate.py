@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from auralith.evaluation.controls import ControlReport
     from auralith.evaluation.measures import Generated, Metric
     from auralith.evaluation.prompts import PromptList
-    from auralith.evaluation.reference import Reference
+    from auralith.evaluation.reference import ReferenceSet
     from auralith.evaluation.report import Section
 
 SOUNDS = "sounds"
@@ -83,7 +83,7 @@ def evaluate(
     device: Device = "auto",
     *,
     measures: Annotated[
-        Given, Options("auralith.evaluation.measures.MeasureSettings", "draws", "resamples")
+        Given, Options("auralith.evaluation.measures.MetricSettings", "draws", "resamples")
     ],
     seconds: Seconds,
     batches: Annotated[Given, Options("auralith.sets.SetSettings", "batch_size")],
@@ -95,8 +95,8 @@ def evaluate(
     """
     from auralith.embedders import open_embedder
     from auralith.errors import InvalidRequest
-    from auralith.evaluation.measures import MeasureSettings
-    from auralith.evaluation.report import Report, sections, write_report
+    from auralith.evaluation.measures import MetricSettings
+    from auralith.evaluation.report import EvaluationReport, sections, write_report
     from auralith.evaluation.run import evaluate as measure_all
 
     if autoencoder is not None:
@@ -108,7 +108,7 @@ def evaluate(
     allow = {"allow_missing": allow_missing, "allow_extra": allow_extra}
     compared = _reference(reference, wanted, metrics, weights_folder, allow)
     systems = [_folder(path, wanted, allow) for path in audio or ()]
-    settings = MeasureSettings(**measures)
+    settings = MetricSettings(**measures)
     with stage_progress() as show:
         defaults = request_fields(sampling) | seconds
         for name in model or ():
@@ -120,7 +120,7 @@ def evaluate(
         opened = cache(partial(open_embedder, weights=weights_folder, device=device))
         found = measure_all(systems, metrics, compared, output, opened, settings, show_stage)
         checked = _checked(systems, show) if controls else {}
-    report = Report(wanted, found, checked)
+    report = EvaluationReport(wanted, found, checked)
     for one in found.measurements:
         if one.failed:
             reason = next(iter(one.failed.values()))
@@ -179,7 +179,7 @@ def _reference(
     metrics: "Sequence[Metric]",
     weights: Path | None,
     allow: dict[str, bool],
-) -> "Reference":
+) -> "ReferenceSet":
     """Return the reference that was given or, for a published list, the published statistics that the metrics need."""
     from auralith.evaluation.prompts import PUBLISHED, published_entry
     from auralith.evaluation.reference import open_reference
@@ -258,7 +258,7 @@ def _codec(name: str, folders: Sequence[Path], output: Path, device: str) -> Non
     from auralith.checkpoints import open_autoencoder
     from auralith.errors import InvalidRequest
     from auralith.evaluation.codec import measure_codec
-    from auralith.evaluation.report import Report, sections, write_report
+    from auralith.evaluation.report import EvaluationReport, sections, write_report
     from auralith.evaluation.run import Evaluation
     from auralith.evaluation.sounds import folder_sounds
     from auralith.pipeline import EMBEDDED as EMBEDDED_SOURCE
@@ -276,7 +276,7 @@ def _codec(name: str, folders: Sequence[Path], output: Path, device: str) -> Non
         )
     for id, reason in failed.items():
         warn(f"{id} can't be measured: {reason}")
-    report = Report(None, Evaluation((), ()), {}, summary, failed)
+    report = EvaluationReport(None, Evaluation((), ()), {}, summary, failed)
     paths = write_report(report, output)
     _print(sections(report))
     print(*paths, sep="\n")

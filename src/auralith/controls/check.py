@@ -74,7 +74,7 @@ _OCTAVES = (0.5, 2.0)
 
 @dataclass(frozen=True, slots=True)
 class ControlResult:
-    """What became of one control of one sound."""
+    """Result of one control for one sound."""
 
     control: str
     """A key of `TOLERANCES`."""

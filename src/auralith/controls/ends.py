@@ -1,4 +1,4 @@
-"""What a sound does at its ends, at the wrap of a loop and at full scale: clicks, fades, silence, clipping."""
+"""Behavior of a sound at its ends, at the wrap of a loop and at full scale: clicks, fades, silence, clipping."""
 
 from itertools import pairwise
 

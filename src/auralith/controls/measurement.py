@@ -1,4 +1,4 @@
-"""What a measure gives: a value with its confidence, or the reason why there is none."""
+"""Result of a measure: a value with its confidence, or the reason why there is none."""
 
 from dataclasses import dataclass
 from typing import Generic, TypeVar

@@ -1,4 +1,4 @@
-"""What a prompt states that can be measured: tempo, key, pitch, bars, counts, seconds, placement, loops, fades, silence.
+"""Reader of what a prompt states and can be measured: tempo, key, pitch, bars, counts, seconds, placement, loops, fades, silence.
 
 A word counts only where it can mean nothing else: "A" may be an article, "in C" a language, "808" a machine, 44,100 Hz a
 sample rate. A control that a text states in two ways ("120 to 130 bpm", "C4, then E4") is a conflict, not a statement.
@@ -18,7 +18,7 @@ __all__ = ["Found", "Key", "Note", "Stated", "read_prompt"]
 
 @dataclass(frozen=True, slots=True)
 class Stated:
-    """What a prompt states; None where it states nothing, or nothing definite."""
+    """Statements of a prompt; None where it states nothing, or nothing definite."""
 
     tempo: Found[float] | None = None
     """Beats per minute."""

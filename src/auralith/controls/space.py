@@ -1,4 +1,4 @@
-"""Where a sound lies between left and right, and how wide it is."""
+"""Place of a sound between left and right, and its width."""
 
 import math
 

@@ -14,7 +14,7 @@ _Z = 1.959963984540054
 
 @dataclass(frozen=True, slots=True)
 class ControlRate:
-    """How often a control was met."""
+    """Counts of a control: met, missed, and not told."""
 
     control: str
     asked: int

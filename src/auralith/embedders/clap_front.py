@@ -28,7 +28,7 @@ class Fusion(NamedTuple):
     mels: Float[Tensor, "4 frame band"]
     """The whole at 1,001 frames, and crops of its three thirds; four times the same if it is not longer."""
     is_longer: Bool[Tensor, "1"]
-    """Where the crops count."""
+    """Use of the crops."""
 
 
 def through_int16(waveform: Float[Tensor, " sample"]) -> Float[Tensor, " sample"]:

@@ -51,7 +51,7 @@ TAGS = {"musicnn-mtt": MTT_TAGS, "musicnn-msd": MSD_TAGS}
 
 
 class Heard(NamedTuple):
-    """What the network makes of windows."""
+    """Output of the network for windows."""
 
     embedding: Float[Tensor, "window dim"]
     """Last layer before the tags, after its batch norm ("penultimate" in the package)."""

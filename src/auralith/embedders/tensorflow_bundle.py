@@ -30,7 +30,7 @@ _FLOAT32 = 1
 
 @dataclass(frozen=True)
 class _Place:
-    """Where the numbers of a tensor lie in the file of data."""
+    """Place of a tensor's numbers in the file of data."""
 
     shape: tuple[int, ...]
     offset: int

@@ -1,4 +1,4 @@
-"""Whether the sounds of a system do what their prompts state, sound by sound and as rates by control."""
+"""Checks of a system's sounds against what their prompts state, sound by sound and as rates by control."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass

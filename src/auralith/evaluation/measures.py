@@ -22,7 +22,7 @@ from auralith.evaluation.embedding import (
     crop_seed,
     unique_rows,
 )
-from auralith.evaluation.reference import Reference
+from auralith.evaluation.reference import ReferenceSet
 from auralith.evaluation.sounds import Sounds
 from auralith.metrics.alignment import alignment_score
 from auralith.metrics.divergence import divergence
@@ -114,7 +114,7 @@ class Generated:
 
 
 @dataclass(frozen=True)
-class MeasureSettings:
+class MetricSettings:
     """Settings of the metrics themselves."""
 
     draws: int = 1
@@ -161,9 +161,9 @@ def parse_metric(text: str, content: str | None) -> Metric:
 def measure(
     metric: Metric,
     generated: Generated,
-    reference: Reference,
+    reference: ReferenceSet,
     cache: EmbeddingCache,
-    settings: MeasureSettings,
+    settings: MetricSettings,
     on_file: Callable[[int], None],
 ) -> MetricValue:
     """Return a metric's value for one system; `on_file` is told how many of its files are embedded.
@@ -178,9 +178,9 @@ def measure(
 def _distance(
     metric: Metric,
     generated: Generated,
-    reference: Reference,
+    reference: ReferenceSet,
     cache: EmbeddingCache,
-    settings: MeasureSettings,
+    settings: MetricSettings,
     on_file: Callable[[int], None],
 ) -> MetricValue:
     """Compare all frames of all files, each file once."""
@@ -239,7 +239,7 @@ def _resampled(
     value: float,
     by_file: list[Rows],
     compute: Callable[[list[Rows]], float],
-    settings: MeasureSettings,
+    settings: MetricSettings,
     *,
     signed: bool,
 ) -> Interval:
@@ -262,9 +262,9 @@ def _resampled(
 def _divergence(
     metric: Metric,
     generated: Generated,
-    reference: Reference,
+    reference: ReferenceSet,
     cache: EmbeddingCache,
-    settings: MeasureSettings,
+    settings: MetricSettings,
     on_file: Callable[[int], None],
 ) -> MetricValue:
     """Compare class probabilities of each sound with those of its own reference."""
@@ -303,9 +303,9 @@ def _divergence(
 def _alignment(
     metric: Metric,
     generated: Generated,
-    reference: Reference,
+    reference: ReferenceSet,
     cache: EmbeddingCache,
-    settings: MeasureSettings,
+    settings: MetricSettings,
     on_file: Callable[[int], None],
 ) -> MetricValue:
     """Compare each sound with its own prompt."""
@@ -352,7 +352,7 @@ def _protocol(
     generated: Generated,
     cache: EmbeddingCache,
     reference_sha256: str | None,
-    settings: MeasureSettings,
+    settings: MetricSettings,
     **own: Any,
 ) -> Protocol:
     if metric.kind == "clap":  # what a prompt asks for decides its value

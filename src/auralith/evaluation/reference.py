@@ -1,4 +1,4 @@
-"""What generations are compared with: recordings, or statistics and probabilities that were published of them."""
+"""References that generations are compared with: recordings, or statistics and probabilities that were published of them."""
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
@@ -29,7 +29,7 @@ def _ignore(done: int) -> None:
 
 
 @dataclass(frozen=True)
-class Reference:
+class ReferenceSet:
     """A reference; parts that were not given are None, and asking for them is an error that says which to give."""
 
     sounds: Sounds | None = None
@@ -108,7 +108,7 @@ def open_reference(
     *,
     allow_missing: bool = False,
     allow_extra: bool = False,
-) -> Reference:
+) -> ReferenceSet:
     """Return a reference from a folder of recordings, an `.npz` of statistics, and a file of probabilities.
 
     Recordings that are named by the ids of prompts must be those of all prompts and no others. Recordings with names of
@@ -118,7 +118,7 @@ def open_reference(
     Raises:
         InvalidRequest: two sources are of one kind, one is of none, or recordings don't match the ids.
     """
-    reference = Reference()
+    reference = ReferenceSet()
     for source in sources:
         if source.is_dir():
             part, value = "sounds", folder_sounds(source, "the reference")

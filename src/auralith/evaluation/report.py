@@ -35,7 +35,7 @@ LOWER_IS_BETTER = {"fd", "fd-inf", "kad", "kl"}
 
 
 @dataclass(frozen=True)
-class Report:
+class EvaluationReport:
     """All that a report shows."""
 
     prompts: PromptList | None
@@ -65,7 +65,7 @@ class _Example:
     picture: str
 
 
-def write_report(report: Report, folder: Path) -> list[Path]:
+def write_report(report: EvaluationReport, folder: Path) -> list[Path]:
     """Write the report's three files and its pictures, each whole, and return the paths of the three.
 
     Raises:
@@ -83,7 +83,7 @@ def write_report(report: Report, folder: Path) -> list[Path]:
     return paths
 
 
-def _as_json(report: Report) -> dict[str, Any]:
+def _as_json(report: EvaluationReport) -> dict[str, Any]:
     prompts = report.prompts
     return {
         "created": utc_now(),
@@ -100,7 +100,7 @@ def kind_of(measurement: MetricValue) -> str:
     return measurement.protocol.metric
 
 
-def _values(report: Report) -> tuple[list[str], list[list[str]]]:
+def _values(report: EvaluationReport) -> tuple[list[str], list[list[str]]]:
     """Return the header and the rows of the main table: systems, trivial baselines, and what the paper prints."""
     measurements = report.evaluation.measurements
     metrics = list(dict.fromkeys(one.metric for one in measurements))
@@ -138,7 +138,7 @@ def _baseline(measurements: Sequence[MetricValue], metric: str, name: str) -> st
     return ""
 
 
-def _counts(report: Report) -> tuple[list[str], list[list[str]]]:
+def _counts(report: EvaluationReport) -> tuple[list[str], list[list[str]]]:
     header = [*("system", "metric", "ids", "used", "failed", "frames", "reference frames")]
     header += ["protocol", "comparable"]
     rows = []
@@ -151,7 +151,7 @@ def _counts(report: Report) -> tuple[list[str], list[list[str]]]:
     return header, rows
 
 
-def _comparisons(report: Report) -> tuple[list[str], list[list[str]]]:
+def _comparisons(report: EvaluationReport) -> tuple[list[str], list[list[str]]]:
     header = ["metric", "first − second", "difference", "95 % interval", "ids"]
     rows = [
         [
@@ -166,7 +166,7 @@ def _comparisons(report: Report) -> tuple[list[str], list[list[str]]]:
     return header, rows
 
 
-def _codec(report: Report) -> tuple[list[str], list[list[str]]]:
+def _codec(report: EvaluationReport) -> tuple[list[str], list[list[str]]]:
     if report.codec is None:
         return [], []
     header = ["metric", "mean", "95 % interval", "files", "failed"]
@@ -185,7 +185,7 @@ def _codec(report: Report) -> tuple[list[str], list[list[str]]]:
     return header, rows
 
 
-def _controls(report: Report) -> tuple[list[str], list[list[str]]]:
+def _controls(report: EvaluationReport) -> tuple[list[str], list[list[str]]]:
     """Return rates by control and system; what a measure could not tell is no part of a rate."""
     header = ["system", "control", "met", "95 % interval", "asked", "octave errors"]
     header += ["could not tell", "median error", "allowed"]
@@ -211,13 +211,13 @@ _SECTIONS = (
 )
 
 
-def sections(report: Report) -> list[Section]:
+def sections(report: EvaluationReport) -> list[Section]:
     """Return the tables of a report that have rows."""
     found = [(title, *make(report)) for title, make in _SECTIONS]
     return [(title, header, rows) for title, header, rows in found if rows]
 
 
-def _markdown(report: Report) -> str:
+def _markdown(report: EvaluationReport) -> str:
     lines = [f"# Evaluation{_on(report)}", ""]
     for title, header, rows in sections(report):
         lines += [f"## {title}", "", _row(header), f"|{'---|' * len(header)}"]
@@ -225,7 +225,7 @@ def _markdown(report: Report) -> str:
     return "\n".join(lines)
 
 
-def _on(report: Report) -> str:
+def _on(report: EvaluationReport) -> str:
     if report.prompts is None:
         return ""
     return f" on {markdown(report.prompts.name)}, {len(report.prompts.prompts):,} prompts"
@@ -240,7 +240,7 @@ def _is_plain(cell: str) -> bool:
     return _PLAIN.fullmatch(cell) is not None and "](" not in cell
 
 
-def _page(report: Report, folder: Path) -> str:
+def _page(report: EvaluationReport, folder: Path) -> str:
     systems = {one.name: one for one in report.evaluation.systems}
     pictures, examples = [], []
     for plane in report.evaluation.planes:

@@ -13,12 +13,12 @@ from auralith.errors import InvalidRequest
 from auralith.evaluation.embedding import EmbeddingCache, unique_rows
 from auralith.evaluation.measures import (
     Generated,
-    MeasureSettings,
     Metric,
+    MetricSettings,
     MetricValue,
     measure,
 )
-from auralith.evaluation.reference import Reference
+from auralith.evaluation.reference import ReferenceSet
 from auralith.metrics.gaussian import Gaussian
 from auralith.metrics.protocol import require_comparable
 from auralith.metrics.values import Interval, paired_interval
@@ -87,10 +87,10 @@ class Evaluation:
 def evaluate(
     systems: Sequence[Generated],
     metrics: Sequence[Metric],
-    reference: Reference,
+    reference: ReferenceSet,
     folder: Path,
     open_embedder: OpenEmbedder,
-    settings: MeasureSettings | None = None,
+    settings: MetricSettings | None = None,
     show: Show = lambda stage, done, total: None,
 ) -> Evaluation:
     """Measure each system by each metric; embeddings that are kept in `folder` are not computed again.
@@ -100,7 +100,7 @@ def evaluate(
             nothing could be measured.
         CheckpointError: weights are missing or damaged.
     """
-    settings = settings or MeasureSettings()
+    settings = settings or MetricSettings()
     names = [one.name for one in systems]
     if len(set(names)) < len(names):
         raise InvalidRequest(f"two systems are called alike ({', '.join(names)}); rename a folder")

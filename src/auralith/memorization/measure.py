@@ -1,4 +1,4 @@
-"""What each sound has in common with the training sounds: nearest items, mel correlation, landmarks, distance ratio."""
+"""Likeness of each sound to the training sounds: nearest items, mel correlation, landmarks, distance ratio."""
 
 import hashlib
 import json

@@ -53,7 +53,7 @@ _SHOWN = {
     "license": ("license_spdx", "license_raw"),
     "url": ("url",),
 }
-"""What is shown of a training sound, and the meanings of the columns it is in, the first one that has a value."""
+"""Facts that are shown of a training sound, and the meanings of the columns it is in, the first one that has a value."""
 
 
 @dataclass(frozen=True)

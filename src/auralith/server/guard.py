@@ -1,4 +1,4 @@
-"""What every request passes before its route: host, origin, key and size; and what every answer carries."""
+"""Checks that every request passes before its route: host, origin, key and size; and what every answer carries."""
 
 import hashlib
 import hmac

@@ -34,7 +34,7 @@ class TooLarge(AuralithError):
 
 
 class InUse(AuralithError):
-    """What should be deleted is still needed."""
+    """A record that should be deleted is still needed."""
 
 
 @dataclass(frozen=True)

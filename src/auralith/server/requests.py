@@ -1,4 +1,4 @@
-"""What is asked for over HTTP: one JSON object whose members are fields of a `GenerationRequest`, of an edit and of `Making`.
+"""Requests over HTTP: one JSON object whose members are fields of a `GenerationRequest`, of an edit and of `Making`.
 
 Those classes say what is valid; here are only names. Each field has one name in JSON; names that other programs use for the
 same are taken too, but not two at once. A resolved order is written with `to_json`, and read again, unchanged.
@@ -87,7 +87,7 @@ class AdapterChoice:
 @no_type_check  # values come from JSON: the checks below are for any type
 @dataclass(frozen=True)
 class Making:
-    """What an order says besides the request and the edit.
+    """Members of an order besides the request and the edit.
 
     Raises:
         InvalidRequest: a value is out of its range.
@@ -124,7 +124,7 @@ class Making:
 
 @dataclass(frozen=True)
 class Order:
-    """What is asked for: settings, perhaps an edit, and how many of it in which form."""
+    """Order: settings, perhaps an edit, and how many of it in which form."""
 
     settings: GenerationRequest
     edit: Edit | None

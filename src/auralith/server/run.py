@@ -19,7 +19,7 @@ CLOSING_SECONDS = 5
 
 @dataclass(frozen=True)
 class Address:
-    """Where a server listens, and for whom."""
+    """Address that a server listens at, and who may ask."""
 
     host: str = "127.0.0.1"
     port: int = 8000

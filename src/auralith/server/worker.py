@@ -58,7 +58,7 @@ class Task:
     job: str
     order: Json
     folder: str
-    """Where the sounds go, as JOB-0.wav and so on."""
+    """Folder of the sounds, as JOB-0.wav and so on."""
     source: str | None = None
     adapters: tuple[tuple[str, float], ...] = ()
     made: tuple[str, ...] = ()

@@ -57,7 +57,7 @@ def download(url: str, target: Path, wanted: WeightsFile, report: Report) -> Non
 
 
 class _Partial:
-    """What has arrived of a file, on disk."""
+    """Part of a file that has arrived, on disk."""
 
     def __init__(self, target: Path, url: str) -> None:
         self.target, self.url = target, url

@@ -33,7 +33,7 @@ ZIP_ERRORS = (
     ValueError,
     struct.error,
 )
-"""What the zip reader raises on damaged or foreign bytes."""
+"""Exceptions that the zip reader raises on damaged or foreign bytes."""
 _COPY_BYTES = 1 << 20
 
 

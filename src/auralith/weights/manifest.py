@@ -31,7 +31,7 @@ class Wheel:
     """A package of PyPI that holds weights."""
 
     requirement: str
-    """What pip is asked for, such as "musicnn==0.1.0"."""
+    """Requirement that pip is asked for, such as "musicnn==0.1.0"."""
     name: str
     """File name."""
     size: int
