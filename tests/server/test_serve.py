@@ -46,6 +46,7 @@ class Server:
         self.folder, self._options, self._environment = folder, options, environment
         self.process: subprocess.Popen[str] | None = None
         self.client = httpx.Client(timeout=30)
+        self.log = ""
 
     def start(self) -> None:
         """Start, and wait until requests are taken."""
@@ -82,6 +83,7 @@ class Server:
         assert self.process is not None
         code = self.process.wait(30)
         assert self.process.stderr is not None
+        self.log = self.process.stderr.read()
         self.process.stderr.close()
         return code
 
@@ -223,8 +225,9 @@ def check_a_client_that_goes(server: Server) -> None:
 
 
 def check_a_polite_end(server: Server) -> None:
-    """Listeners get a last event, and the job that runs is queued again."""
-    job = server.post(JOBS[0] | {"steps": 10_000})["id"]
+    """Listeners get a last event, the job that runs is queued again, and nothing told what was asked for."""
+    secret = "marmalade " * 300  # the text encoder warns of what it cuts off
+    job = server.post(JOBS[0] | {"prompt": secret, "steps": 10_000})["id"]
     with server.client.stream("GET", f"/v1/jobs/{job}/events") as stream:
         lines = stream.iter_lines()
         while next(lines) != "event: step":
@@ -236,6 +239,8 @@ def check_a_polite_end(server: Server) -> None:
     assert "event: shutdown" in rest and "event: end" not in rest
     assert server.wait() == 128 + signal.SIGTERM and time.monotonic() - begun < 10
     until(lambda: all(map(gone, workers)), 5)
+    assert "terminated" in server.log or "interrupted" in server.log
+    assert "marmalade" not in server.log and "drum" not in server.log
     store = JobStore(server.folder)
     assert store.job(job).status == "queued"
     store.close()
