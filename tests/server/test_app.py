@@ -31,8 +31,8 @@ Answer = httpx.Response
 class Client:
     """Calls a service's application."""
 
-    def __init__(self, service: Service, rules: Rules = RULES) -> None:
-        self.service, self._app = service, make_app(service, rules)
+    def __init__(self, service: Service, rules: Rules = RULES, sync: float = 60.0) -> None:
+        self.service, self._app = service, make_app(service, rules, sync)
 
     def __call__(self, method: str, path: str, **options: Any) -> Answer:
         async def call() -> Answer:
@@ -166,6 +166,14 @@ def test_one_call_gives_the_bytes(client: Client) -> None:
     assert wrong.status_code == 422
 
 
+def test_a_call_that_would_wait_too_long_is_told_so(idle: Client) -> None:
+    hasty = Client(idle.service, sync=0.2)
+    answer = hasty("POST", "/v1/audio/generate", json=QUICK)
+    assert answer.status_code == 503 and int(answer.headers["retry-after"]) >= 1
+    assert answer.json()["error"]["message"] == answer.json()["detail"]
+    assert [job.status for job in idle.service.store.jobs()] == ["cancelled"]
+
+
 def test_keys_give_their_job(idle: Client) -> None:
     def post(body: dict[str, Any], key: str) -> Answer:
         headers = {"Idempotency-Key": key}
@@ -191,6 +199,7 @@ def test_a_full_queue_says_when_to_come_again(idle: Client) -> None:
     assert refused.status_code == 429 and int(refused.headers["retry-after"]) >= 1
     text = idle("GET", "/metrics").text
     assert 'auralith_rejected_total{reason="queue-full"} 1.0' in text
+    assert "process_resident_memory_bytes" in text
     assert "auralith_queued 2.0" in text and "drum" not in text
 
 

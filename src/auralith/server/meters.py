@@ -14,6 +14,7 @@ class Meters:
     def __init__(self, service: Service) -> None:
         self._service = service
         self._registry = registry = prometheus.CollectorRegistry()
+        prometheus.ProcessCollector(registry=registry)
         self._jobs = prometheus.Counter(
             "auralith_jobs", "Jobs that ended", ["status", "task"], registry=registry
         )
