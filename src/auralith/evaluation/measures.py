@@ -30,7 +30,7 @@ from auralith.metrics.frechet import frechet_distance, frechet_infinity
 from auralith.metrics.gaussian import Gaussian, gaussian_of
 from auralith.metrics.kernel import kernel_distance
 from auralith.metrics.protocol import Protocol
-from auralith.metrics.values import LEVEL, Interval
+from auralith.metrics.values import LEVEL, Interval, Values
 
 Kind = Literal["fd-inf", "fd", "kad", "kl", "clap"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -130,6 +130,19 @@ class MetricSettings:
             )
 
 
+@dataclass(frozen=True)
+class Inputs:
+    """Everything that a metric is computed from."""
+
+    metric: Metric
+    generated: Generated
+    reference: ReferenceSet
+    cache: EmbeddingCache
+    settings: MetricSettings
+    on_file: Callable[[int], None]
+    """Called with the number of files that are embedded."""
+
+
 def parse_metric(text: str, content: str | None) -> Metric:
     """Return the metric of a name; `content` completes "openl3", and "clap" alone is the paper's.
 
@@ -158,33 +171,21 @@ def parse_metric(text: str, content: str | None) -> Metric:
     return Metric(kind, embedder)
 
 
-def measure(
-    metric: Metric,
-    generated: Generated,
-    reference: ReferenceSet,
-    cache: EmbeddingCache,
-    settings: MetricSettings,
-    on_file: Callable[[int], None],
-) -> MetricValue:
-    """Return a metric's value for one system; `on_file` is told how many of its files are embedded.
+def measure(inputs: Inputs) -> MetricValue:
+    """Return a metric's value for one system.
 
     Raises:
         InvalidRequest: nothing could be measured, the reference lacks what the metric needs, or the embedder is of
             another kind.
     """
-    return _MEASURES[metric.kind](metric, generated, reference, cache, settings, on_file)
+    return _MEASURES[inputs.metric.kind](inputs)
 
 
-def _distance(
-    metric: Metric,
-    generated: Generated,
-    reference: ReferenceSet,
-    cache: EmbeddingCache,
-    settings: MetricSettings,
-    on_file: Callable[[int], None],
-) -> MetricValue:
+def _distance(inputs: Inputs) -> MetricValue:
     """Compare all frames of all files, each file once."""
-    rows, failed = cache.collected(generated.sounds.paths, on_file)
+    metric, generated, settings = inputs.metric, inputs.generated, inputs.settings
+    reference, cache = inputs.reference, inputs.cache
+    rows, failed = cache.collected(generated.sounds.paths, inputs.on_file)
     failed = {**generated.sounds.missing, **failed}
     if not rows:
         raise _nothing(generated, failed)
@@ -217,7 +218,7 @@ def _distance(
         expected=len(generated.ids),
         used=len(rows),
         failed=failed,
-        protocol=_protocol(metric, generated, cache, reference.sha256(metric.kind), settings),
+        protocol=_protocol(inputs),
         interval=interval,
         frames=found.frames,
         reference_frames=found.reference_frames,
@@ -259,60 +260,38 @@ def _resampled(
     return Interval(float(low), float(high), LEVEL, settings.resamples, settings.seed)
 
 
-def _divergence(
-    metric: Metric,
-    generated: Generated,
-    reference: ReferenceSet,
-    cache: EmbeddingCache,
-    settings: MetricSettings,
-    on_file: Callable[[int], None],
-) -> MetricValue:
+def _divergence(inputs: Inputs) -> MetricValue:
     """Compare class probabilities of each sound with those of its own reference."""
+    generated, cache = inputs.generated, inputs.cache
     if not isinstance(cache.embedder, Classifier):
-        raise InvalidRequest(f"{metric.embedder} names no classes; a divergence needs a classifier")
-    rows, failed = cache.collected(generated.sounds.paths, on_file)
-    others, other_failed = reference.probabilities(cache, generated.ids)
+        raise InvalidRequest(
+            f"{inputs.metric.embedder} names no classes; a divergence needs a classifier"
+        )
+    rows, failed = cache.collected(generated.sounds.paths, inputs.on_file)
+    others, other_failed = inputs.reference.probabilities(cache, generated.ids)
     found = divergence(
         {id: class_probabilities(logits) for id, logits in rows.items()},
         others,
         generated.ids,
-        seed=settings.seed,
+        seed=inputs.settings.seed,
     )
     reasons = {**found.values.failed, **other_failed, **failed, **generated.sounds.missing}
-    return MetricValue(
-        metric=metric.name,
-        system=generated.name,
-        value=found.values.mean,
-        expected=found.values.expected,
-        used=found.values.used,
-        failed={id: reasons[id] for id in found.values.failed},
-        protocol=_protocol(
-            metric,
-            generated,
-            cache,
-            reference.sha256(metric.kind),
-            settings,
-            direction=found.direction,
-        ),
-        interval=found.values.interval,
-        by_id=found.values.by_id,
+    return _by_id(
+        inputs,
+        found.values,
+        reasons,
+        _protocol(inputs, direction=found.direction),
         baselines=found.baselines,
     )
 
 
-def _alignment(
-    metric: Metric,
-    generated: Generated,
-    reference: ReferenceSet,
-    cache: EmbeddingCache,
-    settings: MetricSettings,
-    on_file: Callable[[int], None],
-) -> MetricValue:
+def _alignment(inputs: Inputs) -> MetricValue:
     """Compare each sound with its own prompt."""
+    generated, cache, settings = inputs.generated, inputs.cache, inputs.settings
     embed_text = getattr(cache.embedder, "embed_text", None)
     if embed_text is None:
         raise InvalidRequest(
-            f"{metric.embedder} embeds no texts; a CLAP score needs clap-fused or clap-unfused"
+            f"{inputs.metric.embedder} embeds no texts; a CLAP score needs clap-fused or clap-unfused"
         )
     if not generated.texts:
         raise InvalidRequest("a CLAP score needs prompts; give them with --prompts")
@@ -320,7 +299,7 @@ def _alignment(
     failed: dict[str, str] = {}
     for draw in range(settings.draws):
         rows, failed = cache.collected(
-            generated.sounds.paths, on_file, lambda id, draw=draw: crop_seed(id, draw)
+            generated.sounds.paths, inputs.on_file, lambda id, draw=draw: crop_seed(id, draw)
         )
         for id, row in rows.items():
             draws.setdefault(id, []).append(row.mean(axis=0))
@@ -333,41 +312,51 @@ def _alignment(
         seed=settings.seed,
     )
     reasons = {**found.values.failed, **failed, **generated.sounds.missing}
+    details = {"draws": found.draws, "std_over_draws": found.std_over_draws}
+    return _by_id(inputs, found.values, reasons, _protocol(inputs), details=details)
+
+
+def _by_id(
+    inputs: Inputs,
+    values: Values,
+    reasons: Mapping[str, str],
+    protocol: Protocol,
+    *,
+    baselines: Mapping[str, float] | None = None,
+    details: Mapping[str, Any] | None = None,
+) -> MetricValue:
+    """Return a metric that has a value for each id."""
     return MetricValue(
-        metric=metric.name,
-        system=generated.name,
-        value=found.values.mean,
-        expected=found.values.expected,
-        used=found.values.used,
-        failed={id: reasons[id] for id in found.values.failed},
-        protocol=_protocol(metric, generated, cache, None, settings),
-        interval=found.values.interval,
-        by_id=found.values.by_id,
-        details={"draws": found.draws, "std_over_draws": found.std_over_draws},
+        metric=inputs.metric.name,
+        system=inputs.generated.name,
+        value=values.mean,
+        expected=values.expected,
+        used=values.used,
+        failed={id: reasons[id] for id in values.failed},
+        protocol=protocol,
+        interval=values.interval,
+        by_id=values.by_id,
+        baselines=baselines or {},
+        details=details or {},
     )
 
 
-def _protocol(
-    metric: Metric,
-    generated: Generated,
-    cache: EmbeddingCache,
-    reference_sha256: str | None,
-    settings: MetricSettings,
-    **own: Any,
-) -> Protocol:
-    if metric.kind == "clap":  # what a prompt asks for decides its value
+def _protocol(inputs: Inputs, **own: Any) -> Protocol:
+    kind, generated, settings = inputs.metric.kind, inputs.generated, inputs.settings
+    crops = kind == "clap"
+    if crops:  # what a prompt asks for decides its value
         own["prompts_sha256"] = _texts_hash(generated.texts)
-    if metric.kind == "fd-inf":
+    if kind == "fd-inf":
         own["seed"] = settings.seed
     return Protocol(
-        metric=metric.kind,
+        metric=kind,
         version=VERSION,
-        embedder=cache.embedder.protocol(),
+        embedder=inputs.cache.embedder.protocol(),
         ids=generated.ids,
         model=generated.model,
-        reference_sha256=reference_sha256,
-        crop_seed=0 if metric.kind == "clap" else None,
-        draws=settings.draws if metric.kind == "clap" else 1,
+        reference_sha256=None if crops else inputs.reference.sha256(kind),
+        crop_seed=0 if crops else None,
+        draws=settings.draws if crops else 1,
         settings=own,
     )
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from auralith.errors import InvalidRequest
 from auralith.evaluation.embedding import EmbeddingCache, unique_rows
 from auralith.evaluation.measures import (
     Generated,
+    Inputs,
     Metric,
     MetricSettings,
     MetricValue,
@@ -111,17 +113,9 @@ def evaluate(
             folder / EMBEDDINGS, open_embedder(metric.embedder), logits=metric.kind == "kl"
         )
         for system in systems:
-            total, stage = len(system.sounds.paths), f"{metric.name} {system.name}"
-            measurements.append(
-                measure(
-                    metric,
-                    system,
-                    reference,
-                    cache,
-                    settings,
-                    lambda done, stage=stage, total=total: show(stage, done, total),
-                )
-            )
+            on_file = partial(_show_file, show, f"{metric.name} {system.name}", system)
+            inputs = Inputs(metric, system, reference, cache, settings, on_file)
+            measurements.append(measure(inputs))
             if metric.kind == "fd":
                 planes.append(_plane(metric, system, reference.gaussian(cache), cache))
         require_comparable(
@@ -134,6 +128,10 @@ def evaluate(
     return Evaluation(
         tuple(systems), tuple(measurements), tuple(_comparisons(measurements)), tuple(planes)
     )
+
+
+def _show_file(show: Show, stage: str, system: Generated, done: int) -> None:
+    show(stage, done, len(system.sounds.paths))
 
 
 def _comparisons(measurements: Sequence[MetricValue]) -> list[Comparison]:
