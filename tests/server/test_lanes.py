@@ -134,16 +134,16 @@ def test_jobs_wait_while_the_disk_is_full(
 def test_a_killed_worker_costs_an_attempt_and_then_the_job(
     store: JobStore, lanes: Lanes, model: auralith.Auralith
 ) -> None:
-    calm = wait(store, add(store, model, seed=1, steps=300), lambda job: job.is_final)
-    job, hopeless = add(store, model, seed=1, steps=300), add(store, model, steps=10_000)
+    calm = wait(store, add(store, model, seed=1, steps=1_000), lambda job: job.is_final)
+    job, hopeless = add(store, model, seed=1, steps=1_000), add(store, model, steps=10_000)
+    with store._db.write() as db:  # while it waits: a lane knows its job as it was claimed
+        db.execute("UPDATE jobs SET crashes = 1 WHERE id = ?", (hopeless.id,))
     wait(store, job, is_stepping)
     os.kill(worker_pid(lanes), signal.SIGKILL)
     again = wait(store, job, lambda job: job.is_final)
     assert again.status == "succeeded" and again.crashes == 1
     hashes = {one.facts["sha256"] for each in (calm, again) for one in store.outputs(each.id)}
     assert len(hashes) == 1
-    with store._db.write() as db:
-        db.execute("UPDATE jobs SET crashes = 1 WHERE id = ?", (hopeless.id,))
     wait(store, hopeless, is_stepping)
     os.kill(worker_pid(lanes), signal.SIGKILL)
     failed = wait(store, hopeless, lambda job: job.is_final)
