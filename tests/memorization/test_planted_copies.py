@@ -18,7 +18,7 @@ from auralith.data.recordings import open_recordings
 from auralith.embedders import open_embedder
 from auralith.memorization.attribution import attribute_sound
 from auralith.memorization.measure import Measured, MeasureSettings, measure, measured
-from auralith.memorization.report import make_report, write_report
+from auralith.memorization.report import make_report, summary, write_report
 from auralith.memorization.training import TrainingSounds, open_training, prepare_training
 from tests.memorization.sounds import RATE, Memory, melody
 
@@ -166,6 +166,15 @@ def test_the_null_is_held_to_its_rate(case: Case) -> None:
     for test in report.tests.values():
         assert test is not None
         assert np.mean(np.array(test.p_values) <= 0.2) <= 0.2 + 3 * np.sqrt(0.2 * 0.8 / half)
+
+
+def test_a_null_that_is_like_copies_says_so(case: Case) -> None:
+    """Held-out recordings a twentieth of which are as near to training sounds as copies hide copies."""
+    copies = [one for one in case.found if one.id.startswith("exact")]
+    doubt = "copies may not be flagged"
+    for null, is_doubtful in ((case.null, False), (case.null + copies, True)):
+        report = make_report(case.sounds, case.found, null, case.training, SETTINGS)
+        assert any(doubt in line for line in summary(report)) == is_doubtful
 
 
 def test_the_report_has_all_of_it(case: Case, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ candidates.jsonl    the sounds to listen to, with aligned offsets
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,7 @@ from auralith.data.recording import Recordings
 from auralith.escaping import markdown
 from auralith.extras import require
 from auralith.files import whole_file
+from auralith.memorization.duplicates import MEL_CORRELATION
 from auralith.memorization.measure import TESTS, Measured, MeasureSettings
 from auralith.memorization.significance import FDR, Verdicts, verdicts
 from auralith.memorization.training import TrainingSounds
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 METRIC, VERSION = "memorization", 1
 CANDIDATES = 50
+_HIGH = "0.95"
+"""Quantile of the null that a sound must reach at least to be flagged, at the default rate of false discoveries."""
 _LABELS = {
     "landmarks": "landmarks (−log₁₀ p)",
     "mel": "mel correlation",
@@ -250,13 +253,22 @@ def summary(report: Report) -> list[str]:
             continue
         quantiles = ", ".join(f"{q}: {value:.3g}" for q, value in test.null_quantiles.items())
         line = f"{_LABELS[name]}: {sum(test.flagged)} flagged at a false discovery rate of {test.fdr:g}; null {quantiles}"
-        if test.fewest_flagged > 1:
-            line += (
-                f"; with {test.null_size} held-out recordings fewer than {test.fewest_flagged} sounds can't be"
-                " flagged: give more"
-            )
-        lines.append(line)
+        lines.append("; ".join([line, *_limits(name, test)]))
     return lines
+
+
+def _limits(name: str, test: Verdicts) -> Iterator[str]:
+    """Yield why a test that flags nothing says little."""
+    if test.fewest_flagged > 1:
+        yield (
+            f"with {test.null_size} held-out recordings fewer than {test.fewest_flagged} sounds can't be"
+            " flagged: give more"
+        )
+    if name == "mel" and test.null_quantiles[_HIGH] >= MEL_CORRELATION:
+        yield (
+            "held-out recordings resemble training sounds as much as copies do, so copies may not be flagged:"
+            " give only those of the generated sounds' kind, without single tones and strokes"
+        )
 
 
 def _link(path: str, at_s: float, folder: Path) -> str:
