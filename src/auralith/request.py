@@ -19,6 +19,7 @@ from auralith.tables.cells import has_surrogates
 
 NoiseOrder = Literal["item", "reference"]
 MAX_STEPS = 10_000
+MOST_GUIDANCE = 100.0
 MOST_RHO = 1_000.0
 MOST_SECONDS = 1e9
 """Some thirty years: beyond, sums of seconds lose the samples, and counts of them what integers of torch hold."""
@@ -126,7 +127,7 @@ class GenerationRequest:
             check_number(self, name, "s", least=0.0, most=MOST_SECONDS)
         check_integer(self, "steps", 1, MAX_STEPS)
         check_integer(self, "seed", 0, MAX_SEED)
-        check_number(self, "cfg_scale", least=0.0, most=100.0)
+        check_number(self, "cfg_scale", least=0.0, most=MOST_GUIDANCE)
         check_number(self, "cfg_rescale", least=0.0, most=1.0)
         for name, least, most in (
             ("apg_eta", 0.0, 1.0),

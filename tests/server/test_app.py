@@ -316,6 +316,10 @@ def test_loopback() -> None:
 def test_what_there_is_is_listed(idle: Client) -> None:
     model = idle("GET", "/v1/models").json()["models"][0]
     assert model["id"] == "tiny" and model["seconds_max"] > 0 and model["samplers"]
+    for name, (least, most) in model["limits"].items():
+        assert least <= model["defaults"][name] <= most
+        refused = idle("POST", "/v1/audio/generations", json=QUICK | {name: most + 1})
+        assert refused.status_code == 422
     assert idle("GET", "/v1/limits").json()["queue"] == 2
     assert idle("GET", "/v1/adapters").json() == {"adapters": []}
     paths = idle("GET", "/openapi.json").json()["paths"]

@@ -16,6 +16,7 @@ from auralith.diffusion import OBJECTIVES
 from auralith.errors import Field, InvalidRequest, ResourceError, shown
 from auralith.files import canonical_json
 from auralith.pipeline import EMBEDDED
+from auralith.request import MAX_STEPS, MOST_GUIDANCE
 from auralith.resolution import Resolver
 from auralith.samplers import sampler_names
 from auralith.server.bell import Bell
@@ -159,6 +160,7 @@ class Service:
                     "guidance": model.config.sampling.cfg_scale,
                     "sampler": model.config.sampling.sampler,
                 },
+                "limits": {"steps": [1, MAX_STEPS], "guidance": [0, MOST_GUIDANCE]},
             }
             for name, model in self.models.items()
         ]
