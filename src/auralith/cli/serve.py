@@ -64,4 +64,12 @@ def serve(
         retries=retries,
     )
     address = Address(host, port, tuple(allow_host or ()), insecure, float(grace))
-    serve(settings, address, lambda url: print(f"serving on {url}", file=sys.stderr, flush=True))
+    serve(settings, address, _announce)
+
+
+def _announce(url: str) -> None:
+    from auralith.server.page import HOW_TO_BUILD, has_page
+
+    if not has_page():
+        print(HOW_TO_BUILD, file=sys.stderr)
+    print(f"serving on {url}", file=sys.stderr, flush=True)

@@ -14,6 +14,7 @@ from auralith.provenance import read_provenance
 from auralith.server.bell import wait_for
 from auralith.server.guard import Asgi, Guard, Rules
 from auralith.server.meters import Meters
+from auralith.server.page import add_page, has_page
 from auralith.server.problems import make_problem, problem
 from auralith.server.records import FINAL, Job, QueueFull, Stored, Unknown
 from auralith.server.requests import parse_body
@@ -51,6 +52,8 @@ def make_app(service: Service, rules: Rules, sync_seconds: float = 300.0) -> Asg
     _add_sounds(app, service)
     _add_facts(app, service, meters)
     _add_sync(app, service, sync_seconds)
+    if has_page():
+        add_page(app)
     return Guard(app, rules, meters.reject)
 
 

@@ -1,0 +1,61 @@
+"""The studio's page: its own files, and modules that `make studio` has npm put beside them, with a policy for the browser."""
+
+import secrets
+from pathlib import Path
+
+from auralith.extras import require
+from auralith.server.records import Unknown
+
+require("fastapi", "serve")
+
+from fastapi import FastAPI, Response  # noqa: E402 (after its absence was named)
+from fastapi.responses import FileResponse  # noqa: E402
+
+FOLDER = Path(__file__).parent / "studio"
+MEDIA = {
+    ".js": "text/javascript",
+    ".mjs": "text/javascript",
+    ".css": "text/css",
+    ".svg": "image/svg+xml",
+}
+MODULES = (
+    "node_modules/htm/dist/htm.module.js",
+    "node_modules/preact/dist/preact.mjs",
+    "node_modules/wavesurfer.js/dist/plugins/regions.esm.js",
+    "node_modules/wavesurfer.js/dist/plugins/spectrogram.esm.js",
+    "node_modules/wavesurfer.js/dist/wavesurfer.esm.js",
+)
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self' 'nonce-{}'; img-src 'self'; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+HOW_TO_BUILD = "the studio page is not built; run make studio to get it"
+
+
+def has_page() -> bool:
+    """Return whether the modules that the page needs are there."""
+    return all((FOLDER / name).is_file() for name in MODULES)
+
+
+def add_page(app: FastAPI) -> None:
+    """Serve the page at / and its files below /studio/. Only names that are known now are served, whatever is asked for."""
+    own = [path.name for path in FOLDER.iterdir() if path.suffix in MEDIA]
+    files = {name: FOLDER / name for name in (*own, *MODULES)}
+    text = (FOLDER / "index.html").read_text("utf-8")
+
+    @app.get("/", include_in_schema=False)
+    def page() -> Response:
+        nonce = secrets.token_urlsafe(16)
+        headers = {
+            "Content-Security-Policy": POLICY.format(nonce),
+            "Cache-Control": "no-store",
+        }
+        return Response(text.replace("NONCE", nonce), media_type="text/html", headers=headers)
+
+    @app.get("/studio/{name:path}", include_in_schema=False)
+    def file(name: str) -> Response:
+        if name not in files:
+            raise Unknown("there is no such file of the page")
+        path = files[name]
+        headers = {"Cache-Control": "no-cache"}
+        return FileResponse(path, media_type=MEDIA[path.suffix], headers=headers)
