@@ -1,5 +1,6 @@
 """The studio page in a browser: by keyboard alone, by dragging, after a reload, and with markup where text belongs."""
 
+import hashlib
 import io
 import json
 import tomllib
@@ -13,7 +14,7 @@ import soundfile
 
 from auralith.server.page import FOLDER, MODULES, has_page
 from auralith.sound.reading import read
-from tests.server.test_serve import Server
+from tests.server.test_serve import Server, until
 
 CHROMIUM = Path("/usr/bin/chromium")
 ROOT = Path(__file__).parents[2]
@@ -178,6 +179,19 @@ def test_a_dragged_region_is_made_anew(visit: Visit, server: Server) -> None:
     request = last(server)["request"]
     assert (request["task"], request["source"]) == ("inpaint", source["outputs"][0]["id"])
     assert np.allclose(request["regions"], [[start, end]], atol=1e-3)
+
+
+@needs_browser
+@needs_page
+def test_a_file_that_says_its_origin_is_made_again(visit: Visit, server: Server) -> None:
+    job = server.post({"prompt": "a gong", "seconds": 0.3, "steps": 2, "seed": "9007199254740993"})
+    until(lambda: server.job(job["id"])["status"] == "succeeded")
+    sound = server.client.get(server.job(job["id"])["outputs"][0]["url"]).content
+    file = {"name": "gong.wav", "mimeType": "audio/wav", "buffer": sound}
+    visit.page.get_by_label("Open a sound").set_input_files(file)
+    visit.page.get_by_role("button", name="Make it again").click()
+    visit.page.get_by_role("status").filter(has_text="the same file, byte for byte").wait_for()
+    assert last(server)["outputs"][0]["sha256"] == hashlib.sha256(sound).hexdigest()
 
 
 @needs_browser

@@ -18,6 +18,7 @@ from auralith.server import page
 from auralith.server.app import make_app
 from auralith.server.guard import Rules, allowed_hosts, is_loopback
 from auralith.server.records import Limits
+from auralith.server.remaking import remaking
 from auralith.server.requests import FORMATS, TASKS, setting_names
 from auralith.server.service import Service, ServiceSettings
 from auralith.server.worker import ModelPlace
@@ -352,6 +353,27 @@ def test_without_its_modules_there_is_no_page(
     service = Service(settings(tmp_path / "data"))
     assert Client(service)("GET", "/").status_code == 404
     service.store.close()
+
+
+@pytest.mark.parametrize("form", ["wav", "wav24", "wav32f", "flac", "ogg"])
+def test_an_upload_says_what_makes_it_again(client: Client, form: str) -> None:
+    job = client.make(prompt="a <b>bell</b>", seed=str(2**60 + 1), format=form, n=2).json()
+    second = job["outputs"][1]
+    found = upload(client, client("GET", second["url"]).content).json()
+    assert found["request"]["seed"] == 2**60 + 2 and "model" not in found["request"]
+    named = remaking(client.service.store.sound(found["id"]).path, found["codec"], ["sao_tiny"])
+    assert named is not None and named["model"] == "sao_tiny"
+    again = client.make(**found["request"]).json()
+    assert again["request"]["seed"] == 2**60 + 2
+    if form != "ogg":  # each stream of Ogg has a number of its own
+        assert again["outputs"][0]["sha256"] == second["sha256"] == found["sha256"]
+
+
+def test_what_no_request_makes_says_none(client: Client, made: dict[str, Any]) -> None:
+    assert upload(client, wav()).json()["request"] is None
+    varied = client.make(task="vary", source=made["outputs"][0]["id"], seconds=None).json()
+    content = client("GET", varied["outputs"][0]["url"]).content
+    assert upload(client, content).json()["request"] is None
 
 
 def test_loopback() -> None:

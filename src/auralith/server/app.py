@@ -177,7 +177,8 @@ def _add_sounds(app: FastAPI, service: Service) -> None:
                     "there is no file; send it as the part file of multipart/form-data"
                 )
             kept = await run_in_threadpool(keep_upload, store, file.file)
-        return JSONResponse({"id": kept.id, **kept.facts}, 201)
+            request_of = await run_in_threadpool(service.remaking, kept)
+        return JSONResponse({"id": kept.id, **kept.facts, "request": request_of}, 201)
 
     @app.delete("/v1/assets/{asset_id}")
     def delete_upload(asset_id: str) -> Response:

@@ -23,6 +23,7 @@ from auralith.server.bell import Bell
 from auralith.server.jobs import JobStore
 from auralith.server.lanes import Lanes
 from auralith.server.records import Job, Json, Limits, Stored
+from auralith.server.remaking import remaking
 from auralith.server.requests import (
     FORMATS,
     LONGEST_SECONDS,
@@ -144,6 +145,10 @@ class Service:
     def view_output(self, one: Stored) -> Json:
         """Return a sound as clients see it."""
         return {"id": one.id, "url": f"/v1/audio/{one.id}", **one.facts}
+
+    def remaking(self, one: Stored) -> Json | None:
+        """Return the request that an upload says it was made by; see `remaking`."""
+        return remaking(one.path, one.facts["codec"], self.models)
 
     def view_models(self) -> list[Json]:
         """Return what each model makes."""

@@ -15,6 +15,7 @@ class Studio extends Component {
   };
   player = new Player();
   buffers = new Map();
+  expected = new Map(); // job → the file that it should make again
   watched = null;
 
   componentDidMount() {
@@ -111,10 +112,18 @@ class Studio extends Component {
     for (const job of jobs) {
       const old = before.get(job.id);
       if (!old || old === job) continue;
-      if (old.status !== job.status) this.setState({ status: `${job.request.prompt}: ${job.status}` });
+      if (old.status !== job.status) this.setState({ status: `${job.request.prompt}: ${this.outcome(job)}` });
       const isShown = this.state.shown?.id === job.id;
       if (job.outputs.length > old.outputs.length && (isShown || (this.player.paused && own.includes(job.id)))) this.open(job);
     }
+  }
+
+  outcome(job) {
+    const file = this.expected.get(job.id);
+    const isComparable = job.request.format !== 'ogg'; // each stream of Ogg has a number of its own
+    if (job.status !== 'succeeded' || !file || !isComparable) return job.status;
+    const isSame = job.outputs[0].sha256 === file.sha256;
+    return `succeeded, ${isSame ? 'the same file, byte for byte' : 'but not the same bytes: another model, device or version made that file'}`;
   }
 
   open = (job) => this.show({ id: job.id, name: job.request.prompt, sounds: job.outputs });
@@ -152,12 +161,13 @@ class Studio extends Component {
   loop = () => this.player.setLoop(!this.player.isLooping, this.state.selection);
 
   /** Send a request; what is wrong with it is said below the form. */
-  async send(body) {
+  async send(body, file = null) {
     if (this.state.isSending) return;
     await this.change({ isSending: true, problem: null, status: 'sent' });
     try {
       const job = await submit(body);
       keepSent(job.id);
+      if (file) this.expected.set(job.id, file);
       const others = this.state.jobs.filter((one) => one.id !== job.id);
       await this.change({ jobs: [{ ...job, outputs: [] }, ...others], status: `accepted, seed ${job.request.seed}` });
       this.watch();
@@ -217,7 +227,7 @@ class Studio extends Component {
 
   take = this.guarded(async (file) => {
     this.setState({ status: `sending ${file.name}` });
-    const asset = await upload(file);
+    const asset = await upload(file); // its request has been read and checked by the server
     this.buffers.set(asset.id, await decode(await file.arrayBuffer(), asset.sample_rate));
     await this.show({ id: asset.id, name: file.name, sounds: [asset] });
     this.setState({ status: `${file.name} is there: repaint, vary or extend it` });
@@ -254,6 +264,7 @@ class Studio extends Component {
   render(_, { models, limits, jobs, cursor, form, problem, isSending, shown, index, selection, edit, status, needsKey }) {
     const on = {
       pick: this.pick, select: this.select, loop: this.loop, download: this.download, trim: this.trim, extend: this.extend,
+      copy: this.copy, again: (file) => this.send(file.request, file),
       repaint: () => this.make({ task: 'inpaint', regions: [selection] }),
       vary: () => this.make({ task: 'vary', strength: Number(edit.strength) }),
       edit: (values) => this.setState({ edit: { ...edit, ...values } }),

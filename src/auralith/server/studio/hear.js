@@ -34,6 +34,9 @@ export function Hear({ shown, index, buffer, selection, player, form, edit, on }
     <p class="facts">${round(sound.seconds)} s, ${sound.sample_rate.toLocaleString('en')} Hz${
       sound.seed === undefined ? '' : `, seed ${sound.seed}`}${
       typeof sound.peak_dbfs === 'number' ? `, peak ${sound.peak_dbfs} dBFS` : ''}</p>
+    ${sound.request && html`<div class="row"><span>This file says how it was made.</span>
+      <button type="button" onClick=${() => on.again(sound)}>Make it again</button>
+      <button type="button" onClick=${() => on.copy(sound)}>Copy its settings</button></div>`}
     ${(sound.warnings ?? []).map((warning) => html`<p class="warning" key=${warning}>${warning}</p>`)}
     ${buffer && html`<fieldset><legend>Selection <small>drag over the wave, or type</small></legend><div class="row">
       <${Seconds} id="from" label="From" value=${selection ? round3(start) : ''} onChange=${moved(0)} />
