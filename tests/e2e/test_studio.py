@@ -140,7 +140,10 @@ def test_from_the_empty_page_to_a_file_by_keyboard(
     )
     page.get_by_role("slider", name="Playhead").wait_for()
     visit.tab_to("Playhead")
-    visit.press("l", "Space")
+    visit.press("ArrowRight", "ArrowRight", "2")
+    time = page.locator(".time")
+    time.filter(has_text="0.20 / 0.34 s").wait_for()  # the place stays
+    visit.press("1", "l", "Space")
     page.get_by_role("button", name="Stop").wait_for()
     visit.press("2")
     second = page.get_by_role("button", name="2 seed")

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from auralith.cli.serve import announce
 from auralith.server import page
 from auralith.server.app import make_app
 from auralith.server.guard import Rules, allowed_hosts, is_loopback
@@ -347,11 +348,13 @@ def test_the_page_needs_no_key_and_shows_nothing_beside_it(
 
 
 def test_without_its_modules_there_is_no_page(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(page, "FOLDER", tmp_path)
     service = Service(settings(tmp_path / "data"))
     assert Client(service)("GET", "/").status_code == 404
+    announce("http://127.0.0.1:1")
+    assert capsys.readouterr().err == f"{page.HOW_TO_BUILD}\nserving on http://127.0.0.1:1\n"
     service.store.close()
 
 

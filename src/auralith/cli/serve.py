@@ -64,10 +64,11 @@ def serve(
         retries=retries,
     )
     address = Address(host, port, tuple(allow_host or ()), insecure, float(grace))
-    serve(settings, address, _announce)
+    serve(settings, address, announce)
 
 
-def _announce(url: str) -> None:
+def announce(url: str) -> None:
+    """Say where the server is, and how to get its page if it has none."""
     from auralith.server.page import HOW_TO_BUILD, has_page
 
     if not has_page():

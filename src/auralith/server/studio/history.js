@@ -20,15 +20,16 @@ export function History({ jobs, cursor, shown, on }) {
 function Entry({ job, isShown, on }) {
   const { request } = job;
   const when = new Date(job.created_at);
+  const name = `job-${job.id}`;
   return html`<li class=${isShown ? 'shown' : ''}>
-    <button type="button" class="open" aria-current=${isShown ? 'true' : null} disabled=${job.outputs.length === 0}
+    <button type="button" class="open" id=${name} aria-current=${isShown ? 'true' : null} disabled=${job.outputs.length === 0}
       onClick=${() => on.open(job)}>${request.prompt}</button>
     <small>${TASKS[request.task]}, <time datetime=${job.created_at}>${when.toLocaleString()}</time>, seed ${request.seed}</small>
     ${job.status === 'succeeded' ? null : html`<${State} job=${job} />`}
     <div class="row">
-      <button type="button" onClick=${() => on.copy(job)}>Copy settings</button>
-      <button type="button" onClick=${() => on.again(job)}>Run again</button>
-      <button type="button" onClick=${() => on.remove(job)}>${isFinal(job) ? 'Delete' : 'Cancel'}</button>
+      <button type="button" aria-describedby=${name} onClick=${() => on.copy(job)}>Copy settings</button>
+      <button type="button" aria-describedby=${name} onClick=${() => on.again(job)}>Run again</button>
+      <button type="button" aria-describedby=${name} onClick=${() => on.remove(job)}>${isFinal(job) ? 'Delete' : 'Cancel'}</button>
     </div>
   </li>`;
 }
