@@ -22,6 +22,7 @@ class Studio extends Component {
     for (const kind of ['play', 'pause', 'loopchange']) this.player.addEventListener(kind, () => this.setState({}));
     document.addEventListener('keydown', this.onKey);
     for (const kind of ['dragover', 'drop']) document.addEventListener(kind, this.onDrag);
+    window.addEventListener('focus', () => this.state.limits && this.guarded(() => this.refresh())());
     this.start();
   }
 
@@ -269,6 +270,8 @@ class Studio extends Component {
       vary: () => this.make({ task: 'vary', strength: Number(edit.strength) }),
       edit: (values) => this.setState({ edit: { ...edit, ...values } }),
     };
+    const own = sent();
+    const running = jobs.findLast((job) => !isFinal(job) && own.includes(job.id));
     const buffer = this.buffers.get(shown?.sounds[index]?.id);
     return html`<header><h1>Auralith Studio</h1>
         <label class="file">Open a sound <input type="file" accept="audio/*"
@@ -277,7 +280,7 @@ class Studio extends Component {
       ${needsKey && html`<${Key} onKey=${(key) => { keepKey(key); this.start(); }} />`}
       ${limits && html`<main>
         <div class="work">
-          <${Form} form=${form} models=${models} limits=${limits} problem=${problem} isSending=${isSending}
+          <${Form} form=${form} models=${models} limits=${limits} problem=${problem} isSending=${isSending} running=${running}
             onChange=${(next) => this.setState({ form: next })} onSubmit=${this.generate} />
           ${shown && html`<${Hear} shown=${shown} index=${index} buffer=${buffer} selection=${selection}
             player=${this.player} form=${form} edit=${edit} on=${on} />`}

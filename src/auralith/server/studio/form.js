@@ -1,4 +1,5 @@
 // What to make: fields, and the request they mean. An empty field takes the model's default.
+import { State } from './history.js';
 import { html } from './html.js';
 
 export const EMPTY = {
@@ -40,7 +41,7 @@ function changed(form, name, value) {
   return next;
 }
 
-export function Form({ form, models, limits, problem, isSending, onChange, onSubmit }) {
+export function Form({ form, models, limits, problem, isSending, running, onChange, onSubmit }) {
   const model = models.find((one) => one.id === form.model) ?? models[0];
   const set = (name) => (event) =>
     onChange(changed(form, name, event.target.type === 'checkbox' ? event.target.checked : event.target.value));
@@ -80,6 +81,7 @@ export function Form({ form, models, limits, problem, isSending, onChange, onSub
       <button class="primary" type="submit" disabled=${isSending}>Generate</button>
       <kbd>Ctrl Enter</kbd>
     </div>
+    ${running && html`<${State} job=${running} />`}
     ${problem && html`<p role="alert" class="problem">${problem.message}${problem.retryAfter ? ` (in ${problem.retryAfter} s)` : ''}</p>`}
   </form>`;
 }

@@ -34,7 +34,8 @@ function Entry({ job, isShown, on }) {
   </li>`;
 }
 
-function State({ job }) {
+/** How far a job is, or why it failed. */
+export function State({ job }) {
   if (job.status === 'failed') return html`<p class="problem">${job.error?.detail ?? 'failed'}</p>`;
   if (job.is_cancelled || job.status === 'cancelled') return html`<p>${isFinal(job) ? 'cancelled' : 'being cancelled'}</p>`;
   if (job.status === 'queued') return html`<p>${waiting(job)}</p>`;
