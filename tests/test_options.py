@@ -36,6 +36,8 @@ FREE = {
         "source",
         "host",
         "allow_host",
+        "prompts",
+        "autoencoder",
     ),
 }
 """Options that take any text, or the name of something that is looked for."""
@@ -46,6 +48,9 @@ BASE = {
     "inpaint": "sound.wav rain --range 0.1-0.2 --model MODEL",
     "extend": "sound.wav rain --seconds 0.6 --model MODEL",
     "loop": "rain --seconds 0.5 --model MODEL",
+    "evaluate": "--audio . --reference . --metric fd-mel -o report",
+    "memorization": "--audio . --training . -o report",
+    "attribute": "sound.wav --training . --work report",
     "serve": "--data jobs --device cpu --model MODEL",
     "encode": "table.csv -o latents --model MODEL",
     "finetune": "table.csv --model MODEL",
@@ -130,6 +135,8 @@ def _in_a_folder_with_files(
         *("auralith.training.scratch.train_transformer", "auralith.checkpoints.convert"),
         *("auralith.cli.curate.steps.run_one", "auralith.curation.run.curate"),
         "auralith.server.run.serve",
+        "auralith.evaluation.run.evaluate",
+        "auralith.memorization.training.prepare_training",
         *("auralith.curation.tagging.stage.pinned", "auralith.fingerprint.build_index"),
     ):
         monkeypatch.setattr(place, begin)

@@ -262,7 +262,7 @@ def test_recordings_of_other_names_keep_a_distance_but_no_divergence(
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("fad-openl3", "is unknown; use fd-inf, fd, kad, kl, clap"),
+        ("fad-openl3", " is unknown; use fd-inf, fd, kad, kl, clap"),
         ("fd-openl3", "write fd-openl3-music, or fd-openl3-env"),
         ("fd-resnet", "known are"),
         ("fd", "known are"),
@@ -358,7 +358,10 @@ def test_the_codec_of_a_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         (("--audio", "s", "--metric", "clap-mel"), "mel embeds no texts"),
         (("--audio", "s", "--metric", "kl-mel", "--reference", "s"), "mel names no classes"),
         (("--audio", "s", "--metric", "fd-mel", "--reference", "x.zip"), "is not a reference"),
-        (("--audio", "s", "--metric", "fd-mel", "--draws", "0"), "draws is 0"),
+        (
+            ("--audio", "s", "--metric", "fd-mel", "--draws", "0"),
+            "--draws is 0; it must be at least 1",
+        ),
     ],
 )
 def test_bad_input_is_one_line(

@@ -85,6 +85,8 @@ class Server:
         assert self.process.stderr is not None
         self.log = self.process.stderr.read()
         self.process.stderr.close()
+        self.client.close()  # its connections lead nowhere now
+        self.client = httpx.Client(timeout=30, headers=self.client.headers)
         return code
 
     def workers(self) -> list[int]:

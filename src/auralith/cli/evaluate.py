@@ -98,7 +98,11 @@ def evaluate(
     from auralith.evaluation.measures import MetricSettings
     from auralith.evaluation.report import EvaluationReport, sections, write_report
     from auralith.evaluation.run import evaluate as measure_all
+    from auralith.request import GenerationRequest
 
+    settings = MetricSettings(**measures)
+    defaults = request_fields(sampling) | seconds
+    GenerationRequest("any", **defaults)  # refused before anything is opened
     if autoencoder is not None:
         return _codec(autoencoder, audio or [], output, device)
     if not model and not audio:
@@ -108,9 +112,7 @@ def evaluate(
     allow = {"allow_missing": allow_missing, "allow_extra": allow_extra}
     compared = _reference(reference, wanted, metrics, weights_folder, allow)
     systems = [_folder(path, wanted, allow) for path in audio or ()]
-    settings = MetricSettings(**measures)
     with stage_progress() as show:
-        defaults = request_fields(sampling) | seconds
         for name in model or ():
             systems.append(_generated(name, wanted, output, defaults, batches, device, show))
 

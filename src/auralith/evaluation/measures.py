@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float
 
 from auralith.embedders import EMBEDDERS, Classifier
-from auralith.errors import InvalidRequest, shown
+from auralith.errors import Field, InvalidRequest, shown
 from auralith.evaluation.embedding import (
     EmbeddingCache,
     Rows,
@@ -31,6 +31,7 @@ from auralith.metrics.gaussian import Gaussian, gaussian_of
 from auralith.metrics.kernel import kernel_distance
 from auralith.metrics.protocol import Protocol
 from auralith.metrics.values import LEVEL, Interval, Values
+from auralith.numbers import check_integer
 
 Kind = Literal["fd-inf", "fd", "kad", "kl", "clap"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -124,10 +125,8 @@ class MetricSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.draws < 1 or self.resamples < 0:
-            raise InvalidRequest(
-                f"draws is {self.draws} and resamples {self.resamples}; give at least 1 and 0"
-            )
+        check_integer(self, "draws", 1)
+        check_integer(self, "resamples", 0)
 
 
 @dataclass(frozen=True)
@@ -154,19 +153,22 @@ def parse_metric(text: str, content: str | None) -> Metric:
     )
     if kind is None:
         raise InvalidRequest(
-            f"metric {shown(text)} is unknown; use {', '.join(KINDS)} with an embedder, such as fd-openl3-env"
+            Field("metric"),
+            f" {shown(text)} is unknown; use {', '.join(KINDS)} with an embedder, such as fd-openl3-env",
         )
     embedder = text.removeprefix(kind).removeprefix("-") or ("clap-fused" if kind == "clap" else "")
     embedder = _USUAL.get(embedder, embedder)
     if embedder == "openl3":
         if content is None:
             raise InvalidRequest(
-                f"metric {shown(text)} needs OpenL3's content; write {text}-music, or {text}-env for other sounds"
+                Field("metric"),
+                f" {shown(text)} needs OpenL3's content; write {text}-music, or {text}-env for other sounds",
             )
         embedder = f"openl3-{content}"
     if embedder not in EMBEDDERS:
         raise InvalidRequest(
-            f"metric {shown(text)} has no embedder of that name; known are {', '.join(EMBEDDERS)}"
+            Field("metric"),
+            f" {shown(text)} has no embedder of that name; known are {', '.join(EMBEDDERS)}",
         )
     return Metric(kind, embedder)
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from auralith.errors import InvalidRequest, shown
+from auralith.errors import Field, InvalidRequest, shown
 from auralith.metrics.values import require_distinct
 from auralith.tables import SUFFIXES, strict_rows
 from auralith.tables.cells import captions, require_text
@@ -177,7 +177,7 @@ def trim_to(prompts: PromptList, most: int | None) -> PromptList:
     if most is None:
         return prompts
     if most < 1:
-        raise InvalidRequest(f"limit is {most}; give at least 1")
+        raise InvalidRequest(Field("limit"), f" is {most}; give at least 1")
     return replace(prompts, prompts=prompts.prompts[:most])
 
 
