@@ -19,17 +19,7 @@ from auralith.metrics.codec import (
     stft_distance,
 )
 from auralith.sound.spectrum import mel_filters
-
-RATE = 44_100
-
-
-def noise(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
-
-
-def chirp(hz: float, slope: float, gain: float, phase: float = 0.0) -> np.ndarray:
-    t = np.arange(9_000) / RATE
-    return gain * np.sin(2 * np.pi * (hz * t + slope * t**2) + phase)
+from tests.training.test_losses import RATE, chirp, noise
 
 
 def chirps() -> tuple[Tensor, Tensor]:
