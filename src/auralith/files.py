@@ -254,7 +254,7 @@ def cached_file_hash(path: Path) -> str:
     return _hash_of(path, facts.st_size, facts.st_mtime_ns)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=1 << 16)
 def _hash_of(path: Path, _size: int, _modified_ns: int) -> str:
     return file_hash(path)
 

@@ -13,7 +13,7 @@ from jaxtyping import Float
 
 from auralith.embedders import Classifier, Embedder
 from auralith.errors import AudioError
-from auralith.files import canonical_json, file_hash, make_folder, whole_file
+from auralith.files import cached_file_hash, canonical_json, make_folder, whole_file
 from auralith.foreign import NPY_ERRORS
 from auralith.sound.reading import read
 
@@ -33,7 +33,7 @@ class EmbeddingCache:
 
     def rows(self, path: Path, seed: int = 0) -> Rows:
         """Return the rows of a file, computed if they are not kept yet. Raises `AudioError` as the embedder does."""
-        kept = self.folder / f"{file_hash(path)}-{seed}.npy"
+        kept = self.folder / f"{cached_file_hash(path)}-{seed}.npy"
         found = _read(kept)
         if found is not None:
             return found

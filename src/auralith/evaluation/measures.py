@@ -22,7 +22,7 @@ from auralith.evaluation.embedding import (
     crop_seed,
     unique_rows,
 )
-from auralith.evaluation.reference import ReferenceSet
+from auralith.evaluation.reference import EmbeddedReference
 from auralith.evaluation.sounds import Sounds
 from auralith.metrics.alignment import alignment_score
 from auralith.metrics.divergence import divergence
@@ -135,7 +135,7 @@ class Inputs:
 
     metric: Metric
     generated: Generated
-    reference: ReferenceSet
+    reference: EmbeddedReference
     cache: EmbeddingCache
     settings: MetricSettings
     on_file: Callable[[int], None]
@@ -195,18 +195,18 @@ def _distance(inputs: Inputs) -> MetricValue:
     frames = np.concatenate(by_file)
     details: dict[str, Any] = {}
     if metric.kind == "kad":
-        other = np.concatenate(list(reference.frames(cache)))
+        other = reference.frames
         found = kernel_distance(frames, other)
         again = partial(_kernel_value, other, found.bandwidth)
         few = len(frames) + len(other) <= _MOST_KERNEL_FRAMES
         details = {"bandwidth": found.bandwidth}
     elif metric.kind == "fd-inf":
-        gaussian = reference.gaussian(cache)
+        gaussian = reference.gaussian
         found = frechet_infinity(frames, gaussian, seed=settings.seed)
         again, few = partial(_frechet_value, gaussian), False  # it is a fit over resamples itself
         details = {"slope": found.slope, "r_squared": found.r_squared}
     else:
-        gaussian = reference.gaussian(cache)
+        gaussian = reference.gaussian
         found = frechet_distance(gaussian_of(frames), gaussian)
         again, few = partial(_frechet_value, gaussian), True
 
@@ -270,7 +270,7 @@ def _divergence(inputs: Inputs) -> MetricValue:
             f"{inputs.metric.embedder} names no classes; a divergence needs a classifier"
         )
     rows, failed = cache.collected(generated.sounds.paths, inputs.on_file)
-    others, other_failed = inputs.reference.probabilities(cache, generated.ids)
+    others, other_failed = inputs.reference.probabilities(generated.ids)
     found = divergence(
         {id: class_probabilities(logits) for id, logits in rows.items()},
         others,

@@ -20,7 +20,7 @@ from auralith.evaluation.measures import (
     MetricValue,
     measure,
 )
-from auralith.evaluation.reference import ReferenceSet
+from auralith.evaluation.reference import EmbeddedReference, ReferenceSet
 from auralith.metrics.gaussian import Gaussian
 from auralith.metrics.protocol import require_comparable
 from auralith.metrics.values import Interval, paired_interval
@@ -112,12 +112,17 @@ def evaluate(
         cache = EmbeddingCache(
             folder / EMBEDDINGS, open_embedder(metric.embedder), logits=metric.kind == "kl"
         )
+        num_references = len(reference.sounds.paths) if reference.sounds else 0
+        on_reference = partial(_show_file, show, f"{metric.name} reference", num_references)
+        embedded = EmbeddedReference(reference, cache, on_reference)
         for system in systems:
-            on_file = partial(_show_file, show, f"{metric.name} {system.name}", system)
-            inputs = Inputs(metric, system, reference, cache, settings, on_file)
+            on_file = partial(
+                _show_file, show, f"{metric.name} {system.name}", len(system.sounds.paths)
+            )
+            inputs = Inputs(metric, system, embedded, cache, settings, on_file)
             measurements.append(measure(inputs))
             if metric.kind == "fd":
-                planes.append(_plane(metric, system, reference.gaussian(cache), cache))
+                planes.append(_plane(metric, system, embedded.gaussian, cache))
         require_comparable(
             {
                 one.system: one.protocol.as_json()
@@ -130,8 +135,8 @@ def evaluate(
     )
 
 
-def _show_file(show: Show, stage: str, system: Generated, done: int) -> None:
-    show(stage, done, len(system.sounds.paths))
+def _show_file(show: Show, stage: str, total: int, done: int) -> None:
+    show(stage, done, total)
 
 
 def _comparisons(measurements: Sequence[MetricValue]) -> list[Comparison]:
