@@ -15,14 +15,14 @@ import pytest
 import soundfile
 
 from auralith.cli.serve import announce
+from auralith.jobs.orders import FORMATS, TASKS, setting_names
+from auralith.jobs.records import Limits
+from auralith.jobs.worker import ModelPlace
 from auralith.server import page
 from auralith.server.app import make_app
 from auralith.server.guard import Rules, allowed_hosts, is_loopback
-from auralith.server.records import Limits
 from auralith.server.remaking import remaking
-from auralith.server.requests import FORMATS, TASKS, setting_names
 from auralith.server.service import Service, ServiceSettings
-from auralith.server.worker import ModelPlace
 from auralith.sound.reading import read
 from tests.conftest import GOLDEN
 

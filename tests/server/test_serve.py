@@ -20,7 +20,7 @@ import httpx
 import pytest
 
 from auralith.cli.main import run
-from auralith.server.jobs import JobStore
+from auralith.jobs.store import JobStore
 from tests.conftest import GOLDEN
 
 TINY = str(GOLDEN / "sao_tiny")

@@ -50,7 +50,7 @@ def serve(
     ] = 10.0,
 ) -> None:
     """Take jobs over HTTP and make them, one after another on each device. Nothing that was accepted is lost."""
-    from auralith.server.records import Limits
+    from auralith.jobs.records import Limits
     from auralith.server.run import Address, chosen_devices, serve
     from auralith.server.service import ServiceSettings, model_places
 

@@ -1,6 +1,5 @@
-"""Serving over HTTP: accepted jobs outlive the process, and a job is made of its resolved request alone.
+"""Serving over HTTP: the API and the page of `auralith.jobs`.
 
-`jobs` keeps jobs, sounds and uploads in one folder with one database; `requests` reads what is asked for; `worker` makes
-it, in a process for each device; `app` speaks HTTP. A job that was cut off is made again with the same seed, so its bytes
-are the same.
+`app` has the routes, `service` what they ask, `guard` who may ask; `run` binds and serves. The page in `studio` uses
+nothing but the API.
 """

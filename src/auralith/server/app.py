@@ -10,14 +10,14 @@ import numpy as np
 
 from auralith.errors import AuralithError, InvalidRequest, shown
 from auralith.extras import require
+from auralith.jobs.orders import parse_body
+from auralith.jobs.problems import make_problem, problem
+from auralith.jobs.records import FINAL, Job, QueueFull, Stored, Unknown
 from auralith.provenance import read_provenance
 from auralith.server.bell import wait_for
 from auralith.server.guard import Asgi, Guard, Rules
 from auralith.server.meters import Meters
 from auralith.server.page import add_page, has_page
-from auralith.server.problems import make_problem, problem
-from auralith.server.records import FINAL, Job, QueueFull, Stored, Unknown
-from auralith.server.requests import parse_body
 from auralith.server.schema import order_schema
 from auralith.server.service import Service
 from auralith.server.uploads import keep_upload

@@ -11,8 +11,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from auralith.files import size_text
-from auralith.server.problems import make_problem
-from auralith.server.records import TooLarge
+from auralith.jobs.problems import make_problem
+from auralith.jobs.records import TooLarge
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]

@@ -1,7 +1,7 @@
 """Numbers for Prometheus. None of them has a prompt, a name or an id in it."""
 
 from auralith.extras import LazyModule
-from auralith.server.records import Job
+from auralith.jobs.records import Job
 from auralith.server.service import Service
 
 prometheus = LazyModule("prometheus_client", "serve")

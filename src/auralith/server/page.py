@@ -4,7 +4,7 @@ import secrets
 from pathlib import Path
 
 from auralith.extras import require
-from auralith.server.records import Unknown
+from auralith.jobs.records import Unknown
 
 require("fastapi", "serve")
 

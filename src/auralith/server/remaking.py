@@ -4,9 +4,9 @@ from collections.abc import Collection
 from pathlib import Path
 
 from auralith.errors import AudioError, InvalidRequest
+from auralith.jobs.orders import AdapterChoice, Format, Making, Order, read_order
+from auralith.jobs.records import Json
 from auralith.provenance import Provenance, read_provenance
-from auralith.server.records import Json
-from auralith.server.requests import AdapterChoice, Format, Making, Order, read_order
 
 FORMATS_OF: dict[str, Format] = {
     "pcm_16": "wav16",

@@ -4,8 +4,8 @@ import types
 from dataclasses import fields
 from typing import Any, Literal, Union, get_args, get_origin
 
+from auralith.jobs.orders import EDITS, NAMES, AdapterChoice, Making
 from auralith.request import GenerationRequest
-from auralith.server.requests import EDITS, NAMES, AdapterChoice, Making
 
 _KINDS = {bool: "boolean", int: "integer", float: "number", str: "string"}
 

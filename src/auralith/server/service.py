@@ -15,16 +15,8 @@ from auralith.checkpoints.opening import locate
 from auralith.diffusion import OBJECTIVES
 from auralith.errors import Field, InvalidRequest, ResourceError, shown
 from auralith.files import canonical_json
-from auralith.pipeline import EMBEDDED
-from auralith.request import MAX_STEPS, MOST_GUIDANCE
-from auralith.resolution import Resolver
-from auralith.samplers import sampler_names
-from auralith.server.bell import Bell
-from auralith.server.jobs import JobStore
-from auralith.server.lanes import Lanes
-from auralith.server.records import Job, Json, Limits, Stored
-from auralith.server.remaking import remaking
-from auralith.server.requests import (
+from auralith.jobs.lanes import Lanes
+from auralith.jobs.orders import (
     FORMATS,
     LONGEST_SECONDS,
     MOST_ADAPTERS,
@@ -35,7 +27,15 @@ from auralith.server.requests import (
     read_order,
     resolved,
 )
-from auralith.server.worker import ModelPlace, WorkerSettings
+from auralith.jobs.records import Job, Json, Limits, Stored
+from auralith.jobs.store import JobStore
+from auralith.jobs.worker import ModelPlace, WorkerSettings
+from auralith.pipeline import EMBEDDED
+from auralith.request import MAX_STEPS, MOST_GUIDANCE
+from auralith.resolution import Resolver
+from auralith.samplers import sampler_names
+from auralith.server.bell import Bell
+from auralith.server.remaking import remaking
 from auralith.sound.reading import SoundInfo
 
 SWEEP_SECONDS = 60.0

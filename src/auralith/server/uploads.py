@@ -9,9 +9,9 @@ import numpy as np
 
 from auralith.errors import AudioError
 from auralith.files import file_hash, whole_file
-from auralith.server.jobs import JobStore
-from auralith.server.records import Json, Stored
-from auralith.server.requests import LONGEST_SECONDS
+from auralith.jobs.orders import LONGEST_SECONDS
+from auralith.jobs.records import Json, Stored
+from auralith.jobs.store import JobStore
 from auralith.sound.reading import MOST_VALUES
 from auralith.sound.stream import SoundStream, open_sound
 

@@ -14,10 +14,10 @@ from dataclasses import asdict
 from pathlib import Path
 
 from auralith.errors import AuralithError, ResourceError
-from auralith.server.jobs import JobStore
-from auralith.server.problems import make_problem, problem
-from auralith.server.records import Job
-from auralith.server.worker import OUT_OF_MEMORY, Json, Task, WorkerSettings
+from auralith.jobs.problems import make_problem, problem
+from auralith.jobs.records import Job
+from auralith.jobs.store import JobStore
+from auralith.jobs.worker import OUT_OF_MEMORY, Json, Task, WorkerSettings
 
 TICK_SECONDS = 0.1
 PAUSE_SECONDS = 2.0
@@ -33,7 +33,7 @@ class Worker:
 
     def __init__(self, settings: WorkerSettings) -> None:
         # it finds this package, and nothing that happens to lie where the server was started
-        command = [sys.executable, "-P", "-m", "auralith.server.worker"]
+        command = [sys.executable, "-P", "-m", "auralith.jobs.worker"]
         places = [str(PACKAGES), *filter(None, [os.environ.get("PYTHONPATH")])]
         self._process = subprocess.Popen(
             command,

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from auralith.errors import InvalidRequest
-from auralith.server.database import StorageFull
-from auralith.server.estimates import Estimate
-from auralith.server.jobs import KEY_SECONDS, LEASE_SECONDS, JobStore
-from auralith.server.records import FINAL, InUse, Job, KeyReused, Limits, QueueFull, Unknown
+from auralith.jobs.database import StorageFull
+from auralith.jobs.estimates import Estimate
+from auralith.jobs.records import FINAL, InUse, Job, KeyReused, Limits, QueueFull, Unknown
+from auralith.jobs.store import KEY_SECONDS, LEASE_SECONDS, JobStore
 
 
 class Clock:
@@ -117,8 +117,8 @@ def test_what_ran_is_queued_again_at_the_next_start(tmp_path: Path) -> None:
 
 CRASHING = """
 import os, sys
-from auralith.server.estimates import Estimate
-from auralith.server.jobs import JobStore
+from auralith.jobs.estimates import Estimate
+from auralith.jobs.store import JobStore
 store = JobStore(sys.argv[1])
 for i in range(100):
     job, _ = store.accept({"prompt": str(i)}, 1.0, key=("", str(i)))

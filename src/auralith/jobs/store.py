@@ -16,9 +16,9 @@ from sqlite3 import Connection, Row
 from typing import Any
 
 from auralith.files import clear_leftovers, exclusive, make_folder, size_text
-from auralith.server.database import Database, StorageFull
-from auralith.server.estimates import Estimate, estimate, retry_after
-from auralith.server.records import (
+from auralith.jobs.database import Database, StorageFull
+from auralith.jobs.estimates import Estimate, estimate, retry_after
+from auralith.jobs.records import (
     FINAL,
     Event,
     InUse,

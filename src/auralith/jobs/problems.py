@@ -16,9 +16,9 @@ from auralith.errors import (
     ResourceError,
     shown,
 )
-from auralith.server.database import StorageFull
-from auralith.server.records import InUse, KeyReused, QueueFull, TooLarge, Unknown
-from auralith.server.requests import Malformed
+from auralith.jobs.database import StorageFull
+from auralith.jobs.orders import Malformed
+from auralith.jobs.records import InUse, KeyReused, QueueFull, TooLarge, Unknown
 
 STATUSES: tuple[tuple[type[AuralithError], int, str], ...] = (
     (Malformed, 400, "malformed-body"),

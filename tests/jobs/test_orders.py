@@ -10,9 +10,7 @@ from hypothesis import strategies as st
 
 from auralith.edits import Extension, Inpainting, Loop, Variation
 from auralith.errors import InvalidRequest
-from auralith.noise import MAX_SEED
-from auralith.resolution import Resolver
-from auralith.server.requests import (
+from auralith.jobs.orders import (
     ALIASES,
     Malformed,
     Order,
@@ -21,6 +19,8 @@ from auralith.server.requests import (
     read_order,
     resolved,
 )
+from auralith.noise import MAX_SEED
+from auralith.resolution import Resolver
 from auralith.sound.reading import SoundInfo
 from tests.conftest import GOLDEN
 

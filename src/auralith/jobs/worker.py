@@ -1,4 +1,4 @@
-"""A process that makes sounds on one device: `python -m auralith.server.worker`.
+"""A process that makes sounds on one device: `python -m auralith.jobs.worker`.
 
 JSON lines come in (settings first, then jobs, and cancellations) and go out (steps, sounds, and how a job ended). It is a
 process of its own so that what kills it, such as native code or a lack of memory, costs one job one attempt. When its
@@ -21,8 +21,8 @@ from typing import IO, Any
 
 from auralith.errors import AuralithError, ResourceError, is_out_of_memory
 from auralith.files import file_hash
-from auralith.server.problems import problem
-from auralith.server.requests import FORMATS, Order, read_order
+from auralith.jobs.orders import FORMATS, Order, read_order
+from auralith.jobs.problems import problem
 from auralith.settings import build_settings
 
 OUT_OF_MEMORY = 3

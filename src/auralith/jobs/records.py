@@ -59,7 +59,7 @@ class Job:
     id: str
     status: Status
     request: Json
-    """The request, resolved, as `server.requests` reads it."""
+    """The request, resolved, as `jobs.orders` reads it."""
     source: str | None
     cost: float
     created: float

@@ -11,13 +11,13 @@ import pytest
 import auralith
 from auralith.errors import InvalidRequest
 from auralith.files import file_hash
+from auralith.jobs.lanes import Lanes
+from auralith.jobs.orders import cost, read_order, resolved
+from auralith.jobs.records import Job
+from auralith.jobs.store import JobStore
+from auralith.jobs.worker import ModelPlace, WorkerSettings
 from auralith.provenance import read_provenance
 from auralith.resolution import Resolver
-from auralith.server.jobs import JobStore
-from auralith.server.lanes import Lanes
-from auralith.server.records import Job
-from auralith.server.requests import cost, read_order, resolved
-from auralith.server.worker import ModelPlace, WorkerSettings
 from auralith.sound.reading import read
 from tests.conftest import GOLDEN
 

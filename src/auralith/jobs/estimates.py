@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from auralith.server.database import Database
-from auralith.server.records import Job
+from auralith.jobs.database import Database
+from auralith.jobs.records import Job
 
 MEASURED_JOBS = 20
 UNKNOWN_SECONDS = 10
