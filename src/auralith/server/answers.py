@@ -1,0 +1,38 @@
+"""Answers that several routes give, and the numbers they take."""
+
+from typing import Any
+
+from auralith.errors import InvalidRequest, shown
+from auralith.extras import require
+from auralith.jobs.records import Job
+from auralith.server.service import Service
+
+require("fastapi", "serve")
+
+from fastapi import Response  # noqa: E402 (after its absence was named)
+from fastapi.concurrency import run_in_threadpool  # noqa: E402
+from fastapi.responses import JSONResponse  # noqa: E402
+
+MEDIA = {"wav": "audio/wav", "flac": "audio/flac", "mp3": "audio/mpeg", "ogg": "audio/ogg"}
+
+
+async def job_answer(service: Service, job: Job, status: int) -> Response:
+    """Return a job as an answer; one that has not ended says when to look again."""
+    view = await run_in_threadpool(service.view, job)
+    headers = {}
+    if not job.is_final:
+        eta = view["eta_seconds"]
+        headers["Retry-After"] = str(1 if eta is None else max(1, min(60, round(eta))))
+    return JSONResponse(view, status, headers)
+
+
+def problem_answer(found: dict[str, Any], headers: dict[str, str] | None = None) -> Response:
+    """Return a problem as an answer of its status."""
+    return JSONResponse(found, found["status"], headers, media_type="application/problem+json")
+
+
+def whole(name: str, text: str, least: int, most: int) -> int:
+    """Return a whole number of a query. Raise `InvalidRequest` for anything else."""
+    if text.isascii() and text.isdigit() and len(text) < 20 and least <= int(text) <= most:
+        return int(text)
+    raise InvalidRequest(f"{name} is {shown(text)}; give a whole number from {least} to {most}")

@@ -1,0 +1,68 @@
+"""Following a job: its events as they come, and its end."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+
+from auralith.extras import require
+from auralith.jobs.records import Job, Unknown
+from auralith.server.bell import wait_for
+from auralith.server.service import Service
+
+require("fastapi", "serve")
+
+from fastapi import Request  # noqa: E402 (after its absence was named)
+from fastapi.concurrency import run_in_threadpool  # noqa: E402
+
+COMMENT_SECONDS = 15.0
+"""Between two signs of life on a stream of events."""
+LOOK_SECONDS = 0.5
+"""Between two looks at whether a client is still there."""
+
+
+async def ended(service: Service, job: Job, seconds: float, request: Request | None = None) -> Job:
+    """Return a job once it has ended, or after so many seconds, or when the server stops.
+
+    With a request, the job is cancelled when the one who sent it has gone.
+    """
+    deadline = asyncio.get_running_loop().time() + seconds
+    with service.bell.listening() as heard:
+        while True:
+            heard.clear()
+            job = await run_in_threadpool(service.store.job, job.id)
+            left = deadline - asyncio.get_running_loop().time()
+            if job.is_final or left <= 0 or service.bell.is_closed:
+                return job
+            if request is not None and await request.is_disconnected():
+                return await run_in_threadpool(service.store.cancel, job.id)
+            await wait_for(heard, left if request is None else min(left, LOOK_SECONDS))
+
+
+async def events_of(service: Service, job_id: str, after: int) -> AsyncIterator[str]:
+    """Yield the events of a job after a number, until its end, its deletion, or the end of the server."""
+    store = service.store
+    with service.bell.listening() as heard:
+        while True:
+            heard.clear()
+            found = await run_in_threadpool(store.events, job_id, after)
+            for event in found:
+                after = event.number
+                yield f"id: {after}\nevent: {event.kind}\ndata: {json.dumps(event.data)}\n\n"
+            if service.bell.is_closed:
+                yield 'event: shutdown\ndata: {"detail": "the server stops; connect again"}\n\n'
+                return
+            if found:
+                if found[-1].kind == "end":
+                    return
+                continue
+            if await run_in_threadpool(_is_over, service, job_id):
+                return
+            if not await wait_for(heard, COMMENT_SECONDS):
+                yield ": alive\n\n"
+
+
+def _is_over(service: Service, job_id: str) -> bool:
+    try:
+        return service.store.job(job_id).is_final
+    except Unknown:
+        return True

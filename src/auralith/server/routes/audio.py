@@ -1,0 +1,64 @@
+"""Routes of sounds that were made: bytes, peaks, a picture and provenance."""
+
+import numpy as np
+
+from auralith.extras import require
+from auralith.provenance import read_provenance
+from auralith.server.answers import MEDIA, whole
+from auralith.server.service import Service
+from auralith.sound.picture import spectrogram_png
+from auralith.sound.reading import read
+
+require("fastapi", "serve")
+
+from fastapi import FastAPI, Request, Response  # noqa: E402 (after its absence was named)
+from fastapi.responses import FileResponse, JSONResponse  # noqa: E402
+
+MOST_PEAKS = 8_192
+
+
+def add_audio(app: FastAPI, service: Service) -> None:
+    """Add the routes of sounds."""
+    store = service.store
+
+    @app.get("/v1/audio/{sound_id}")
+    def audio(sound_id: str, request: Request) -> Response:
+        one = store.output(sound_id)
+        tag = f'"{one.facts["sha256"]}"'
+        headers = {"ETag": tag, "Cache-Control": "private, max-age=31536000, immutable"}
+        if tag in request.headers.get("if-none-match", ""):
+            return Response(status_code=304, headers=headers)
+        suffix = one.path.suffix[1:]
+        return FileResponse(
+            one.path,
+            media_type=MEDIA[suffix],
+            filename=f"auralith-{one.id}.{suffix}",
+            content_disposition_type="inline",
+            headers=headers,
+        )
+
+    @app.get("/v1/audio/{sound_id}/peaks")
+    def peaks(sound_id: str, n: str = "1024") -> Response:
+        """Return the lowest and the highest sample of n stretches."""
+        count = whole("n", n, 1, MOST_PEAKS)
+        waveform, sample_rate = read(store.output(sound_id).path)
+        samples = waveform.numpy()
+        starts = np.linspace(0, samples.shape[1], min(count, samples.shape[1]), endpoint=False)
+        places = starts.astype(int)
+        low = np.minimum.reduceat(samples.min(axis=0), places)
+        high = np.maximum.reduceat(samples.max(axis=0), places)
+        body = {"sample_rate": sample_rate, "num_samples": samples.shape[1]}
+        return JSONResponse(body | {"min": _rounded(low), "max": _rounded(high)})
+
+    @app.get("/v1/audio/{sound_id}/spectrogram.png")
+    def spectrogram(sound_id: str) -> Response:
+        waveform, sample_rate = read(store.output(sound_id).path)
+        return Response(spectrogram_png(waveform, sample_rate), media_type="image/png")
+
+    @app.get("/v1/audio/{sound_id}/provenance")
+    def provenance(sound_id: str) -> Response:
+        return JSONResponse(read_provenance(store.output(sound_id).path).to_tags())
+
+
+def _rounded(values: np.ndarray) -> list[float]:
+    return [round(float(value), 5) for value in values]
