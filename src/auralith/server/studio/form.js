@@ -1,11 +1,12 @@
 // What to make: fields, and the request they mean. An empty field takes the model's default.
-import { State } from './history.js';
+import { State } from './progress.js';
 import { html } from './html.js';
 
 export const EMPTY = {
   model: '', prompt: '', negative_prompt: '', seconds: '', bars: '', beats: '4', bpm: '', n: '4',
   seed: '', keepSeed: false, steps: '', guidance: '', sampler: '', format: 'wav', isLoop: false,
 };
+export const FORM = { form: EMPTY };
 const NUMBERS = ['seconds', 'steps', 'guidance'];
 
 /** Return the request of a form, for an edit with its members. */
@@ -29,6 +30,12 @@ export function fromRequest(request) {
   return { ...EMPTY, ...copied, seconds: text(seconds), keepSeed: true, isLoop: request.task === 'loop' };
 }
 
+/** Bring the settings of a request back into the form. */
+export function copySettings(studio, request) {
+  studio.change({ form: fromRequest(request), problem: null, status: 'settings copied' });
+  document.getElementById('prompt').focus();
+}
+
 /** Return the form with a field changed; bars at a tempo say the exact seconds. */
 function changed(form, name, value) {
   const next = { ...form, [name]: value };
@@ -41,13 +48,19 @@ function changed(form, name, value) {
   return next;
 }
 
-export function Form({ form, models, limits, problem, isSending, running, onChange, onSubmit }) {
+export function Form({ studio }) {
+  const { form, models, limits, problem, isSending } = studio.state;
+  const { running } = studio.jobs;
   const model = models.find((one) => one.id === form.model) ?? models[0];
-  const set = (name) => (event) =>
-    onChange(changed(form, name, event.target.type === 'checkbox' ? event.target.checked : event.target.value));
+  const set = (name) => ({ target }) =>
+    studio.change({ form: changed(form, name, target.type === 'checkbox' ? target.checked : target.value) });
+  const submitted = (event) => {
+    event.preventDefault();
+    studio.jobs.send(toRequest(form));
+  };
   const about = { form, set, problem };
-  return html`<form class="card" aria-labelledby="make" onSubmit=${(event) => { event.preventDefault(); onSubmit(); }}>
-    <h2 id="make">Make</h2>
+  return html`<form id="make" class="card" aria-labelledby="make-title" onSubmit=${submitted}>
+    <h2 id="make-title">Make</h2>
     <label for="prompt">Prompt</label>
     <textarea id="prompt" rows="2" required autofocus value=${form.prompt} onInput=${set('prompt')}
       aria-invalid=${problem?.field === 'prompt'} placeholder="a slow techno loop at 118 bpm"></textarea>
