@@ -13,6 +13,7 @@ from auralith.curation.review import (
     CODES,
     Case,
     NewDecision,
+    Outdated,
     Suspect,
     agreement,
     agreement_of,
@@ -23,6 +24,7 @@ from auralith.curation.review import (
     log_path,
     next_item,
     open_items,
+    own_decision,
     suspects,
     view_item,
 )
@@ -327,6 +329,72 @@ def test_a_settled_item_takes_no_more_decisions(folder: Path) -> None:
     assert case_of(folder, ITEM).state == "kept"
 
 
+# Decisions that are replaced
+
+
+def replaced(
+    folder: Path, item: str, who: str, choice: str, code: str | None = None, revision: int = 0
+) -> str:
+    return decide(folder, item, who, choice, code, replaces=revision).state
+
+
+def test_an_own_decision_is_replaced_and_stays_in_the_log(folder: Path) -> None:
+    keep(folder, ITEM, "Ann")
+    assert replaced(folder, ITEM, " ann", "remove", "other") == "open"
+    assert replaced(folder, ITEM, "Ann", "unsure", revision=1) == "open"
+    [own] = case_of(folder, ITEM).decisions
+    assert (own.decision, own.reason_code, own.revision, own.role) == ("unsure", None, 2, "first")
+    assert own_decision(folder, ITEM, "ANN") == own and own_decision(folder, ITEM, "Bo") is None
+    connection = sqlite3.connect(log_path(folder))
+    assert connection.execute("SELECT decision FROM decisions").fetchall() == [("keep",)]
+    kept = connection.execute("SELECT decision, revision FROM revisions ORDER BY number").fetchall()
+    assert kept == [("remove", 1), ("unsure", 2)]
+    connection.close()
+
+
+@pytest.mark.parametrize("revision", [1, 7, -1])
+def test_only_the_decision_that_was_seen_is_replaced(folder: Path, revision: int) -> None:
+    keep(folder, ITEM, "Ann")
+    with pytest.raises(Outdated, match="not the one to replace"):
+        replaced(folder, ITEM, "Ann", "remove", "other", revision)
+    with pytest.raises(Outdated, match="not the one to replace"):
+        replaced(folder, ITEM, "Bo", "remove", "other")
+    assert case_of(folder, ITEM).decisions[0].revision == 0
+
+
+def test_replacing_makes_and_ends_conflicts(folder: Path) -> None:
+    keep(folder, ITEM, "Ann")
+    keep(folder, ITEM, "Bo")
+    assert replaced(folder, ITEM, "Bo", "remove", "other") == "open"
+    assert case_of(folder, ITEM).is_conflict
+    assert [one.counts["keep", "remove"] for one in agreement(folder)] == [0, 1]
+    assert replaced(folder, ITEM, "Ann", "remove", "other") == "removed"
+    with pytest.raises(Outdated, match="settled"):
+        keep(folder, ITEM, "Cy")
+
+
+def test_what_others_have_settled_is_not_replaced(folder: Path) -> None:
+    keep(folder, ITEM, "Ann")
+    remove(folder, ITEM, "Bo")
+    keep(folder, ITEM, "Cy")
+    for who in ("Ann", "Bo"):
+        assert not view_item(folder, ITEM, who).may_replace
+        with pytest.raises(Outdated, match="settled by another"):
+            replaced(folder, ITEM, who, "remove", "other")
+    with pytest.raises(InvalidRequest, match="settles a conflict"):
+        replaced(folder, ITEM, "Cy", "unsure")
+    assert view_item(folder, ITEM, "Cy").may_replace
+    assert replaced(folder, ITEM, "Cy", "remove", "other") == "removed"
+
+
+def test_a_decision_on_replaced_evidence_stays(folder: Path) -> None:
+    keep(folder, ITEM, "Ann")
+    open_items(folder, [suspect(1, key="other settings")])
+    assert not view_item(folder, ITEM, "Ann").may_replace
+    with pytest.raises(Outdated, match="newer evidence"):
+        replaced(folder, ITEM, "Ann", "remove", "other")
+
+
 # Evidence that is made again
 
 
@@ -385,6 +453,10 @@ def test_without_a_review_nothing_is_decided(tmp_path: Path) -> None:
         "INSERT OR REPLACE INTO decisions SELECT * FROM decisions",
         "REPLACE INTO decisions SELECT seq + 9, item_id, rec_id, reviewer, reviewer_key, role, 'remove', 'other', note, at FROM decisions",
         "INSERT INTO decisions SELECT seq + 9, item_id, rec_id, 'x', 'x', 'third', decision, reason_code, note, at FROM decisions",
+        "UPDATE revisions SET decision = 'keep'",
+        "DELETE FROM revisions",
+        "INSERT OR REPLACE INTO revisions SELECT * FROM revisions",
+        "INSERT INTO revisions SELECT number + 1, seq, revision + 2, decision, reason_code, note, at FROM revisions",
         "UPDATE items SET tier = 'C'",
         "DELETE FROM items",
         "INSERT OR REPLACE INTO items SELECT * FROM items",
@@ -394,6 +466,7 @@ def test_without_a_review_nothing_is_decided(tmp_path: Path) -> None:
 )
 def test_the_log_is_append_only(folder: Path, statement: str) -> None:
     keep(folder, ITEM, "Ann")
+    replaced(folder, ITEM, "Ann", "remove", "other")
     connection = sqlite3.connect(log_path(folder))
     before = list(connection.iterdump())
     with pytest.raises(sqlite3.IntegrityError, match=r"append-only|in turn"):

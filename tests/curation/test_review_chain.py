@@ -26,7 +26,7 @@ from auralith.curation.review import (
     withdraw,
     withdrawals,
 )
-from auralith.curation.review.chain import HEAD_NAME
+from auralith.curation.review.chain import CHAIN, HEAD_NAME, read_head
 from auralith.curation.run import write_outputs
 from auralith.errors import InvalidRequest, ResourceError
 from tests.curation.test_attribution import SOUND
@@ -160,6 +160,54 @@ def test_an_older_log_is_chained_once_and_says_so(
     tamper(folder, "UPDATE decisions SET note = 'x' WHERE seq = 1")
     with pytest.raises(ResourceError, match="decision 1 was changed"):
         cases(folder)
+
+
+@pytest.mark.parametrize(
+    ("statements", "said"),
+    [
+        (["UPDATE revisions SET decision = 'keep'"], "revision 1 was changed"),
+        (["UPDATE revisions SET seq = 2"], "revision 1 was changed"),
+        (["DELETE FROM revisions"], "revision 1 was removed"),
+        (["DROP TABLE revisions"], "revision 1 was removed"),
+        (["UPDATE decisions SET reviewer_key = 'eve' WHERE seq = 3"], "decision 3 was changed"),
+        (
+            ["INSERT INTO revisions VALUES (9, 1, 1, 'unsure', NULL, '', '')"],
+            "revision 9 was added without the chain",
+        ),
+    ],
+)
+def test_a_revision_that_was_changed_is_found(
+    folder: Path, statements: list[str], said: str
+) -> None:
+    decide(folder, MATCH, "Ann", "remove", "background_music", replaces=0)
+    assert newest_entry(folder) == read_head(folder)
+    tamper(folder, *statements)
+    with pytest.raises(ResourceError, match=said):
+        cases(folder)
+
+
+def test_a_log_of_before_revisions_takes_them(folder: Path) -> None:
+    """Its chain keeps every hash, though its table only knew other kinds of entries."""
+    before = newest_entry(folder)
+    narrow = CHAIN.format(name="narrow").replace("'revision', ", "")
+    tamper(
+        folder,
+        "DROP TABLE revisions",
+        narrow,
+        "INSERT INTO narrow SELECT * FROM chain",
+        "DROP TABLE chain",
+        "ALTER TABLE narrow RENAME TO chain",
+    )
+    assert len(cases(folder)) == 2 and newest_entry(folder) == before  # reading changes nothing
+    open_items(folder, [])
+    assert newest_entry(folder) == before
+    decide(folder, MATCH, "Ann", "keep", "false_match", replaces=0)
+    after = newest_entry(folder)
+    assert before and after and after.entries == before.entries + 1
+    connection = sqlite3.connect(log_path(folder))
+    with pytest.raises(sqlite3.IntegrityError, match="append-only"):
+        connection.execute("DELETE FROM chain")
+    connection.close()
 
 
 def accepted(folder: Path) -> tuple:

@@ -79,11 +79,16 @@ def decide(
         str | None, typer.Option(help="Reason code; a wrong one lists those there are.")
     ] = None,
     note: Annotated[str, typer.Option(help="Anything else.")] = "",
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Replace your decision, which stays in the log.")
+    ] = False,
 ) -> None:
-    """Decide on an item, for good: nothing is changed later. Prints its state."""
+    """Decide on an item. Prints its state."""
     from auralith.curation import review as log
 
-    recorded = log.decide(folder, item, reviewer, decision, reason, note)
+    own = log.own_decision(folder, item, reviewer) if replace else None
+    replaced = own.revision if own else None
+    recorded = log.decide(folder, item, reviewer, decision, reason, note, replaced)
     print(f"{item}: {recorded.decision.role} decision, {recorded.state}")
 
 

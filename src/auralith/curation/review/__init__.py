@@ -1,10 +1,11 @@
 """People decide: a queue of suspects, two independent decisions on each, a third on conflict, and a log that only grows.
 
-    rules     valid decisions, when an item is settled, and Cohen's kappa
-    log       review.sqlite, append-only
-    chain     the log's hash chain, which detects changes
-    queue     suspects from the evidence, items for a reviewer, decisions, and withdrawals on request
-    exchange  items to CSV and Label Studio, decisions back; formats reads and writes the files
+    rules       valid decisions, when an item is settled, and Cohen's kappa
+    log         review.sqlite, append-only
+    chain       the log's hash chain, which detects changes
+    queue       suspects from the evidence, items for a reviewer, and decisions
+    withdrawal  recordings taken out on request
+    exchange    items to CSV and Label Studio, decisions back; formats reads and writes the files
 
 Everything here takes plain values, so that the command line and a web page call the same functions.
 """
@@ -21,7 +22,6 @@ from auralith.curation.review.queue import (
     ItemView,
     NewDecision,
     RecordedDecision,
-    Selection,
     Suspect,
     agreement,
     cases,
@@ -31,12 +31,19 @@ from auralith.curation.review.queue import (
     newest_entry,
     next_item,
     open_items,
+    own_decision,
     suspects,
     view_item,
-    withdraw,
-    withdrawals,
 )
-from auralith.curation.review.rules import CHOICES, CODES, Agreement, Decision, agreement_of
+from auralith.curation.review.rules import (
+    CHOICES,
+    CODES,
+    Agreement,
+    Decision,
+    Outdated,
+    agreement_of,
+)
+from auralith.curation.review.withdrawal import Selection, withdraw, withdrawals
 
 __all__ = [
     "CHOICES",
@@ -49,6 +56,7 @@ __all__ = [
     "Item",
     "ItemView",
     "NewDecision",
+    "Outdated",
     "RecordedDecision",
     "Selection",
     "Suspect",
@@ -65,6 +73,7 @@ __all__ = [
     "newest_entry",
     "next_item",
     "open_items",
+    "own_decision",
     "suspects",
     "view_item",
     "withdraw",

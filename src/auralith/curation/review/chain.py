@@ -1,9 +1,9 @@
-"""The hash chain of the review log: each decision and withdrawal includes the hash of the one before it.
+"""The hash chain of the review log: each decision, revision and withdrawal includes the hash of the one before it.
 
     entry n: SHA-256 of the canonical JSON of [hash of entry n-1, kind, facts]
 
-The facts are the whole row and, for a decision, its item. So a decision that was changed, removed, added or moved is
-detected when the log is read. A missing end can only be detected from outside: number and hash of the newest entry are
+The facts are the whole row, for a decision with its item, for a revision with who made it on what. So a decision that was
+changed, removed, added or moved is detected when the log is read. A missing end can only be detected from outside: number and hash of the newest entry are
 kept in `review.head.json` beside the log, in the manifest and in the card. If these are behind the log, it has grown
 since; a log that is behind them was cut.
 """
@@ -21,15 +21,17 @@ from auralith.files import canonical_json, whole_file
 from auralith.foreign import SHAPE_ERRORS, parse_json
 
 HEAD_NAME = "review.head.json"
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS chain (
+CHAIN = """
+CREATE TABLE IF NOT EXISTS {name} (
     position INTEGER PRIMARY KEY CHECK (position > 0),
-    kind TEXT NOT NULL CHECK (kind IN ('begun', 'decision', 'withdrawal')),
+    kind TEXT NOT NULL CHECK (kind IN ('begun', 'decision', 'revision', 'withdrawal')),
     row INTEGER NOT NULL,
     previous TEXT NOT NULL,
     hash TEXT NOT NULL UNIQUE,
     UNIQUE (kind, row)
 ) STRICT;
+"""
+SCHEMA = f"""{CHAIN.format(name="chain")}
 CREATE TABLE IF NOT EXISTS withdrawals (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
     rec_id TEXT NOT NULL UNIQUE CHECK (rec_id <> ''),
@@ -47,9 +49,14 @@ BEGIN SELECT RAISE(ABORT, 'the log is append-only'); END;
 TABLES = ("chain", "withdrawals")
 _ROWS = {
     "decision": "SELECT seq, decisions.*, items.* FROM decisions JOIN items USING (item_id)",
+    "revision": "SELECT number, revisions.*, item_id, reviewer_key FROM revisions JOIN decisions USING (seq)",
     "withdrawal": "SELECT number, withdrawals.* FROM withdrawals",
 }
-_KEYS = {"decision": "seq", "withdrawal": "withdrawals.number"}
+_KEYS = {
+    "decision": "seq",
+    "revision": "revisions.number",
+    "withdrawal": "withdrawals.number",
+}
 Facts = list[Any]
 """All columns of a row, in the order of the tables."""
 
@@ -73,15 +80,28 @@ class ChainEntry(NamedTuple):
     position: int
     kind: str
     row: int
-    """Key of the decision or withdrawal; for "begun", the number of decisions older than the chain."""
+    """Key of the decision, revision or withdrawal; for "begun", the number of decisions older than the chain."""
     previous: str
     hash: str
 
 
 def has_chain(connection: sqlite3.Connection) -> bool:
     """Return whether the log is chained; older logs are not, until something is written to them."""
-    found = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'chain'").fetchone()
-    return found is not None
+    return has_table(connection, "chain")
+
+
+def has_table(connection: sqlite3.Connection, name: str) -> bool:
+    """Return whether a log has a table, which those of older versions may lack."""
+    sql = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?"
+    return connection.execute(sql, [name]).fetchone() is not None
+
+
+def admit_revisions(connection: sqlite3.Connection) -> None:
+    """Make the chain of an older log, whose kinds of entries were fixed, one that takes revisions."""
+    connection.execute(CHAIN.format(name="wider_chain"))
+    connection.execute("INSERT INTO wider_chain SELECT * FROM chain")
+    connection.execute("DROP TABLE chain")
+    connection.execute("ALTER TABLE wider_chain RENAME TO chain")
 
 
 def begin(connection: sqlite3.Connection) -> int:
@@ -118,7 +138,7 @@ def check(connection: sqlite3.Connection, path: Path) -> None:
     """Compare every row of the log `path` with the chain, and the chain with the head beside the log.
 
     Raises:
-        ResourceError: a decision or withdrawal was changed, removed, added or moved, or the log was cut.
+        ResourceError: a decision, revision or withdrawal was changed, removed, added or moved, or the log was cut.
     """
     noted = read_head(path.parent)
     if not has_chain(connection):
@@ -145,7 +165,7 @@ def contains(connection: sqlite3.Connection, noted: Head) -> bool:
 
 
 def _problems(connection: sqlite3.Connection, entries: list[ChainEntry]) -> Iterator[str]:
-    facts: dict[str, dict[int, Facts]] = {kind: _facts(connection, kind) for kind in _ROWS}
+    facts = {kind: _facts(connection, kind) for kind in _ROWS}
     previous = ""
     for number, entry in enumerate(entries, 1):
         if entry.position != number or entry.previous != previous:
@@ -165,7 +185,9 @@ def _problems(connection: sqlite3.Connection, entries: list[ChainEntry]) -> Iter
 
 
 def _facts(connection: sqlite3.Connection, kind: str) -> dict[int, Facts]:
-    """Return the rows of a kind by number, each with all hashed columns."""
+    """Return the rows of a kind by number, each with all hashed columns; none in a log without the kind."""
+    if not has_table(connection, f"{kind}s"):
+        return {}
     return {row[0]: list(row[1:]) for row in connection.execute(_ROWS[kind])}
 
 

@@ -13,7 +13,7 @@ import time
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,20 @@ CREATE TABLE IF NOT EXISTS decisions (
     UNIQUE (item_id, role),
     UNIQUE (item_id, reviewer_key)
 ) STRICT;
+CREATE TABLE IF NOT EXISTS revisions (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    seq INTEGER NOT NULL REFERENCES decisions (seq),
+    revision INTEGER NOT NULL CHECK (revision > 0),
+    decision TEXT NOT NULL CHECK (decision IN ('keep', 'remove', 'unsure')),
+    reason_code TEXT CHECK ((reason_code IS NULL) = (decision = 'unsure')),
+    note TEXT NOT NULL,
+    at TEXT NOT NULL,
+    UNIQUE (seq, revision)
+) STRICT;
+CREATE TRIGGER IF NOT EXISTS revisions_in_turn BEFORE INSERT ON revisions
+WHEN NEW.revision <> 1 + (SELECT count(*) FROM revisions WHERE seq = NEW.seq)
+    OR EXISTS (SELECT 1 FROM revisions WHERE number = NEW.number)
+BEGIN SELECT RAISE(ABORT, 'revisions are made in turn'); END;
 CREATE TRIGGER IF NOT EXISTS decisions_in_turn BEFORE INSERT ON decisions
 WHEN (SELECT count(*) FROM decisions WHERE item_id = NEW.item_id)
     <> CASE NEW.role WHEN 'first' THEN 0 WHEN 'second' THEN 1 ELSE 2 END
@@ -75,9 +89,10 @@ _APPEND_ONLY = """
 CREATE TRIGGER IF NOT EXISTS {table}_no_{verb} BEFORE {verb} ON {table}
 BEGIN SELECT RAISE(ABORT, 'the log is append-only'); END;
 """
-_TABLES = ("meta", "items", "decisions", *chain.TABLES)
+_TABLES = ("meta", "items", "decisions", "revisions", *chain.TABLES)
 _ITEM_COLUMNS = "item_id, rec_id, stage, tier, score, is_match, grouped_by, evidence_key, opened_at"
 _ITEM_NAMES = _ITEM_COLUMNS.split(", ")
+_REVISED = ("revision", "decision", "reason_code", "note", "at")
 _DECISION_COLUMNS = "seq, item_id, rec_id, reviewer, role, decision, reason_code, note, at"
 
 
@@ -198,11 +213,11 @@ def _remedy(error: sqlite3.Error) -> str:
 
 
 def _prepare(connection: sqlite3.Connection, path: Path) -> None:
-    """Make the tables of a new log, or the chain of a log that is older than chains.
+    """Make the tables of a new log, or what a log lacks that is older than chains or revisions.
 
     If several processes begin at once, one does the work and the others find it done.
     """
-    if chain.has_chain(connection):
+    if chain.has_chain(connection) and chain.has_table(connection, "revisions"):
         return
     chain.check(connection, path)
     _use_wal(connection)
@@ -212,6 +227,8 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
         for verb in ("UPDATE", "DELETE")
     ]
     connection.execute("BEGIN IMMEDIATE")
+    if chain.has_chain(connection) and not chain.has_table(connection, "revisions"):
+        chain.admit_revisions(connection)
     for statement in _statements("\n".join([_SCHEMA, chain.SCHEMA, *blocks])):
         connection.execute(statement)
     if not connection.execute("SELECT 1 FROM meta WHERE name = 'curation'").fetchone():
@@ -228,8 +245,7 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
 
 def _has_tables(connection: sqlite3.Connection) -> bool:
     """Return whether the tables exist; they are made in one transaction, so one stands for all."""
-    found = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone()
-    return found is not None
+    return chain.has_table(connection, "meta")
 
 
 def _use_wal(connection: sqlite3.Connection) -> None:
@@ -286,12 +302,21 @@ def read_payload(connection: sqlite3.Connection, item_id: str) -> dict[str, Any]
 
 
 def read_decisions(connection: sqlite3.Connection, item_id: str | None = None) -> list[Decision]:
-    """Return all decisions in order, or those of one item."""
+    """Return all decisions in order, or those of one item, each as it was last replaced."""
     where, values = ("WHERE item_id = ?", [item_id]) if item_id is not None else ("", [])
     rows = connection.execute(
         f"SELECT {_DECISION_COLUMNS} FROM decisions {where} ORDER BY seq", values
     )
-    return [Decision(*row) for row in rows]
+    found = {row[0]: Decision(*row) for row in rows}
+    if chain.has_table(connection, "revisions"):
+        rows = connection.execute(
+            f"SELECT seq, {', '.join(_REVISED)} FROM revisions JOIN (SELECT seq FROM decisions {where})"
+            " USING (seq) ORDER BY number",
+            values,
+        )
+        for seq, *newer in rows:
+            found[seq] = replace(found[seq], **dict(zip(_REVISED, newer, strict=True)))
+    return list(found.values())
 
 
 def append_item(connection: sqlite3.Connection, item: Item, payload: dict[str, Any]) -> bool:
@@ -329,6 +354,17 @@ def append_decision(connection: sqlite3.Connection, decision: Decision) -> int:
     assert cursor.lastrowid is not None
     chain.append(connection, "decision", cursor.lastrowid)
     return cursor.lastrowid
+
+
+def append_revision(connection: sqlite3.Connection, decision: Decision) -> None:
+    """Replace the decision of the same `seq`; the log keeps what it was."""
+    names = ("seq", *_REVISED)
+    cursor = connection.execute(
+        f"INSERT INTO revisions ({', '.join(names)}) VALUES (?, ?, ?, ?, ?, ?)",
+        [getattr(decision, name) for name in names],
+    )
+    assert cursor.lastrowid is not None
+    chain.append(connection, "revision", cursor.lastrowid)
 
 
 def append_withdrawal(connection: sqlite3.Connection, withdrawal: Withdrawal) -> bool:

@@ -1,13 +1,14 @@
-"""The review queue: suspects from the evidence, items for a reviewer, decisions, withdrawals. The command line and a web
-page call these functions.
+"""The review queue: suspects from the evidence, items for a reviewer, and decisions. The command line and a web page call
+these functions.
 
 Suspects are every match, every error or indeterminate answer, and every tier of the metadata search. The last row of a
 recording in a stage counts, not those of earlier runs under other settings. The recording's metadata and the whole
 evidence are stored with the item, so that it can be shown unchanged later.
 
 The state of an item is computed from its decisions each time and never stored. A reviewer sees no other decision on an
-item until it is settled. Evidence made under other settings opens a new item, which supersedes the recording's older item
-of that stage; a removal stays. Withdrawals, on request by id, author or link, are permanent and have a reason.
+item until it is settled. A person may replace their decision while the item is open, or as long as nobody has decided
+after them; the log keeps what was replaced. Evidence made under other settings opens a new item, which supersedes the
+recording's older item of that stage; a removal stays.
 """
 
 import hashlib
@@ -17,22 +18,18 @@ from pathlib import Path
 from sqlite3 import Connection
 from typing import Any, Literal
 
-import pyarrow as pa
-
 from auralith.curation.review import chain
 from auralith.curation.review.log import (
     Item,
-    Withdrawal,
     append_decision,
     append_item,
-    append_withdrawal,
+    append_revision,
     is_begun,
     log_path,
     newest_item_id,
     read_decisions,
     read_items,
     read_payload,
-    read_withdrawals,
     reading,
     writing,
 )
@@ -40,6 +37,7 @@ from auralith.curation.review.rules import (
     Agreement,
     Choice,
     Decision,
+    Outdated,
     Role,
     Settled,
     agreement_of,
@@ -50,8 +48,8 @@ from auralith.curation.review.rules import (
     reviewer_name,
     settle,
 )
-from auralith.curation.store import EVIDENCE, EvidenceKey, Store, compute
-from auralith.errors import Field, InvalidRequest
+from auralith.curation.store import EVIDENCE, EvidenceKey, Store
+from auralith.errors import InvalidRequest
 from auralith.files import utc_now
 
 REVIEWED_STAGES = ("identify", "metadata")
@@ -72,7 +70,6 @@ _SHOWN_LICENSE = ("license_raw", "license_url_raw")
 State = Literal["open", "kept", "removed"]
 TIER_ORDER = ("match", "A", "B", "D", "E", "indeterminate", "error", "C")
 """Order of review; within a tier items are ordered by group (album, artist), then by score."""
-_COLUMN_OF = {"ids": "rec_id", "authors": "author", "urls": "url"}
 
 
 @dataclass(frozen=True)
@@ -166,12 +163,25 @@ class Case:
         """Return the role of the next decision; None if the item takes no more of them."""
         return None if self.superseded else next_role(self.decisions, self.item.is_match)
 
+    @property
+    def is_conflict(self) -> bool:
+        """Return whether a third person must settle the item."""
+        return self.role == "third"
+
+    def decision_of(self, reviewer: str) -> Decision | None:
+        """Return what a person has decided; None if nothing yet."""
+        key = reviewer_key(reviewer)
+        return next((one for one in self.decisions if reviewer_key(one.reviewer) == key), None)
+
     def may_decide(self, reviewer: str) -> bool:
         """Return whether the item is open and this person has not decided on it."""
-        key = reviewer_key(reviewer)
-        return self.role is not None and all(
-            reviewer_key(one.reviewer) != key for one in self.decisions
-        )
+        return self.role is not None and self.decision_of(reviewer) is None
+
+    def may_replace(self, reviewer: str) -> bool:
+        """Return whether this person may replace their decision: the item is open, or nobody has decided after them."""
+        own = self.decision_of(reviewer)
+        is_free = self.settled is None or own is self.decisions[-1]
+        return own is not None and not self.superseded and is_free
 
 
 @dataclass(frozen=True)
@@ -185,6 +195,10 @@ class ItemView:
     role: Role | None
     decisions: tuple[Decision, ...]
     """All decisions once the item is settled; before that, only the viewer's own."""
+    may_decide: bool = False
+    """The viewer may make a decision."""
+    may_replace: bool = False
+    """The viewer may replace their decision."""
 
 
 @dataclass(frozen=True)
@@ -263,9 +277,16 @@ def view_item(folder: Path, item_id: str, reviewer: str | None = None) -> ItemVi
     with reading(folder) as connection:
         case = _case(connection, item_id)
         payload = read_payload(connection, item_id)
-    key = reviewer_key(reviewer or "")
-    seen = [one for one in case.decisions if case.settled or reviewer_key(one.reviewer) == key]
-    return ItemView(case.item, payload, case.state, case.role, tuple(seen))
+    who = reviewer or ""
+    seen = [one for one in case.decisions if case.settled or one is case.decision_of(who)]
+    may_decide, may_replace = bool(who) and case.may_decide(who), case.may_replace(who)
+    return ItemView(case.item, payload, case.state, case.role, tuple(seen), may_decide, may_replace)
+
+
+def own_decision(folder: Path, item_id: str, reviewer: str) -> Decision | None:
+    """Return what a person has decided on an item; None if nothing yet. Raises as `view_item` does."""
+    with reading(folder) as connection:
+        return _case(connection, item_id).decision_of(reviewer_name(reviewer))
 
 
 def _case(connection: Connection, item_id: str) -> Case:
@@ -286,14 +307,16 @@ def decide(
     decision: str,
     reason_code: str | None = None,
     note: str = "",
+    replaces: int | None = None,
 ) -> RecordedDecision:
     """Record a person's decision on an item.
 
     Raises:
-        InvalidRequest: the item is unknown, settled or superseded, the name is empty or has decided already, or the
-            decision or reason is invalid. Nothing is written then.
+        Outdated: the item is settled or superseded, the person has decided already, or what it replaces has changed.
+        InvalidRequest: the item is unknown, or the name, decision, reason or note is invalid. Nothing is written then.
     """
-    [result] = decide_many(folder, [NewDecision(item_id, reviewer, decision, reason_code, note)])
+    entry = NewDecision(item_id, reviewer, decision, reason_code, note, replaces)
+    [result] = decide_many(folder, [entry])
     if isinstance(result, InvalidRequest):
         raise result
     return result
@@ -308,6 +331,8 @@ class NewDecision:
     decision: str
     reason_code: str | None = None
     note: str = ""
+    replaces: int | None = None
+    """`Decision.revision` of the person's own decision that it replaces; None for their first one on the item."""
 
 
 def decide_many(
@@ -326,27 +351,45 @@ def _record(connection: Connection, entry: NewDecision) -> RecordedDecision | In
         made = _decision(case, entry)
     except InvalidRequest as error:
         return error
-    made = replace(made, seq=append_decision(connection, made))
-    return RecordedDecision(made, replace(case, decisions=(*case.decisions, made)).state)
+    if made.revision:
+        append_revision(connection, made)
+        others = [made if one.seq == made.seq else one for one in case.decisions]
+    else:
+        made = replace(made, seq=append_decision(connection, made))
+        others = [*case.decisions, made]
+    return RecordedDecision(made, replace(case, decisions=tuple(others)).state)
 
 
 def _decision(case: Case, entry: NewDecision) -> Decision:
-    """Return an entry as a decision, if the rules allow it; its `seq` is not known yet."""
+    """Return an entry as a decision, if the rules allow it; the `seq` of a first one is not known yet."""
     name, item = reviewer_name(entry.reviewer), case.item
-    if any(reviewer_key(one.reviewer) == reviewer_key(name) for one in case.decisions):
-        raise InvalidRequest(
-            f"{name} has decided on {item.item_id} already; take another: review next"
+    own, role = case.decision_of(name), case.role
+    if entry.replaces is not None:
+        own = _replaced(case, name, entry.replaces)
+        role = own.role
+    elif own:
+        raise Outdated(
+            f"{name} has decided on {item.item_id} already; replace it, or take another: review next"
         )
     if case.superseded:
-        raise InvalidRequest(
-            f"{item.item_id} was replaced by newer evidence; take another: review next"
-        )
-    if case.role is None:
-        raise InvalidRequest(f"{item.item_id} is settled ({case.state}); take another: review next")
+        raise Outdated(f"{item.item_id} was replaced by newer evidence; take another: review next")
+    if role is None:
+        raise Outdated(f"{item.item_id} is settled ({case.state}); take another: review next")
     code = (entry.reason_code or "").strip() or None
-    choice = check_choice(entry.decision, code, case.role)
-    note = check_note(entry.note)
-    return Decision(0, item.item_id, item.rec_id, name, case.role, choice, code, note, utc_now())
+    choice = check_choice(entry.decision, code, role)
+    made = Decision(0, item.item_id, item.rec_id, name, role, choice, code, "", utc_now())
+    made = replace(made, note=check_note(entry.note))
+    return replace(made, seq=own.seq, revision=own.revision + 1) if own else made
+
+
+def _replaced(case: Case, name: str, revision: int) -> Decision:
+    """Return a person's decision that may be replaced, if it is still the one of this revision."""
+    own, id = case.decision_of(name), case.item.item_id
+    if own is None or own.revision != revision:
+        raise Outdated(f"the decision of {name} on {id} is not the one to replace; look again")
+    if not case.may_replace(name) and not case.superseded:
+        raise Outdated(f"{id} was settled by another person since; its decisions stay")
+    return own
 
 
 def agreement(folder: Path) -> list[Agreement]:
@@ -361,45 +404,6 @@ def agreement(folder: Path) -> list[Agreement]:
         if len(case.decisions) >= 2:
             found.append((case.decisions[0].decision, case.decisions[1].decision))
     return [agreement_of(stage, pairs[stage]) for stage in sorted(pairs)]
-
-
-@dataclass(frozen=True)
-class Selection:
-    """Selection of recordings; every value must match at least one."""
-
-    ids: tuple[str, ...] = ()
-    """`rec_id`, such as "freesound:7"."""
-    authors: tuple[str, ...] = ()
-    urls: tuple[str, ...] = ()
-    """The recording's page, as the source states it."""
-
-
-def withdraw(folder: Path, selection: Selection, reason: str, reviewer: str = "") -> list[str]:
-    """Take out recordings, and return the ids of those that were not out yet.
-
-    Raises:
-        InvalidRequest: nothing is selected, a value matches no recording, or the reason is empty. Nothing is written then.
-        ResourceError: the log can't be used.
-    """
-    note = check_note(reason)
-    if not note:
-        raise InvalidRequest(Field("reason"), " is missing; a withdrawal needs one")
-    who = reviewer_name(reviewer) if reviewer else ""
-    ids, now = _found(folder, selection), utc_now()
-    with writing(folder) as connection:
-        return [id for id in ids if append_withdrawal(connection, Withdrawal(id, note, who, now))]
-
-
-def withdrawals(folder: Path) -> list[Withdrawal]:
-    """Return the withdrawals in order; none without a log.
-
-    Raises:
-        ResourceError: the log is damaged, or was changed.
-    """
-    if not is_begun(folder):
-        return []
-    with reading(folder) as connection:
-        return read_withdrawals(connection)
 
 
 def newest_entry(folder: Path) -> chain.Head | None:
@@ -419,22 +423,3 @@ def check_head(folder: Path, noted: chain.Head) -> None:
     raise chain.broken(
         log_path(folder), f"it lacks the {noted.entries} entries that the manifest records"
     )
-
-
-def _found(folder: Path, selection: Selection) -> list[str]:
-    recordings = Store(folder).recordings(["rec_id", "author", "url"])
-    found: dict[str, None] = {}
-    for kind, column in _COLUMN_OF.items():
-        values: Sequence[str] = getattr(selection, kind)
-        for value in values:
-            rows = recordings.filter(compute.equal(recordings[column].cast(pa.string()), value))
-            if not rows.num_rows:
-                raise InvalidRequest(
-                    f"no recording in {folder} has the {column} {value[:100]!r}; see manifest.parquet"
-                )
-            found |= dict.fromkeys(rows["rec_id"].to_pylist())
-    if not found:
-        raise InvalidRequest(
-            *("name what to take out: ids, ", Field("author"), " or ", Field("url"))
-        )
-    return sorted(found)

@@ -56,6 +56,12 @@ class Decision:
     note: str
     at: str
     """Time in UTC, ISO 8601."""
+    revision: int = 0
+    """Number of times that the reviewer replaced it; decision, reason, note and time are the newest."""
+
+
+class Outdated(InvalidRequest):
+    """A decision rests on a state of the item that has changed."""
 
 
 @dataclass(frozen=True, slots=True)
