@@ -3,6 +3,8 @@
 import errno
 import math
 import struct
+import subprocess
+import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -54,6 +56,51 @@ def test_lossless_formats_keep_samples_to_half_a_step(
     found, rate = read(tmp_path / name)
     assert rate == RATE and found.dtype == torch.float32
     assert float((found.double() - waveform.double()).abs().max()) <= tolerance * 1.001
+
+
+FILES = {
+    "a.wav": "pcm16",
+    "b.wav": "pcm24",
+    "c.wav": "float",
+    "a.flac": "pcm16",
+    "b.flac": "pcm24",
+    "a.ogg": "vorbis",
+    "a.mp3": "mp3",
+}
+SAVE = """
+import sys, torch
+from auralith.sound.writing import write
+waveform = torch.sin(torch.arange(100_000) / 20).view(2, -1) / 2
+for name, subtype in {files!r}.items():
+    write(sys.argv[1] + "/" + name, waveform, 44_100, subtype=subtype, tags={{"seed": 1}})
+"""
+
+
+def test_the_same_samples_give_the_same_bytes(tmp_path: Path) -> None:
+    """In other processes, at another second, with another address layout, in every format."""
+    found: list[dict[str, bytes]] = []
+    for run in ("first", "second"):
+        (tmp_path / run).mkdir()
+        command = [sys.executable, "-c", SAVE.format(files=FILES), str(tmp_path / run)]
+        subprocess.run(command, check=True)
+        found.append({name: (tmp_path / run / name).read_bytes() for name in FILES})
+    assert {name for name in FILES if found[0][name] != found[1][name]} == set()
+
+
+def test_a_stream_of_ogg_has_a_number_of_its_own_and_whole_pages(tmp_path: Path) -> None:
+    waveforms = [tone(), tone(level=0.4)]
+    serials = []
+    for index, waveform in enumerate(waveforms):
+        path = tmp_path / f"{index}.ogg"
+        write(path, waveform, RATE, tags=TAGS)
+        data = path.read_bytes()
+        serials.append(data[14:18])
+        with soundfile.SoundFile(path) as file:
+            assert file.frames == waveform.shape[1] == len(file.read())
+        (tmp_path / "bad.ogg").write_bytes(data[:-9] + bytes([data[-9] ^ 1]) + data[-8:])
+        with soundfile.SoundFile(tmp_path / "bad.ogg") as file:  # the checksum of a page fails
+            assert len(file.read()) < waveform.shape[1]
+    assert serials[0] != serials[1]
 
 
 @pytest.mark.parametrize("suffix", [".ogg", ".mp3"])

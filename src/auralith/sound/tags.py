@@ -68,7 +68,7 @@ def _chunk(name: bytes, body: bytes) -> bytes:
     return name + struct.pack("<I", len(body)) + body + b"\0" * (len(body) % 2)
 
 
-def _chunks(
+def riff_chunks(
     file: Pieces, place: int, stop: int, order: str = "<"
 ) -> Iterator[tuple[bytes, int, int]]:
     """Name, start and size of each chunk of a stretch."""
@@ -79,9 +79,9 @@ def _chunks(
 
 
 def _riff_comments(file: Pieces) -> Iterator[bytes]:
-    for name, start, size in _chunks(file, 12, file.size):
+    for name, start, size in riff_chunks(file, 12, file.size):
         if name == b"LIST" and file.bytes_at(start, 4) == b"INFO":
-            for entry, at, length in _chunks(file, start + 4, start + size):
+            for entry, at, length in riff_chunks(file, start + 4, start + size):
                 if entry == b"ICMT":
                     yield file.bytes_at(at, min(length, _MOST_BYTES))
         elif name in (b"id3 ", b"ID3 "):
@@ -89,7 +89,7 @@ def _riff_comments(file: Pieces) -> Iterator[bytes]:
 
 
 def _aiff_comments(file: Pieces) -> Iterator[bytes]:
-    for name, start, size in _chunks(file, 12, file.size, ">"):
+    for name, start, size in riff_chunks(file, 12, file.size, ">"):
         if name == b"ANNO":
             yield file.bytes_at(start, min(size, _MOST_BYTES))
         elif name in (b"ID3 ", b"id3 "):

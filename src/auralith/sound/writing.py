@@ -1,7 +1,7 @@
 """Writing of sound files: WAV, FLAC, OGG and MP3, with tags.
 
 A waveform is (channel, sample), float32, full scale ±1. A file is encoded in memory and then written whole or not at
-all.
+all. The same samples and tags give the same bytes, in every format.
 """
 
 import io
@@ -20,6 +20,7 @@ from auralith.errors import AudioError, Field, InvalidRequest, shown
 from auralith.escaping import one_line
 from auralith.files import check_writable, whole_file
 from auralith.sound.arrays import AnyWaveform, waveform_of
+from auralith.sound.reproducible import reproducible
 from auralith.sound.tags import with_info_chunk
 
 _BLOCK = 65_536
@@ -124,7 +125,7 @@ def _encoded(
             file.comment = comment
         for start in range(0, len(samples), _BLOCK):
             file.write(samples[start : start + _BLOCK])
-    data = buffer.getvalue()
+    data = reproducible(buffer.getvalue(), container)
     return data if comment is None or container != "WAV" else with_info_chunk(data, comment)
 
 
