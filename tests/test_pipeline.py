@@ -12,8 +12,9 @@ from safetensors.torch import load_file
 from auralith import resources
 from auralith.conditioning import Conditioner, Conditioning
 from auralith.config import SamplingDefaults
+from auralith.diffusion import Predictor
 from auralith.errors import InvalidRequest, NonFiniteError, ResourceError
-from auralith.pipeline import Auralith, load
+from auralith.pipeline import Auralith, Steering, load
 from auralith.request import GenerationRequest
 from auralith.samplers import Step
 from tests.conftest import GOLDEN, relative_error
@@ -141,7 +142,20 @@ def test_the_loop_can_be_watched_and_left(model: Auralith) -> None:
     assert all(step.total == 6 for step in seen)
     steps = model.denoising_steps([request(steps=6)])
     assert next(steps).index == 0
+    assert not torch.is_inference_mode_enabled()
     steps.close()
+
+
+def test_steps_are_made_in_inference_mode(model: Auralith) -> None:
+    """Even where a check of types is around every function: with gradients other kernels run, with other bits."""
+    modes: list[bool] = []
+
+    def watched(predictor: Predictor) -> Predictor:
+        modes.append(torch.is_inference_mode_enabled())
+        return predictor
+
+    *_, last = model.denoising_steps([request()], Steering(constrain=watched))
+    assert modes == [True] and last.denoised.is_inference()
 
 
 def test_guidance_off_evaluates_the_network_once(

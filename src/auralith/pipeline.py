@@ -161,7 +161,7 @@ class Auralith(Resolver):
             raise InvalidRequest(
                 "requests of one batch may differ in prompt, conditions, seconds and seed only"
             )
-        return self._denoise(resolved, steering)
+        return _in_inference_mode(self._denoise(resolved, steering))
 
     def denoise(
         self,
@@ -320,7 +320,6 @@ class Auralith(Resolver):
         """Return a result with its fades, checked; raise `NonFiniteError`. The rate is the model's if None."""
         return finished(waveform, sample_rate or self.config.audio.sample_rate, provenance, subtype)
 
-    @torch.inference_mode()
     def _denoise(self, group: list[GenerationRequest], steering: Steering) -> Generator[Step]:
         first = group[0]
         num_frames = self.num_frames(first)
@@ -390,6 +389,20 @@ class Auralith(Resolver):
         needed = 2 * batch * (num_frames + 1) * 20 * self.config.dit.embed_dim * element
         remedy = "generate fewer or shorter sounds at once"
         require_memory(needed, self.device, f"a batch of {batch}", remedy)
+
+
+def _in_inference_mode(steps: Generator[Step]) -> Generator[Step]:
+    """Yield the steps of a generator that runs in inference mode, which is left before the caller has a step.
+
+    The decorator of that name does the same, unless something else around the generator's function hides what it is.
+    """
+    with closing(steps):
+        while True:
+            with torch.inference_mode():
+                step = next(steps, None)
+            if step is None:
+                return
+            yield step
 
 
 def load(

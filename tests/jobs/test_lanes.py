@@ -16,9 +16,7 @@ from auralith.jobs.orders import cost, read_order, resolved
 from auralith.jobs.records import Job
 from auralith.jobs.store import JobStore
 from auralith.jobs.worker import ModelPlace, WorkerSettings
-from auralith.provenance import read_provenance
 from auralith.resolution import Resolver
-from auralith.sound.reading import read
 from tests.conftest import GOLDEN
 
 TINY = str(GOLDEN / "sao_tiny")
@@ -90,9 +88,7 @@ def test_sounds_are_those_of_the_api(
     assert [one.facts["seed"] for one in outputs] == [5, 6]
     for one, request in zip(outputs, read_order(job.request).numbered(), strict=True):
         model.generate(request).save(tmp_path / "same.wav")
-        wanted, found = read(tmp_path / "same.wav")[0], read(one.path)[0]
-        assert float((wanted - found).abs().max()) < 3 / 2**15  # steps of the 16 bits
-        assert read_provenance(one.path) == read_provenance(tmp_path / "same.wav")
+        assert one.path.read_bytes() == (tmp_path / "same.wav").read_bytes()
         assert one.facts["sha256"] == file_hash(one.path)
     kinds = [event.kind for event in store.events(job.id)]
     assert kinds == ["state", "state", "output", "output", "end"]
