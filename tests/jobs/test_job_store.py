@@ -5,53 +5,19 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from auralith.errors import InvalidRequest
+from auralith.jobs.accepting import KEY_SECONDS
 from auralith.jobs.database import StorageFull
 from auralith.jobs.estimates import Estimate
+from auralith.jobs.making import LEASE_SECONDS
 from auralith.jobs.records import FINAL, InUse, Job, KeyReused, Limits, QueueFull, Unknown
-from auralith.jobs.store import KEY_SECONDS, LEASE_SECONDS, JobStore
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def store(tmp_path: Path, clock: Clock) -> Iterator[JobStore]:
-    store = JobStore(tmp_path, clock=clock)
-    yield store
-    store.close()
-
-
-def add(store: JobStore, prompt: str = "rain", **options: object) -> Job:
-    return store.accept({"prompt": prompt}, 1.0, **options)[0]  # type: ignore[arg-type]
-
-
-def claimed(store: JobStore) -> Job:
-    job = store.claim()
-    assert job is not None
-    return job
-
-
-def make_output(store: JobStore, job: Job, content: bytes = b"sound") -> str:
-    name = f"{job.id}-0.wav"
-    (store.sounds / name).write_bytes(content)
-    assert store.add_output(job, name, {"seconds": 1.0})
-    return f"{job.id}-0"
+from auralith.jobs.sqlite import SqliteDatabase
+from auralith.jobs.store import JobStore
+from tests.jobs.stores import Clock, add, claimed, make_output
 
 
 def kinds(store: JobStore, job: Job) -> list[tuple[str, object]]:
@@ -242,8 +208,10 @@ def test_a_full_disk_refuses_whole(tmp_path: Path) -> None:
     with pytest.raises(StorageFull, match="disk space"):
         add(store)
     room[0] = 10**12
-    pages = store._db._number("page_count")
-    store._db._connection.execute(f"PRAGMA max_page_count={pages}")
+    db = store._db
+    assert isinstance(db, SqliteDatabase)
+    pages = db._number("page_count")
+    db._connection.execute(f"PRAGMA max_page_count={pages}")
     accepted = [kept.id]
 
     def fill() -> None:
@@ -254,7 +222,7 @@ def test_a_full_disk_refuses_whole(tmp_path: Path) -> None:
     with pytest.raises(StorageFull, match="disk space"):
         fill()
     assert [job.id for job in reversed(store.jobs(limit=2_000))] == accepted
-    store._db._connection.execute(f"PRAGMA max_page_count={pages + 1_000}")
+    db._connection.execute(f"PRAGMA max_page_count={pages + 1_000}")
     assert add(store).id and store.count("queued") >= 2
     store.close()
 

@@ -1,11 +1,21 @@
-"""Estimates of when jobs are made, by the speed of the last ones. A cost is in steps times seconds of sound."""
+"""Estimates of when jobs are made, by how long the last ones of the same model took once it was loaded.
 
+A cost is in steps times seconds of sound. A job takes a time that is its own, however small it is, and one for each unit
+of its cost; the two are fitted so that a few odd jobs make no difference (Theil 1950, Sen 1968; slopes of far costs count
+more).
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
+from statistics import median
 
-from auralith.jobs.database import Database
+from auralith.jobs.database import Database, Row
 from auralith.jobs.records import Job
 
 MEASURED_JOBS = 20
+LEAST_RATIO = 1.5
+"""Costs that differ by less say nothing about what a unit takes."""
 UNKNOWN_SECONDS = 10
 """Answer to when to come again, before anything was measured."""
 LONGEST_SECONDS = 3_600
@@ -20,32 +30,104 @@ class Estimate:
     """None before anything was measured."""
 
 
-def pace(db: Database) -> float | None:
-    """Return the seconds that a unit of cost took lately; None where nothing was measured."""
-    (row,) = db.rows(
-        "SELECT sum(finished - started) AS seconds, sum(cost) AS cost FROM (SELECT started, finished, cost FROM jobs "
-        "WHERE status = 'succeeded' ORDER BY finished DESC LIMIT ?)",
-        (MEASURED_JOBS,),
+@dataclass(frozen=True)
+class Pace:
+    """Seconds that a model takes."""
+
+    each: float
+    """For a job, however small."""
+    unit: float
+    """For a unit of cost."""
+
+    def seconds(self, cost: float, number: int = 1) -> float:
+        """Return the seconds for so many jobs whose costs add up to `cost`."""
+        return self.each * number + self.unit * cost
+
+
+def fit(measured: Sequence[tuple[float, float]]) -> Pace | None:
+    """Return the pace of costs and the seconds they took; None without any. Neither part of it is negative.
+
+    Where costs are too much alike to tell, or longer jobs took more than in proportion, it is in proportion to the cost.
+    """
+    measured = sorted(one for one in measured if one[0] > 0)
+    if not measured:
+        return None
+    slopes = [
+        ((later[1] - earlier[1]) / (later[0] - earlier[0]), later[0] - earlier[0])
+        for earlier, later in combinations(measured, 2)
+        if later[0] >= LEAST_RATIO * earlier[0]
+    ]
+    if slopes:
+        unit = max(0.0, _weighted_median(slopes))
+        each = median(seconds - unit * cost for cost, seconds in measured)
+        if each >= 0:
+            return Pace(each, unit)
+    return Pace(0.0, median(seconds / cost for cost, seconds in measured))
+
+
+def pace(db: Database, model: str) -> Pace | None:
+    """Return the pace of a model lately; None where nothing was measured."""
+    rows = db.execute(
+        "SELECT cost, finished - coalesce(ready, started) AS seconds FROM jobs "
+        "WHERE status = 'succeeded' AND model = ? ORDER BY finished DESC LIMIT ?",
+        (model, MEASURED_JOBS),
     )
-    return row["seconds"] / row["cost"] if row["cost"] else None
+    return fit([(row["cost"], max(0.0, row["seconds"])) for row in rows])
 
 
-def estimate(db: Database, job: Job) -> Estimate:
-    """Return the estimate of a job that waits or runs, as if one after another was made."""
-    (row,) = db.rows(
-        "SELECT count(*) AS number, sum(cost) AS cost FROM jobs "
-        "WHERE (status = 'running' OR status = 'queued') AND number < ?",
+def estimate(db: Database, job: Job, now: float) -> Estimate:
+    """Return the estimate of a job that waits or runs, as if those that run now went on side by side with the rest."""
+    waiting = db.execute(
+        "SELECT model, count(*) AS number, sum(cost) AS cost FROM jobs WHERE status = 'queued' AND number < ? GROUP BY model",
         (job.number,),
     )
-    speed = pace(db)
-    cost = (row["cost"] or 0.0) + job.cost
-    return Estimate(row["number"], None if speed is None else speed * cost)
+    running = _running(db)
+    position = sum(row["number"] for row in (*waiting, *running) if _is_before(row, job))
+    paces = {row["model"]: pace(db, row["model"]) for row in (*waiting, *running)}
+    paces.setdefault(job.model, pace(db, job.model))
+    if job.status == "running":
+        own = [row for row in running if row["id"] == job.id]
+        return Estimate(position, _left(own[0], paces[job.model], now) if own else 0.0)
+    parts = [_left(row, paces[row["model"]], now) for row in running]
+    for row in waiting:
+        speed = paces[row["model"]]
+        parts.append(None if speed is None else speed.seconds(row["cost"], row["number"]))
+    own_pace = paces[job.model]
+    if own_pace is None or None in parts:
+        return Estimate(position, None)
+    ahead = sum(part for part in parts if part is not None)
+    return Estimate(position, ahead / max(1, len(running)) + own_pace.seconds(job.cost))
 
 
-def retry_after(db: Database) -> int:
+def retry_after(db: Database, now: float) -> int:
     """Return in how many whole seconds the next waiting job may begin."""
-    rows = db.rows("SELECT cost FROM jobs WHERE status = 'running' ORDER BY number LIMIT 1")
-    speed = pace(db)
-    if speed is None or not rows:
-        return UNKNOWN_SECONDS
-    return max(1, min(LONGEST_SECONDS, round(speed * rows[0]["cost"])))
+    left = [_left(row, pace(db, row["model"]), now) for row in _running(db)]
+    known = [seconds for seconds in left if seconds is not None]
+    return max(1, min(LONGEST_SECONDS, round(min(known)))) if known else UNKNOWN_SECONDS
+
+
+def _running(db: Database) -> list[Row]:
+    return db.execute(
+        "SELECT id, number AS place, 1 AS number, model, cost, coalesce(ready, started) AS since FROM jobs "
+        "WHERE status = 'running' ORDER BY number"
+    )
+
+
+def _is_before(row: Row, job: Job) -> bool:
+    return row.get("place", 0) < job.number
+
+
+def _left(row: Row, speed: Pace | None, now: float) -> float | None:
+    """Return the seconds that a running job needs, if that is known."""
+    return None if speed is None else max(0.0, speed.seconds(row["cost"]) - (now - row["since"]))
+
+
+def _weighted_median(values: Sequence[tuple[float, float]]) -> float:
+    """Return the value below which half of the weights lie."""
+    half = sum(weight for _, weight in values) / 2
+    reached = 0.0
+    for value, weight in sorted(values):
+        reached += weight
+        if reached >= half:
+            return value
+    raise AssertionError("weights are positive")

@@ -3,10 +3,10 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from sqlite3 import Row
 from typing import Any, Literal
 
 from auralith.errors import AuralithError, InvalidRequest
+from auralith.jobs.database import Row
 
 Status = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 Json = dict[str, Any]
@@ -64,12 +64,22 @@ class Job:
     cost: float
     created: float
     started: float | None
+    ready: float | None
+    """When its model was loaded."""
     finished: float | None
     claim: str | None
     crashes: int
     is_cancelled: bool
     progress: Json | None
     error: Json | None
+    owner: str
+    """Hash of the API key that asked for it; empty without one."""
+    model: str
+    """Name of the model in the request."""
+    model_hash: str | None
+    """Fingerprint of the weights that make it, known once they are loaded."""
+    webhook: str | None
+    """URL that is told of its end."""
 
     @property
     def is_final(self) -> bool:
@@ -84,6 +94,17 @@ class Stored:
     id: str
     path: Path
     facts: Json
+    is_starred: bool = False
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """A message to a URL that a job has ended, as it is sent for the `attempts`-th time."""
+
+    id: str
+    job: str
+    url: str
+    attempts: int
 
 
 @dataclass(frozen=True)
@@ -97,13 +118,9 @@ class Event:
 
 def job_of(row: Row) -> Job:
     """Return the job of a row of the database."""
-    values: Json = {name: row[name] for name in row.keys() if name != "lease"}  # noqa: SIM118 (a Row iterates over values)
-    for name in (
-        "cost",
-        "created",
-        "started",
-        "finished",
-    ):  # RETURNING gives whole ones as integers
+    values = {name: value for name, value in row.items() if name not in ("lease", "search")}
+    for name in ("cost", "created", "started", "ready", "finished"):
+        # RETURNING of SQLite gives whole ones as integers
         values[name] = None if values[name] is None else float(values[name])
     for name in ("request", "progress", "error"):
         values[name] = None if values[name] is None else json.loads(values[name])

@@ -1,0 +1,31 @@
+"""Search in prompts, the same in every database: texts are folded here, and compared as they are there."""
+
+import unicodedata
+from collections.abc import Mapping
+from typing import Any
+
+MOST_WORDS = 16
+"""Words of a search that are looked for; the others are not."""
+
+
+def search_text(request: Mapping[str, Any]) -> str:
+    """Return what a search looks at in a request: its prompt, folded."""
+    prompt = request.get("prompt")
+    return _folded(prompt) if isinstance(prompt, str) else ""
+
+
+def search_patterns(search: str) -> list[str]:
+    """Return the patterns of LIKE, escaped by "!", that a text must all fit: it has each word, whole or in a longer one."""
+    words = _folded(search).split()[:MOST_WORDS]
+    return [f"%{_escaped(word)}%" for word in words]
+
+
+def _folded(text: str) -> str:
+    """Return a text in which neither case nor the way a letter is composed makes a difference."""
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+
+
+def _escaped(word: str) -> str:
+    for sign in "!%_":
+        word = word.replace(sign, f"!{sign}")
+    return word
