@@ -15,7 +15,7 @@ from auralith.jobs.lanes import Lanes
 from auralith.jobs.orders import cost, read_order, resolved
 from auralith.jobs.records import Job
 from auralith.jobs.store import JobStore
-from auralith.jobs.worker import ModelPlace, WorkerSettings
+from auralith.jobs.tasks import ModelPlace, WorkerSettings
 from auralith.resolution import Resolver
 from tests.conftest import GOLDEN
 

@@ -17,7 +17,7 @@ import soundfile
 from auralith.cli.serve import announce
 from auralith.jobs.orders import FORMATS, TASKS, setting_names
 from auralith.jobs.records import Limits
-from auralith.jobs.worker import ModelPlace
+from auralith.jobs.tasks import ModelPlace
 from auralith.server import page
 from auralith.server.app import make_app
 from auralith.server.guard import Rules, allowed_hosts, is_loopback

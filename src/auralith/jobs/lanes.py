@@ -1,90 +1,23 @@
 """Worker processes and their jobs: a lane for each device takes a job, gives it to its process, and notes what comes of it."""
 
-import json
 import logging
-import os
-import queue
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from dataclasses import asdict
-from pathlib import Path
 
 from auralith.errors import AuralithError, ResourceError
 from auralith.jobs.problems import make_problem, problem
+from auralith.jobs.process import WorkerProcess
 from auralith.jobs.records import Job
 from auralith.jobs.store import JobStore
-from auralith.jobs.worker import OUT_OF_MEMORY, Json, Task, WorkerSettings
+from auralith.jobs.tasks import OUT_OF_MEMORY, Json, Task, WorkerSettings
 
 TICK_SECONDS = 0.1
 PAUSE_SECONDS = 2.0
 """Between two attempts while the disk is full."""
-PACKAGES = Path(__file__).parents[2]
 log = logging.getLogger(__name__)
 FindAdapters = Callable[[Json], tuple[tuple[str, float], ...]]
 """Files and strengths of the adapters of an order; raises `AuralithError`."""
-
-
-class Worker:
-    """A worker process, and the lines to and from it."""
-
-    def __init__(self, settings: WorkerSettings) -> None:
-        # it finds this package, and nothing that happens to lie where the server was started
-        command = [sys.executable, "-P", "-m", "auralith.jobs.worker"]
-        places = [str(PACKAGES), *filter(None, [os.environ.get("PYTHONPATH")])]
-        self._process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(places)},
-        )
-        self._messages: queue.SimpleQueue[Json | None] = queue.SimpleQueue()
-        threading.Thread(target=self._listen, daemon=True).start()
-        self.send(asdict(settings))
-
-    def send(self, message: Json) -> None:
-        """Send a message; one that is dead gets none, and says so when it is listened to."""
-        assert self._process.stdin is not None
-        with suppress(OSError):
-            self._process.stdin.write(json.dumps(message).encode() + b"\n")
-            self._process.stdin.flush()
-
-    def receive(self, seconds: float) -> Json | None:
-        """Return the next message, or None if there is none for a while. Raise `EOFError` once the process has ended."""
-        try:
-            message = self._messages.get(timeout=seconds)
-        except queue.Empty:
-            return None
-        if message is None:
-            raise EOFError
-        return message
-
-    def stop(self) -> int:
-        """End the process, if it has not, and return its exit code."""
-        self._process.kill()
-        code = self._process.wait()
-        for pipe in (self._process.stdin, self._process.stdout):
-            assert pipe is not None
-            with suppress(OSError):
-                pipe.close()
-        return code
-
-    def end_code(self) -> int:
-        """Return the exit code of a process that closed its output."""
-        try:
-            return self._process.wait(5)
-        except subprocess.TimeoutExpired:
-            return self.stop()
-
-    def _listen(self) -> None:
-        assert self._process.stdout is not None
-        with suppress(ValueError, OSError):  # closed by `stop`, or cut off within a line
-            for line in self._process.stdout:
-                self._messages.put(json.loads(line))
-        self._messages.put(None)
 
 
 class Lane:
@@ -95,7 +28,7 @@ class Lane:
     ) -> None:
         self._store, self._settings, self._find = store, settings, find_adapters
         self._retries = retries
-        self._worker: Worker | None = None
+        self._worker: WorkerProcess | None = None
         self._wake, self._stopping = threading.Event(), threading.Event()
         self._deadline = 0.0
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -152,7 +85,7 @@ class Lane:
             self._store.finish(job, "failed", problem(error))
             return
         if self._worker is None:
-            self._worker = Worker(self._settings)
+            self._worker = WorkerProcess(self._settings)
         self._worker.send(task.to_json())
         try:
             self._follow(job, self._worker)
@@ -167,7 +100,7 @@ class Lane:
         folder = str(self._store.sounds.absolute())
         return Task(job.id, job.request, folder, source, self._find(job.request), made)
 
-    def _follow(self, job: Job, worker: Worker) -> None:
+    def _follow(self, job: Job, worker: WorkerProcess) -> None:
         """Note what a worker says of a job, until the job has ended or the claim on it is lost."""
         is_told = False
         while True:

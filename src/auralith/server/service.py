@@ -29,7 +29,7 @@ from auralith.jobs.orders import (
 )
 from auralith.jobs.records import Job, Json, Limits, Stored
 from auralith.jobs.store import JobStore
-from auralith.jobs.worker import ModelPlace, WorkerSettings
+from auralith.jobs.tasks import ModelPlace, WorkerSettings
 from auralith.pipeline import EMBEDDED
 from auralith.request import MAX_STEPS, MOST_GUIDANCE
 from auralith.resolution import Resolver

@@ -1,0 +1,74 @@
+"""A worker process as its lane sees it: started, told, listened to, and ended."""
+
+import json
+import os
+import queue
+import subprocess
+import sys
+import threading
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+
+from auralith.jobs.tasks import Json, WorkerSettings
+
+PACKAGES = Path(__file__).parents[2]
+
+
+class WorkerProcess:
+    """A worker process, and the lines to and from it."""
+
+    def __init__(self, settings: WorkerSettings) -> None:
+        # it finds this package, and nothing that happens to lie where the server was started
+        command = [sys.executable, "-P", "-m", "auralith.jobs.worker"]
+        places = [str(PACKAGES), *filter(None, [os.environ.get("PYTHONPATH")])]
+        self._process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(places)},
+        )
+        self._messages: queue.SimpleQueue[Json | None] = queue.SimpleQueue()
+        threading.Thread(target=self._listen, daemon=True).start()
+        self.send(asdict(settings))
+
+    def send(self, message: Json) -> None:
+        """Send a message; one that is dead gets none, and says so when it is listened to."""
+        assert self._process.stdin is not None
+        with suppress(OSError):
+            self._process.stdin.write(json.dumps(message).encode() + b"\n")
+            self._process.stdin.flush()
+
+    def receive(self, seconds: float) -> Json | None:
+        """Return the next message, or None if there is none for a while. Raise `EOFError` once the process has ended."""
+        try:
+            message = self._messages.get(timeout=seconds)
+        except queue.Empty:
+            return None
+        if message is None:
+            raise EOFError
+        return message
+
+    def stop(self) -> int:
+        """End the process, if it has not, and return its exit code."""
+        self._process.kill()
+        code = self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            assert pipe is not None
+            with suppress(OSError):
+                pipe.close()
+        return code
+
+    def end_code(self) -> int:
+        """Return the exit code of a process that closed its output."""
+        try:
+            return self._process.wait(5)
+        except subprocess.TimeoutExpired:
+            return self.stop()
+
+    def _listen(self) -> None:
+        assert self._process.stdout is not None
+        with suppress(ValueError, OSError):  # closed by `stop`, or cut off within a line
+            for line in self._process.stdout:
+                self._messages.put(json.loads(line))
+        self._messages.put(None)

@@ -1,0 +1,52 @@
+"""Settings of a worker, and the tasks it is given."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+OUT_OF_MEMORY = 3
+"""Exit code of a worker where memory was short; a new process begins with all of it."""
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class ModelPlace:
+    """A model of the server: its name in requests, and what `load` takes."""
+
+    name: str
+    source: str | None = None
+    text_encoder: str | None = None
+    weights: str | None = None
+    config: str | None = None
+
+
+@dataclass(frozen=True)
+class WorkerSettings:
+    """Settings of a worker."""
+
+    models: tuple[ModelPlace, ...]
+    device: str = "auto"
+    dtype: str = "auto"
+
+
+@dataclass(frozen=True)
+class Task:
+    """A job for a worker. Paths are the server's own, never a client's."""
+
+    job: str
+    order: Json
+    folder: str
+    """Folder of the sounds, as JOB-0.wav and so on."""
+    source: str | None = None
+    adapters: tuple[tuple[str, float], ...] = ()
+    made: tuple[str, ...] = ()
+    """Names of sounds that are there already."""
+
+    def to_json(self) -> Json:
+        """Return the fields as JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def of_json(cls, values: Json) -> "Task":
+        """Return the task of what `to_json` gave."""
+        adapters = tuple((path, strength) for path, strength in values["adapters"])
+        return cls(**values | {"adapters": adapters, "made": tuple(values["made"])})
