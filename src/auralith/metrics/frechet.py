@@ -1,8 +1,8 @@
 """Fréchet distance of two sets of frames (Heusel et al. 2017; FAD, Kilgour et al. 2019), and its limit FD∞.
 
-|μ₁ − μ₂|² + tr Σ₁ + tr Σ₂ − 2 tr (Σ₁Σ₂)^½ of normal distributions fitted to both. The trace of the root is the sum of
-the roots of the eigenvalues of RΣ₂R, with R = Σ₁^½: real by construction. With fewer frames than dimensions small
-eigenvalues are rounding, whose roots are not small; there it is the nuclear norm of F₁ᵀF₂, with Σ = FFᵀ of low rank.
+|μ₁ − μ₂|² + tr Σ₁ + tr Σ₂ − 2 tr (Σ₁Σ₂)^½ of normal distributions fitted to both. With Σ₂ = FFᵀ, the trace of the root is the sum
+of the roots of the eigenvalues of FᵀΣ₁F: real by construction. With fewer frames than dimensions small eigenvalues are
+rounding, whose roots are not small; there it is the nuclear norm of F₁ᵀF₂, both of low rank.
 
 Few frames make the distance too large: two sets of 600 from one normal distribution in 256 dimensions are 55 apart. So
 both counts stand in the result, and FD∞ extrapolates (Chong and Forsyth 2020, section 3).
@@ -11,7 +11,6 @@ both counts stand in the result, and FD∞ extrapolates (Chong and Forsyth 2020,
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
 
 from auralith.errors import InvalidRequest
 from auralith.metrics.gaussian import Frames, Gaussian, equal_dims, gaussian_of
@@ -100,19 +99,10 @@ def _distance(first: Gaussian, second: Gaussian) -> float:
 
 
 def _trace_of_root(first: Gaussian, second: Gaussian) -> float:
-    values, vectors = np.linalg.eigh(first.covariance)
-    root = (vectors * np.sqrt(values.clip(min=0))) @ vectors.T
-    product = root @ second.covariance @ root
+    product = second.factor.T @ first.covariance @ second.factor
     eigenvalues = np.linalg.eigvalsh((product + product.T) / 2)
     return float(np.sqrt(eigenvalues.clip(min=0)).sum())
 
 
 def _nuclear_norm(first: Gaussian, second: Gaussian) -> float:
-    return float(np.linalg.norm(_factor(first).T @ _factor(second), "nuc"))
-
-
-def _factor(one: Gaussian) -> Float[np.ndarray, "dim rank"]:
-    """Return F with Σ = FFᵀ, without the directions in which Σ is nothing but rounding."""
-    values, vectors = np.linalg.eigh(one.covariance)
-    kept = values > values[-1] * one.dim * np.finfo(np.float64).eps
-    return vectors[:, kept] * np.sqrt(values[kept])
+    return float(np.linalg.norm(first.factor.T @ second.factor, "nuc"))

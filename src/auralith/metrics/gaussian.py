@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,13 @@ class Gaussian:
     def has_full_rank(self) -> bool:
         """Return whether there are more frames than dimensions, as far as that is known."""
         return self.count is None or self.count > self.dim
+
+    @cached_property
+    def factor(self) -> Float[np.ndarray, "dim rank"]:
+        """Return F with Σ = FFᵀ, without the directions in which Σ is nothing but rounding."""
+        values, vectors = np.linalg.eigh(self.covariance)
+        kept = values > values[-1] * self.dim * np.finfo(np.float64).eps
+        return vectors[:, kept] * np.sqrt(values[kept])
 
 
 class GaussianStatistics:
