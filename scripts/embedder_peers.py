@@ -24,14 +24,14 @@ from torch import Tensor, nn
 SEED = 2407
 
 
-def fill(network: nn.Module) -> None:
-    """Give a network weights that depend on their names and shapes alone, so that activations stay near one."""
+def fill(network: nn.Module, seed: int = SEED) -> None:
+    """Give a network weights that depend on names, shapes and the seed alone, so that activations stay near one."""
     for name, values in network.state_dict().items():
         if not values.is_floating_point() or "speclayer" in name:
             continue
         # `random` of PCG64 is the same on every machine; normal numbers are not
-        drawn = np.random.default_rng([SEED, zlib.crc32(name.encode())]).random(tuple(values.shape))
-        uniform = torch.from_numpy(2 * drawn - 1)
+        drawn = np.random.default_rng([seed, zlib.crc32(name.encode())]).random(tuple(values.shape))
+        uniform = torch.from_numpy(np.asarray(2 * drawn - 1))
         if values.ndim in (2, 4):
             uniform *= (4.5 / values[0].numel()) ** 0.5
         elif name.endswith(("running_var", "weight")):

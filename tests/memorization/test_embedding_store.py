@@ -12,6 +12,7 @@ from auralith.embedders.embedder import ProtocolValue
 from auralith.errors import AudioError, CheckpointError, InvalidRequest
 from auralith.fingerprint import landmarks_of, pruned
 from auralith.memorization.store import EmbeddingStore, StoreOptions, embed_recordings
+from auralith.weights import WeightsOrigin
 from tests.memorization.sounds import RATE, Memory, melody
 
 
@@ -19,6 +20,7 @@ class Levels:
     """An embedder of seconds: level and number of the second."""
 
     name, dim = "levels", 3
+    origin = WeightsOrigin("none")
 
     def protocol(self) -> dict[str, ProtocolValue]:
         return {"embedder": self.name, "window_s": 1, "hop_s": 1}

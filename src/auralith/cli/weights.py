@@ -27,13 +27,13 @@ weights = typer.Typer(
 
 
 @weights.command("list")
-def list_weights(folder: Folder = None) -> None:
+def list_weights(weights: Folder = None) -> None:
     """List the weights that can be used, and whether they are here."""
     from auralith.files import size_text
     from auralith.weights import weights_folder, weights_manifest
     from auralith.weights.places import present
 
-    place = weights_folder(folder)
+    place = weights_folder(weights)
     entries = weights_manifest().values()
     name, license = (max(len(getattr(e, part)) for e in entries) for part in ("name", "license"))
     print(f"{'name':<{name}} {'here':<5} {'size':>9}  {'license':<{license}} purpose")
@@ -47,17 +47,17 @@ def list_weights(folder: Folder = None) -> None:
 
 
 @weights.command()
-def path(name: Name, folder: Folder = None) -> None:
+def path(name: Name, weights: Folder = None) -> None:
     """Print where weights lie, after comparing their hashes."""
     from auralith.weights import find_weights
 
-    print(find_weights(name, folder).path)
+    print(find_weights(name, weights).path)
 
 
 @weights.command()
 def fetch(
     name: Name,
-    folder: Folder = None,
+    weights: Folder = None,
     source: Annotated[
         Path | None,
         typer.Option(
@@ -70,16 +70,16 @@ def fetch(
     from auralith.weights.fetching import fetch_weights
 
     with _progress() as report:
-        print(fetch_weights(weights_entry(name), weights_folder(folder), report, source))
+        print(fetch_weights(weights_entry(name), weights_folder(weights), report, source))
 
 
 @weights.command()
-def convert(name: Name, folder: Folder = None) -> None:
+def convert(name: Name, weights: Folder = None) -> None:
     """Write the Keras file of OpenL3 as safetensors beside it, to be named where h5py is missing. Prints where it lies."""
     from auralith.embedders.openl3_weights import convert_openl3
     from auralith.weights import find_weights
 
-    print(convert_openl3(find_weights(name, folder).path))
+    print(convert_openl3(find_weights(name, weights).path))
 
 
 @contextmanager

@@ -14,6 +14,6 @@ mel             statistics of a log-mel spectrogram, without weights
 """
 
 from auralith.embedders.embedder import Classifier, Embedder, ProtocolValue
-from auralith.embedders.registry import EMBEDDERS, open_embedder
+from auralith.embedders.registry import EMBEDDERS, find_embedder, open_embedder
 
-__all__ = ["EMBEDDERS", "Classifier", "Embedder", "ProtocolValue", "open_embedder"]
+__all__ = ["EMBEDDERS", "Classifier", "Embedder", "ProtocolValue", "find_embedder", "open_embedder"]

@@ -26,14 +26,14 @@ from auralith.embedders.clap_front import (
     log_mel,
     through_int16,
 )
-from auralith.embedders.embedder import ProtocolValue, at_peak, checked, mono, windows
+from auralith.embedders.embedder import OWN_NETWORK, ProtocolValue, at_peak, checked, mono, windows
 from auralith.errors import CheckpointError, shown
 from auralith.foreign import Json
 from auralith.models.lazy_tensor import Weights, require_tensors, weights_of
 from auralith.sound.resampling import resample
 from auralith.tensor_files import read_component, read_json
 from auralith.text.t5 import CONFIG_ERRORS, open_tokenizer, without_code
-from auralith.weights import find_weights
+from auralith.weights import WeightsOrigin, find_weights
 
 if TYPE_CHECKING:
     import transformers
@@ -65,7 +65,9 @@ class Clap:
         model: "transformers.ClapModel",
         tokenizer: "transformers.PreTrainedTokenizerBase",
         weights_sha256: str,
+        origin: WeightsOrigin = OWN_NETWORK,
     ) -> None:
+        self.origin = origin
         config: Any = model.config
         self.name, self.dim = name, config.projection_dim
         self._model, self._tokenizer, self._sha256 = model.eval(), tokenizer, weights_sha256
@@ -163,7 +165,7 @@ def open_clap(name: str, weights: Path | None, device: torch.device, dtype: torc
             " name the folder of the other one"
         )
     torch.nn.Module.to(model, device, dtype)
-    return Clap(name, model, open_tokenizer(found.path), found.sha256)
+    return Clap(name, model, open_tokenizer(found.path), found.sha256, found.origin)
 
 
 def read_clap(folder: Path, config: Json) -> "transformers.ClapModel":

@@ -18,11 +18,13 @@ from auralith.errors import AudioError, CheckpointError
 from auralith.models.lazy_tensor import Weights, require_tensors, weights_of
 from auralith.numbers import is_finite
 from auralith.sound.levels import LEAST_PEAK, require_usable
+from auralith.weights import WeightsOrigin
 
 ProtocolValue = str | int | float | None
 CPU = torch.device("cpu")
 PEAK = 10 ** (-1 / 20)
 """Peak that the metrics of arXiv 2407.14358 bring every sound to: -1 dBFS."""
+OWN_NETWORK = WeightsOrigin("other", "a network given in Python")
 
 
 @runtime_checkable
@@ -36,6 +38,11 @@ class Embedder(Protocol):
 
     @property
     def dim(self) -> int: ...
+
+    @property
+    def origin(self) -> WeightsOrigin:
+        """Return whether its weights are the published ones. No part of `protocol`, which has their hash."""
+        ...
 
     def protocol(self) -> dict[str, ProtocolValue]:
         """Return all that decides a value beside the sound: front end, weights' SHA-256, resampler, windows, level."""

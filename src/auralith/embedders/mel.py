@@ -7,6 +7,7 @@ from torch import Tensor
 from auralith.embedders.embedder import ProtocolValue, at_peak, checked, mono, windows
 from auralith.sound.resampling import resample
 from auralith.sound.spectrum import mel_filters
+from auralith.weights import WeightsOrigin
 
 SAMPLE_RATE = 44_100
 FFT_SIZE, HOP = 2_048, 1_024
@@ -23,6 +24,7 @@ class MelStatistics:
 
     name = "mel"
     dim = 3 * NUM_BANDS
+    origin = WeightsOrigin("none")
 
     def protocol(self) -> dict[str, ProtocolValue]:
         return {

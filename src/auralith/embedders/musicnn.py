@@ -14,12 +14,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, pad, relu
 
-from auralith.embedders.embedder import ProtocolValue, checked, mono
+from auralith.embedders.embedder import OWN_NETWORK, ProtocolValue, checked, mono
 from auralith.embedders.tensorflow_bundle import read_bundle
 from auralith.errors import AudioError, CheckpointError
 from auralith.sound.resampling import resample
 from auralith.sound.spectrum import mel_filters
-from auralith.weights import find_weights
+from auralith.weights import WeightsOrigin, find_weights
 
 SAMPLE_RATE = 16_000
 FFT_SIZE, HOP, NUM_BANDS = 512, 256, 96
@@ -218,7 +218,9 @@ class Musicnn:
         network: MusicnnNetwork,
         weights_sha256: str,
         device: torch.device | None = None,
+        origin: WeightsOrigin = OWN_NETWORK,
     ) -> None:
+        self.origin = origin
         self.name, self.classes = name, TAGS[name]
         self._network, self._sha256, self._device = network.to(device), weights_sha256, device
 
@@ -273,4 +275,5 @@ def open_musicnn(
         CheckpointError: weights are missing, damaged or of another network.
     """
     found = find_weights(name, weights)
-    return Musicnn(name, read_musicnn(found.path, len(TAGS[name])), found.sha256, device)
+    network = read_musicnn(found.path, len(TAGS[name]))
+    return Musicnn(name, network, found.sha256, device, found.origin)

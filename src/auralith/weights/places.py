@@ -1,17 +1,47 @@
-"""Folders of weights, and weights found and verified in them."""
+"""Folders of weights, and weights found and verified in them.
+
+A folder with a file `other_weights.txt` holds others than the published ones, such as random or fine-tuned weights under
+the published names. Their hashes are not compared, and values that they give carry what the file says.
+"""
 
 import hashlib
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
-from auralith.errors import CheckpointError
-from auralith.files import file_hash
+from auralith.errors import CheckpointError, Field
+from auralith.escaping import one_line
+from auralith.files import cached_file_hash
 from auralith.weights.manifest import WeightsEntry, WeightsFile, weights_entry
 from auralith.weights.pins import cache_folder, check_pin
 
 VARIABLE = "AURALITH_WEIGHTS"
 """Environment variable that names the folder of weights."""
+OTHER_WEIGHTS = "other_weights.txt"
+"""Name of the file that declares the weights of its folder to be others; its first line says which."""
+_MOST_CHARACTERS = 120
+
+
+@dataclass(frozen=True)
+class WeightsOrigin:
+    """Whether weights are the published ones, by their hash."""
+
+    status: Literal["none", "published", "unverified", "other"]
+    """ "none" where there are no weights; "unverified" where no published hash is known."""
+    note: str = ""
+    """What other weights are, if it is known."""
+
+    @property
+    def remark(self) -> str:
+        """Return what a reader of their values has to know; nothing of published weights."""
+        if self.status == "other":
+            note = f" ({self.note})" if self.note else ""
+            return f"made with weights other than the published ones{note}"
+        if self.status == "unverified":
+            return "made with weights that could not be verified: no published hash is known"
+        return ""
 
 
 @dataclass(frozen=True)
@@ -22,6 +52,7 @@ class Found:
     """The file, or the folder of several."""
     sha256: str
     """SHA-256 of the file; of several, that over their digests in the order of the manifest."""
+    origin: WeightsOrigin
 
 
 def weights_folder(given: Path | None = None) -> Path:
@@ -36,7 +67,8 @@ def find_weights(name: str, given: Path | None = None) -> Found:
     """Return the weights of an entry of the manifest.
 
     `given` is a folder of weights or the weights themselves, which are then taken as they are. In a folder of weights
-    sizes and hashes must be those of the manifest or, where it has none, the ones that were used first.
+    hashes must be those of the manifest or, where it has none, the ones that were used first, unless the folder declares
+    other weights.
 
     Raises:
         InvalidRequest: no entry has that name.
@@ -49,9 +81,12 @@ def find_weights(name: str, given: Path | None = None) -> Found:
     folder = weights_folder(given)
     paths = [present(folder, file) for file in entry.files]
     if None in paths:
-        raise CheckpointError(_missing(entry, folder, entry.files[paths.index(None)]))
+        raise _missing(entry, folder, entry.files[paths.index(None)])
+    note = _declared(folder)
+    if note is not None:
+        return _taken(entry, folder / entry.place, [path for path in paths if path], note)
     digests = [verified(folder, file) for file in entry.files]
-    return Found(folder / entry.place, _total(digests))
+    return Found(folder / entry.place, _total(digests), _origin(entry, digests))
 
 
 def present(folder: Path, file: WeightsFile) -> Path | None:
@@ -63,7 +98,7 @@ def verified(folder: Path, file: WeightsFile) -> str:
     """Return the SHA-256 of a file that is there. Raises `CheckpointError` unless it is the known or the first used one."""
     path = present(folder, file)
     assert path is not None
-    digest = file_hash(path)
+    digest = cached_file_hash(path)
     if file.sha256 is None:
         check_pin(path.relative_to(folder).as_posix(), path, digest)
     elif digest != file.sha256:
@@ -77,12 +112,41 @@ def verified(folder: Path, file: WeightsFile) -> str:
 def _own(entry: WeightsEntry, given: Path) -> Found | None:
     """Return the weights that a path names itself: a file, or a folder with all files of an entry directly in it."""
     if len(entry.files) == 1:
-        return Found(given, file_hash(given)) if given.is_file() else None
-    names = [[given / Path(place).name for place in file.anyof] for file in entry.files]
-    paths = [next((path for path in paths if path.is_file()), None) for paths in names]
-    if None in paths:
+        paths = [given if given.is_file() else None]
+    else:
+        names = [[given / Path(place).name for place in file.anyof] for file in entry.files]
+        paths = [next((path for path in paths if path.is_file()), None) for paths in names]
+    found = [path for path in paths if path is not None]
+    if len(found) < len(paths):
         return None
-    return Found(given, _total([file_hash(path) for path in paths if path is not None]))
+    notes = (_declared(folder) for folder in (given, given.parent))
+    return _taken(entry, given, found, next((note for note in notes if note is not None), None))
+
+
+def _taken(entry: WeightsEntry, place: Path, paths: Sequence[Path], note: str | None) -> Found:
+    """Return weights as they are, whatever their hashes; a note says that they are declared to be others."""
+    digests = [cached_file_hash(path) for path in paths]
+    origin = _origin(entry, digests) if note is None else WeightsOrigin("other", note)
+    return Found(place, _total(digests), origin)
+
+
+def _origin(entry: WeightsEntry, digests: Sequence[str]) -> WeightsOrigin:
+    known = [file.sha256 for file in entry.files]
+    if list(digests) == known:
+        return WeightsOrigin("published")
+    differs = any(sha not in (None, digest) for sha, digest in zip(known, digests, strict=True))
+    return WeightsOrigin("other" if differs else "unverified")
+
+
+def _declared(folder: Path) -> str | None:
+    """Return what a folder says of its weights; None unless it declares them to be others."""
+    try:
+        with (folder / OTHER_WEIGHTS).open("rb") as file:
+            start = file.read(4 * _MOST_CHARACTERS)
+    except OSError:
+        return None
+    text = start.decode("utf-8", "replace").strip()
+    return one_line(text.partition("\n")[0], _MOST_CHARACTERS)
 
 
 def _total(digests: list[str]) -> str:
@@ -91,11 +155,12 @@ def _total(digests: list[str]) -> str:
     return hashlib.sha256(b"".join(map(bytes.fromhex, digests))).hexdigest()
 
 
-def _missing(entry: WeightsEntry, folder: Path, file: WeightsFile) -> str:
+def _missing(entry: WeightsEntry, folder: Path, file: WeightsFile) -> CheckpointError:
     megabytes = f"{entry.size / 1e6:,.3g} MB"
     size = f"{megabytes}: {entry.size:,} bytes" if entry.is_exact else f"about {megabytes}"
     digest = f"SHA-256 {file.sha256}" if file.sha256 else "SHA-256 kept from the first use on"
-    return (
+    return CheckpointError(
         f"{' or '.join(file.anyof)} is not in {folder}; get it by `auralith weights fetch {entry.name}`"
-        f" ({size}, {digest}, published at {entry.page}, {entry.license}), or name its folder by --weights or {VARIABLE}"
+        f" ({size}, {digest}, published at {entry.page}, {entry.license}), or name its folder by {VARIABLE} or ",
+        Field("weights"),
     )
