@@ -135,7 +135,7 @@ def _in_a_folder_with_files(
         *("auralith.training.scratch.train_transformer", "auralith.checkpoints.convert"),
         *("auralith.cli.curate.steps.run_one", "auralith.curation.run.curate"),
         "auralith.server.run.serve",
-        "auralith.evaluation.run.evaluate",
+        "auralith.evaluation.run.compare_systems",
         "auralith.memorization.training.prepare_training",
         *("auralith.curation.tagging.stage.pinned", "auralith.fingerprint.build_index"),
     ):

@@ -17,18 +17,19 @@ from auralith.cli.main import run
 from auralith.embedders import open_embedder
 from auralith.embedders.embedder import ProtocolValue, checked
 from auralith.errors import InvalidRequest
+from auralith.evaluation.comparison import compare_systems
 from auralith.evaluation.measures import Generated, Metric, MetricSettings, parse_metric
 from auralith.evaluation.prompts import Prompt, PromptList, texts_of
 from auralith.evaluation.reference import ReferenceSet, open_reference
 from auralith.evaluation.report import EvaluationReport, write_report
-from auralith.evaluation.run import evaluate
 from auralith.evaluation.sounds import Sounds, folder_sounds
 from auralith.metrics.divergence import kl_divergence
+from auralith.weights import WeightsOrigin
 from tests.conftest import GOLDEN
+from tests.evaluation.sounds import RATE, tones
 
 MODEL = str(GOLDEN / "sao_tiny")
 QUICK = ("--steps", "2", "--seconds", "0.3", "--window", "fit")
-RATE = 16_000
 
 
 class Toy:
@@ -36,6 +37,7 @@ class Toy:
 
     name, dim = "toy", 4
     classes = ("a", "b", "c", "d", "e")
+    origin = WeightsOrigin("none")
 
     def __init__(self, seed: int = 0) -> None:
         generator = torch.Generator().manual_seed(seed)
@@ -61,16 +63,6 @@ class Toy:
         return torch.stack([torch.tensor([float(len(t)), 1, 2, 3]) for t in texts])
 
 
-def tones(folder: Path, ids: list[str], scale: float = 1.0) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    for number, id in enumerate(ids, 1):
-        t = np.arange(RATE) / RATE
-        noise = np.random.default_rng(number).normal(size=RATE) / 50
-        sound = 0.5 * np.sin(2 * np.pi * 200 * number * scale * t) + noise
-        soundfile.write(folder / f"{id}.wav", sound, RATE)
-    return folder
-
-
 def prompt_list(ids: list[str]) -> PromptList:
     return PromptList("any", tuple(Prompt(id, f"sound {id}") for id in ids))
 
@@ -90,7 +82,7 @@ def lists(tmp_path: Path) -> tuple[Path, Path]:
 def measured(tmp_path: Path, lists: tuple[Path, Path], metric: str, toy: Toy | None = None):
     prompts = prompt_list(IDS)
     kind, _, embedder = metric.rpartition("-")
-    found = evaluate(
+    found = compare_systems(
         [generated(lists[0], prompts)],
         [Metric(kind, embedder)],  # pyright: ignore[reportArgumentType]
         open_reference([lists[1]], prompts),
@@ -146,7 +138,7 @@ def test_a_distance_has_its_value_inside_its_interval(
 ) -> None:
     for metric in ("fd-mel", "kad-mel"):
         prompts = prompt_list(IDS)
-        found = evaluate(
+        found = compare_systems(
             [generated(lists[0], prompts)],
             [parse_metric(metric, None)],
             open_reference([lists[1]], prompts),
@@ -180,7 +172,7 @@ def test_systems_of_other_ids_do_not_stand_in_one_table(
     prompts = prompt_list(IDS)
     systems = [generated(lists[0], prompts), generated(few, prompts)]
     with pytest.raises(InvalidRequest, match=r"different protocols \(ids\)"):
-        evaluate(
+        compare_systems(
             systems,
             [Metric("fd", "mel")],
             open_reference([lists[1]], prompts),
@@ -194,7 +186,7 @@ def test_two_systems_are_compared_over_the_same_ids(
 ) -> None:
     prompts = prompt_list(IDS)
     systems = [generated(lists[0], prompts), generated(lists[1], prompts)]
-    found = evaluate(
+    found = compare_systems(
         systems,
         [Metric("kl", "toy")],
         open_reference([lists[1]], prompts),
@@ -222,7 +214,7 @@ def test_published_statistics_and_probabilities(tmp_path: Path, lists: tuple[Pat
     ours = generated(lists[0], prompts)
     for metric in (Metric("fd", "toy"), Metric("kl", "toy")):
         values = [
-            evaluate([ours], [metric], reference, tmp_path / str(i), lambda name: Toy())
+            compare_systems([ours], [metric], reference, tmp_path / str(i), lambda name: Toy())
             for i, reference in enumerate((published, open_reference([lists[1]], prompts)))
         ]
         found = [value.measurements[0] for value in values]
@@ -240,7 +232,7 @@ def test_a_pickle_that_runs_code_is_refused(tmp_path: Path, lists: tuple[Path, P
     path.write_bytes(pickle.dumps({"p1": Runs()}))
     prompts = prompt_list(IDS)
     with pytest.raises(Exception, match="is not a pickle of probabilities alone"):
-        evaluate(
+        compare_systems(
             [generated(lists[0], prompts)],
             [Metric("kl", "toy")],
             open_reference([path], prompts),
@@ -280,7 +272,7 @@ def test_hostile_texts_stand_in_the_report_as_they_are(tmp_path: Path) -> None:
     folder = tones(tmp_path / "a'b&lt;", IDS)
     paths = {id: folder / f"{id}.wav" for id in IDS}
     ours = Generated(Sounds(hostile, paths), texts_of(prompts.prompts))
-    found = evaluate(
+    found = compare_systems(
         [ours], [Metric("clap", "toy")], ReferenceSet(), tmp_path / "report", lambda name: Toy()
     )
     _, markdown, page = write_report(EvaluationReport(prompts, found, {}), tmp_path / "report")

@@ -23,26 +23,24 @@ def generate_sounds(
     name: str,
     prompts: PromptList,
     folder: Path,
+    settings: SetSettings,
     *,
-    defaults: Mapping[str, Any],
-    batch_size: int = 1,
     show: Callable[[int, int, str], None] = lambda done, total, text: None,
 ) -> Generated:
     """Return the sounds of all prompts, generated where the folder lacks them: one each, its seed from its prompt.
 
-    `defaults` are fields of a request; the length is the prompt's, else theirs, else the list's. A prompt that the model
-    refuses is missing, with the reason.
+    The length is the prompt's, else that of the settings' defaults, else the list's. A prompt that the model refuses is
+    missing, with the reason.
 
     Raises:
         InvalidRequest: nothing could be generated, or `make_set` raises.
     """
     rows = tuple(
-        PromptRow(number, f"id {prompt.id}", _values(prompt, prompts, defaults), {})
+        PromptRow(number, f"id {prompt.id}", _values(prompt, prompts, settings.defaults), {})
         for number, prompt in enumerate(prompts.prompts, 1)
     )
     table = PromptTable(folder / prompts.name, rows, ())
     ids = {row.number: prompt.id for row, prompt in zip(rows, prompts.prompts, strict=True)}
-    settings = SetSettings(batch_size=batch_size, defaults=dict(defaults))
     paths: dict[str, Path] = {}
     missing: dict[str, str] = {}
     made_of: Mapping[str, Any] = {}

@@ -32,6 +32,7 @@ from auralith.metrics.kernel import kernel_distance
 from auralith.metrics.protocol import Protocol
 from auralith.metrics.values import LEVEL, Interval, Values
 from auralith.numbers import check_integer
+from auralith.weights import WeightsOrigin
 
 Kind = Literal["fd-inf", "fd", "kad", "kl", "clap"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -55,7 +56,9 @@ class Metric:
 
     @property
     def name(self) -> str:
-        return f"{self.kind}-{self.embedder}"
+        """Return the name that `parse_metric` knows; a CLAP score has that of its embedder, such as "clap-fused"."""
+        is_named = self.embedder.startswith(f"{self.kind}-")
+        return self.embedder if is_named else f"{self.kind}-{self.embedder}"
 
     @property
     def needs_reference(self) -> bool:
@@ -75,6 +78,8 @@ class MetricValue:
     failed: Mapping[str, str]
     """Reason by id for each that has no part in the value."""
     protocol: Protocol
+    origin: WeightsOrigin
+    """Whether the embedder's weights are the published ones."""
     interval: Interval | None = None
     """95 % bootstrap interval over ids, or over the files of a distance."""
     frames: int | None = None
@@ -157,6 +162,7 @@ def parse_metric(text: str, content: str | None) -> Metric:
             f" {shown(text)} is unknown; use {', '.join(KINDS)} with an embedder, such as fd-openl3-env",
         )
     embedder = text.removeprefix(kind).removeprefix("-") or ("clap-fused" if kind == "clap" else "")
+    embedder = text if text in EMBEDDERS else embedder
     embedder = _USUAL.get(embedder, embedder)
     if embedder == "openl3":
         if content is None:
@@ -221,6 +227,7 @@ def _distance(inputs: Inputs) -> MetricValue:
         used=len(rows),
         failed=failed,
         protocol=_protocol(inputs),
+        origin=cache.embedder.origin,
         interval=interval,
         frames=found.frames,
         reference_frames=found.reference_frames,
@@ -336,6 +343,7 @@ def _by_id(
         used=values.used,
         failed={id: reasons[id] for id in values.failed},
         protocol=protocol,
+        origin=inputs.cache.embedder.origin,
         interval=values.interval,
         by_id=values.by_id,
         baselines=baselines or {},

@@ -21,7 +21,7 @@ class PaperRow:
         """Return what the row says of a metric by its name here."""
         if metric.startswith("fd-openl3"):
             return self.fd
-        return {"kl-passt": self.kl, "clap-clap-fused": self.clap}.get(metric)
+        return {"kl-passt": self.kl, "clap-fused": self.clap}.get(metric)
 
 
 PAPER_ROWS: Mapping[str, tuple[PaperRow, ...]] = {

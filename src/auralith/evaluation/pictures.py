@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from auralith.evaluation.comparison import FramePlane
 from auralith.evaluation.measures import MetricValue
-from auralith.evaluation.run import FramePlane
 from auralith.extras import require
 
 _WIDTH, _HEIGHT = 5.0, 3.6

@@ -13,12 +13,12 @@ from urllib.parse import quote
 from auralith.controls.check import TOLERANCES
 from auralith.errors import AudioError
 from auralith.escaping import markdown
+from auralith.evaluation.comparison import Evaluation, failures
 from auralith.evaluation.controls import ControlReport
 from auralith.evaluation.measures import Generated, MetricValue
 from auralith.evaluation.paper import PaperRow, paper_rows
 from auralith.evaluation.pictures import distribution_png, values_png
 from auralith.evaluation.prompts import PromptList
-from auralith.evaluation.run import Evaluation, failures
 from auralith.files import make_folder, utc_now, whole_file
 from auralith.metrics.codec import CodecSummary
 from auralith.pages import template
@@ -65,6 +65,11 @@ class _Example:
     picture: str
 
 
+def report_paths(folder: Path) -> list[Path]:
+    """Return the paths of a report's three files."""
+    return [folder / f"report.{suffix}" for suffix in ("json", "md", "html")]
+
+
 def write_report(report: EvaluationReport, folder: Path) -> list[Path]:
     """Write the report's three files and its pictures, each whole, and return the paths of the three.
 
@@ -72,7 +77,7 @@ def write_report(report: EvaluationReport, folder: Path) -> list[Path]:
         ResourceError: a file can't be written.
     """
     make_folder(folder / PICTURES)
-    paths = [folder / f"report.{suffix}" for suffix in ("json", "md", "html")]
+    paths = report_paths(folder)
     contents = (
         json.dumps(_as_json(report), indent=1, ensure_ascii=False) + "\n",
         _markdown(report),
@@ -100,12 +105,22 @@ def kind_of(measurement: MetricValue) -> str:
     return measurement.protocol.metric
 
 
+def remarks(report: EvaluationReport) -> list[str]:
+    """Return a line on each set of metrics whose embedder's weights are not known to be the published ones."""
+    metrics: dict[str, dict[str, None]] = {}
+    for one in report.evaluation.measurements:
+        if one.origin.remark:
+            metrics.setdefault(one.origin.remark, {})[one.metric] = None
+    return [f"{', '.join(names)}: {remark}" for remark, names in metrics.items()]
+
+
 def _values(report: EvaluationReport) -> tuple[list[str], list[list[str]]]:
     """Return the header and the rows of the main table: systems, trivial baselines, and what the paper prints."""
     measurements = report.evaluation.measurements
     metrics = list(dict.fromkeys(one.metric for one in measurements))
     arrows = {m.metric: "↓" if kind_of(m) in LOWER_IS_BETTER else "↑" for m in measurements}
-    header = ["", *(f"{metric} {arrows[metric]}" for metric in metrics)]
+    others = {one.metric for one in measurements if one.origin.status == "other"}
+    header = ["", *(_column(metric, arrows[metric], metric in others) for metric in metrics)]
     found = {(one.system, one.metric): one for one in measurements}
     rows = [
         [system.name, *(_value(found.get((system.name, metric))) for metric in metrics)]
@@ -117,11 +132,16 @@ def _values(report: EvaluationReport) -> tuple[list[str], list[list[str]]]:
         row = [_baseline(measurements, metric, name) for metric in metrics]
         rows.append([f"baseline: {name.replace('_', ' ')}", *row])
     for row in report.paper:
-        printed = [row.value(metric) for metric in metrics]
+        # values of other networks do not stand beside printed ones
+        printed = [None if metric in others else row.value(metric) for metric in metrics]
         if any(value is not None for value in printed):
             cells = ["" if value is None else f"{value:g}" for value in printed]
             rows.append([f"{row.model} (as the paper prints)", *cells])
     return header, rows
+
+
+def _column(metric: str, arrow: str, other_weights: bool) -> str:
+    return f"{metric} {arrow} [other weights]" if other_weights else f"{metric} {arrow}"
 
 
 def _value(one: MetricValue | None) -> str:
@@ -219,6 +239,8 @@ def sections(report: EvaluationReport) -> list[Section]:
 
 def _markdown(report: EvaluationReport) -> str:
     lines = [f"# Evaluation{_on(report)}", ""]
+    for remark in remarks(report):
+        lines += [f"**{markdown(remark)}.**", ""]
     for title, header, rows in sections(report):
         lines += [f"## {title}", "", _row(header), f"|{'---|' * len(header)}"]
         lines += [*map(_row, rows), ""]
@@ -265,6 +287,7 @@ def _page(report: EvaluationReport, folder: Path) -> str:
         examples.append((f"controls, {name}: missed", shown))
     return template("auralith.evaluation", "report.html.j2").render(
         title=f"Evaluation on {report.prompts.name}" if report.prompts else "Evaluation",
+        remarks=remarks(report),
         sections=sections(report),
         pictures=pictures,
         examples=[(title, shown) for title, shown in examples if shown],

@@ -1,187 +1,180 @@
-"""An evaluation: systems × metrics, by one protocol, with intervals of the differences between systems."""
+"""An evaluation from its settings to its report."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import partial
-from itertools import combinations
+from collections.abc import Sequence
+from functools import cache, partial
 from pathlib import Path
-from typing import Any
 
-import numpy as np
+import torch
 
-from auralith.embedders import Embedder
+from auralith.checkpoints import open_autoencoder
+from auralith.embedders import find_embedder, open_embedder
 from auralith.errors import InvalidRequest
-from auralith.evaluation.embedding import EmbeddingCache, unique_rows
-from auralith.evaluation.measures import (
-    Generated,
-    Inputs,
-    Metric,
-    MetricSettings,
-    MetricValue,
-    measure,
+from auralith.evaluation.codec import measure_codec
+from auralith.evaluation.comparison import Evaluation, Show, compare_systems, count_files
+from auralith.evaluation.controls import ControlReport, check_sounds
+from auralith.evaluation.generation import generate_sounds
+from auralith.evaluation.measures import PAPER, WITH_REFERENCE, Generated, Metric, parse_metric
+from auralith.evaluation.prompts import (
+    PUBLISHED,
+    PromptList,
+    published_entry,
+    read_prompts,
+    split_subset,
+    texts_of,
+    trim_to,
 )
-from auralith.evaluation.reference import EmbeddedReference, ReferenceSet
-from auralith.metrics.gaussian import Gaussian
-from auralith.metrics.protocol import require_comparable
-from auralith.metrics.values import Interval, paired_interval
+from auralith.evaluation.reference import ReferenceSet, open_reference
+from auralith.evaluation.report import EvaluationReport, write_report
+from auralith.evaluation.settings import EvaluationSettings
+from auralith.evaluation.sounds import folder_sounds, matched
+from auralith.files import slug
+from auralith.pipeline import EMBEDDED as EMBEDDED_SOURCE
+from auralith.pipeline import load
+from auralith.request import GenerationRequest
+from auralith.resources import choose_device
+from auralith.weights import find_weights
 
-EMBEDDINGS = "embeddings"
-_MOST_POINTS = 400
-Show = Callable[[str, int, int], None]
-"""(stage, files done, files in all)."""
-OpenEmbedder = Callable[[str], Embedder]
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """The difference of two systems on one metric, over the ids that have a value in both."""
-
-    metric: str
-    first: str
-    second: str
-    difference: float
-    """Mean of first − second."""
-    interval: Interval
-    used: int
-
-    @property
-    def is_clear(self) -> bool:
-        """Return whether the 95 % interval leaves out 0."""
-        return self.interval.low > 0 or self.interval.high < 0
-
-
-@dataclass(frozen=True)
-class FramePlane:
-    """Frames of a system and of the reference on the two main axes of the reference."""
-
-    metric: str
-    system: str
-    generated: tuple[tuple[float, float], ...]
-    """Points, seen from the center of the reference."""
-    spread: tuple[float, float]
-    """Standard deviations of the reference along its axes."""
-    explained: float
-    """Share of the reference's variance that the two axes hold, 0 to 1."""
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """All values of a run."""
-
-    systems: tuple[Generated, ...]
-    measurements: tuple[MetricValue, ...]
-    comparisons: tuple[Comparison, ...] = ()
-    planes: tuple[FramePlane, ...] = field(default=(), compare=False)
-
-    def as_json(self) -> dict[str, Any]:
-        return {
-            "systems": [
-                {"name": one.name, "model": one.model, "sounds": len(one.sounds.paths)}
-                for one in self.systems
-            ],
-            "measurements": [one.as_json() for one in self.measurements],
-            "comparisons": [
-                vars(one) | {"interval": vars(one.interval)} for one in self.comparisons
-            ],
-        }
+SOUNDS = "sounds"
+EMBEDDED = "embedded"
+"""Name of the model in the package."""
 
 
 def evaluate(
-    systems: Sequence[Generated],
-    metrics: Sequence[Metric],
-    reference: ReferenceSet,
-    folder: Path,
-    open_embedder: OpenEmbedder,
-    settings: MetricSettings | None = None,
-    show: Show = lambda stage, done, total: None,
-) -> Evaluation:
-    """Measure each system by each metric; embeddings that are kept in `folder` are not computed again.
+    settings: EvaluationSettings,
+    output: Path,
+    show: Show = lambda stage, done, total, text: None,
+) -> EvaluationReport:
+    """Measure how good sounds are, write the report into a folder, and return it.
+
+    A folder of an interrupted run is gone on with: neither sounds nor embeddings are made twice.
 
     Raises:
-        InvalidRequest: systems have one name or protocols that can't be compared, a metric lacks what it needs, or
-            nothing could be measured.
-        CheckpointError: weights are missing or damaged.
+        InvalidRequest: there is nothing to measure, or prompts, sounds, reference and metrics do not fit each other.
+        CheckpointError: a model or weights are missing or damaged.
+        ResourceError: the device is not there, or the folder can't be written.
     """
-    settings = settings or MetricSettings()
-    names = [one.name for one in systems]
-    if len(set(names)) < len(names):
-        raise InvalidRequest(f"two systems are called alike ({', '.join(names)}); rename a folder")
-    measurements: list[MetricValue] = []
-    planes: list[FramePlane] = []
-    for metric in metrics:
-        cache = EmbeddingCache(
-            folder / EMBEDDINGS, open_embedder(metric.embedder), logits=metric.kind == "kl"
+    GenerationRequest("any", **settings.generation.defaults)  # refused before anything is opened
+    if settings.autoencoder is None:
+        report = _of_systems(settings, output, show)
+    else:
+        report = _of_autoencoder(settings.autoencoder, settings, show)
+    write_report(report, output)
+    return report
+
+
+def _of_systems(settings: EvaluationSettings, output: Path, show: Show) -> EvaluationReport:
+    if not settings.models and not settings.audio:
+        raise InvalidRequest("there is nothing to measure; give --model with --prompts, or --audio")
+    prompts = _prompts(settings)
+    metrics = _metrics(settings, prompts)
+    for metric in metrics:  # what is missing is found before hours of generation
+        find_embedder(metric.embedder, settings.weights)
+    reference = _reference(settings, prompts, metrics)
+    systems = [_folder(path, settings, prompts) for path in settings.audio]
+    systems += [_generated(name, settings, prompts, output, show) for name in settings.models]
+    opened = cache(partial(open_embedder, weights=settings.weights, device=settings.device))
+    found = compare_systems(systems, metrics, reference, output, opened, settings.measures, show)
+    checked = _checked(systems, show) if settings.controls else {}
+    return EvaluationReport(prompts, found, checked)
+
+
+def _of_autoencoder(name: str, settings: EvaluationSettings, show: Show) -> EvaluationReport:
+    if len(settings.audio) != 1:
+        raise InvalidRequest("an autoencoder is measured on recordings; give one folder by --audio")
+    sounds = folder_sounds(settings.audio[0])
+    source = EMBEDDED_SOURCE if name == EMBEDDED else name
+    device = choose_device(settings.device)
+    checkpoint = open_autoencoder(source, device=device, dtype=torch.float32)
+    on_file = partial(count_files, show, "reconstruct", len(sounds.paths))
+    summary, failed = measure_codec(checkpoint, sounds, on_file)
+    return EvaluationReport(None, Evaluation((), ()), {}, summary, failed)
+
+
+def _prompts(settings: EvaluationSettings) -> PromptList | None:
+    if settings.prompts is None:
+        return None
+    name, subset = split_subset(settings.prompts)
+    if name not in PUBLISHED:
+        return trim_to(read_prompts(Path(name), subset), settings.limit)
+    path = find_weights(published_entry(name, "prompts"), settings.weights).path
+    return trim_to(read_prompts(path, subset, name), settings.limit)
+
+
+def _metrics(settings: EvaluationSettings, prompts: PromptList | None) -> list[Metric]:
+    """Return the metrics that were named, or those that fit the prompts and the reference."""
+    content = prompts.content if prompts else None
+    names = settings.metrics
+    if not names and content is not None:
+        names = PAPER
+    elif not names and settings.reference:
+        names = WITH_REFERENCE
+    elif not names and not settings.controls:
+        raise InvalidRequest(
+            "there is no metric; name one with --metric, or give --reference or --controls"
         )
-        num_references = len(reference.sounds.paths) if reference.sounds else 0
-        on_reference = partial(_show_file, show, f"{metric.name} reference", num_references)
-        embedded = EmbeddedReference(reference, cache, on_reference)
-        for system in systems:
-            on_file = partial(
-                _show_file, show, f"{metric.name} {system.name}", len(system.sounds.paths)
-            )
-            inputs = Inputs(metric, system, embedded, cache, settings, on_file)
-            measurements.append(measure(inputs))
-            if metric.kind == "fd":
-                planes.append(_plane(metric, system, embedded.gaussian, cache))
-        require_comparable(
-            {
-                one.system: one.protocol.as_json()
-                for one in measurements
-                if one.metric == metric.name
-            }
-        )
-    return Evaluation(
-        tuple(systems), tuple(measurements), tuple(_comparisons(measurements)), tuple(planes)
+    return list(dict.fromkeys(parse_metric(name, content) for name in names))
+
+
+def _reference(
+    settings: EvaluationSettings, prompts: PromptList | None, metrics: Sequence[Metric]
+) -> ReferenceSet:
+    """Return the reference that was given or, for a published list, the published statistics that the metrics need."""
+    sources = settings.reference
+    if not sources and prompts is not None:
+        # a subset of captions is compared with the whole list's recordings
+        names = (prompts.name, prompts.name.partition(":")[0])
+        name = next((name for name in names if name in PUBLISHED), None)
+        if name is not None:
+            kinds = ["fd"] * any(metric.kind.startswith("fd") for metric in metrics)
+            kinds += ["kl"] * any(metric.kind == "kl" for metric in metrics)
+            entries = [published_entry(name, kind) for kind in kinds]
+            sources = [find_weights(entry, settings.weights).path for entry in entries]
+    return open_reference(
+        sources,
+        prompts,
+        allow_missing=settings.allow_missing,
+        allow_extra=settings.allow_extra,
     )
 
 
-def _show_file(show: Show, stage: str, total: int, done: int) -> None:
-    show(stage, done, total)
+def _folder(path: Path, settings: EvaluationSettings, prompts: PromptList | None) -> Generated:
+    sounds = folder_sounds(path)
+    if prompts is None:
+        return Generated(sounds, {})
+    found = matched(
+        sounds,
+        prompts.prompts,
+        allow_missing=settings.allow_missing,
+        allow_extra=settings.allow_extra,
+    )
+    return Generated(found, texts_of(prompts.prompts))
 
 
-def _comparisons(measurements: Sequence[MetricValue]) -> list[Comparison]:
-    """Compare every two systems on the metrics that have a value by id."""
-    by_metric: dict[str, list[MetricValue]] = {}
-    for one in measurements:
-        by_metric.setdefault(one.metric, []).append(one)
-    found = []
-    for metric, values in by_metric.items():
-        for first, second in combinations(values, 2):
-            shared = [id for id in first.by_id if id in second.by_id]
-            if len(shared) < 2:
-                continue
-            one, other = ({id: part.by_id[id] for id in shared} for part in (first, second))
-            difference = float(np.mean([one[id] - other[id] for id in shared]))
-            interval = paired_interval(one, other)
-            found.append(
-                Comparison(metric, first.system, second.system, difference, interval, len(shared))
-            )
+def _generated(
+    name: str,
+    settings: EvaluationSettings,
+    prompts: PromptList | None,
+    output: Path,
+    show: Show,
+) -> Generated:
+    if prompts is None:
+        raise InvalidRequest("a model needs prompts to generate from; give them with --prompts")
+    model = load(None if name == EMBEDDED else name, device=settings.device)
+    shown = Path(name).resolve().name if Path(name).exists() else name
+    return generate_sounds(
+        model,
+        shown,
+        prompts,
+        output / SOUNDS / slug(name),
+        settings.generation,
+        show=lambda done, total, text: show(f"generate {shown}", done, total, text),
+    )
+
+
+def _checked(systems: Sequence[Generated], show: Show) -> dict[str, ControlReport]:
+    """Return whether each system's sounds do what their prompts state."""
+    found = {}
+    for system in systems:
+        stage, total = f"controls {system.name}", len(system.sounds.paths)
+        found[system.name] = check_sounds(system, partial(count_files, show, stage, total))
     return found
-
-
-def _plane(
-    metric: Metric, system: Generated, reference: Gaussian, cache: EmbeddingCache
-) -> FramePlane:
-    rows, _ = cache.collected(system.sounds.paths, lambda done: None)
-    frames = np.concatenate(list(unique_rows(rows, system.sounds.paths)))
-    values, vectors = np.linalg.eigh(reference.covariance)
-    axes, variances = vectors[:, -2:][:, ::-1], values[-2:][::-1].clip(min=0)
-    step = max(1, len(frames) // _MOST_POINTS)
-    points = (frames[::step] - reference.mean) @ axes
-    total = values.clip(min=0).sum()
-    return FramePlane(
-        metric.name,
-        system.name,
-        tuple((float(x), float(y)) for x, y in points),
-        (float(np.sqrt(variances[0])), float(np.sqrt(variances[1]))),
-        float(variances.sum() / total) if total else 0.0,
-    )
-
-
-def failures(measurement: MetricValue) -> Mapping[str, int]:
-    """Return how many ids failed for each reason, most frequent first."""
-    counts: dict[str, int] = {}
-    for reason in measurement.failed.values():
-        code = reason.partition(":")[0]
-        counts[code] = counts.get(code, 0) + 1
-    return dict(sorted(counts.items(), key=lambda pair: -pair[1]))
