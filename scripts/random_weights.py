@@ -94,13 +94,36 @@ def published_clap() -> dict[str, Any]:
     return {"model_type": "clap", "audio_config": audio, "text_config": {}, "projection_dim": 512}
 
 
+def small_clap(*, fused: bool = True) -> dict[str, Any]:
+    """Return sizes that are quick to try."""
+    audio = {
+        "patch_embeds_hidden_size": 8,
+        "depths": [1, 1],
+        "num_attention_heads": [1, 2],
+        "num_hidden_layers": 2,
+        "hidden_size": 16,
+        "enable_fusion": fused,
+        "aff_block_r": 2,
+    }
+    text = {
+        "vocab_size": 300,
+        "hidden_size": 16,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "intermediate_size": 32,
+        "max_position_embeddings": 90,
+    }
+    return {"model_type": "clap", "audio_config": audio, "text_config": text, "projection_dim": 12}
+
+
 def write_clap(folder: Path, config: dict[str, Any]) -> None:
     """Write a folder as the Hub has it, with a tokenizer of bytes in place of RoBERTa's."""
     from transformers import ClapConfig, ClapModel
 
     folder.mkdir()
     (folder / "config.json").write_text(json.dumps(config))
-    front_end = FRONT_END | {"truncation": "fusion"}
+    fused = config["audio_config"]["enable_fusion"]
+    front_end = FRONT_END | {"truncation": "fusion" if fused else "rand_trunc"}
     (folder / "preprocessor_config.json").write_text(json.dumps(front_end))
     _write_tokenizer(folder)
     model = ClapModel(ClapConfig.from_dict(config)).requires_grad_(False)

@@ -17,7 +17,7 @@ from auralith.evaluation.report import EvaluationReport, remarks, sections
 from auralith.metrics.protocol import Protocol
 from auralith.weights import WeightsOrigin, find_weights
 from auralith.weights.places import OTHER_WEIGHTS
-from scripts.random_weights import write_all
+from scripts.random_weights import small_clap, write_all
 from tests.conftest import GOLDEN
 from tests.evaluation.sounds import tones
 
@@ -27,34 +27,13 @@ IDS = ["p1", "p2", "p3"]
 METRICS = ("fd-openl3-music", "kl-passt", "clap-fused")
 OPENL3 = {"widths": (2, 2, 4, 4, 4, 4, 8), "dim": 8}
 PASST = {"width": 12, "depth": 1, "heads": 2}
-CLAP = {
-    "model_type": "clap",
-    "audio_config": {
-        "patch_embeds_hidden_size": 8,
-        "depths": [1, 1],
-        "num_attention_heads": [1, 2],
-        "num_hidden_layers": 2,
-        "hidden_size": 16,
-        "enable_fusion": True,
-        "aff_block_r": 2,
-    },
-    "text_config": {
-        "vocab_size": 300,
-        "hidden_size": 16,
-        "num_hidden_layers": 1,
-        "num_attention_heads": 2,
-        "intermediate_size": 32,
-        "max_position_embeddings": 90,
-    },
-    "projection_dim": 12,
-}
 
 
 @pytest.fixture
 def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     networks = partial(OpenL3Network, **OPENL3), partial(PaSSTNetwork, **PASST)
-    write_all(tmp_path / "random", networks[0](), networks[1](), CLAP)
+    write_all(tmp_path / "random", networks[0](), networks[1](), small_clap())
     monkeypatch.setattr("auralith.embedders.openl3_weights.OpenL3Network", networks[0])
     monkeypatch.setattr("auralith.embedders.passt.PaSSTNetwork", networks[1])
     return tmp_path / "random"

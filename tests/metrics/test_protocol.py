@@ -33,7 +33,6 @@ CHANGES: dict[str, dict[str, Any]] = {
     "crop_seed": {"crop_seed": 1},
     "draws": {"draws": 3},
     "settings.direction": {"settings": {"direction": "reference_to_generated"}},
-    "code_version": {"code_version": "0.0.1"},
 }
 
 

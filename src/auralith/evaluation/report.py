@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import auralith
 from auralith.controls.check import TOLERANCES
 from auralith.errors import AudioError
 from auralith.escaping import markdown
@@ -92,6 +93,7 @@ def _as_json(report: EvaluationReport) -> dict[str, Any]:
     prompts = report.prompts
     return {
         "created": utc_now(),
+        "generator": f"auralith {auralith.__version__}",
         "prompts": prompts and {"name": prompts.name, "count": len(prompts.prompts)},
         **report.evaluation.as_json(),
         "controls": {name: one.as_json() for name, one in report.controls.items()},

@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-import auralith
 from auralith.errors import InvalidRequest, shown
 from auralith.files import canonical_json
 from auralith.metrics.values import require_distinct
@@ -31,7 +30,8 @@ class Protocol:
 
     metric: str
     version: int
-    """Version of the metric's definition in this package."""
+    """Version of the metric's numbers: another one where the same sounds have other values. A release of this package alone
+    changes nothing."""
     embedder: Json
     """Front end, SHA-256 of the weights, resampler, window and hop, channels and level, as `Embedder.protocol` gives them."""
     ids: tuple[str, ...]
@@ -43,7 +43,6 @@ class Protocol:
     draws: int = 1
     settings: Json = field(default_factory=dict)
     """Settings of the metric itself, such as the direction of a divergence."""
-    code_version: str = auralith.__version__
 
     def __post_init__(self) -> None:
         require_distinct(self.ids)
