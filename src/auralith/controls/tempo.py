@@ -20,8 +20,13 @@ LEAST_BEATS = 3.0
 _SAME_OCTAVES = 0.05
 _MOST_MULTIPLES = 8
 LEAST_CONFIDENCE = 0.35
-_RIVAL = 0.95
-"""Another tempo that is not an octave away must not match as well as this share of the best."""
+"""Least mean match of the multiples of a beat;"""
+_FAINT_CONFIDENCE, _LEAST_REPEAT = 0.2, 0.45
+"""or this one, where the sound repeats itself at some lag by at least so much, as a loop with few hits does."""
+_LEAST_PROMINENCE, _PROMINENT = 4.2, 5.5
+"""Standard deviations that the match of a beat lies above the median over all tempi, at least; far above."""
+_RIVAL, _FAINT_RIVAL, _PROMINENT_RIVAL = 0.95, 0.9, 1.05
+"""Another tempo that is not an octave away must not match as well as this share of the best; of a faint, of a prominent."""
 
 
 def tempo(waveform: Waveform, sample_rate: int) -> Measurement[float]:
@@ -31,7 +36,8 @@ def tempo(waveform: Waveform, sample_rate: int) -> Measurement[float]:
         return unknown("silence")
     beats = 60 * FRAMES_PER_SECOND / _GRID
     length = onsets.shape[1]
-    scores = _scores(_autocorrelation(onsets - onsets.mean(axis=1, keepdims=True)), beats, length)
+    matches = _autocorrelation(onsets - onsets.mean(axis=1, keepdims=True))
+    scores = _scores(matches, beats, length)
     if scores.max(initial=0.0) <= 0:
         return unknown(
             "too short for a beat" if length < LEAST_BEATS * beats[-1] else "no regular beat"
@@ -39,9 +45,15 @@ def tempo(waveform: Waveform, sample_rate: int) -> Measurement[float]:
     prefer = np.exp(-0.5 * (np.log2(_GRID / PREFERRED_BPM) / _PREFERENCE_OCTAVES) ** 2)
     best = int((scores * prefer).argmax())
     confidence = float(scores[best])
-    if confidence < LEAST_CONFIDENCE:
+    prominence = float((confidence - np.median(scores)) / scores.std().clip(1e-9))
+    repeats = float(matches[int(beats[-1]) : length // 2 + 1].max(initial=0.0))
+    faint = confidence < LEAST_CONFIDENCE
+    if prominence < _LEAST_PROMINENCE or (
+        faint and (confidence < _FAINT_CONFIDENCE or repeats < _LEAST_REPEAT)
+    ):
         return unknown("no regular beat", confidence)
-    if _rival(scores, best) > _RIVAL * scores[best]:
+    rival = _rival(scores, best) / confidence
+    if rival > (_FAINT_RIVAL if faint else _PROMINENT_RIVAL if prominence > _PROMINENT else _RIVAL):
         pulse = _pulse(scores, best)
         if pulse is None:
             return unknown("several tempi fit alike", confidence)
