@@ -47,7 +47,7 @@ PROFILES: dict[str, dict[Mode, tuple[float, ...]]] = {
 }
 """Krumhansl and Kessler (1982), by listeners; Albrecht and Shanahan (2013), by counting in 490 pieces."""
 PROFILE = "albrecht"
-_TILT = -0.5
+_TILT = -1.0
 """A partial counts as frequency to this power: low ones are rather roots than overtones."""
 _END_SHARE = 1 / 8
 """Beginning and end, where music is on its tonic, count twice."""
@@ -55,8 +55,8 @@ LEAST_TUNED = 0.25
 """Sharpness of the tuning (0 for noise, 1 where every partial is in tune) that tones have."""
 _LEAST_SHARE = 0.1
 """A pitch class is there from this share of the strongest one on."""
-LEAST_CORRELATION = 0.6
-LEAST_MARGIN = 0.18
+LEAST_CORRELATION = 0.8
+LEAST_MARGIN = 0.1
 """Least lead of the best key's correlation over the next one's; relative keys are closer than that in many loops."""
 
 
