@@ -176,9 +176,16 @@ def test_space_can_not_tell_of_one_channel_or_silence() -> None:
 def test_levels_at_the_ends_are_the_planted_ones(level: float) -> None:
     sound = planted.tone(300, 0.5)
     sound = sound / np.abs(sound).max()
-    sound[0], sound[-1] = level, -level / 2
+    sound[-20:], sound[0], sound[-3] = 0, level, -level / 2
     assert ends.start_level(stereo(0.3 * sound)).value == pytest.approx(level, abs=1e-6)
-    assert ends.end_level(stereo(0.3 * sound)).value == pytest.approx(level / 2, abs=1e-6)
+    assert ends.end_level(stereo(0.3 * sound), RATE).value == pytest.approx(level / 2, abs=1e-6)
+
+
+def test_a_cut_is_seen_where_it_hits_a_zero_of_the_waveform() -> None:
+    time = np.arange(round(0.5 * RATE)) / RATE
+    sound = np.sin(2 * np.pi * 880 * time)[: 1 + round(RATE * 100 / 880)].astype(np.float32)
+    level = ends.end_level(stereo(sound), RATE).value
+    assert abs(sound[-1]) < 0.06 and level is not None and level > 0.9
 
 
 @pytest.mark.parametrize("stop", [0.3, 1.0, 1.7, 2.0])
@@ -224,3 +231,13 @@ def test_a_seam_is_smooth_for_whole_periods_and_jumps_for_others(hz: float) -> N
         ends.seam_dip(stereo((s).astype(np.float32)), RATE).value for s in (whole, ramp * whole)
     )
     assert dip is not None and gap is not None and dip > -1 and (gap < -4 or hz < 100)
+
+
+@pytest.mark.parametrize("hz", [110.0, 330.0, 880.0])
+def test_a_gap_is_told_from_the_silence_between_hits(hz: float) -> None:
+    hits = planted.placed(np.arange(0, 2, 0.25), [planted.burst(seconds=0.2)], 2.0)
+    humming = np.roll(hits + 0.3 * _steady(hz), 5_000)
+    ramp = np.clip(np.minimum(np.arange(len(hits)), np.arange(len(hits))[::-1]) / 220, 0, 1)
+    for sound, is_gap in ((hits, False), (humming, False), (ramp * humming, True)):
+        found = ends.seam_dip(stereo(sound.astype(np.float32)), RATE).value
+        assert found is not None and (found < -4) is is_gap

@@ -52,7 +52,7 @@ TOLERANCES = {
     "wide": Tolerance(-12.0, "dB", "of side over mid, at least"),
     "mono": Tolerance(-40.0, "dB", "of side over mid, at most"),
     "loop": Tolerance(2.0, "", "times the usual bend of the waveform where it wraps, at most;"),
-    "loop level": Tolerance(-4.0, "dB", "around the wrap over what is quiet elsewhere, at least"),
+    "loop level": Tolerance(-4.0, "dB", "around the wrap over the softest nearby, at least"),
     "fade in": Tolerance(12.0, "dB", "below the loudest, steadily, at the start, at least"),
     "fade out": Tolerance(12.0, "dB", "below the loudest, steadily, at the end, at least"),
     "loudness": Tolerance(1.0, "LU", "off, integrated over the sound (ITU-R BS.1770-4)"),
@@ -62,7 +62,7 @@ TOLERANCES = {
         0.05, "of the peak", "at the first sample, at most, where no loop is asked for"
     ),
     "end": Tolerance(
-        0.05, "of the peak", "at the last sample, at most, where no loop is asked for"
+        0.05, "of the peak", "in the last 0.25 ms, at most, where no loop is asked for"
     ),
     "clipping": Tolerance(0.0, "places", "where samples are cut off at full scale"),
 }
@@ -276,7 +276,8 @@ def _check_length(seconds: float, sound: _Sound) -> ControlResult:
 def _check_always(stated: Stated, sound: _Sound) -> list[ControlResult]:
     results = [_bounded("sound", "a sound", _peak(sound), "{:.1f} dBFS", "least")]
     if stated.loop is None:
-        start, end = ends.start_level(sound.waveform), ends.end_level(sound.waveform)
+        start = ends.start_level(sound.waveform)
+        end = ends.end_level(sound.waveform, sound.sample_rate)
         results.append(_bounded("start", "no click", start, "{:.3f}", "most"))
         results.append(_bounded("end", "no click", end, "{:.3f}", "most"))
     clipped = ends.clipping(sound.waveform)

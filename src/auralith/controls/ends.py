@@ -14,23 +14,28 @@ _MOMENT_SECONDS = 0.02
 _FADE_SHARE = 0.1
 """Share of a sound at each end whose level says whether it fades."""
 _LEAST_MOMENTS = 20
-_CLIPPED_RUN = 4
+_CLIPPED_RUN = 3
 """So many samples in a row at the same level near full scale are cut off."""
 _FULL_SCALE = 0.999
+_CUT_SECONDS = 0.00025
 _SEAM_SECONDS = 0.002
+_BESIDE_SECONDS = (0.006, 0.03)
+"""What is this close to the wrap, but not at it."""
 _LEAST_LOOP_SECONDS = 0.1
 _USUAL_QUANTILE = 0.999
-_QUIET_QUANTILE = 0.1
 
 
 def start_level(waveform: Waveform) -> Measurement[float]:
-    """Return the magnitude of the first sample as a share of the peak; a click if it is far from 0."""
-    return _level_at(waveform, 0)
+    """Return the magnitude of the first sample as a share of the peak; a click if it is far from 0.
+
+    No more than that one, since a hit is loud at once.
+    """
+    return _level_of(waveform, slice(0, 1))
 
 
-def end_level(waveform: Waveform) -> Measurement[float]:
-    """Return the magnitude of the last sample as a share of the peak."""
-    return _level_at(waveform, -1)
+def end_level(waveform: Waveform, sample_rate: int) -> Measurement[float]:
+    """Return the largest magnitude of the last 0.25 ms as a share of the peak: a cut may hit a zero of the waveform."""
+    return _level_of(waveform, slice(-max(1, round(_CUT_SECONDS * sample_rate)), None))
 
 
 def sounding_seconds(waveform: Waveform, sample_rate: int) -> Measurement[float]:
@@ -52,7 +57,7 @@ def silence_share(waveform: Waveform, sample_rate: int) -> Measurement[float]:
 
 
 def clipping(waveform: Waveform) -> Measurement[int]:
-    """Return how often four or more samples in a row stay at one level at full scale or beyond."""
+    """Return how often three or more samples in a row stay at one level at full scale or beyond."""
     count = 0
     for channel in waveform:
         flat = (np.abs(channel[1:]) >= _FULL_SCALE) & (np.diff(channel) == 0)
@@ -97,34 +102,37 @@ def seam(waveform: Waveform, sample_rate: int) -> Measurement[float]:
 
 
 def seam_dip(waveform: Waveform, sample_rate: int) -> Measurement[float]:
-    """Return the level within 2 ms of the wrap of a loop, in dB over what is quiet (the 0.1 quantile) elsewhere in it.
+    """Return the level within 2 ms of the wrap of a loop, in dB over the softest moment (4 ms) 6 to 30 ms away from it.
 
-    Low where the ends are faded, which is a gap in what should sound on.
+    Low where both ends are faded, which is a gap in what should sound on; not where a loop ends in silence anyway.
     """
-    size = round(_SEAM_SECONDS * sample_rate)
     if waveform.shape[1] < _LEAST_LOOP_SECONDS * sample_rate:
         return unknown("too short for a loop")
-    levels = _levels(waveform, sample_rate, 2 * _SEAM_SECONDS)
+    size, near, far = (
+        max(1, round(t * sample_rate)) for t in (2 * _SEAM_SECONDS, *_BESIDE_SECONDS)
+    )
+    wrapped = np.concatenate([waveform[:, -far:], waveform[:, :far]], axis=1)
+    power = np.square(wrapped, dtype=np.float64).mean(axis=0)
+    sums = np.concatenate([[0.0], np.cumsum(power)])
+    levels = np.sqrt((sums[size:] - sums[:-size]).clip(0) / size)
     if levels.max() < SILENCE:
-        return unknown("silence")
-    around = np.concatenate([waveform[:, -size:], waveform[:, :size]], axis=1)
-    level = np.sqrt(np.square(around, dtype=np.float64).mean())
-    quiet = np.quantile(levels, _QUIET_QUANTILE).clip(1e-4 * levels.max())
-    return Measurement(float(20 * np.log10(max(level, 1e-9) / quiet)), 1.0)
+        return unknown("silence at the wrap")
+    beside = np.concatenate([levels[: far - near - size + 1], levels[far + near :]])
+    softest = beside.min().clip(1e-4 * levels.max())
+    level = max(float(levels[far - size // 2]), 1e-9)
+    return Measurement(float(20 * np.log10(level / softest)), 1.0)
 
 
-def _level_at(waveform: Waveform, index: int) -> Measurement[float]:
+def _level_of(waveform: Waveform, samples: slice) -> Measurement[float]:
     peak = float(np.abs(waveform).max(initial=0.0))
     if peak < SILENCE:
         return unknown("silence")
-    return Measurement(float(np.abs(waveform[:, index]).max()) / peak, 1.0)
+    return Measurement(float(np.abs(waveform[:, samples]).max()) / peak, 1.0)
 
 
-def _levels(
-    waveform: Waveform, sample_rate: int, seconds: float = _MOMENT_SECONDS
-) -> Float[np.ndarray, " moment"]:
+def _levels(waveform: Waveform, sample_rate: int) -> Float[np.ndarray, " moment"]:
     """Return the root mean square over all channels of each moment, the last one maybe shorter."""
-    size = max(1, round(seconds * sample_rate))
+    size = max(1, round(_MOMENT_SECONDS * sample_rate))
     power = np.square(waveform, dtype=np.float64).mean(axis=0)
     starts = np.arange(0, len(power), size)
     sums = np.add.reduceat(power, starts) if len(power) else np.zeros(0)
