@@ -2,13 +2,14 @@
 
     python -m benchmarks.controls --font FluidR3_GM.sf2 --recordings FOLDER
 
-Prints a table in Markdown. A cell has the shares in percent: right, an octave off, wrong, not told. Where there is nothing
-to tell (a texture has no tempo), right is not told, and a value is wrong. `control_sounds` says what the sounds are.
+Prints a table in Markdown, with the field's usual tools in the same run where they are installed. A cell has the shares
+in percent: right, an octave off, wrong, not told. Where there is nothing to tell (a texture has no tempo), right is not
+told, and a value is wrong. The thresholds of the measures were chosen on the part "tuning" and seed 0.
 """
 
 import math
-from collections.abc import Callable
-from functools import partial
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -17,57 +18,91 @@ import typer
 
 from auralith.controls.check import TOLERANCES
 from auralith.controls.events import events
-from auralith.controls.key import PROFILES, key
-from auralith.controls.measurement import Measurement
+from auralith.controls.key import key
 from auralith.controls.pitch import pitch
 from auralith.controls.tempo import tempo
-from benchmarks.control_sounds import CONDITIONS, RATE, Case, cases
+from benchmarks.control_fonts import chorales, composed, played
+from benchmarks.control_peers import Tool, tools
+from benchmarks.control_recordings import recorded
+from benchmarks.control_sounds import CONDITIONS, RATE, Case, Part, synthesized
+from benchmarks.identification_sounds import Mono
 
 Verdict = Literal["right", "octave", "wrong", "untold"]
 VERDICTS: tuple[Verdict, ...] = ("right", "octave", "wrong", "untold")
-MEASURES: dict[str, tuple[str, Callable[..., Measurement]]] = {
-    "tempo": ("tempo", tempo),
-    "pitch": ("pitch", pitch),
-    "count": ("count", events),
-    **{f"key ({name})": ("key", partial(key, profile=name)) for name in PROFILES},
-}
+MEASURES = {"tempo": tempo, "pitch": pitch, "count": events, "key": key}
 
 
 def main(
     count: Annotated[int, typer.Option(min=8, help="Cases of each source.")] = 32,
     recordings: Annotated[
-        Path | None, typer.Option(help="Folder with the packages of recordings, unpacked.")
+        Path | None, typer.Option(help="Folder with recordings and scores, unpacked.")
     ] = None,
     font: Annotated[Path | None, typer.Option(help="SoundFont that fluidsynth plays.")] = None,
-    seed: int = 0,
+    basic_pitch: Annotated[Path | None, typer.Option(help="Wheel of basic-pitch.")] = None,
+    peers: Annotated[bool, typer.Option(help="Measure with other tools too.")] = True,
+    held_out: Annotated[
+        bool, typer.Option(help="Take recordings no threshold was chosen on.")
+    ] = True,
+    controls: Annotated[str, typer.Option(help="Which, with commas.")] = ",".join(MEASURES),
+    seed: int = 1,
 ) -> None:
     """Prints the table."""
-    known = list(cases(count, seed, recordings, font))
-    print(f"| measure | sounds | n | median error | {' | '.join(CONDITIONS)} |")
-    print(f"|---|---|--:|--:|{'---|' * len(CONDITIONS)}")
-    for name, (control, measure) in MEASURES.items():
-        for source in dict.fromkeys(case.source for case in known if case.control == control):
-            chosen = [c for c in known if (c.control, c.source) == (control, source)]
-            print_row(name, source, chosen, measure, seed)
+    wanted = controls.split(",")
+    part: Part = "held-out" if held_out else "tuning"
+    known = [c for c in cases(count, seed, part, recordings, font) if c.control in wanted]
+    others = tools(basic_pitch) if peers else {}
+    print(f"| measure | sounds | n | tool | median error | {' | '.join(CONDITIONS)} | ms |")
+    print(f"|---|---|--:|---|--:|{'---|' * len(CONDITIONS)}--:|")
+    for control in wanted:
+        of_control = [case for case in known if case.control == control]
+        for source in dict.fromkeys(case.source for case in of_control):
+            chosen = [case for case in of_control if case.source == source]
+            for name, tool in {"auralith": _ours(control), **others.get(control, {})}.items():
+                print_row(name, chosen, tool, seed)
 
 
-def print_row(
-    name: str, source: str, chosen: list[Case], measure: Callable[..., Measurement], seed: int
-) -> None:
-    cells, errors = [], []
+def cases(
+    count: int, seed: int, part: Part, recordings: Path | None, font: Path | None
+) -> Iterator[Case]:
+    """About `count` cases of each source; those of recordings and of a SoundFont where these are given."""
+    yield from synthesized(count, seed)
+    if font is not None:
+        yield from played(count, np.random.default_rng((seed, 77)), font)
+        yield from chorales(count, part, np.random.default_rng((seed, 79)), font)
+        if recordings is not None:
+            rng = np.random.default_rng((seed, 80))
+            yield from composed(count, part, rng, font, recordings)
+    if recordings is not None:
+        yield from recorded(count, part, np.random.default_rng((seed, 78)), recordings)
+
+
+def _ours(control: str) -> Tool:
+    measure = MEASURES[control]
+    return lambda sound: measure(sound[None], RATE).value
+
+
+def print_row(name: str, chosen: list[Case], tool: Tool, seed: int) -> None:
+    cells, errors, seconds = [], [], 0.0
     for condition, distort in CONDITIONS.items():
         verdicts: list[Verdict] = []
         for number, case in enumerate(chosen):
-            sound = distort(case.sound, np.random.default_rng((seed, number)))
-            found = measure(np.asarray(sound, np.float32)[None], RATE).value
+            sound: Mono = np.asarray(
+                distort(case.sound, np.random.default_rng((seed, number))), np.float32
+            )
+            start = time.process_time()
+            found = tool(sound)
+            seconds += time.process_time() - start
             verdicts.append(verdict(case, found))
             if verdicts[-1] == "right" and found is not None and condition == "clean":
                 errors.append(error(case, found))
         shares = (round(100 * verdicts.count(each) / len(verdicts)) for each in VERDICTS)
         cells.append(" · ".join(map(str, shares)))
-    unit = TOLERANCES[chosen[0].control].unit
+    control, source = chosen[0].control, chosen[0].source
+    unit = TOLERANCES[control].unit
     median = f"{np.median(errors):.2g} {unit}" if errors and unit in ("%", "cents") else "–"
-    print(f"| {name} | {source} | {len(chosen)} | {median} | {' | '.join(cells)} |", flush=True)
+    each = round(1_000 * seconds / (len(chosen) * len(CONDITIONS)))
+    row = f"| {control} | {source} | {len(chosen)} | {name} | {median} | {' | '.join(cells)} | {each} |"
+    print(row, flush=True)
 
 
 def verdict(case: Case, found: Any) -> Verdict:
