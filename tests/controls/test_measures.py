@@ -31,6 +31,13 @@ def test_tempo_has_no_choice_where_its_octaves_are_out_of_range(bpm: float) -> N
     assert found == pytest.approx(bpm, rel=0.01)
 
 
+@pytest.mark.parametrize("bpm", [90.0, 104.0, 124.0, 150.0])
+def test_tempo_of_a_loop_of_four_beats(bpm: float) -> None:
+    found = tempo(stereo(planted.beat(bpm, 240 / bpm)), RATE).value
+    assert found is not None
+    assert min(abs(found / bpm / octave - 1) for octave in (0.5, 1, 2)) < 0.02
+
+
 def test_no_tempo_where_there_is_no_beat() -> None:
     rng = np.random.default_rng(3)
     for seed in range(6):
@@ -138,6 +145,19 @@ def test_a_steady_tone_is_one_event_and_noise_is_untold() -> None:
     for seed in range(6):
         assert events(stereo(planted.noise(3, seed)), RATE).value is None
     assert events(stereo(np.zeros(RATE, np.float32)), RATE).reason == "silence"
+
+
+@pytest.mark.parametrize("hz", [130.0, 262.0, 523.0, 1_047.0])
+@pytest.mark.parametrize("fade", [0.002, 0.01, 0.03])
+def test_the_end_of_a_note_is_no_event(hz: float, fade: float) -> None:
+    sound = planted.tone(hz, 1.0, TIMBRES["saw"])
+    size = round(fade * RATE)
+    sound[-size:] *= np.linspace(1, 0, size)
+    for rest in (0.1, 0.5):
+        quiet = np.zeros(round(rest * RATE), np.float32)
+        notes = [quiet, sound, quiet, sound, quiet]
+        assert events(stereo(np.concatenate(notes[:3])), RATE).value == 1
+        assert events(stereo(np.concatenate(notes)), RATE).value == 2
 
 
 def test_onsets_do_not_depend_on_level() -> None:

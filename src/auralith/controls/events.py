@@ -1,9 +1,9 @@
 """Number of separate events in a sound, such as knocks: the onsets that stand out from all others."""
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
-from auralith.controls.measurement import SILENCE, Measurement, Waveform, mono, unknown
+from auralith.controls.measurement import SILENCE, Measurement, Mono, Waveform, mono, unknown
 from auralith.controls.onsets import FRAMES_PER_SECOND, RATE, onset_strengths
 
 LEAST_CONFIDENCE = 1 - 1 / 1.8
@@ -19,6 +19,9 @@ _RIVAL = 0.6
 """Another count must not have a contrast of this share of the best one's."""
 _STEADY = 0.02
 """Without any onset as strong as this, a sound is a steady tone: one event."""
+_CUT_OFF = 0.35
+"""An onset after which less than this share of the level is left (−9 dB) is the click of a sound that is cut off."""
+_AROUND_SECONDS = (0.01, 0.06)
 MOST_EVENTS = 64
 
 
@@ -28,7 +31,8 @@ def events(waveform: Waveform, sample_rate: int) -> Measurement[int]:
     if np.abs(sound).max(initial=0.0) < SILENCE:
         return unknown("silence")
     strength = onset_strengths(sound).mean(axis=0)
-    heights = np.sort(strength[_peaks(strength)])[::-1]
+    peaks = _peaks(strength)
+    heights = np.sort(strength[peaks[~_are_cut_off(sound, peaks)]])[::-1]
     if not len(heights) or heights[0] < _STEADY:
         return Measurement(1, LEAST_CONFIDENCE)
     return _counted(heights, float(np.median(strength)))
@@ -41,6 +45,15 @@ def _peaks(strength: Float[np.ndarray, " frame"]) -> Int[np.ndarray, " peak"]:
     windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * reach + 1)
     before, after = windows[:, :reach].max(axis=1), windows[:, reach + 1 :].max(axis=1)
     return np.flatnonzero((strength > before) & (strength >= after) & (strength > 0))
+
+
+def _are_cut_off(sound: Mono, peaks: Int[np.ndarray, " peak"]) -> Bool[np.ndarray, " peak"]:
+    """Return for each peak whether the sound is far softer after it than before."""
+    near, far = (round(seconds * RATE) for seconds in _AROUND_SECONDS)
+    sums = np.cumsum(np.pad(np.square(sound, dtype=np.float64), (far + 1, far)))
+    at = np.round(peaks / FRAMES_PER_SECOND * RATE).astype(int).clip(0, len(sound) - 1) + far
+    before, after = sums[at - near] - sums[at - far], sums[at + far] - sums[at + near]
+    return after < _CUT_OFF**2 * before
 
 
 def _counted(heights: Float[np.ndarray, " peak"], usual: float) -> Measurement[int]:
