@@ -4,6 +4,8 @@ The program fluidsynth plays them, from MIDI files: notes, drums, phrases and pr
 files of composers found in a folder, and the chorales of the package music21, where that is installed.
 """
 
+import importlib
+import importlib.util
 import re
 import shutil
 import struct
@@ -207,10 +209,9 @@ _SET_TEMPO = re.compile(rb"\xff\x51\x03(...)", re.DOTALL)
 
 def chorales(count: int, part: Part, rng: np.random.Generator, font: Path) -> Iterator[Case]:
     """Chorales of J. S. Bach whose file states key and mode, at 100 beats per minute; none without music21."""
-    try:
-        from music21 import corpus
-    except ImportError:
+    if importlib.util.find_spec("music21") is None:
         return
+    corpus: Any = importlib.import_module("music21.corpus")
     scores: list[tuple[Case, list[Event], float]] = []
     paths = [path for path in corpus.getComposer("bach") if part_of(path.name) == part]
     for index in rng.permutation(len(paths)).tolist():

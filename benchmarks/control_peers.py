@@ -4,6 +4,7 @@ librosa and essentia from PyPI; the network of basic-pitch out of its wheel, whi
 Each function takes one channel at `RATE` and returns a value, or None where the tool has none to give.
 """
 
+import importlib
 import importlib.util
 import zipfile
 from collections.abc import Callable
@@ -53,60 +54,54 @@ def tools(wheel: Path | None) -> dict[str, dict[str, Tool]]:
     return found
 
 
+def _librosa() -> Any:
+    return importlib.import_module("librosa")
+
+
+def _essentia() -> Any:
+    return importlib.import_module("essentia.standard")
+
+
 def _halved(sound: Mono) -> Mono:
     return soxr.resample(sound, RATE, _RATE)
 
 
 def _librosa_tempo(sound: Mono) -> float:
-    import librosa
-
-    return float(librosa.feature.tempo(y=_halved(sound), sr=_RATE)[0])
+    return float(_librosa().feature.tempo(y=_halved(sound), sr=_RATE)[0])
 
 
 def _librosa_beats(sound: Mono) -> float | None:
-    import librosa
-
-    return float(np.atleast_1d(librosa.beat.beat_track(y=_halved(sound), sr=_RATE)[0])[0]) or None
+    return (
+        float(np.atleast_1d(_librosa().beat.beat_track(y=_halved(sound), sr=_RATE)[0])[0]) or None
+    )
 
 
 def _librosa_pyin(sound: Mono) -> float | None:
-    import librosa
-
-    hz, voiced, _ = librosa.pyin(
+    hz, voiced, _ = _librosa().pyin(
         _halved(sound), fmin=27.5, fmax=4_186, sr=_RATE, frame_length=4_096
     )
     return float(np.median(hz[voiced])) if voiced.mean() > _LEAST_VOICED else None
 
 
 def _librosa_onsets(sound: Mono) -> int:
-    import librosa
-
-    return len(librosa.onset.onset_detect(y=_halved(sound), sr=_RATE))
+    return len(_librosa().onset.onset_detect(y=_halved(sound), sr=_RATE))
 
 
 def _essentia_rhythm(sound: Mono) -> float | None:
-    from essentia import standard
-
-    return float(standard.RhythmExtractor2013(method="multifeature")(sound)[0]) or None
+    return float(_essentia().RhythmExtractor2013(method="multifeature")(sound)[0]) or None
 
 
 def _essentia_percival(sound: Mono) -> float | None:
-    from essentia import standard
-
-    return float(standard.PercivalBpmEstimator()(sound)) or None
+    return float(_essentia().PercivalBpmEstimator()(sound)) or None
 
 
 def _essentia_loop(sound: Mono) -> float | None:
-    from essentia import standard
-
-    return float(standard.LoopBpmEstimator()(sound)) or None
+    return float(_essentia().LoopBpmEstimator()(sound)) or None
 
 
 def _essentia_key(profile: str) -> Tool:
     def measure(sound: Mono) -> Key:
-        from essentia import standard
-
-        name, scale, _ = standard.KeyExtractor(profileType=profile)(sound)
+        name, scale, _ = _essentia().KeyExtractor(profileType=profile)(sound)
         return Key(pitch_class(name[0], name[1:]), scale)
 
     return measure
@@ -114,12 +109,10 @@ def _essentia_key(profile: str) -> Tool:
 
 def _essentia_yin(sound: Mono) -> float | None:
     """The median over frames whose confidence is above 0.5."""
-    from essentia import standard
-
     size = 4_096
-    yin, window = standard.PitchYinFFT(frameSize=size), standard.Windowing(type="hann")
-    spectrum, found = standard.Spectrum(size=size), []
-    for frame in standard.FrameGenerator(sound, frameSize=size, hopSize=1_024):
+    yin, window = _essentia().PitchYinFFT(frameSize=size), _essentia().Windowing(type="hann")
+    spectrum, found = _essentia().Spectrum(size=size), []
+    for frame in _essentia().FrameGenerator(sound, frameSize=size, hopSize=1_024):
         hz, confidence = yin(spectrum(window(frame)))
         if confidence > 0.5 and LOWEST_HZ <= hz <= HIGHEST_HZ:
             found.append(hz)
@@ -127,19 +120,17 @@ def _essentia_yin(sound: Mono) -> float | None:
 
 
 def _essentia_onsets(sound: Mono) -> int:
-    from essentia import standard
-
-    return len(standard.OnsetRate()(sound)[0])
+    return len(_essentia().OnsetRate()(sound)[0])
 
 
 class _BasicPitch:
     """Network of basic-pitch: activations of 88 notes, of their onsets, and of 264 thirds of semitones per frame."""
 
     def __init__(self, wheel: Path) -> None:
-        import onnxruntime
-
         with zipfile.ZipFile(wheel) as archive:
-            self._session = onnxruntime.InferenceSession(archive.read(_MODEL))
+            self._session = importlib.import_module("onnxruntime").InferenceSession(
+                archive.read(_MODEL)
+            )
 
     def _activations(self, sound: Mono, output: str) -> np.ndarray:
         trim = _OVERLAP // 2
