@@ -42,7 +42,9 @@ from auralith.resources import choose_device, choose_dtype, dtype_name, require_
 from auralith.result import Audio, faded_chunks, finished
 from auralith.samplers import Step
 from auralith.samplers.repaint import repainted_steps
+from auralith.samplers.step import in_inference_mode
 from auralith.sound.arrays import AnyLatents, AnyWaveform, batched, latents_of, waveforms_of
+from auralith.stages import stage
 
 EMBEDDED = Path(__file__).parent / "embedded"
 STREAM_FRAMES = 64
@@ -161,7 +163,7 @@ class Auralith(Resolver):
             raise InvalidRequest(
                 "requests of one batch may differ in prompt, conditions, seconds and seed only"
             )
-        return _in_inference_mode(self._denoise(resolved, steering))
+        return in_inference_mode(self._denoise(resolved, steering))
 
     def denoise(
         self,
@@ -174,7 +176,10 @@ class Auralith(Resolver):
         What `on_step` raises ends the work there and reaches the caller; the model can be used again at once.
         """
         latents = None
-        with closing(self.denoising_steps(requests, steering)) as steps:
+        with (
+            stage("denoising", self.device),
+            closing(self.denoising_steps(requests, steering)) as steps,
+        ):
             for step in steps:
                 latents = step.x
                 if on_step is not None:
@@ -221,7 +226,8 @@ class Auralith(Resolver):
         """
         batch = waveforms_of(waveform, channels=self.config.audio.channels)
         missing = -batch.shape[-1] % self.config.audio.samples_per_frame
-        posterior = self.codec.encode(torch.nn.functional.pad(batch, (0, missing)))
+        with stage("encoding", self.device):
+            posterior = self.codec.encode(torch.nn.functional.pad(batch, (0, missing)))
         latents = posterior.mean
         if noise is not None:
             latents = posterior.sample(self._fitting(noise, latents.shape, "the noise").float())
@@ -231,7 +237,8 @@ class Auralith(Resolver):
         self, latents: AnyLatents, decode: Callable[[Tensor], Tensor]
     ) -> Float[Tensor, "*batch audio_channel sample"]:
         batch = latents_of(latents, self.config.audio.latent_channels)
-        waveform = decode(batch).float()
+        with stage("decoding", self.device):
+            waveform = decode(batch).float()
         return waveform if batched(latents) else waveform[0]
 
     def _fitting(
@@ -355,6 +362,18 @@ class Auralith(Resolver):
     ) -> Predictor:
         """The guided network for a group. What stays the same over the steps is computed here, once."""
         guidance = self.guidance(group[0])
+        with stage("text", self.device):
+            context, global_embed = self._conditions(group)
+        rows = global_embed.shape[0] // len(group)
+        extra = None if shown is None else shown.channels(self.config.input_ids, rows)
+        objective = OBJECTIVES[self.config.objective]
+        return guided(
+            self.dit, objective, guidance, len(group), context, global_embed, num_frames, extra
+        )
+
+    def _conditions(self, group: list[GenerationRequest]) -> tuple[Tensor, Tensor]:
+        """Return the context and the global vectors of a group, those of guidance behind them."""
+        guidance = self.guidance(group[0])
         numbers = self.numbers(group)
         conditioning = self.conditioner(
             [self.conditioner.mix(item.mixture) for item in group], numbers
@@ -368,13 +387,7 @@ class Auralith(Resolver):
                 global_embed = torch.cat((global_embed, negative.global_embed))
             else:
                 global_embed = torch.cat((global_embed, self.conditioner.null(numbers)))
-        rows = global_embed.shape[0] // len(group)
-        extra = None if shown is None else shown.channels(self.config.input_ids, rows)
-        objective = OBJECTIVES[self.config.objective]
-        context, global_embed = context.to(self.dtype), global_embed.to(self.dtype)
-        return guided(
-            self.dit, objective, guidance, len(group), context, global_embed, num_frames, extra
-        )
+        return context.to(self.dtype), global_embed.to(self.dtype)
 
     def _streams(self, group: list[GenerationRequest], num_frames: int) -> NoiseStream:
         channels = self.config.audio.latent_channels
@@ -389,20 +402,6 @@ class Auralith(Resolver):
         needed = 2 * batch * (num_frames + 1) * 20 * self.config.dit.embed_dim * element
         remedy = "generate fewer or shorter sounds at once"
         require_memory(needed, self.device, f"a batch of {batch}", remedy)
-
-
-def _in_inference_mode(steps: Generator[Step]) -> Generator[Step]:
-    """Yield the steps of a generator that runs in inference mode, which is left before the caller has a step.
-
-    The decorator of that name does the same, unless something else around the generator's function hides what it is.
-    """
-    with closing(steps):
-        while True:
-            with torch.inference_mode():
-                step = next(steps, None)
-            if step is None:
-                return
-            yield step
 
 
 def load(

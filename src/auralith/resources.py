@@ -3,6 +3,7 @@
 import logging
 import os
 import platform
+import sys
 from functools import cache
 from pathlib import Path
 
@@ -10,6 +11,11 @@ import torch
 
 from auralith.errors import Field, InvalidRequest, ResourceError, shown
 from auralith.files import size_text
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 DEVICES = ("cpu", "cuda", "mps")
@@ -88,12 +94,39 @@ def available_memory(device: torch.device) -> int | None:
     """Bytes that can still be taken on the device; None where the system does not tell."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
+    return _machine_memory("MemAvailable", "SC_AVPHYS_PAGES")
+
+
+def total_memory(device: torch.device) -> int | None:
+    """Return the bytes that a device has, free or not; None where the system does not tell."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[1]
+    return _machine_memory("MemTotal", "SC_PHYS_PAGES")
+
+
+def peak_memory(device: torch.device) -> int | None:
+    """Return the most bytes that this process has had on a device; None where the system does not tell."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    if resource is None:
+        return None
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else most * 1024
+
+
+def empty_cache(device: torch.device) -> None:
+    """Give memory back to a device that torch keeps for later."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+
+
+def _machine_memory(field: str, pages: str) -> int | None:
     info = Path("/proc/meminfo")
     if info.exists():
         fields = dict(line.split(":", 1) for line in info.read_text().splitlines())
-        return int(fields["MemAvailable"].split()[0]) * 1024
-    if hasattr(os, "sysconf") and "SC_AVPHYS_PAGES" in os.sysconf_names:
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        return int(fields[field].split()[0]) * 1024
+    if hasattr(os, "sysconf") and pages in os.sysconf_names:
+        return os.sysconf(pages) * os.sysconf("SC_PAGE_SIZE")
     return None
 
 

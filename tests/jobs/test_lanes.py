@@ -4,19 +4,22 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import auralith
 from auralith.errors import InvalidRequest
 from auralith.files import file_hash
-from auralith.jobs.lanes import Lanes
+from auralith.jobs.lanes import Attempts, Lanes
 from auralith.jobs.orders import cost, read_order, resolved
 from auralith.jobs.records import Job
 from auralith.jobs.store import JobStore
 from auralith.jobs.tasks import ModelPlace, WorkerSettings
 from auralith.resolution import Resolver
+from auralith.sound.reading import read
 from tests.conftest import GOLDEN
 
 TINY = str(GOLDEN / "sao_tiny")
@@ -61,7 +64,7 @@ def add(store: JobStore, model: Resolver, **body: object) -> Job:
     return store.accept(order.to_json(), cost(order, model, None))[0]
 
 
-def wait(store: JobStore, job: Job, is_met: Callable[[Job], object], seconds: float = 30.0) -> Job:
+def wait(store: JobStore, job: Job, is_met: Callable[[Job], object], seconds: float = 60.0) -> Job:
     end = time.monotonic() + seconds
     while not is_met(found := store.job(job.id)):
         assert time.monotonic() < end, found
@@ -127,7 +130,7 @@ def test_jobs_wait_while_the_disk_is_full(
     assert wait(store, waiting, lambda job: job.is_final).status == "succeeded"
 
 
-def test_a_killed_worker_costs_an_attempt_and_then_the_job(
+def test_a_worker_that_hangs_or_dies_costs_an_attempt_and_then_the_job(
     store: JobStore, lanes: Lanes, model: auralith.Auralith
 ) -> None:
     calm = wait(store, add(store, model, seed=1, steps=1_000), lambda job: job.is_final)
@@ -135,18 +138,66 @@ def test_a_killed_worker_costs_an_attempt_and_then_the_job(
     with store._db.write() as db:  # while it waits: a lane knows its job as it was claimed
         db.execute("UPDATE jobs SET crashes = 1 WHERE id = ?", (hopeless.id,))
     wait(store, job, is_stepping)
-    os.kill(worker_pid(lanes), signal.SIGKILL)
+    os.kill(worker_pid(lanes), signal.SIGSTOP)
+    (lane,) = lanes._lanes
+    lane._attempts = Attempts(1, silent_seconds=1.0)
+    wait(store, job, lambda job: job.crashes)
+    lane._attempts = Attempts(1)
     again = wait(store, job, lambda job: job.is_final)
     assert again.status == "succeeded" and again.crashes == 1
     hashes = {one.facts["sha256"] for each in (calm, again) for one in store.outputs(each.id)}
     assert len(hashes) == 1
+    reasons = [event.data.get("reason", "") for event in store.events(job.id)]
+    assert any("said nothing for 1 s" in reason for reason in reasons)
     wait(store, hopeless, is_stepping)
     os.kill(worker_pid(lanes), signal.SIGKILL)
     failed = wait(store, hopeless, lambda job: job.is_final)
     assert failed.error is not None and "signal 9), 2 times" in failed.error["detail"]
 
 
+def test_previews_are_told_of_and_go_with_the_job(
+    store: JobStore, lanes: Lanes, model: auralith.Auralith
+) -> None:
+    job = add(store, model, steps=3_000)
+
+    def heard(job: Job) -> list[dict[str, Any]]:
+        assert not job.is_final
+        return [event.data for event in store.events(job.id) if event.kind == "preview"]
+
+    wait(store, job, heard)
+    (first, *_) = heard(store.job(job.id))
+    assert first["url"] == f"/v1/jobs/{job.id}/preview/1" and first["step"] < 3_000
+    assert read(lanes.previews.file(job.id, 1))[0].shape[0] == 1
+    assert lanes.models[0]["id"] == "tiny" and lanes.models[0]["device"] == "cpu"
+    store.cancel(job.id)
+    assert wait(store, job, lambda job: job.is_final).model_hash == model.checkpoint.model_hash
+    wait(store, job, lambda job: not list(lanes.previews.path.iterdir()))
+    assert {event.kind for event in store.events(job.id)} == {"state", "end"}
+
+
 def test_stopping_queues_what_runs(store: JobStore, lanes: Lanes, model: auralith.Auralith) -> None:
     job = wait(store, add(store, model, steps=10_000), lambda job: job.status == "running")
     lanes.stop(0.0)
     assert store.job(job.id).status == "queued"
+
+
+def test_each_device_has_a_process_and_each_job_is_done_once(
+    tmp_path: Path, model: auralith.Auralith
+) -> None:
+    store = JobStore(tmp_path / "data")
+    lanes = Lanes(store, [replace(SETTINGS, preload=True)] * 2, lambda _: ())
+    lanes.start()
+    assert lanes.trouble == "models are being loaded on cpu"
+    jobs = [add(store, model, steps=10_000) for _ in range(2)]
+    for job in jobs:
+        wait(store, job, is_stepping)
+    assert lanes.trouble is None and [one["id"] for one in lanes.models] == ["tiny", "tiny"]
+    for job in jobs:
+        store.cancel(job.id)
+    quick = [add(store, model, seed=seed) for seed in range(6)]
+    for job in quick:
+        assert wait(store, job, lambda job: job.is_final).status == "succeeded"
+        kinds = [event.kind for event in store.events(job.id)]
+        assert kinds.count("output") == kinds.count("end") == 1
+    lanes.stop(0.0)
+    store.close()

@@ -221,10 +221,7 @@ def inspect_checkpoint(source: str | Path, files: Files = FOUND) -> Inspection:
         part = next(part for start, part in PARTS.items() if name.startswith(start))
         if not is_untrained(name, raw.spec):
             parameters[part] = parameters.get(part, 0) + tensor.numel
-    memory = {}
-    for dtype in DTYPES:
-        tensors = without_memory(raw.spec, dtype).state_dict().values()
-        memory[_short(dtype)] = sum(t.numel() * t.itemsize for t in tensors)
+    memory = {_short(dtype): _network_bytes(raw, dtype) for dtype in DTYPES}
     return Inspection(
         source=raw.source,
         layout=raw.layout,
@@ -235,6 +232,16 @@ def inspect_checkpoint(source: str | Path, files: Files = FOUND) -> Inspection:
         file_bytes=sum(path.stat().st_size for path in raw.files),
         memory_bytes=memory,
     )
+
+
+def weight_bytes(source: str | Path, dtype: torch.dtype, files: Files = FOUND) -> int:
+    """Return the bytes that the networks of a checkpoint take, its text encoder not included. Raises CheckpointError."""
+    return _network_bytes(locate(source, files=files), dtype)
+
+
+def _network_bytes(raw: RawCheckpoint, dtype: torch.dtype) -> int:
+    tensors = without_memory(raw.spec, dtype).state_dict().values()
+    return sum(tensor.numel() * tensor.itemsize for tensor in tensors)
 
 
 def _short(dtype: torch.dtype) -> str:

@@ -43,13 +43,41 @@ def serve(
         float, typer.Option(min=0.001, max=1e6, help="GiB of sounds and uploads that are kept.")
     ] = 20.0,
     retries: Annotated[
-        int, typer.Option(min=0, max=1_000, help="Attempts after a process died over a job.")
+        int, typer.Option(min=0, max=1_000, help="Attempts after a process died or hung.")
+    ] = 1,
+    job_timeout: Annotated[
+        float,
+        typer.Option(
+            min=1,
+            max=1e6,
+            help="Seconds without a sign of life after which a process is ended, and its job made again.",
+        ),
+    ] = 1_800.0,
+    memory: Annotated[
+        float | None,
+        typer.Option(
+            min=0.001,
+            max=1e6,
+            help="GiB of models that a process keeps; what was used longest ago goes first. Half of the device's if left out.",
+        ),
+    ] = None,
+    preload: Annotated[
+        bool, typer.Option("--preload", help="Load the models before the first job.")
+    ] = False,
+    batch: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            max=16,
+            help="Sounds of a job that are made at a time; with more than one they equal lone ones to rounding.",
+        ),
     ] = 1,
     grace: Annotated[
         float, typer.Option(min=0, max=3_600, help="Seconds that a running job has at the end.")
     ] = 10.0,
 ) -> None:
     """Take jobs over HTTP and make them, one after another on each device. Nothing that was accepted is lost."""
+    from auralith.jobs.lanes import Attempts
     from auralith.jobs.records import Limits
     from auralith.server.run import Address, chosen_devices, serve
     from auralith.server.service import ServiceSettings, model_places
@@ -61,7 +89,10 @@ def serve(
         dtype=dtype,
         adapters=adapters,
         limits=Limits(queue, float(keep_days), int(keep_gib * GIB)),
-        retries=retries,
+        attempts=Attempts(retries, float(job_timeout)),
+        memory_bytes=None if memory is None else int(memory * GIB),
+        batch=batch,
+        preload=preload,
     )
     address = Address(host, port, tuple(allow_host or ()), insecure, float(grace))
     serve(settings, address, announce)

@@ -4,8 +4,10 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from auralith.errors import AuralithError, ResourceError
+from auralith.jobs.previews import PreviewFolder
 from auralith.jobs.problems import make_problem, problem
 from auralith.jobs.process import WorkerProcess
 from auralith.jobs.records import Job
@@ -13,6 +15,8 @@ from auralith.jobs.store import JobStore
 from auralith.jobs.tasks import OUT_OF_MEMORY, Json, Task, WorkerSettings
 
 TICK_SECONDS = 0.1
+ENDINGS = ("done", "cancelled", "failed", "full")
+"""Kinds of the messages that end a job."""
 PAUSE_SECONDS = 2.0
 """Between two attempts while the disk is full."""
 log = logging.getLogger(__name__)
@@ -20,14 +24,29 @@ FindAdapters = Callable[[Json], tuple[tuple[str, float], ...]]
 """Files and strengths of the adapters of an order; raises `AuralithError`."""
 
 
+@dataclass(frozen=True)
+class Attempts:
+    """Attempts at a job whose process dies, or hangs."""
+
+    retries: int = 1
+    """Attempts after the first one."""
+    silent_seconds: float = 1_800.0
+    """Time without a sign of life after which a process is ended: it is more than a step, or the loading of a model, takes."""
+
+
 class Lane:
     """A thread that makes one job after another on one device."""
 
     def __init__(
-        self, store: JobStore, settings: WorkerSettings, find_adapters: FindAdapters, retries: int
+        self,
+        store: JobStore,
+        settings: WorkerSettings,
+        find_adapters: FindAdapters,
+        attempts: Attempts,
+        previews: PreviewFolder,
     ) -> None:
         self._store, self._settings, self._find = store, settings, find_adapters
-        self._retries = retries
+        self._attempts, self._previews = attempts, previews
         self._worker: WorkerProcess | None = None
         self._wake, self._stopping = threading.Event(), threading.Event()
         self._deadline = 0.0
@@ -42,6 +61,27 @@ class Lane:
         """Return whether a defect ended the lane."""
         is_started = self._thread.ident is not None
         return is_started and not self._thread.is_alive() and not self._stopping.is_set()
+
+    @property
+    def device(self) -> str:
+        """Return the name of the device."""
+        return self._settings.device
+
+    @property
+    def models(self) -> list[Json]:
+        """Return the models that are loaded, as `ModelCache.summary` gives them."""
+        worker = self._worker
+        return [] if worker is None else worker.models
+
+    @property
+    def trouble(self) -> str | None:
+        """Return why its process is not ready for jobs yet, if it should load models before the first one."""
+        if not self._settings.preload:
+            return None
+        worker = self._worker
+        if worker is None or not worker.is_ready:
+            return f"models are being loaded on {self.device}"
+        return worker.trouble
 
     def wake(self) -> None:
         """Look for a job now."""
@@ -59,6 +99,8 @@ class Lane:
 
     def _run(self) -> None:
         try:
+            if self._settings.preload:
+                self._worker = WorkerProcess(self._settings)
             while not self._stopping.is_set():
                 self._work()
         finally:
@@ -93,37 +135,57 @@ class Lane:
             code = self._worker.end_code()
             self._drop_worker()
             self._crashed(job, code)
+        finally:
+            self._previews.drop(job.id)
 
     def _task(self, job: Job) -> Task:
         source = None if job.source is None else str(self._store.sound(job.source).path.absolute())
         made = tuple(one.path.name for one in self._store.outputs(job.id))
         folder = str(self._store.sounds.absolute())
-        return Task(job.id, job.request, folder, source, self._find(job.request), made)
+        previews = str(self._previews.path.absolute())
+        return Task(job.id, job.request, folder, source, self._find(job.request), made, previews)
 
     def _follow(self, job: Job, worker: WorkerProcess) -> None:
         """Note what a worker says of a job, until the job has ended or the claim on it is lost."""
         is_told = False
         while True:
             message = worker.receive(TICK_SECONDS)
-            if message is None:
-                current = self._store.renew(job)
-            elif message["kind"] == "step":
-                current = self._store.step(job, message["progress"])
-            elif message["kind"] == "output":
-                current = self._store.add_output(job, message["file"], message["facts"])
-            else:
+            if message is not None and message["kind"] in ENDINGS:
                 self._ended(job, message)
                 return
+            current = self._noted(job, message)
             if current is None:
                 self._drop_worker()
                 return
             if current.is_cancelled and not is_told:
                 worker.send({"cancel": job.id})
                 is_told = True
+            if worker.silent_seconds > self._attempts.silent_seconds:
+                self._drop_worker()
+                self._again(job, f"its worker said nothing for {worker.silent_seconds:.0f} s")
+                return
             if self._stopping.is_set() and time.monotonic() > self._deadline:
                 self._drop_worker()
                 self._store.release(job, "the server stops")
                 return
+
+    def _noted(self, job: Job, message: Json | None) -> Job | None:
+        """Note what a worker says while it makes a job, or that it says nothing; return the job, None if the claim is lost."""
+        if message is None:
+            return self._store.renew(job)
+        match message["kind"]:
+            case "loaded":
+                return self._store.loaded(job, message["model_hash"])
+            case "step":
+                return self._store.step(job, message["progress"])
+            case "preview":
+                about = message["preview"]
+                url = f"/v1/jobs/{job.id}/preview/{about['number']}"
+                return self._store.preview(job, {"url": url, **about})
+            case "output":
+                return self._store.add_output(job, message["file"], message["facts"])
+            case kind:
+                raise AssertionError(kind)
 
     def _ended(self, job: Job, message: Json) -> None:
         match message["kind"]:
@@ -140,8 +202,13 @@ class Lane:
 
     def _crashed(self, job: Job, code: int) -> None:
         what = f"signal {-code}" if code < 0 else f"code {code}"
-        reason = "memory was short" if code == OUT_OF_MEMORY else f"its worker ended ({what})"
-        if job.crashes < self._retries:
+        self._again(
+            job, "memory was short" if code == OUT_OF_MEMORY else f"its worker ended ({what})"
+        )
+
+    def _again(self, job: Job, reason: str) -> None:
+        """Queue a job again over which a process died or hung, or fail it after so many attempts."""
+        if job.crashes < self._attempts.retries:
             self._store.release(job, reason, crashed=True)
             return
         detail = f"{reason}, {job.crashes + 1} times; ask for fewer or shorter sounds"
@@ -161,9 +228,13 @@ class Lanes:
         store: JobStore,
         settings: Sequence[WorkerSettings],
         find_adapters: FindAdapters,
-        retries: int = 1,
+        attempts: Attempts | None = None,
     ) -> None:
-        self._lanes = [Lane(store, one, find_adapters, retries) for one in settings]
+        self.previews = PreviewFolder(store.folder / "previews")
+        self._lanes = [
+            Lane(store, one, find_adapters, attempts or Attempts(), self.previews)
+            for one in settings
+        ]
         store.listeners.append(self._on_change)
 
     def start(self) -> None:
@@ -175,6 +246,16 @@ class Lanes:
     def are_broken(self) -> bool:
         """Return whether a defect ended one of them."""
         return any(lane.is_broken for lane in self._lanes)
+
+    @property
+    def trouble(self) -> str | None:
+        """Return why one of them is not ready, if so."""
+        return next((lane.trouble for lane in self._lanes if lane.trouble is not None), None)
+
+    @property
+    def models(self) -> list[Json]:
+        """Return the models that are loaded, with their device."""
+        return [{"device": lane.device, **one} for lane in self._lanes for one in lane.models]
 
     def stop(self, seconds: float) -> None:
         """Finish what is done within so many seconds, and queue the rest again."""

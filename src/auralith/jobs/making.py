@@ -57,6 +57,11 @@ class Making(Books):
             job, "progress = ?, lease = ?", values, "step", progress, durable=False
         )
 
+    def preview(self, job: Job, about: Mapping[str, Any]) -> Job | None:
+        """Tell of a preview of a claimed job; None if the claim is lost."""
+        values = (self._now() + LEASE_SECONDS,)
+        return self._claimed(job, "lease = ?", values, "preview", about, durable=False)
+
     def add_output(self, job: Job, file: str, facts: Mapping[str, Any]) -> Job | None:
         """Note a sound of a claimed job, whose file is written; None if the claim is lost."""
         size = (self.sounds / file).stat().st_size
@@ -183,5 +188,5 @@ class Making(Books):
 
 
 def _drop_steps(db: Database, job_id: str) -> None:
-    """Delete the steps of a job, which nobody needs once it has ended or begins anew."""
-    db.execute("DELETE FROM events WHERE job = ? AND kind = 'step'", (job_id,))
+    """Delete the steps and previews of a job, which nobody needs once it has ended or begins anew."""
+    db.execute("DELETE FROM events WHERE job = ? AND kind IN ('step', 'preview')", (job_id,))

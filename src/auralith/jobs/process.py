@@ -6,6 +6,7 @@ import queue
 import subprocess
 import sys
 import threading
+import time
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -29,12 +30,20 @@ class WorkerProcess:
             env=os.environ | {"PYTHONPATH": os.pathsep.join(places)},
         )
         self._messages: queue.SimpleQueue[Json | None] = queue.SimpleQueue()
+        self._heard = time.monotonic()
+        self.models: list[Json] = []
+        """The models it has loaded, as `ModelCache.summary` gives them."""
+        self.is_ready = False
+        """Whether it has loaded what it should before its first job."""
+        self.trouble: str | None = None
+        """Why it could not load its models before the first job."""
         threading.Thread(target=self._listen, daemon=True).start()
         self.send(asdict(settings))
 
     def send(self, message: Json) -> None:
         """Send a message; one that is dead gets none, and says so when it is listened to."""
         assert self._process.stdin is not None
+        self._heard = time.monotonic()
         with suppress(OSError):
             self._process.stdin.write(json.dumps(message).encode() + b"\n")
             self._process.stdin.flush()
@@ -48,6 +57,11 @@ class WorkerProcess:
         if message is None:
             raise EOFError
         return message
+
+    @property
+    def silent_seconds(self) -> float:
+        """Return for how long it has said nothing since it was told something."""
+        return time.monotonic() - self._heard
 
     def stop(self) -> int:
         """End the process, if it has not, and return its exit code."""
@@ -70,5 +84,15 @@ class WorkerProcess:
         assert self._process.stdout is not None
         with suppress(ValueError, OSError):  # closed by `stop`, or cut off within a line
             for line in self._process.stdout:
-                self._messages.put(json.loads(line))
+                message = json.loads(line)
+                self._heard = time.monotonic()
+                match message["kind"]:
+                    case "models":
+                        self.models = message["models"]
+                    case "ready":
+                        self.is_ready = True
+                    case "trouble":
+                        self.trouble = message["detail"]
+                    case _:
+                        self._messages.put(message)
         self._messages.put(None)

@@ -26,6 +26,16 @@ class WorkerSettings:
     models: tuple[ModelPlace, ...]
     device: str = "auto"
     dtype: str = "auto"
+    threads: int | None = None
+    """Threads that compute on a CPU; torch's own choice if None. Sums end in other bits with another number of them."""
+    memory_bytes: int | None = None
+    """Most bytes of the weights that are kept; a share of the device's memory if None."""
+    sharers: int = 1
+    """Workers that share the device's memory."""
+    batch: int = 1
+    """Most sounds of a job that are made at a time."""
+    preload: bool = False
+    """Load the models before the first job, the default last, as many as fit."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +50,8 @@ class Task:
     adapters: tuple[tuple[str, float], ...] = ()
     made: tuple[str, ...] = ()
     """Names of sounds that are there already."""
+    previews: str | None = None
+    """Folder of the previews, as JOB-1.wav and so on; none are made without one."""
 
     def to_json(self) -> Json:
         """Return the fields as JSON values."""

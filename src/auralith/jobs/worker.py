@@ -13,8 +13,12 @@ import signal
 import sys
 import threading
 from contextlib import suppress
+from functools import partial
 from typing import IO
 
+import torch
+
+from auralith.errors import AuralithError
 from auralith.jobs.running import JobRunner
 from auralith.jobs.tasks import Json, Task, WorkerSettings
 from auralith.settings import build_settings
@@ -30,7 +34,10 @@ def main() -> None:
     logging.getLogger("auralith").setLevel(logging.ERROR)  # warnings may quote prompts
     lines = sys.stdin.buffer
     settings = build_settings(WorkerSettings, json.loads(lines.readline()))
-    runner = JobRunner(settings, lambda message: _write(out, message))
+    if settings.threads is not None:
+        torch.set_num_threads(settings.threads)
+    send = partial(_write, out)
+    runner = JobRunner(settings, send)
     tasks: queue.SimpleQueue[Task] = queue.SimpleQueue()
 
     def listen() -> None:
@@ -45,6 +52,12 @@ def main() -> None:
             os._exit(0)
 
     threading.Thread(target=listen, daemon=True).start()
+    if settings.preload:
+        try:
+            runner.preload()
+        except AuralithError as error:
+            send({"kind": "trouble", "detail": str(error)})
+    send({"kind": "ready"})
     while True:
         runner.run(tasks.get())
 

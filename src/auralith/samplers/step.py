@@ -1,8 +1,11 @@
 """The steps that every sampler yields, so that progress, preview and cancel are the caller's loop."""
 
+from collections.abc import Generator
+from contextlib import closing
 from dataclasses import dataclass
 from typing import no_type_check
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -22,3 +25,17 @@ class Step:
     noise_level: float
     x: Float[Tensor, "batch channel frame"]
     denoised: Float[Tensor, "batch channel frame"]
+
+
+def in_inference_mode(steps: Generator[Step]) -> Generator[Step]:
+    """Yield the steps of a generator that runs in inference mode, which is left before the caller has a step.
+
+    The decorator of that name does the same, unless something else around the generator's function hides what it is.
+    """
+    with closing(steps):
+        while True:
+            with torch.inference_mode():
+                step = next(steps, None)
+            if step is None:
+                return
+            yield step

@@ -1,11 +1,16 @@
 """Numbers for Prometheus. None of them has a prompt, a name or an id in it."""
 
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
 from auralith.extras import LazyModule
-from auralith.jobs.records import Job
+from auralith.jobs.records import Job, Json
 from auralith.server.service import Service
 
 prometheus = LazyModule("prometheus_client", "serve")
 SECONDS = (0.1, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 1_800)
+FACTORS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 50)
 
 
 class Meters:
@@ -28,8 +33,28 @@ class Meters:
             "auralith_queue_wait_seconds", "Waiting", buckets=SECONDS, registry=registry
         )
         self._times = prometheus.Histogram(
-            "auralith_generation_seconds", "Making", buckets=SECONDS, registry=registry
+            "auralith_job_seconds", "Making all of a job", buckets=SECONDS, registry=registry
         )
+        self._stages = prometheus.Histogram(
+            "auralith_generation_seconds",
+            "Stages of making a sound",
+            ["stage"],
+            buckets=SECONDS,
+            registry=registry,
+        )
+        self._factors = prometheus.Histogram(
+            "auralith_real_time_factor",
+            "Seconds of making a second of sound",
+            buckets=FACTORS,
+            registry=registry,
+        )
+        self._memory = prometheus.Gauge(
+            "auralith_worker_peak_memory_bytes",
+            "Most memory of a worker: of its GPU, or else of its process",
+            ["device"],
+            registry=registry,
+        )
+        registry.register(_LoadedModels(service))
         for status in ("queued", "running"):
             gauge = prometheus.Gauge(
                 f"auralith_{status}", f"Jobs that are {status}", registry=registry
@@ -54,3 +79,31 @@ class Meters:
             self._times.observe(job.finished - job.started)
         for one in self._service.store.outputs(job.id):
             self._audio.inc(one.facts["seconds"])
+            if work := one.facts.get("work"):  # older versions did not note it
+                self._observe(work)
+
+    def _observe(self, work: Json) -> None:
+        for stage, seconds in work["seconds"].items():
+            self._stages.labels(stage).observe(seconds)
+        self._factors.observe(work["real_time_factor"])
+        if work["peak_memory_bytes"] is not None:
+            self._memory.labels(work["device"]).set(work["peak_memory_bytes"])
+
+
+class _LoadedModels:
+    """Collector of the models that are in memory at the time it is asked."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    def collect(self) -> Iterator[Any]:
+        """Yield the bytes of the weights by model and device, those with adapters together."""
+        gauge = prometheus.core.GaugeMetricFamily(
+            "auralith_model_loaded", "Bytes of the weights in memory", labels=["model", "device"]
+        )
+        sizes = Counter[tuple[str, str]]()
+        for one in self._service.loaded_models():
+            sizes[one["id"], one["device"]] += one["bytes"]
+        for labels, size in sizes.items():
+            gauge.add_metric(labels, size)
+        yield gauge

@@ -10,12 +10,14 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from auralith.checkpoints import Files
 from auralith.checkpoints.opening import locate
 from auralith.diffusion import OBJECTIVES
 from auralith.errors import Field, InvalidRequest, ResourceError, shown
 from auralith.files import canonical_json
-from auralith.jobs.lanes import Lanes
+from auralith.jobs.lanes import Attempts, Lanes
 from auralith.jobs.orders import (
     FORMATS,
     LONGEST_SECONDS,
@@ -33,6 +35,7 @@ from auralith.jobs.tasks import ModelPlace, WorkerSettings
 from auralith.pipeline import EMBEDDED
 from auralith.request import MAX_STEPS, MOST_GUIDANCE
 from auralith.resolution import Resolver
+from auralith.resources import choose_device
 from auralith.samplers import sampler_names
 from auralith.server.bell import Bell
 from auralith.server.remaking import remaking
@@ -56,8 +59,11 @@ class ServiceSettings:
     adapters: Path | None = None
     """Folder of the adapters that requests may name."""
     limits: Limits = field(default_factory=Limits)
-    retries: int = 1
-    """Attempts after a process died over a job."""
+    attempts: Attempts = field(default_factory=Attempts)
+    memory_bytes: int | None = None
+    """Most bytes of weights that each process keeps; see `WorkerSettings`."""
+    batch: int = 1
+    preload: bool = False
 
 
 class Service:
@@ -69,10 +75,8 @@ class Service:
         self.models = {place.name: Resolver(_located(place)) for place in settings.models}
         self.store = JobStore(settings.data, settings.limits)
         self.store.listeners.append(self.bell.ring)
-        workers = [
-            WorkerSettings(settings.models, device, settings.dtype) for device in settings.devices
-        ]
-        self._lanes = Lanes(self.store, workers, self._adapter_files, settings.retries)
+        self._lanes = Lanes(self.store, _workers(settings), self._adapter_files, settings.attempts)
+        self.previews = self._lanes.previews
         self._is_over = threading.Event()
         self._sweeper = threading.Thread(target=self._sweep, daemon=True)
 
@@ -96,7 +100,11 @@ class Service:
         if self._lanes.are_broken:
             return "a defect ended the work on a device; the log says where, start the server anew"
         self.store.require_room()
-        return None
+        return self._lanes.trouble
+
+    def loaded_models(self) -> list[Json]:
+        """Return the models that are in memory now, with their device, adapters and bytes."""
+        return self._lanes.models
 
     def submit(self, body: Any, owner: str = "", key: str | None = None) -> tuple[Job, bool]:
         """Return the job of a parsed body, and whether it is new. Raises `AuralithError` where it is not accepted."""
@@ -210,6 +218,26 @@ class Service:
         while not self._is_over.wait(SWEEP_SECONDS):
             with suppress(ResourceError):  # a full disk: the next time
                 self.store.sweep()
+
+
+def _workers(settings: ServiceSettings) -> list[WorkerSettings]:
+    """Return the settings of a worker for each device. Those that are on one kind of device share its memory and its cores."""
+    kinds = [choose_device(name).type for name in settings.devices]
+    return [
+        WorkerSettings(
+            settings.models,
+            device,
+            settings.dtype,
+            threads=max(1, torch.get_num_threads() // kinds.count("cpu"))
+            if kind == "cpu"
+            else None,
+            memory_bytes=settings.memory_bytes,
+            sharers=kinds.count(kind) if kind == "cpu" else settings.devices.count(device),
+            batch=settings.batch,
+            preload=settings.preload,
+        )
+        for device, kind in zip(settings.devices, kinds, strict=True)
+    ]
 
 
 def _located(place: ModelPlace) -> Any:

@@ -1,11 +1,10 @@
 """Routes of sounds that were made: bytes, peaks, a picture and provenance."""
 
-import numpy as np
-
 from auralith.extras import require
 from auralith.provenance import read_provenance
 from auralith.server.answers import MEDIA, whole
 from auralith.server.service import Service
+from auralith.sound.peaks import outline
 from auralith.sound.picture import spectrogram_png
 from auralith.sound.reading import read
 
@@ -42,13 +41,9 @@ def add_audio(app: FastAPI, service: Service) -> None:
         """Return the lowest and the highest sample of n stretches."""
         count = whole("n", n, 1, MOST_PEAKS)
         waveform, sample_rate = read(store.output(sound_id).path)
-        samples = waveform.numpy()
-        starts = np.linspace(0, samples.shape[1], min(count, samples.shape[1]), endpoint=False)
-        places = starts.astype(int)
-        low = np.minimum.reduceat(samples.min(axis=0), places)
-        high = np.maximum.reduceat(samples.max(axis=0), places)
-        body = {"sample_rate": sample_rate, "num_samples": samples.shape[1]}
-        return JSONResponse(body | {"min": _rounded(low), "max": _rounded(high)})
+        low, high = outline(waveform.numpy(), count)
+        body = {"sample_rate": sample_rate, "num_samples": waveform.shape[1]}
+        return JSONResponse(body | {"min": low, "max": high})
 
     @app.get("/v1/audio/{sound_id}/spectrogram.png")
     def spectrogram(sound_id: str) -> Response:
@@ -58,7 +53,3 @@ def add_audio(app: FastAPI, service: Service) -> None:
     @app.get("/v1/audio/{sound_id}/provenance")
     def provenance(sound_id: str) -> Response:
         return JSONResponse(read_provenance(store.output(sound_id).path).to_tags())
-
-
-def _rounded(values: np.ndarray) -> list[float]:
-    return [round(float(value), 5) for value in values]

@@ -36,7 +36,7 @@ def add_facts(app: FastAPI, service: Service, meters: Meters) -> None:
         trouble = service.trouble()
         if trouble is not None:
             return problem_answer(make_problem(503, "not-ready", trouble))
-        return JSONResponse({"status": "ready"})
+        return JSONResponse({"status": "ready", "models": service.loaded_models()})
 
     @app.get("/metrics")
     def metrics() -> Response:

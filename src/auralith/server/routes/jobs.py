@@ -5,7 +5,7 @@ import re
 from auralith.errors import InvalidRequest, shown
 from auralith.extras import require
 from auralith.jobs.records import FINAL
-from auralith.server.answers import job_answer, whole
+from auralith.server.answers import MEDIA, job_answer, whole
 from auralith.server.following import ended, events_of
 from auralith.server.service import Service
 from auralith.server.submitting import body_schema, submitted
@@ -19,6 +19,7 @@ from fastapi.responses import JSONResponse, StreamingResponse  # noqa: E402
 LONGEST_WAIT = 60.0
 """Seconds that Prefer: wait may ask for."""
 MOST_LISTED = 200
+MOST_PREVIEWS = 10_000
 
 
 def add_jobs(app: FastAPI, service: Service) -> None:
@@ -60,6 +61,14 @@ def add_jobs(app: FastAPI, service: Service) -> None:
             store.delete(job_id)
             return Response(status_code=204)
         return JSONResponse(service.view(store.cancel(job_id)), 202)
+
+    @app.get("/v1/jobs/{job_id}/preview/{number}")
+    def preview(job_id: str, number: str) -> Response:
+        """Return a sound that a job hears of while it runs; it goes when the job ends."""
+        store.job(job_id)
+        path = service.previews.file(job_id, whole("number", number, 1, MOST_PREVIEWS))
+        headers = {"Cache-Control": "no-store"}
+        return Response(path.read_bytes(), media_type=MEDIA["wav"], headers=headers)
 
     @app.get("/v1/jobs/{job_id}/events")
     async def events(job_id: str, request: Request) -> Response:
