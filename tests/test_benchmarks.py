@@ -7,7 +7,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import soundfile
+
+from auralith.controls import check
+from auralith.controls.notes import Key
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
@@ -64,13 +69,15 @@ def test_the_clocks_of_evaluation(capsys: pytest.CaptureFixture[str]) -> None:
 def test_measures_of_controls_are_judged_on_known_sounds(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    from benchmarks.control_sounds import Case, cases, midi_file
-    from benchmarks.controls import MEASURES, print_row, verdict
+    from benchmarks.control_fonts import midi_file
+    from benchmarks.control_sounds import Case, synthesized
+    from benchmarks.controls import print_row, verdict
 
-    known = list(cases(1, 0, None, None))
+    known = list(synthesized(1, 0))
     chosen = [case for case in known if (case.control, case.source) == ("count", "corpus hits")]
-    print_row("count", "corpus hits", chosen, MEASURES["count"][1], 0)
-    assert capsys.readouterr().out.startswith("| count | corpus hits | 1 | – | 100 · 0 · 0 · 0 |")
+    print_row("counter", chosen, lambda sound: 1, 0)
+    row = "| count | corpus hits | 1 | counter | – | 100 · 0 · 0 · 0 | 100 · 0 · 0 · 0 |  |"
+    assert capsys.readouterr().out.startswith(row)
     loop = Case("tempo", "loops", 120.0, known[0].sound)
     found = {value: verdict(loop, value) for value in (121.0, 240.5, 59.0, 100.0, None)}
     assert list(found.values()) == ["right", "octave", "octave", "wrong", "untold"]
@@ -78,3 +85,37 @@ def test_measures_of_controls_are_judged_on_known_sounds(
     assert (verdict(silent, None), verdict(silent, 90.0)) == ("right", "wrong")
     notes = midi_file([(0.0, 24, 60, 0.5, 96), (1.0, -1, 36, 0.1, 100)])
     assert notes[:4] == b"MThd" and notes.endswith(b"\xff\x2f\x00") and b"\x99\x24\x64" in notes
+
+
+def test_recordings_are_read_for_what_their_names_and_lists_state(tmp_path: Path) -> None:
+    from benchmarks.control_recordings import recorded
+
+    tone = 0.3 * np.sin(2 * np.pi * 466.16 * np.arange(22_050) / 44_100)
+    for name in (
+        *("samples/loop_mika.flac", "samples/bd_pure.flac"),
+        *("recorded/359628__mtg__sax-tenor-d-minor.wav", "x/oboe_As4_1_forte_normal.mp3"),
+    ):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        soundfile.write(tmp_path / name, tone, 44_100)
+    rng = np.random.default_rng(0)
+    found = [case for part in ("tuning", "held-out") for case in recorded(8, part, rng, tmp_path)]
+    truths = {(case.control, case.source): case.truth for case in found}
+    assert truths["tempo", "recorded loops"] == pytest.approx(16 * 60 / 0.5)
+    assert truths["key", "recorded music"] == Key(2, "minor")
+    assert truths["pitch", "orchestra"] == pytest.approx(466.16, abs=0.01)
+    shots = [case.truth for case in found if case.source == "recorded one-shots"]
+    assert shots == list(range(1, 9))
+
+
+def test_what_is_planted_at_ends_is_there() -> None:
+    from benchmarks.control_ends import CHECKS, LOOP_CHECKS
+
+    white = np.random.default_rng(0).standard_normal((2, 22_050))
+    noise = np.apply_along_axis(np.convolve, 1, white, np.hanning(24) / 50, "same")
+    for control, prompt, name, plant, should in (*CHECKS, *LOOP_CHECKS):
+        if name in ("untouched", "peak at 0 dBFS", "cut short"):
+            continue
+        planted = plant(noise, 44_100, np.random.default_rng(1))
+        assert planted is not None, name
+        results = check(prompt, planted.astype(np.float32), 44_100)
+        assert [r.met for r in results if r.control == control] == [should], (control, name)
