@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 
@@ -10,12 +11,14 @@ import pytest
 import soundfile
 from musicnn_cases import random_tensors, shapes, sound, write_bundle
 
+from auralith.curation.settings import CurationSettings
 from auralith.curation.tagging.meter import THRESHOLDS
 from auralith.curation.tagging.musicnn import MusicnnTagger
 from auralith.curation.tagging.stage import Tagging, TaggingSettings, pinned
 from auralith.curation.tagging.taggers import TAGGERS
 from auralith.embedders.musicnn import MSD_TAGS, read_musicnn
 from auralith.errors import CheckpointError, InvalidRequest
+from auralith.settings import load_settings
 from auralith.weights import find_weights
 
 SETTINGS = TaggingSettings(tagger="musicnn", min_seconds=5.0)
@@ -110,3 +113,12 @@ def test_published_weights_hear_music() -> None:
     music = (chord * np.exp(-3 * (time % 0.5))).astype(np.float32)
     noise = 0.1 * np.random.RandomState(0).standard_normal(len(time)).astype(np.float32)
     assert tagger.framewise(music)[0, 0] > tagger.framewise(noise)[0, 0]
+
+
+def test_each_tagger_has_its_own_threshold(folder: Path) -> None:
+    assert Tagging(SETTINGS, folder, "cpu").settings.threshold == 0.3
+    read = partial(load_settings, CurationSettings)
+    assert read(overrides=["tag.tagger=musicnn"]).tag.heard_from == 0.3
+    assert read(overrides=["tag.tagger=musicnn", "tag.threshold=0.2"]).tag.heard_from == 0.2
+    # the evidence of a threshold that was written down is that of the tagger's own
+    assert TaggingSettings().complete() == TaggingSettings(threshold=0.15)

@@ -57,7 +57,7 @@ def _tag(settings: CurationSettings) -> CurationStep:
     return CurationStep(
         "tag",
         # as `pinned` returns them: permission to use unknown weights changes no result
-        replace(settings.tag, weights_sha256=digest, allow_unknown_weights=False),
+        replace(settings.tag.complete(), weights_sha256=digest, allow_unknown_weights=False),
         load,
         "unknown_music",
         heavy=True,

@@ -209,7 +209,7 @@ def _tagging(settings: CurationSettings) -> str:
     rule = settings.tag
     rule_text = (
         f"Music is what has {rule.min_seconds:g} s ({rule.rule}) of the class set {rule.class_set}"
-        f" at a probability of {rule.threshold:g} or more, by {rule.tagger}."
+        f" at a probability of {rule.heard_from:g} or more, by {rule.tagger}."
     )
     if settings.publish.calibration is None:
         return f"{rule_text} The threshold was not calibrated on known music here."

@@ -13,6 +13,7 @@ with 95 % confidence (binomial, one-sided).
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
@@ -97,7 +98,7 @@ class TaggerFacts:
 class Tagger(Protocol):
     """A tagger: its classes, and the probability of each of them in each frame of one window of mono sound.
 
-    It is made from its weights, a required hash, the permission to use unknown weights, and a device. It loads its weights at the first use, and raises `CheckpointError` then.
+    It is made as `WeightsTagger` is, loads its weights at the first use, and raises `CheckpointError` then.
     """
 
     @property
@@ -110,6 +111,25 @@ class Tagger(Protocol):
     def framewise(self, waveform: Float[np.ndarray, "sample"]) -> Float[np.ndarray, "frame label"]:
         """Return probabilities, 0 … 1, for exactly one window: `frames_per_window` rows of `num_labels`."""
         ...
+
+
+class WeightsTagger:
+    """What every tagger is made from."""
+
+    def __init__(
+        self,
+        weights: Path | None,
+        *,
+        sha256: str | None = None,
+        allow_unknown: bool = False,
+        device: str = "auto",
+    ) -> None:
+        """Take `weights`, a file or a folder, the usual one if None, with the required hash, if any.
+
+        `allow_unknown` permits weights of an unknown hash to a tagger that needs known ones.
+        """
+        self._weights, self._sha256, self._allow_unknown = weights, sha256, allow_unknown
+        self._device = device
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,12 @@ CC0, CC BY or in the public domain.
 import hashlib
 from functools import cached_property
 from importlib.resources import files
-from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import Float
 
-from auralith.curation.tagging.meter import ClassSet, TaggerFacts
+from auralith.curation.tagging.meter import ClassSet, TaggerFacts, WeightsTagger
 from auralith.embedders.musicnn import (
     HOP,
     SAMPLE_RATE,
@@ -36,23 +35,15 @@ CLASS_SETS: dict[ClassSet, set[int]] = {"music_only": _MUSIC, "subtree": _MUSIC}
 """The one label, music, under the names that AudioSet's class and its subtree have."""
 
 
-class MusicnnTagger:
-    """musicnn, trained on the Million Song Dataset, with a head that tells music from other sounds."""
+class MusicnnTagger(WeightsTagger):
+    """musicnn, trained on the Million Song Dataset, with a head that tells music from other sounds.
+
+    In a folder of weights it must be the published network.
+    """
 
     facts = TaggerFacts(
         "musicnn", SAMPLE_RATE, WINDOW_SAMPLES, WINDOW_SAMPLES, num_labels=1, class_sets=CLASS_SETS
     )
-
-    def __init__(
-        self,
-        weights: Path | None,
-        *,
-        sha256: str | None = None,
-        allow_unknown: bool = False,
-        device: str = "auto",
-    ) -> None:
-        """Take `weights` from a folder of weights, the usual one by default, where they must be the published ones."""
-        self._weights, self._sha256, self._device = weights, sha256, device
 
     def weights_sha256(self) -> str:
         """Return the SHA-256 over the digests of the network's weights and of the head."""

@@ -1,6 +1,6 @@
 """The tagging step: flag music by the rule of the model card, and keep the figures for every other rule.
 
-A recording is flagged "music" when music is active for 30 s at 0.15. The class set, the rule for counting seconds and the
+A recording is flagged "music" when music is active for 30 s at 0.15 or more, by default. The class set, the rule for counting seconds and the
 treatment of stereo are not published, so each is a setting. The columns keep the seconds at 19 thresholds and the order
 statistic q3000, so that another threshold or another number of seconds is only a query.
 """
@@ -33,6 +33,10 @@ SHORT_SECONDS, SHORT_SHARE = 3.0, 0.8
 """Least duration and least share of music of the recordings that `flag_short` flags."""
 
 
+OWN_THRESHOLDS: Mapping[str, float] = {"panns": 0.15, "ast": 0.15, "musicnn": 0.3}
+"""Thresholds by tagger: for musicnn what `auralith curate calibrate` gives on music that its head was not fitted on."""
+
+
 @dataclass(frozen=True)
 class TaggingSettings:
     """Settings of the rule. They include which weights are used, but not where the file lies or on which device."""
@@ -43,7 +47,8 @@ class TaggingSettings:
     allow_unknown_weights: bool = False
     """Trust weights of an unknown hash; from then on this curation takes no others."""
     class_set: ClassSet = "subtree"
-    threshold: float = 0.15
+    threshold: float | None = None
+    """Probability from which music is heard; the tagger's own if left out: 0.15 of panns and ast, 0.3 of musicnn."""
     min_seconds: float = 30.0
     rule: Rule = "cumulative"
     stereo: Stereo = "mean"
@@ -53,6 +58,15 @@ class TaggingSettings:
     def __post_init__(self) -> None:
         check_number(self, "threshold", above=0.0, below=1.0)
         check_number(self, "min_seconds", "s", above=0.0)
+
+    @property
+    def heard_from(self) -> float:
+        """Return the threshold: the one that was given, or the tagger's own."""
+        return OWN_THRESHOLDS[self.tagger] if self.threshold is None else self.threshold
+
+    def complete(self) -> "TaggingSettings":
+        """Return the settings with their threshold filled in, as evidence records them."""
+        return replace(self, threshold=self.heard_from)
 
 
 class Tagging:
@@ -71,7 +85,7 @@ class Tagging:
         tagger: Tagger | None = None,
     ) -> None:
         """Set up the tagger: `weights` are its file or folder, the usual ones if left out; `tagger` replaces it, in tests."""
-        self.settings = settings
+        self.settings = settings.complete()
         self._tagger = _make_tagger(settings, weights, device) if tagger is None else tagger
         self._classes = self._tagger.facts.classes(settings.class_set)
         self.provider = self._tagger.facts.name
@@ -104,7 +118,7 @@ class Tagging:
 
     def _measure(self, stream: SoundStream) -> MusicTime:
         facts, settings = self._tagger.facts, self.settings
-        meter = MusicMeter(facts, self._classes, settings.threshold, settings.min_seconds)
+        meter = MusicMeter(facts, self._classes, settings.heard_from, settings.min_seconds)
         for window in windows(stream, facts.sample_rate, facts.window_samples, settings.stereo):
             channels = [self._probabilities(channel) for channel in window.channels]
             meter.add(np.max(channels, axis=0)[: -(-window.num_samples // facts.hop_samples)])

@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Float
 from torch import nn
 
-from auralith.curation.tagging.meter import NUM_LABELS, Tagger, TaggerFacts
+from auralith.curation.tagging.meter import NUM_LABELS, Tagger, TaggerFacts, WeightsTagger
 from auralith.curation.tagging.musicnn import MusicnnTagger
 from auralith.curation.tagging.panns import HOP, SAMPLE_RATE, read_panns
 from auralith.errors import CheckpointError, InvalidRequest, ResourceError
@@ -36,21 +36,10 @@ PIN_NAME = "tagger_weights.json"
 """File in a curation's folder with the hash of an unknown file that was trusted at its first use."""
 
 
-class PannsTagger:
+class PannsTagger(WeightsTagger):
     """Cnn14_DecisionLevelMax on windows of 10 s, its training length."""
 
     facts = TaggerFacts("panns", SAMPLE_RATE, 10 * SAMPLE_RATE, HOP, needs_known_weights=True)
-
-    def __init__(
-        self,
-        weights: Path | None,
-        *,
-        sha256: str | None = None,
-        allow_unknown: bool = False,
-        device: str = "auto",
-    ) -> None:
-        self._weights, self._sha256, self._allow_unknown = weights, sha256, allow_unknown
-        self._device = device
 
     def weights_sha256(self) -> str:
         return self._found[1]
@@ -74,31 +63,21 @@ class PannsTagger:
         return framewise[: self.facts.frames_per_window].cpu().numpy()
 
 
-class AstTagger:
+class AstTagger(WeightsTagger):
     """The Audio Spectrogram Transformer through transformers, from a folder that `save_pretrained` wrote.
 
-    It tags a clip of 10.24 s as a whole, so its frame is its window.
+    It tags a clip of 10.24 s as a whole, so its frame is its window. It takes any weights unless a hash is required: those
+    of another network do not load.
     """
 
     facts = TaggerFacts("ast", 16_000, 163_840, 163_840)
-
-    def __init__(
-        self,
-        weights: Path | None,
-        *,
-        sha256: str | None = None,
-        allow_unknown: bool = False,
-        device: str = "auto",
-    ) -> None:
-        """Take any weights unless `sha256` names theirs: those of another network do not load."""
-        self._folder, self._sha256, self._device = weights, sha256, device
 
     def weights_sha256(self) -> str:
         return self._digest
 
     @cached_property
     def _digest(self) -> str:
-        file = None if self._folder is None else self._folder / "model.safetensors"
+        file = None if self._weights is None else self._weights / "model.safetensors"
         if file is None or not file.is_file():
             raise CheckpointError(
                 f"{file or 'model.safetensors'} is not there; the AST tagger needs a folder of"
@@ -111,8 +90,8 @@ class AstTagger:
     def _parts(self) -> tuple["ASTForAudioClassification", "ASTFeatureExtractor"]:
         digest = self.weights_sha256()
         if self._sha256:
-            check_hash(str(self._folder), digest, self._sha256, False)
-        return _load_ast(str(self._folder), choose_device(self._device))
+            check_hash(str(self._weights), digest, self._sha256, False)
+        return _load_ast(str(self._weights), choose_device(self._device))
 
     def framewise(self, waveform: Float[np.ndarray, "sample"]) -> Float[np.ndarray, "frame label"]:
         network, extractor = self._parts
@@ -127,7 +106,7 @@ TAGGERS: Mapping[str, Callable[..., Tagger]] = {
     "ast": AstTagger,
     "musicnn": MusicnnTagger,
 }
-"""Taggers by name; all are made with the same arguments."""
+"""Taggers by name; all are made as `WeightsTagger` is."""
 
 
 def _load_ast(
