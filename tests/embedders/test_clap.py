@@ -295,7 +295,7 @@ def test_other_front_ends_are_refused(
 
 def damaged_folders() -> list[tuple[str, dict[str, Any], str]]:
     return [
-        ("config.json", {"model_type": "t5"}, "is no config of CLAP"),
+        ("config.json", {"model_type": "t5"}, "is not a config of CLAP"),
         ("config.json", {"projection_dim": 13}, "does not fit its config"),
         (
             "config.json",
@@ -304,7 +304,7 @@ def damaged_folders() -> list[tuple[str, dict[str, Any], str]]:
         ),
         ("config.json", {"audio_config": {"depths": [65]}}, "'depths' is"),
         ("config.json", {"text_config": {"num_hidden_layers": 10**6}}, "64 at most"),
-        ("config.json", {"text_config": 3}, "is no config of CLAP"),
+        ("config.json", {"text_config": 3}, "is not a config of CLAP"),
     ]
 
 

@@ -186,7 +186,7 @@ def read_clap(folder: Path, config: Json) -> "transformers.ClapModel":
     with torch.device("meta"):  # nothing is allocated before the file is known to fit
         expected = ClapModel(parsed).state_dict()
     require_tensors(weights, _floating(weights_of(expected)), file)
-    model = ClapModel(parsed)  # makes the tables of positions, which are no weights
+    model = ClapModel(parsed)  # makes the tables of positions, which are not weights
     tables = {n: t for n, t in model.state_dict().items() if not t.is_floating_point()}
     cpu = torch.device("cpu")
     state = {name: tensor.load(cpu, torch.float32) for name, tensor in weights.items()}
@@ -205,7 +205,7 @@ def _config(data: Json, path: Path) -> "transformers.ClapConfig":
         return ClapConfig.from_dict(data)
     except errors as error:
         reason = str(error).partition("\n")[0]
-        raise CheckpointError(f"{path} is no config of CLAP ({reason}); get it again") from None
+        raise CheckpointError(f"{path} is not a config of CLAP ({reason}); get it again") from None
 
 
 def _check_sizes(data: Json, path: Path) -> None:
@@ -217,7 +217,7 @@ def _check_sizes(data: Json, path: Path) -> None:
             whole = [number for number in numbers if isinstance(number, int)]
             if len(numbers) > _DEEPEST or any(abs(number) > limit for number in whole):
                 raise CheckpointError(
-                    f"{path} is no config of CLAP: {shown(name)} is {shown(value)}, {limit:,} at most"
+                    f"{path} is not a config of CLAP: {shown(name)} is {shown(value)}, {limit:,} at most"
                 )
 
 

@@ -41,7 +41,7 @@ class Embedder(Protocol):
 
     @property
     def origin(self) -> WeightsOrigin:
-        """Return whether its weights are the published ones. No part of `protocol`, which has their hash."""
+        """Return whether its weights are the published ones. Not part of `protocol`, which has their hash."""
         ...
 
     def protocol(self) -> dict[str, ProtocolValue]:

@@ -57,7 +57,7 @@ class PaSSTNetwork(nn.Module):
         self.freq_new_pos_embed = nn.Parameter(torch.empty(1, width, GRID[0], 1))
         self.time_new_pos_embed = nn.Parameter(torch.empty(1, width, 1, GRID[1]))
         self.patch_embed = nn.ModuleDict({"proj": nn.Conv2d(1, width, PATCH, STRIDE)})
-        self.blocks = nn.ModuleList([Block(width, heads) for _ in range(depth)])
+        self.blocks = nn.ModuleList([PaSSTBlock(width, heads) for _ in range(depth)])
         self.norm = nn.LayerNorm(width, 1e-6)
         self.head = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, NUM_CLASSES))
         self.head_dist = nn.Linear(
@@ -80,7 +80,7 @@ class PaSSTNetwork(nn.Module):
         return self.head(features), features
 
 
-class Block(nn.Module):
+class PaSSTBlock(nn.Module):
     """Attention and MLP, each behind a norm."""
 
     def __init__(self, width: int, heads: int) -> None:

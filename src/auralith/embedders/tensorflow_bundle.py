@@ -120,7 +120,7 @@ def _number(fields: dict[int, int | bytes], number: int) -> int:
     """Return a number; nothing stands for 0."""
     value = fields.get(number, 0)
     if not isinstance(value, int):
-        raise ValueError(f"its field {number} is no number")
+        raise ValueError(f"its field {number} is not a number")
     return value
 
 

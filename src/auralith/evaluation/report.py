@@ -208,7 +208,7 @@ def _codec(report: EvaluationReport) -> tuple[list[str], list[list[str]]]:
 
 
 def _controls(report: EvaluationReport) -> tuple[list[str], list[list[str]]]:
-    """Return rates by control and system; what a measure could not tell is no part of a rate."""
+    """Return rates by control and system, without the sounds of which a measure could not tell."""
     header = ["system", "control", "met", "95 % interval", "asked", "octave errors"]
     header += ["could not tell", "median error", "allowed"]
     rows = []

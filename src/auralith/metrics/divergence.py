@@ -38,7 +38,7 @@ def kl_divergence(probabilities: Probabilities, others: Probabilities) -> float:
     """Return Σ p (ln p − ln(q + 1e-6)) in nats.
 
     Raises:
-        ValueError: one of them is no distribution, or they differ in the number of classes.
+        ValueError: one of them is not a distribution, or they differ in the number of classes.
     """
     p, q = _distribution(probabilities), _distribution(others)
     if p.shape != q.shape:

@@ -38,7 +38,7 @@ def read_statistics(
     """Return the distribution in an `.npz` file, whose arrays have these names; `count` is the number of its frames.
 
     Raises:
-        CheckpointError: there is no such file, it is damaged, or an array is missing, no mean or no covariance.
+        CheckpointError: there is no such file, it is damaged, or an array is missing or not a mean or covariance.
     """
     arrays = _read_arrays(path, (mean, covariance))
     mu, sigma = (np.asarray(arrays[name], np.float64) for name in (mean, covariance))
@@ -50,7 +50,7 @@ def read_statistics(
         or np.abs(sigma - sigma.T).max(initial=0.0) > _SYMMETRY * largest
     ):
         raise CheckpointError(
-            f"{path}: {mean} and {covariance} are no mean and covariance; get the file again"
+            f"{path}: {mean} and {covariance} are not a mean and a covariance; get the file again"
         )
     return Gaussian(mu, (sigma + sigma.T) / 2, count)
 
@@ -92,7 +92,7 @@ def convert_probabilities(pickled: Path, path: Path) -> int:
 
 
 def read_probabilities(path: Path) -> dict[str, Float[np.ndarray, " class"]]:
-    """Return the probabilities by id that `convert_probabilities` wrote. Raises `CheckpointError` if it is no such file."""
+    """Return the probabilities by id that `convert_probabilities` wrote. Raises `CheckpointError` if it is not such a file."""
     rows = {id: tensor.read() for id, tensor in read_safetensors(path).items()}
     _check_rows(path, rows)
     return {id: row.numpy() for id, row in rows.items()}

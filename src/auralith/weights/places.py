@@ -45,7 +45,7 @@ class WeightsOrigin:
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundWeights:
     """Weights on disk."""
 
     path: Path
@@ -63,7 +63,7 @@ def weights_folder(given: Path | None = None) -> Path:
     return Path(named) if named else cache_folder() / "weights"
 
 
-def find_weights(name: str, given: Path | None = None) -> Found:
+def find_weights(name: str, given: Path | None = None) -> FoundWeights:
     """Return the weights of an entry of the manifest.
 
     `given` is a folder of weights or the weights themselves, which are then taken as they are. In a folder of weights
@@ -86,7 +86,7 @@ def find_weights(name: str, given: Path | None = None) -> Found:
     if note is not None:
         return _taken(entry, folder / entry.place, [path for path in paths if path], note)
     digests = [verified(folder, file) for file in entry.files]
-    return Found(folder / entry.place, _total(digests), _origin(entry, digests))
+    return FoundWeights(folder / entry.place, _total(digests), _origin(entry, digests))
 
 
 def present(folder: Path, file: WeightsFile) -> Path | None:
@@ -109,7 +109,7 @@ def verified(folder: Path, file: WeightsFile) -> str:
     return digest
 
 
-def _own(entry: WeightsEntry, given: Path) -> Found | None:
+def _own(entry: WeightsEntry, given: Path) -> FoundWeights | None:
     """Return the weights that a path names itself: a file, or a folder with all files of an entry directly in it."""
     if len(entry.files) == 1:
         paths = [given if given.is_file() else None]
@@ -123,11 +123,13 @@ def _own(entry: WeightsEntry, given: Path) -> Found | None:
     return _taken(entry, given, found, next((note for note in notes if note is not None), None))
 
 
-def _taken(entry: WeightsEntry, place: Path, paths: Sequence[Path], note: str | None) -> Found:
+def _taken(
+    entry: WeightsEntry, place: Path, paths: Sequence[Path], note: str | None
+) -> FoundWeights:
     """Return weights as they are, whatever their hashes; a note says that they are declared to be others."""
     digests = [cached_file_hash(path) for path in paths]
     origin = _origin(entry, digests) if note is None else WeightsOrigin("other", note)
-    return Found(place, _total(digests), origin)
+    return FoundWeights(place, _total(digests), origin)
 
 
 def _origin(entry: WeightsEntry, digests: Sequence[str]) -> WeightsOrigin:

@@ -27,7 +27,7 @@ from auralith.embedders.musicnn import (
 from auralith.errors import CheckpointError
 from auralith.foreign import parse_json
 from auralith.resources import choose_device
-from auralith.weights import Found, find_weights
+from auralith.weights import FoundWeights, find_weights
 
 WINDOW_SAMPLES = WINDOW_FRAMES * HOP
 _MUSIC = {0}
@@ -51,7 +51,7 @@ class MusicnnTagger(WeightsTagger):
         return hashlib.sha256("".join(digests).encode()).hexdigest()
 
     @cached_property
-    def _found(self) -> Found:
+    def _found(self) -> FoundWeights:
         return find_weights(_head()["network"], self._weights)
 
     @cached_property
