@@ -24,7 +24,6 @@ from auralith.curation.review import (
     log_path,
     next_item,
     open_items,
-    own_decision,
     suspects,
     view_item,
 )
@@ -344,7 +343,7 @@ def test_an_own_decision_is_replaced_and_stays_in_the_log(folder: Path) -> None:
     assert replaced(folder, ITEM, "Ann", "unsure", revision=1) == "open"
     [own] = case_of(folder, ITEM).decisions
     assert (own.decision, own.reason_code, own.revision, own.role) == ("unsure", None, 2, "first")
-    assert own_decision(folder, ITEM, "ANN") == own and own_decision(folder, ITEM, "Bo") is None
+    assert view_item(folder, ITEM, "ANN").own == own and view_item(folder, ITEM, "Bo").own is None
     connection = sqlite3.connect(log_path(folder))
     assert connection.execute("SELECT decision FROM decisions").fetchall() == [("keep",)]
     kept = connection.execute("SELECT decision, revision FROM revisions ORDER BY number").fetchall()

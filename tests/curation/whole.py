@@ -32,8 +32,8 @@ def write_inputs(folder: Path) -> None:
     _write_table(folder)
     catalogue = [("id", "Known Artist", "Album", "A Song Everyone Knows", 1_000)]
     header = ("track_id", "artists", "album_name", "track_name", "duration_ms")
-    _write_csv(folder / "catalogue.csv", header, catalogue)
-    _write_csv(folder / "evaluation.csv", ("id",), [("3",), ("77",)])
+    write_csv(folder / "catalogue.csv", header, catalogue)
+    write_csv(folder / "evaluation.csv", ("id",), [("3",), ("77",)])
 
 
 def recipe(inputs: Path, output: Path, name: str) -> Path:
@@ -91,7 +91,7 @@ def _write_table(folder: Path) -> None:
         (4, "4.wav", "Yet Another Thing", "Anybody", "ccby"),
         ("", "5.wav", "Without Id", "Anybody", "ccby"),
     ]
-    _write_csv(folder / "tracks.csv", header, rows)
+    write_csv(folder / "tracks.csv", header, rows)
 
 
 def _write_sound(path: Path, seed: int, level: float) -> None:
@@ -99,6 +99,6 @@ def _write_sound(path: Path, seed: int, level: float) -> None:
     soundfile.write(path, noise.clip(-1, 1), SAMPLE_RATE)
 
 
-def _write_csv(path: Path, header: tuple[str, ...], rows: Sequence[tuple[object, ...]]) -> None:
+def write_csv(path: Path, header: tuple[str, ...], rows: Sequence[tuple[object, ...]]) -> None:
     with path.open("w", newline="") as file:
         csv.writer(file).writerows([header, *rows])

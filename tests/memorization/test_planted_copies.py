@@ -13,7 +13,7 @@ import soxr
 import torch
 from torch import Tensor
 
-from auralith.curation.review import cases
+from auralith.curation.review import cases, compared, sound_of, view_item
 from auralith.data.recordings import open_recordings
 from auralith.embedders import open_embedder
 from auralith.memorization.attribution import attribute_sound
@@ -256,6 +256,14 @@ def test_the_commands(folders: dict[str, Path], capsys: pytest.CaptureFixture[st
     assert shown.out.splitlines()[-1] == str(folders["out"])
     assert "2 new items" in shown.err
     assert {case.item.rec_id for case in cases(folders["review"])} == {"2.wav", "90.wav"}
+    for case in cases(folders["review"]):
+        found = compared(view_item(folders["review"], case.item.item_id).payload)
+        assert sound_of(folders["review"], found.suspect) == folders["audio"] / case.item.rec_id
+        (match,) = found.matches
+        assert sound_of(folders["review"], match.side) == folders["training"] / match.side.id
+        assert match.side.author == f"artist {Path(match.side.id).stem}"
+        if case.item.rec_id == "2.wav":
+            assert match.query_start_s == match.ref_start_s
     report = json.loads((folders["out"] / "memorization.json").read_text())
     assert report["candidates"][0]["training_id"] == "2.wav"
     assert report["candidates"][0]["facts"] == {"author": "artist 2"}

@@ -1,6 +1,7 @@
 """`auralith memorization` and `auralith attribute`: which training sounds generated ones are near to."""
 
 import json
+import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -12,9 +13,10 @@ from auralith.cli.lines import cell, warn
 from auralith.cli.progress import stage_progress
 
 if TYPE_CHECKING:
+    from auralith.curation.review import Suspect
     from auralith.data.recording import Recordings
     from auralith.embedders import Embedder
-    from auralith.memorization.report import Report
+    from auralith.memorization.report import Candidate, Report
     from auralith.memorization.training import TrainingSounds, WorkProgress
 
 Training = Annotated[
@@ -126,27 +128,62 @@ def _say(report: "Report") -> None:
 
 def _queue(report: "Report", folder: Path) -> int:
     """Put the candidates in a review queue, and return how many are new."""
-    from dataclasses import asdict
-
-    from auralith.curation.review import Suspect, open_items
+    from auralith.curation.review import open_items
+    from auralith.curation.sources.intake import remember_roots
     from auralith.files import make_folder
 
     make_folder(folder)
-    return open_items(
-        folder,
-        [
-            Suspect(
-                rec_id=one["id"],
-                stage="memorization",
-                tier="match" if one["flagged_by"] else "C",
-                score=(one["statistics"].get("mel") or 0.0),
-                is_match=False,
-                grouped_by=one["training_id"],
-                evidence_key=f"memorization/{report.protocol['version']}/{report.protocol_sha256[:16]}",
-                payload={"recording": {"rec_id": one["id"], "path": one["path"]}, "evidence": one},
-            )
-            for one in map(asdict, report.candidates)
-        ],
+    run = report.protocol_sha256[:12]
+    sounds = _Rooted(f"generated-{run}", [one.path for one in report.candidates])
+    training = _Rooted(f"training-{run}", [one.training_path for one in report.candidates])
+    remember_roots(folder, {one.source: one.root for one in (sounds, training)})
+    suspects = [_suspect(one, report, sounds, training) for one in report.candidates]
+    return open_items(folder, suspects)
+
+
+class _Rooted:
+    """Files below one folder, under the name of a source."""
+
+    def __init__(self, source: str, paths: list[str]) -> None:
+        absolute = [os.path.realpath(path) for path in paths]
+        self.source = source
+        self.root = Path(os.path.commonpath(list(map(os.path.dirname, absolute)) or ["/"]))
+        self._names = {
+            p: os.path.relpath(a, self.root) for p, a in zip(paths, absolute, strict=True)
+        }
+
+    def place(self, path: str) -> dict[str, str]:
+        """Return the fields of a file, as the review has them."""
+        return {"source": self.source, "path": self._names[path]}
+
+
+def _suspect(one: "Candidate", report: "Report", sounds: _Rooted, training: _Rooted) -> "Suspect":
+    from auralith.curation.review import Suspect
+
+    match = {
+        "ref": one.training_id,
+        "query_start_s": one.query_start_s,
+        "ref_start_s": one.training_start_s,
+        "aligned_by": one.found_by,
+    }
+    return Suspect(
+        rec_id=one.id,
+        stage="memorization",
+        tier="match" if one.flagged_by else "C",
+        score=one.statistics.get("mel") or 0.0,
+        is_match=False,
+        grouped_by=one.training_id,
+        evidence_key=f"memorization/{report.protocol['version']}/{report.protocol_sha256[:16]}",
+        payload={
+            "recording": {"rec_id": one.id, **sounds.place(one.path)},
+            "evidence": {
+                "rank": one.rank,
+                "flagged_by": one.flagged_by,
+                "p_values": one.p_values,
+                "statistics": one.statistics,
+                "matches": [{**one.facts, **match, **training.place(one.training_path)}],
+            },
+        },
     )
 
 

@@ -21,12 +21,19 @@ from auralith.curation.publish.manifest import write_manifest
 from auralith.curation.review import cases, is_begun, open_items, suspects
 from auralith.curation.settings import CurationSettings
 from auralith.curation.sources import SourceSettings, ingest_steps, require_recordings
-from auralith.curation.sources.intake import open_source, sound_roots, source_names
+from auralith.curation.sources.intake import (
+    REFERENCES,
+    open_source,
+    remember_roots,
+    sound_roots,
+    source_names,
+)
 from auralith.curation.stage import CurationStep
 from auralith.curation.steps import steps
 from auralith.curation.store import Store, compute
 from auralith.errors import InvalidRequest
 from auralith.files import exclusive, utc_now
+from auralith.fingerprint import sounds_root
 
 
 def curate(settings: CurationSettings) -> Iterator[StageProgress]:
@@ -39,6 +46,8 @@ def curate(settings: CurationSettings) -> Iterator[StageProgress]:
     roots = sound_roots(settings.sources)
     for step in steps(settings):
         step.load(store)()  # raises before hours of work if something is missing
+    if roots:
+        remember_roots(store.folder, roots)
     for source in settings.sources:
         yield from _ingest(store, source)
     fold = Fold(store, settings)
@@ -75,6 +84,8 @@ def run_step(
         recordings = store.recordings(list(columns))
         recordings = recordings.filter(compute.is_in(recordings["rec_id"], value_set=rec_ids))
         parts = list(_by_root(recordings, roots if step.heavy else {}, store.folder))
+        if step.name == "identify" and settings.index and (known := sounds_root(settings.index)):
+            remember_roots(store.folder, {REFERENCES: known})
         yield from run_stage(store, step, stage, make, parts, settings.engine)
     if step.name == "fingerprint":
         yield from find_near_duplicates(store, step, settings.engine)

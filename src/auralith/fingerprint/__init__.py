@@ -7,7 +7,7 @@ significance  tails of the Poisson distribution, in logarithms
 search        every reference in an index that a query contains, each with its probability under chance
 """
 
-from auralith.fingerprint.index import IndexOptions, LandmarkIndex, build_index
+from auralith.fingerprint.index import IndexOptions, LandmarkIndex, build_index, sounds_root
 from auralith.fingerprint.landmark import Landmarks, landmarks_of, pruned, read_landmarks
 from auralith.fingerprint.search import Occurrence, SearchOptions, search
 
@@ -22,4 +22,5 @@ __all__ = [
     "pruned",
     "read_landmarks",
     "search",
+    "sounds_root",
 ]

@@ -3,6 +3,7 @@
     header.json    parameters, version, references, the cap of a bucket
     offsets.npy    2^22 + 1 places in the postings
     references.npy frames.npy   of each posting
+    sounds.json    the folder of the sounds, if they lie in one; no part of what the index answers
 
 References go to shards that fit into memory, and the shards are merged into one index. Hashes that occur everywhere
 (silence, hum, test tones) carry little evidence, so a bucket beyond the cap keeps an even selection of its postings. An
@@ -11,6 +12,7 @@ index of other parameters or another version is refused.
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -26,6 +28,7 @@ from auralith.fingerprint.landmark import HASH_BITS, PARAMETERS, Landmarks
 from auralith.foreign import NPY_ERRORS, SHAPE_ERRORS, parse_json
 
 VERSION = 1
+SOUNDS = "sounds.json"
 NUM_HASHES = 1 << HASH_BITS
 _CHUNK = 4_000_000
 _MOST_FRAMES = 1 << 31
@@ -60,9 +63,14 @@ class _Shard:
 
 
 def build_index(
-    sounds: Iterable[tuple[str, Landmarks]], folder: Path, options: IndexOptions | None = None
+    sounds: Iterable[tuple[str, Landmarks]],
+    folder: Path,
+    options: IndexOptions | None = None,
+    root: Path | None = None,
 ) -> int:
     """Write an index of (reference id, pruned landmarks), and return its number of postings.
+
+    `root` is the folder of the sounds, which the index remembers, so that people can listen to what was found.
 
     Raises:
         CheckpointError: the folder exists.
@@ -92,7 +100,18 @@ def build_index(
             "references": [[one.ref_id, one.num_frames] for one in references],
         }
         (target / "header.json").write_text(json.dumps(header, ensure_ascii=False))
+        if root is not None:
+            start = os.path.relpath(os.path.realpath(root), os.path.realpath(folder))
+            (target / SOUNDS).write_text(json.dumps({"root": start}))
     return int(offsets[-1])
+
+
+def sounds_root(folder: Path) -> Path | None:
+    """Return the folder of the sounds that an index was made of; None if the index doesn't say."""
+    try:
+        return folder / str(parse_json((folder / SOUNDS).read_bytes())["root"])
+    except (OSError, *SHAPE_ERRORS):
+        return None
 
 
 def _shards(

@@ -37,7 +37,7 @@ def index(
     if not paths:
         raise InvalidRequest(f"{sounds} holds no sound files; name the folder of the known ones")
     known = _landmarks(paths, sounds, f"{set}:" if set else "")
-    print(f"{build_index(known, output):,} landmarks")
+    print(f"{build_index(known, output, root=sounds):,} landmarks")
     print(output)
 
 

@@ -86,7 +86,7 @@ def decide(
     """Decide on an item. Prints its state."""
     from auralith.curation import review as log
 
-    own = log.own_decision(folder, item, reviewer) if replace else None
+    own = log.view_item(folder, item, reviewer).own if replace else None
     replaced = own.revision if own else None
     recorded = log.decide(folder, item, reviewer, decision, reason, note, replaced)
     print(f"{item}: {recorded.decision.role} decision, {recorded.state}")

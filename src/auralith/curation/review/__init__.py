@@ -4,17 +4,29 @@
     log         review.sqlite, append-only
     chain       the log's hash chain, which detects changes
     queue       suspects from the evidence, items for a reviewer, and decisions
+    comparison  an item as suspect and matches: what is known of each, where they align, their files
+    lists       what a page shows beside one item: lists for a reviewer, and progress
     withdrawal  recordings taken out on request
     exchange    items to CSV and Label Studio, decisions back; formats reads and writes the files
 
 Everything here takes plain values, so that the command line and a web page call the same functions.
 """
 
+from auralith.curation.review.comparison import Comparison, Match, Side, compared, sound_of
 from auralith.curation.review.exchange import (
     ExportOptions,
     ImportReport,
     export_items,
     import_decisions,
+)
+from auralith.curation.review.lists import (
+    Progress,
+    Reviewer,
+    View,
+    progress,
+    reviewers,
+    seen_by,
+    titles,
 )
 from auralith.curation.review.log import Item, is_begun, log_path
 from auralith.curation.review.queue import (
@@ -31,7 +43,6 @@ from auralith.curation.review.queue import (
     newest_entry,
     next_item,
     open_items,
-    own_decision,
     suspects,
     view_item,
 )
@@ -41,7 +52,9 @@ from auralith.curation.review.rules import (
     Agreement,
     Decision,
     Outdated,
+    UnknownItem,
     agreement_of,
+    reviewer_name,
 )
 from auralith.curation.review.withdrawal import Selection, withdraw, withdrawals
 
@@ -50,20 +63,28 @@ __all__ = [
     "CODES",
     "Agreement",
     "Case",
+    "Comparison",
     "Decision",
     "ExportOptions",
     "ImportReport",
     "Item",
     "ItemView",
+    "Match",
     "NewDecision",
     "Outdated",
+    "Progress",
     "RecordedDecision",
+    "Reviewer",
     "Selection",
+    "Side",
     "Suspect",
+    "UnknownItem",
+    "View",
     "agreement",
     "agreement_of",
     "cases",
     "check_head",
+    "compared",
     "decide",
     "decide_many",
     "export_items",
@@ -73,8 +94,13 @@ __all__ = [
     "newest_entry",
     "next_item",
     "open_items",
-    "own_decision",
+    "progress",
+    "reviewer_name",
+    "reviewers",
+    "seen_by",
+    "sound_of",
     "suspects",
+    "titles",
     "view_item",
     "withdraw",
     "withdrawals",

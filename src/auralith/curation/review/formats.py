@@ -18,6 +18,7 @@ from urllib.parse import quote
 from xml.etree import ElementTree
 
 from auralith.curation.http import web_link
+from auralith.curation.review.comparison import compared
 from auralith.curation.review.queue import Case, NewDecision
 from auralith.curation.review.rules import CHOICES, CODES, Decision
 from auralith.errors import InvalidRequest
@@ -45,7 +46,8 @@ class ExportedItem:
     def facts(self) -> dict[str, Any]:
         """Return flat columns for any table; text is untrusted."""
         item, recording = self.case.item, self.payload.get("recording") or {}
-        match = best_match(self.payload)
+        match = next(iter(compared(self.payload).matches), None)
+        best = match.side if match else None
         return {
             "item_id": item.item_id,
             "curation": self.curation,
@@ -54,7 +56,11 @@ class ExportedItem:
             "score": item.score,
             "rec_id": item.rec_id,
             **{name: recording.get(name) for name in SHOWN},
-            **{name: match.get(name) for name in REFERENCE},
+            "ref_id": best and best.id,
+            "ref_title": best and best.title,
+            "ref_artist": best and best.author,
+            "ref_album": best and best.album,
+            "duration_delta_s": best and best.facts.get("duration_delta_s"),
             "state": self.case.state,
         }
 
@@ -65,12 +71,6 @@ class ExportedItem:
         if recording.get("path"):
             return self.audio_prefix + quote(recording["path"])
         return web_link(recording.get("url")) or ""
-
-
-def best_match(payload: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the first of an item's matches; empty if its evidence has none."""
-    matches = (payload.get("evidence") or {}).get("matches") or [{}]
-    return matches[0] if isinstance(matches[0], Mapping) else {}
 
 
 @dataclass(frozen=True)

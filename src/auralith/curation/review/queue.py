@@ -40,6 +40,7 @@ from auralith.curation.review.rules import (
     Outdated,
     Role,
     Settled,
+    UnknownItem,
     agreement_of,
     check_choice,
     check_note,
@@ -195,6 +196,8 @@ class ItemView:
     role: Role | None
     decisions: tuple[Decision, ...]
     """All decisions once the item is settled; before that, only the viewer's own."""
+    own: Decision | None = None
+    """The viewer's decision."""
     may_decide: bool = False
     """The viewer may make a decision."""
     may_replace: bool = False
@@ -272,27 +275,29 @@ def view_item(folder: Path, item_id: str, reviewer: str | None = None) -> ItemVi
     """Return an item with the decisions that this person may see.
 
     Raises:
-        InvalidRequest: the item is unknown.
+        UnknownItem: there is none of this id.
     """
     with reading(folder) as connection:
         case = _case(connection, item_id)
         payload = read_payload(connection, item_id)
     who = reviewer or ""
-    seen = [one for one in case.decisions if case.settled or one is case.decision_of(who)]
-    may_decide, may_replace = bool(who) and case.may_decide(who), case.may_replace(who)
-    return ItemView(case.item, payload, case.state, case.role, tuple(seen), may_decide, may_replace)
-
-
-def own_decision(folder: Path, item_id: str, reviewer: str) -> Decision | None:
-    """Return what a person has decided on an item; None if nothing yet. Raises as `view_item` does."""
-    with reading(folder) as connection:
-        return _case(connection, item_id).decision_of(reviewer_name(reviewer))
+    own = case.decision_of(who)
+    return ItemView(
+        case.item,
+        payload,
+        case.state,
+        case.role,
+        decisions=case.decisions if case.settled else (own,) if own else (),
+        own=own,
+        may_decide=bool(who) and case.may_decide(who),
+        may_replace=case.may_replace(who),
+    )
 
 
 def _case(connection: Connection, item_id: str) -> Case:
     found = read_items(connection, item_id) if item_id.isascii() else []
     if not found:
-        raise InvalidRequest(
+        raise UnknownItem(
             f"there is no item {item_id!r} in this review; see: auralith curate review list"
         )
     [item] = found

@@ -60,6 +60,10 @@ class Decision:
     """Number of times that the reviewer replaced it; decision, reason, note and time are the newest."""
 
 
+class UnknownItem(InvalidRequest):
+    """An item of this id was never opened."""
+
+
 class Outdated(InvalidRequest):
     """A decision rests on a state of the item that has changed."""
 

@@ -37,7 +37,9 @@ from auralith.tables.row import listed
 
 SourceKind = Literal["pack", "freesound", "fma", "attribution", "folder", "table"]
 ROOTS = "roots.json"
-"""File with the folders in which the commands of single steps found sounds, for the manifest."""
+"""File with the folders in which runs and single steps found sounds, for the manifest and for reviewers' ears."""
+REFERENCES = "references"
+"""Name in that file of the known recordings, with which those of the curation are compared."""
 KEY_VARIABLE = "AURALITH_FREESOUND_KEY"
 _NOT_CONTENT = ("ingest_batch", "retrieved_at")
 _REMEDIES = {
