@@ -1,11 +1,13 @@
 """Answers that several routes give, and the numbers they take."""
 
+from pathlib import Path
 from typing import Any
 
 from auralith.errors import InvalidRequest, shown
 from auralith.extras import require
 from auralith.jobs.records import Job
 from auralith.server.service import Service
+from auralith.sound.peaks import read_outline
 
 require("fastapi", "serve")
 
@@ -14,6 +16,7 @@ from fastapi.concurrency import run_in_threadpool  # noqa: E402
 from fastapi.responses import JSONResponse  # noqa: E402
 
 MEDIA = {"wav": "audio/wav", "flac": "audio/flac", "mp3": "audio/mpeg", "ogg": "audio/ogg"}
+MOST_PEAKS = 8_192
 
 
 async def job_answer(service: Service, job: Job, status: int) -> Response:
@@ -36,3 +39,11 @@ def whole(name: str, text: str, least: int, most: int) -> int:
     if text.isascii() and text.isdigit() and len(text) < 20 and least <= int(text) <= most:
         return int(text)
     raise InvalidRequest(f"{name} is {shown(text)}; give a whole number from {least} to {most}")
+
+
+def outline_answer(path: Path, stretches: str, name: str = "") -> Response:
+    """Return the outline of a file in so many stretches. Raises as `read_outline` and `whole` do."""
+    count = whole("n", stretches, 1, MOST_PEAKS)
+    info, low, high = read_outline(path, count, name=name, allow_cut=bool(name))
+    facts = {"sample_rate": info.sample_rate, "num_samples": info.num_samples}
+    return JSONResponse(facts | {"min": low, "max": high})

@@ -2,9 +2,8 @@
 
 from auralith.extras import require
 from auralith.provenance import read_provenance
-from auralith.server.answers import MEDIA, whole
+from auralith.server.answers import MEDIA, outline_answer
 from auralith.server.service import Service
-from auralith.sound.peaks import outline
 from auralith.sound.picture import spectrogram_png
 from auralith.sound.reading import read
 
@@ -12,8 +11,6 @@ require("fastapi", "serve")
 
 from fastapi import FastAPI, Request, Response  # noqa: E402 (after its absence was named)
 from fastapi.responses import FileResponse, JSONResponse  # noqa: E402
-
-MOST_PEAKS = 8_192
 
 
 def add_audio(app: FastAPI, service: Service) -> None:
@@ -39,11 +36,7 @@ def add_audio(app: FastAPI, service: Service) -> None:
     @app.get("/v1/audio/{sound_id}/peaks")
     def peaks(sound_id: str, n: str = "1024") -> Response:
         """Return the lowest and the highest sample of n stretches."""
-        count = whole("n", n, 1, MOST_PEAKS)
-        waveform, sample_rate = read(store.output(sound_id).path)
-        low, high = outline(waveform.numpy(), count)
-        body = {"sample_rate": sample_rate, "num_samples": waveform.shape[1]}
-        return JSONResponse(body | {"min": low, "max": high})
+        return outline_answer(store.output(sound_id).path, n)
 
     @app.get("/v1/audio/{sound_id}/spectrogram.png")
     def spectrogram(sound_id: str) -> Response:
