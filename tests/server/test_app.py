@@ -35,8 +35,14 @@ Answer = httpx.Response
 class Client:
     """Calls a service's application."""
 
-    def __init__(self, service: Service, rules: Rules = RULES, sync: float = 60.0) -> None:
-        self.service, self._app = service, make_app(service, rules, sync)
+    def __init__(
+        self,
+        service: Service,
+        rules: Rules = RULES,
+        sync: float = 60.0,
+        review: Path | None = None,
+    ) -> None:
+        self.service, self._app = service, make_app(service, rules, sync, review)
 
     def __call__(self, method: str, path: str, **options: Any) -> Answer:
         async def call() -> Answer:

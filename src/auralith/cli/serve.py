@@ -72,6 +72,10 @@ def serve(
             help="Sounds of a job that are made at a time; with more than one they equal lone ones to rounding.",
         ),
     ] = 1,
+    review: Annotated[
+        Path | None,
+        typer.Option(help="Folder of a curation, or of memorization's --review, to decide on."),
+    ] = None,
     grace: Annotated[
         float, typer.Option(min=0, max=3_600, help="Seconds that a running job has at the end.")
     ] = 10.0,
@@ -95,7 +99,7 @@ def serve(
         preload=preload,
     )
     address = Address(host, port, tuple(allow_host or ()), insecure, float(grace))
-    serve(settings, address, announce)
+    serve(settings, address, announce, review)
 
 
 def announce(url: str) -> None:

@@ -1,5 +1,7 @@
 """The HTTP interface. Routes read, ask the service and answer; what they refuse is a problem (RFC 9457)."""
 
+from pathlib import Path
+
 from auralith.errors import AuralithError
 from auralith.extras import require
 from auralith.jobs.problems import make_problem, problem
@@ -21,8 +23,15 @@ from fastapi import FastAPI, Request, Response  # noqa: E402 (after its absence 
 from starlette.exceptions import HTTPException  # noqa: E402
 
 
-def make_app(service: Service, rules: Rules, sync_seconds: float = 300.0) -> Asgi:
-    """Return the application of a service. Raises `MissingExtra` without the libraries of the extra."""
+def make_app(
+    service: Service, rules: Rules, sync_seconds: float = 300.0, review: Path | None = None
+) -> Asgi:
+    """Return the application of a service, and of the review in a curation's folder.
+
+    Raises:
+        InvalidRequest: no review was begun there.
+        MissingExtra: the libraries of the extra are missing.
+    """
     app = FastAPI(title="Auralith", version="1", docs_url=None, redoc_url=None)
     meters = Meters(service)
     _answer_errors(app, meters)
@@ -31,8 +40,12 @@ def make_app(service: Service, rules: Rules, sync_seconds: float = 300.0) -> Asg
     add_assets(app, service)
     add_facts(app, service, meters)
     add_generate(app, service, sync_seconds)
+    if review is not None:
+        from auralith.server.review import add_review  # the extra curate is needed for it alone
+
+        add_review(app, review)
     if has_page():
-        add_page(app)
+        add_page(app, has_review=review is not None)
     return Guard(app, rules, meters.reject)
 
 

@@ -21,8 +21,9 @@ Send = Callable[[Message], Awaitable[None]]
 Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
 OPEN = ("/healthz", "/readyz")
 """Paths for probes, which know neither name nor key."""
-PAGE = ("/", "/studio/")
-"""The page and the beginning of its files' paths: they hold no secret, and are read before a key can be given."""
+PAGES = ("/", "/review")
+FILES = "/studio/"
+"""The pages and the beginning of their files' paths: they hold no secret, and are read before a key can be given."""
 UPLOADS = "/v1/assets"
 HEADERS = (
     (b"x-content-type-options", b"nosniff"),
@@ -89,7 +90,7 @@ class Guard:
         if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
             return make_problem(403, "origin", "a page of another origin can't use this server")
         owner = self._owner(headers)
-        if owner is None and not (path == PAGE[0] or path.startswith(PAGE[1])):
+        if owner is None and not (path in PAGES or path.startswith(FILES)):
             return make_problem(401, "key", "an API key is needed; send Authorization: Bearer KEY")
         scope["auralith.owner"] = owner or ""
         length, most = headers.get(b"content-length", "0"), self._most(path)

@@ -37,20 +37,24 @@ def has_page() -> bool:
     return all((FOLDER / name).is_file() for name in MODULES)
 
 
-def add_page(app: FastAPI) -> None:
-    """Serve the page at / and its files below /studio/. Only names that are known now are served, whatever is asked for."""
+def add_page(app: FastAPI, has_review: bool = False) -> None:
+    """Serve the studio at /, the review at /review, and their files below /studio/.
+
+    Only names that are known now are served, whatever is asked for.
+    """
     own = [path.name for path in FOLDER.iterdir() if path.suffix in MEDIA]
     files = {name: FOLDER / name for name in (*own, *MODULES)}
-    text = (FOLDER / "index.html").read_text("utf-8")
+    texts = {name: (FOLDER / f"{name}.html").read_text("utf-8") for name in ("index", "review")}
 
     @app.get("/", include_in_schema=False)
     def page() -> Response:
-        nonce = secrets.token_urlsafe(16)
-        headers = {
-            "Content-Security-Policy": POLICY.format(nonce),
-            "Cache-Control": "no-store",
-        }
-        return Response(text.replace("NONCE", nonce), media_type="text/html", headers=headers)
+        return _page(texts["index"])
+
+    @app.get("/review", include_in_schema=False)
+    def review() -> Response:
+        if not has_review:
+            raise Unknown("no review is served; start auralith serve with --review FOLDER")
+        return _page(texts["review"])
 
     @app.get("/studio/{name:path}", include_in_schema=False)
     def file(name: str) -> Response:
@@ -59,3 +63,10 @@ def add_page(app: FastAPI) -> None:
         path = files[name]
         headers = {"Cache-Control": "no-cache"}
         return FileResponse(path, media_type=MEDIA[path.suffix], headers=headers)
+
+
+def _page(text: str) -> Response:
+    """Return a page with a nonce that is drawn for it."""
+    nonce = secrets.token_urlsafe(16)
+    headers = {"Content-Security-Policy": POLICY.format(nonce), "Cache-Control": "no-store"}
+    return Response(text.replace("NONCE", nonce), media_type="text/html", headers=headers)

@@ -4,6 +4,7 @@ import os
 import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -32,8 +33,13 @@ class Address:
     """Time that the running job has, once a signal came."""
 
 
-def serve(settings: ServiceSettings, address: Address, announce: Callable[[str], None]) -> None:
-    """Serve until a signal comes. `announce` gets the URL once requests are taken.
+def serve(
+    settings: ServiceSettings,
+    address: Address,
+    announce: Callable[[str], None],
+    review: Path | None = None,
+) -> None:
+    """Serve until a signal comes. `announce` gets the URL once requests are taken, `review` is the folder of a curation.
 
     Raises:
         InvalidRequest: it would be open to others without a key, or the folder can't be used.
@@ -48,7 +54,7 @@ def serve(settings: ServiceSettings, address: Address, announce: Callable[[str],
     try:
         service = Service(settings)
         config = uvicorn.Config(
-            make_app(service, rules),
+            make_app(service, rules, review=review),
             log_level="warning",
             access_log=False,
             server_header=False,
