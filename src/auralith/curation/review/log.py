@@ -165,15 +165,20 @@ def reading(folder: Path) -> Iterator[sqlite3.Connection]:
         InvalidRequest: the folder has no log.
         ResourceError: the log is damaged or can't be read.
     """
-    if not is_begun(folder):
-        raise InvalidRequest(
-            f"there is no review in {folder}; begin it with: auralith curate review open"
-        )
+    require_begun(folder)
     with _connection(folder) as connection:
         connection.execute("BEGIN")
         chain.check(connection, log_path(folder))
         yield connection
         connection.execute("COMMIT")
+
+
+def require_begun(folder: Path) -> None:
+    """Raise `InvalidRequest` unless the folder has a log, and what `is_begun` raises."""
+    if not is_begun(folder):
+        raise InvalidRequest(
+            f"there is no review in {folder}; begin it with: auralith curate review open"
+        )
 
 
 def is_begun(folder: Path) -> bool:

@@ -31,6 +31,7 @@ from auralith.curation.review.log import (
     read_items,
     read_payload,
     reading,
+    require_begun,
     writing,
 )
 from auralith.curation.review.rules import (
@@ -344,8 +345,7 @@ def decide_many(
     folder: Path, entries: Sequence[NewDecision]
 ) -> list[RecordedDecision | InvalidRequest]:
     """Record decisions in order, in one transaction; the result of an invalid one is its error."""
-    with reading(folder):  # requires an existing review, which `writing` would begin
-        pass
+    require_begun(folder)  # `writing` would begin one
     with writing(folder) as connection:
         return [_record(connection, entry) for entry in entries]
 
