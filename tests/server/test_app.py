@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import io
 import json
+import re
 import shutil
 from collections.abc import Coroutine, Iterator
 from pathlib import Path
@@ -147,6 +148,34 @@ def test_events_are_replayed(client: Client, made: dict[str, Any]) -> None:
     third = events[2][0].removeprefix("id: ")
     rest = client("GET", path, headers={"Last-Event-ID": third}).text.strip().split("\n\n")
     assert [block.split("\n") for block in rest] == events[3:]
+
+
+def test_what_was_made_is_measured(client: Client, made: dict[str, Any]) -> None:
+    work = made["outputs"][0]["work"]
+    assert work["device"] == "cpu" and made["outputs"][0]["model_hash"]
+    ready = client("GET", "/readyz").json()
+    (loaded,) = ready["models"]
+    assert ready["status"] == "ready" and loaded["id"] == "tiny" and loaded["device"] == "cpu"
+    text = client("GET", "/metrics").text
+    found = re.search(r'auralith_model_loaded{device="cpu",model="tiny"} (\S+)', text)
+    assert found is not None and float(found[1]) == loaded["bytes"]
+    for stage in ("loading", "text", "denoising", "decoding", "writing"):
+        assert f'auralith_generation_seconds_count{{stage="{stage}"}}' in text
+    assert "auralith_real_time_factor_count" in text and "drum" not in text
+    assert 'auralith_worker_peak_memory_bytes{device="cpu"}' in text
+
+
+def test_a_preview_is_there_while_its_job_runs(idle: Client) -> None:
+    job = idle("POST", "/v1/audio/generations", json=QUICK).json()["id"]
+    url = f"/v1/jobs/{job}/preview"
+    assert idle("GET", f"{url}/1").status_code == 404
+    (idle.service.previews.path / f"{job}-1.wav").write_bytes(wav())
+    heard = idle("GET", f"{url}/1")
+    assert heard.content == wav() and heard.headers["content-type"] == "audio/wav"
+    assert heard.headers["cache-control"] == "no-store"
+    assert idle("GET", f"/v1/jobs/{'0' * 32}/preview/1").status_code == 404
+    for number in ("0", "-1", "x", "1.5", "..%2f1", "9" * 30):
+        assert idle("GET", f"{url}/{number}").status_code in (404, 422)
 
 
 def test_edits_start_from_uploads_and_from_sounds(client: Client, made: dict[str, Any]) -> None:

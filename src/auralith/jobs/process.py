@@ -16,18 +16,25 @@ from auralith.jobs.tasks import Json, WorkerSettings
 PACKAGES = Path(__file__).parents[2]
 
 
+def module_command(module: str) -> tuple[list[str], str]:
+    """Return what runs a module of this package, and the value of PYTHONPATH by which it is found.
+
+    It finds this package, and nothing that happens to lie where the server was started.
+    """
+    places = [str(PACKAGES), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return [sys.executable, "-P", "-m", module], os.pathsep.join(places)
+
+
 class WorkerProcess:
     """A worker process, and the lines to and from it."""
 
     def __init__(self, settings: WorkerSettings) -> None:
-        # it finds this package, and nothing that happens to lie where the server was started
-        command = [sys.executable, "-P", "-m", "auralith.jobs.worker"]
-        places = [str(PACKAGES), *filter(None, [os.environ.get("PYTHONPATH")])]
+        command, packages = module_command("auralith.jobs.worker")
         self._process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(places)},
+            env=os.environ | {"PYTHONPATH": packages},
         )
         self._messages: queue.SimpleQueue[Json | None] = queue.SimpleQueue()
         self._heard = time.monotonic()

@@ -98,7 +98,7 @@ class _LoadedModels:
 
     def collect(self) -> Iterator[Any]:
         """Yield the bytes of the weights by model and device, those with adapters together."""
-        gauge = prometheus.core.GaugeMetricFamily(
+        gauge = prometheus.metrics_core.GaugeMetricFamily(
             "auralith_model_loaded", "Bytes of the weights in memory", labels=["model", "device"]
         )
         sizes = Counter[tuple[str, str]]()
