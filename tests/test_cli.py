@@ -12,12 +12,12 @@ import soundfile
 import torch
 
 import auralith
-from auralith.cli.documented import documented
 from auralith.cli.main import run
 from auralith.cli.options import REQUEST, Sampling
 from auralith.cli.output import Output, slug
 from auralith.config import SamplingDefaults
 from auralith.diffusion import RectifiedFlow, VObjective
+from auralith.documented import documented
 from auralith.errors import InvalidRequest
 from auralith.provenance import Provenance, read_provenance
 from auralith.request import GenerationRequest

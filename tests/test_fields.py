@@ -12,8 +12,8 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 import pytest
 
 import auralith.cli
-from auralith.cli.documented import documented
 from auralith.cli.fields import Options, Sets, shell_command
+from auralith.documented import documented
 
 OWN_DEFAULT = {"optimizer.learning_rate"}
 """Fields whose default is no literal."""

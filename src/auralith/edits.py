@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import ClassVar, Literal, get_args, no_type_check
 
 from auralith.errors import Field, InvalidRequest, shown
-from auralith.numbers import check_integer, check_number, finite_number
+from auralith.numbers import Range, check_ranges, finite_number
 from auralith.request import MOST_SECONDS, check_unicode
 from auralith.samplers.schedules import MOST_SIGMA
 
@@ -17,6 +17,19 @@ Direction = Literal["after", "before"]
 MAX_PASSES = 20
 MAX_CROSSFADE = 10.0
 MAX_BPM = 1_000.0
+RANGES: dict[str, Range] = {
+    "strength": Range(least=0.0, most=1.0),
+    "init_noise_level": Range(above=0.0, most=MOST_SIGMA),
+    "seconds_total": Range("s", above=0.0, most=MOST_SECONDS),
+    "overlap": Range("s", above=0.0, most=MOST_SECONDS),
+    "seconds": Range("s", above=0.0, most=MOST_SECONDS),
+    "bpm": Range("beats per minute", above=0.0, most=MAX_BPM),
+    "bars": Range(least=1, most=10_000, is_whole=True),
+    "beats_per_bar": Range(least=1, most=64, is_whole=True),
+    "crossfade": Range("s", above=0.0, most=MAX_CROSSFADE),
+    "passes": Range(least=1, most=MAX_PASSES, is_whole=True),
+}
+"""Range of each number of an edit: fields of one name have one range."""
 
 
 @dataclass(frozen=True)
@@ -57,8 +70,7 @@ class Variation:
         return not self.is_round_trip, not self.is_round_trip
 
     def __post_init__(self) -> None:
-        check_number(self, "strength", least=0.0, most=1.0)
-        check_number(self, "init_noise_level", above=0.0, most=MOST_SIGMA)
+        check_ranges(self, RANGES)
         if self.strength is None:
             raise InvalidRequest(Field("strength"), " is missing; give a number from 0 to 1")
 
@@ -82,7 +94,7 @@ class Inpainting:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "ranges", _checked_ranges(self.ranges))
-        _check_seam(self)
+        check_ranges(self, RANGES)
 
 
 @no_type_check
@@ -112,8 +124,7 @@ class Extension:
         return self.direction == "before", self.direction == "after"
 
     def __post_init__(self) -> None:
-        check_number(self, "seconds_total", "s", above=0.0, most=MOST_SECONDS)
-        check_number(self, "overlap", "s", above=0.0, most=MOST_SECONDS)
+        check_ranges(self, RANGES)
         if self.seconds_total is None:
             raise InvalidRequest(
                 Field("seconds_total"), " is missing; give the length of the result in seconds"
@@ -127,7 +138,6 @@ class Extension:
                 Field("hold_level"), f" is {shown(self.hold_level)}; choose true or false"
             )
         object.__setattr__(self, "prompts", _checked_prompts(self.prompts))
-        _check_seam(self)
 
     def require_longer(self, num_samples: int, sample_rate: int) -> None:
         """Raise `InvalidRequest` if the result would not be longer than a sound of so many samples."""
@@ -156,10 +166,7 @@ class Loop:
     cut_ends: ClassVar[tuple[bool, bool]] = (False, False)
 
     def __post_init__(self) -> None:
-        check_number(self, "seconds", "s", above=0.0, most=MOST_SECONDS)
-        check_number(self, "bpm", "beats per minute", above=0.0, most=MAX_BPM)
-        check_integer(self, "bars", 1, 10_000)
-        check_integer(self, "beats_per_bar", 1, 64)
+        check_ranges(self, RANGES)
         by_tempo = self.bpm is not None and self.bars is not None
         if by_tempo == (self.seconds is not None) or (self.bpm is None) != (self.bars is None):
             raise InvalidRequest(
@@ -181,11 +188,6 @@ class Loop:
 
 
 Edit = Variation | Inpainting | Extension | Loop
-
-
-def _check_seam(edit: Inpainting | Extension) -> None:
-    check_number(edit, "crossfade", "s", above=0.0, most=MAX_CROSSFADE)
-    check_integer(edit, "passes", 1, MAX_PASSES)
 
 
 def _checked_ranges(ranges: object) -> tuple[tuple[float, float], ...]:

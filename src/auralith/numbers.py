@@ -1,9 +1,40 @@
 """Numbers that people and programs give: of any library, finite, and within the bounds of the field they are for."""
 
 import math
+from collections.abc import Mapping
+from dataclasses import dataclass
 from numbers import Integral, Real
 
 from auralith.errors import Field, InvalidRequest, shown
+
+
+@dataclass(frozen=True)
+class Range:
+    """Bounds of a number, in a unit."""
+
+    unit: str = ""
+    least: int | float | None = None
+    above: int | float | None = None
+    most: int | float | None = None
+    is_whole: bool = False
+    """Take integers only; `least` must be set."""
+
+    def check(self, settings: object, name: str) -> None:
+        """Check a field as `check_number` or `check_integer` does."""
+        if self.is_whole:
+            assert isinstance(self.least, int) and isinstance(self.most, int | None)
+            check_integer(settings, name, self.least, self.most)
+        else:
+            check_number(
+                settings, name, self.unit, above=self.above, least=self.least, most=self.most
+            )
+
+
+def check_ranges(settings: object, ranges: Mapping[str, Range]) -> None:
+    """Check every field of settings that has a range, in the order of the ranges."""
+    for name, bounds in ranges.items():
+        if hasattr(settings, name):
+            bounds.check(settings, name)
 
 
 def check_number(

@@ -11,7 +11,7 @@ from torch import Tensor
 from auralith.config import SECONDS_IDS, Window
 from auralith.errors import Field, InvalidRequest, shown
 from auralith.noise import MAX_SEED
-from auralith.numbers import check_integer, check_number, finite_number, plain_number
+from auralith.numbers import Range, check_ranges, finite_number, plain_number
 from auralith.prompt_embedding import EmbeddingRecord, Prompt, PromptEmbedding
 from auralith.samplers.own import OWN, ChosenSampler, check_sampler, sampler_label
 from auralith.samplers.schedules import MOST_SIGMA, checked_levels
@@ -28,6 +28,25 @@ LEVELS = ("steps", "sigma_min", "sigma_max", "schedule", "rho")
 MOST_MIXED = 100
 MOST_CHARACTERS = 100_000
 """Most characters of a prompt: a model reads some hundred tokens of it, the tokenizer all."""
+
+RANGES: dict[str, Range] = {
+    "seconds_total": Range("s", above=0.0, most=MOST_SECONDS),
+    "seconds_output": Range("s", above=0.0, most=MOST_SECONDS),
+    "seconds_start": Range("s", least=0.0, most=MOST_SECONDS),
+    "fade_in": Range("s", least=0.0, most=MOST_SECONDS),
+    "fade_out": Range("s", least=0.0, most=MOST_SECONDS),
+    "steps": Range(least=1, most=MAX_STEPS, is_whole=True),
+    "seed": Range(least=0, most=MAX_SEED, is_whole=True),
+    "cfg_scale": Range(least=0.0, most=MOST_GUIDANCE),
+    "cfg_rescale": Range(least=0.0, most=1.0),
+    "apg_eta": Range(least=0.0, most=1.0),
+    "apg_norm_threshold": Range(least=0.0),
+    "apg_momentum": Range(least=-1.0, most=1.0),
+    "sigma_min": Range(least=0.0),
+    "sigma_max": Range(above=0.0, most=MOST_SIGMA),
+    "rho": Range(above=0.0, most=MOST_RHO),
+}
+"""Range of each number of a request; what a model takes may be less."""
 
 
 @no_type_check  # values come from people and from JSON: the checks below are for any type
@@ -121,25 +140,10 @@ class GenerationRequest:
         object.__setattr__(self, "mix", _checked_mix(self.mix))
         if self.negative_prompt is not None:
             check_prompt("negative_prompt", self.negative_prompt, may_be_blank=True)
-        for name in ("seconds_total", "seconds_output"):
-            check_number(self, name, "s", above=0.0, most=MOST_SECONDS)
-        for name in ("seconds_start", "fade_in", "fade_out"):
-            check_number(self, name, "s", least=0.0, most=MOST_SECONDS)
-        check_integer(self, "steps", 1, MAX_STEPS)
-        check_integer(self, "seed", 0, MAX_SEED)
-        check_number(self, "cfg_scale", least=0.0, most=MOST_GUIDANCE)
-        check_number(self, "cfg_rescale", least=0.0, most=1.0)
-        for name, least, most in (
-            ("apg_eta", 0.0, 1.0),
-            ("apg_norm_threshold", 0.0, None),
-            ("apg_momentum", -1.0, 1.0),
-        ):
+        for name in ("apg_eta", "apg_norm_threshold", "apg_momentum"):
             if getattr(self, name) is None:
                 raise InvalidRequest(Field(name), " is missing; give a number or leave it out")
-            check_number(self, name, least=least, most=most)
-        check_number(self, "sigma_min", least=0.0)
-        check_number(self, "sigma_max", above=0.0, most=MOST_SIGMA)
-        check_number(self, "rho", above=0.0, most=MOST_RHO)
+        check_ranges(self, RANGES)
         self._check_sigmas()
         self._check_interval()
         self._check_order()

@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 from collections.abc import Coroutine, Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,11 @@ import pytest
 import soundfile
 
 from auralith.cli.serve import announce
-from auralith.jobs.orders import FORMATS, TASKS, setting_names
+from auralith.jobs.orders import FORMATS, NAMES, TASKS, setting_names
 from auralith.jobs.records import Limits
 from auralith.jobs.tasks import ModelPlace
+from auralith.request import MAX_STEPS, GenerationRequest
+from auralith.samplers import SAMPLERS
 from auralith.server import page
 from auralith.server.app import make_app
 from auralith.server.guard import Rules, allowed_hosts, is_loopback
@@ -418,20 +421,37 @@ def test_loopback() -> None:
     assert not any(map(is_loopback, ("0.0.0.0", "::", "192.168.0.1", "studio.lan")))
 
 
+def test_each_setting_of_a_model_states_its_default_and_limits(idle: Client) -> None:
+    model = idle("GET", "/v1/models").json()["models"][0]
+    settings, vary = model["settings"], model["edits"]["vary"]
+    asked = {NAMES.get(one.name, one.name) for one in fields(GenerationRequest)}
+    assert settings.keys() == asked - {"seconds_start"} or settings.keys() == asked
+    assert vary["strength"] | {"default": 0.5, "minimum": 0.0, "maximum": 1.0} == vary["strength"]
+    limited = {k: one for k, one in settings.items() if "maximum" in one and k != "seed"}
+    assert limited.keys() >= {"steps", "guidance", "cfg_rescale", "apg_momentum", "sigma_max"}
+    for name, one in limited.items():
+        assert one["maximum"] >= one.get("default", one["maximum"]) >= one.get("minimum", 0.0)
+        refused = idle("POST", "/v1/audio/generations", json=QUICK | {name: one["maximum"] * 2})
+        assert refused.status_code == 422 and refused.json()["errors"][0]["field"] == name
+    for name in ("sampler", "window", "noise"):
+        assert settings[name]["default"] in settings[name]["enum"]
+        refused = idle("POST", "/v1/audio/generations", json=QUICK | {name: "none such"})
+        assert refused.status_code == 422
+    own = SAMPLERS[settings["sampler"]["default"]].schedules
+    assert set(own) <= set(settings["schedule"]["enum"])
+
+
 def test_what_there_is_is_listed(idle: Client) -> None:
     model = idle("GET", "/v1/models").json()["models"][0]
-    assert model["id"] == "tiny" and model["seconds_max"] > 0 and model["samplers"]
-    for name, (least, most) in model["limits"].items():
-        assert least <= model["defaults"][name] <= most
-        refused = idle("POST", "/v1/audio/generations", json=QUICK | {name: most + 1})
-        assert refused.status_code == 422
+    assert model["id"] == "tiny" and model["seconds_max"] > 0
     assert idle("GET", "/v1/limits").json()["queue"] == 2
     assert idle("GET", "/v1/adapters").json() == {"adapters": []}
     paths = idle("GET", "/openapi.json").json()["paths"]
     body = paths["/v1/audio/generations"]["post"]["requestBody"]["content"]["application/json"]
     for task in TASKS:
         assert body["schema"]["properties"].keys() >= set(setting_names(task))
-    assert body["schema"]["properties"]["steps"] == {"type": "integer"}
+    steps = body["schema"]["properties"]["steps"]
+    assert (steps["type"], steps["minimum"], steps["maximum"]) == ("integer", 1, MAX_STEPS)
     assert body["schema"]["properties"]["format"]["enum"] == list(FORMATS)
     for query in ("status=lost", "limit=0", "limit=x", "cursor=-1"):
         assert idle("GET", f"/v1/jobs?{query}").status_code == 422

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 import typer
 from typer.core import TyperCommand, TyperOption
 
-from auralith.cli.documented import documented
+from auralith.documented import documented
 from auralith.errors import AuralithError
 
 Given = dict[str, Any]

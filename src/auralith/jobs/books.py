@@ -58,18 +58,20 @@ class Books:
         before: int | None = None,
         *,
         owner: str | None = None,
+        source: str | None = None,
         search: str = "",
         starred: bool = False,
     ) -> list[Job]:
         """Return jobs, the newest first.
 
-        Those of a status, those with a lower number than `before`, those of an owner, those whose prompt has every word of
-        `search`, those of which a sound is starred.
+        Those of a status, those with a lower number than `before`, those of an owner, those that start from the sound
+        `source`, those whose prompt has every word of `search`, those of which a sound is starred.
         """
         terms: list[tuple[str, Any]] = [
             *([] if status is None else [("status = ?", status)]),
             *([] if before is None else [("number < ?", before)]),
             *([] if owner is None else [("owner = ?", owner)]),
+            *([] if source is None else [("source = ?", source)]),
             *(("search LIKE ? ESCAPE '!'", pattern) for pattern in search_patterns(search)),
         ]
         tests = [test for test, _ in terms]

@@ -1,30 +1,58 @@
-"""The JSON schema of a request, made of the annotations of the classes that say what is valid."""
+"""The JSON schema of a request, made of the annotations, ranges and docstrings of the classes that say what is valid."""
 
+import re
 import types
-from dataclasses import fields
+from dataclasses import Field, fields
 from typing import Any, Literal, Union, get_args, get_origin
 
+from auralith.documented import documented
+from auralith.edits import RANGES as EDIT_RANGES
 from auralith.jobs.orders import EDITS, NAMES, AdapterChoice, Making
-from auralith.request import GenerationRequest
+from auralith.numbers import Range
+from auralith.request import RANGES, GenerationRequest
 
+TEXTS = ("prompt", "negative_prompt", "sampler")
+"""Fields that are text in JSON, though Python takes values of its own there too."""
 _KINDS = {bool: "boolean", int: "integer", float: "number", str: "string"}
 
 
 def order_schema() -> dict[str, Any]:
-    """Return the schema of a request of any task. Ranges are in no schema: what breaks one is refused with a line."""
+    """Return the schema of a request of any task."""
     properties: dict[str, Any] = {}
     for schema in (GenerationRequest, *EDITS.values(), Making):
-        for field in fields(schema):
-            if field.name != "kind":
-                properties.setdefault(NAMES.get(field.name, field.name), _of(field.type))
-    properties["seed"] = {"anyOf": [{"type": "integer"}, {"type": "string", "pattern": "^[0-9]+$"}]}
-    for name in ("prompt", "negative_prompt", "sampler"):
-        properties[name] = {"type": "string"}
+        properties = field_schemas(schema) | properties
+    number = properties["seed"]
+    text = {"type": "string", "pattern": "^[0-9]+$"}
+    properties["seed"] = {"anyOf": [number, text], "description": number.pop("description")}
     return {
         "type": "object",
         "properties": dict(sorted(properties.items())),
         "required": ["prompt"],
     }
+
+
+def field_schemas(schema: type) -> dict[str, dict[str, Any]]:
+    """Return the schema of each field of a request, an edit or `Making`, by its name in JSON."""
+    ranges = RANGES if schema is GenerationRequest else EDIT_RANGES
+    return {
+        NAMES.get(field.name, field.name): _of_field(schema, field, ranges.get(field.name))
+        for field in fields(schema)
+        if field.name != "kind"
+    }
+
+
+def _of_field(schema: type, field: "Field[Any]", bounds: Range | None) -> dict[str, Any]:
+    found = {"type": "string"} if field.name in TEXTS else _of(field.type)
+    if bounds is not None:
+        limits = {
+            "minimum": bounds.least,
+            "exclusiveMinimum": bounds.above,
+            "maximum": bounds.most,
+        }
+        found |= {name: limit for name, limit in limits.items() if limit is not None}
+    doc = documented(f"{schema.__module__}.{schema.__qualname__}", field.name).doc
+    doc = re.sub(r"`(\w+)`", lambda at: NAMES.get(at[1], at[1]), doc)
+    return found | ({"description": doc} if doc and field.name != "prompt" else {})
 
 
 def _of(annotation: Any) -> dict[str, Any]:

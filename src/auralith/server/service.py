@@ -14,7 +14,6 @@ import torch
 
 from auralith.checkpoints import Files
 from auralith.checkpoints.opening import locate
-from auralith.diffusion import OBJECTIVES
 from auralith.errors import Field, InvalidRequest, ResourceError, shown
 from auralith.files import canonical_json
 from auralith.jobs.lanes import Attempts, Lanes
@@ -23,7 +22,6 @@ from auralith.jobs.orders import (
     LONGEST_SECONDS,
     MOST_ADAPTERS,
     MOST_SOUNDS,
-    TASKS,
     Order,
     cost,
     read_order,
@@ -33,11 +31,10 @@ from auralith.jobs.records import Job, Json, Limits, Stored
 from auralith.jobs.store import JobStore
 from auralith.jobs.tasks import ModelPlace, WorkerSettings
 from auralith.pipeline import EMBEDDED
-from auralith.request import MAX_STEPS, MOST_GUIDANCE
 from auralith.resolution import Resolver
 from auralith.resources import choose_device
-from auralith.samplers import sampler_names
 from auralith.server.bell import Bell
+from auralith.server.models import view_model
 from auralith.server.remaking import remaking
 from auralith.sound.reading import SoundInfo
 
@@ -160,23 +157,7 @@ class Service:
 
     def view_models(self) -> list[Json]:
         """Return what each model makes."""
-        return [
-            {
-                "id": name,
-                "sample_rate": model.config.audio.sample_rate,
-                "channels": model.config.audio.channels,
-                "seconds_max": model.config.audio.seconds(model.config.window_samples),
-                "samplers": sampler_names(OBJECTIVES[model.config.objective]),
-                "tasks": list(TASKS),
-                "defaults": {
-                    "steps": model.config.sampling.steps,
-                    "guidance": model.config.sampling.cfg_scale,
-                    "sampler": model.config.sampling.sampler,
-                },
-                "limits": {"steps": [1, MAX_STEPS], "guidance": [0, MOST_GUIDANCE]},
-            }
-            for name, model in self.models.items()
-        ]
+        return [view_model(name, model.config) for name, model in self.models.items()]
 
     def view_limits(self) -> Json:
         """Return the limits of requests and of what is kept."""

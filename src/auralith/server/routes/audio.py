@@ -19,17 +19,18 @@ def add_audio(app: FastAPI, service: Service) -> None:
 
     @app.get("/v1/audio/{sound_id}")
     def audio(sound_id: str, request: Request) -> Response:
-        one = store.output(sound_id)
+        """Return the bytes of a sound that was made, or of an upload."""
+        one = store.sound(sound_id)
         tag = f'"{one.facts["sha256"]}"'
         headers = {"ETag": tag, "Cache-Control": "private, max-age=31536000, immutable"}
         if tag in request.headers.get("if-none-match", ""):
             return Response(status_code=304, headers=headers)
-        suffix = one.path.suffix[1:]
+        is_upload = not one.path.suffix  # of which a browser is not to guess the type
         return FileResponse(
             one.path,
-            media_type=MEDIA[suffix],
-            filename=f"auralith-{one.id}.{suffix}",
-            content_disposition_type="inline",
+            media_type="application/octet-stream" if is_upload else MEDIA[one.path.suffix[1:]],
+            filename=f"auralith-{one.path.name if is_upload else one.id + one.path.suffix}",
+            content_disposition_type="attachment" if is_upload else "inline",
             headers=headers,
         )
 

@@ -38,14 +38,20 @@ def add_jobs(app: FastAPI, service: Service) -> None:
         return response
 
     @app.get("/v1/jobs")
-    def jobs(status: str | None = None, limit: str = "50", cursor: str | None = None) -> Response:
+    def jobs(
+        status: str | None = None,
+        limit: str = "50",
+        cursor: str | None = None,
+        source: str | None = None,
+    ) -> Response:
+        """List jobs, the newest first: of a status, or those that start from a sound."""
         if status not in (None, "queued", "running", *FINAL):
             raise InvalidRequest(
                 f"status is {shown(status)}; it must be that of a job, as succeeded"
             )
         count = whole("limit", limit, 1, MOST_LISTED)
         before = None if cursor is None else whole("cursor", cursor, 1, 2**62)
-        found = store.jobs(status, count, before)
+        found = store.jobs(status, count, before, source=source)
         more = str(found[-1].number) if len(found) == count else None
         return JSONResponse({"jobs": [service.view(job) for job in found], "cursor": more})
 
