@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import re
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -86,7 +87,7 @@ def browser() -> Iterator[Any]:
 @pytest.fixture
 def visit(browser: Any, server: Server) -> Iterator[Visit]:
     visit = Visit(browser, str(server.client.base_url))
-    visit.page.get_by_label("Prompt").wait_for()
+    visit.page.get_by_label("Prompt", exact=True).wait_for()
     yield visit
     assert visit.complaints == []
     visit.page.context.close()
@@ -94,12 +95,12 @@ def visit(browser: Any, server: Server) -> Iterator[Visit]:
 
 def make(visit: Visit, prompt: str, seconds: str = "0.4", n: str = "1") -> None:
     page = visit.page
-    page.get_by_label("Prompt").fill(prompt)
+    page.get_by_label("Prompt", exact=True).fill(prompt)
     page.get_by_label("Seconds", exact=True).fill(seconds)
     page.get_by_label("Variations", exact=True).fill(n)
-    if not page.get_by_label("Steps").is_visible():
+    if not page.get_by_label("Steps", exact=True).is_visible():
         page.get_by_text("Advanced").click()
-    page.get_by_label("Steps").fill("2")
+    page.get_by_label("Steps", exact=True).fill("2")
     visit.press("Control+Enter")
     visit.done()
 
@@ -159,29 +160,217 @@ def test_from_the_empty_page_to_a_file_by_keyboard(
     assert read(tmp_path / "sound.wav")[0].shape[1] == made["num_samples"]
 
 
+def drag(visit: Visit, start: float, end: float) -> None:
+    """Drag over the wave, between shares of its width."""
+    wave, mouse = visit.page.get_by_role("slider", name="Playhead"), visit.page.mouse
+    wave.scroll_into_view_if_needed()
+    box = wave.bounding_box()
+    assert box is not None
+    mouse.move(box["x"] + box["width"] * start, box["y"] + 50)
+    mouse.down()
+    mouse.move(box["x"] + box["width"] * end, box["y"] + 50, steps=4)
+    mouse.up()
+
+
+def selection(visit: Visit) -> list[float]:
+    """Return the seconds that the fields show."""
+    fields = (visit.page.get_by_label(name, exact=True) for name in ("From", "To"))
+    return [float(field.input_value()) for field in fields]
+
+
+def samples(server: Server, sound: str, tmp_path: Path) -> np.ndarray:
+    """Return the samples of a sound of the server."""
+    path = tmp_path / f"{sound}.wav"
+    path.write_bytes(server.client.get(f"/v1/audio/{sound}").content)
+    return read(path)[0].numpy()
+
+
 @needs_browser
 @needs_page
-def test_a_dragged_region_is_made_anew(visit: Visit, server: Server) -> None:
+def test_a_dragged_region_is_made_anew_and_the_rest_is_kept(
+    visit: Visit, server: Server, tmp_path: Path
+) -> None:
     page = visit.page
     make(visit, "a bell")
     source = last(server)
-    wave = page.get_by_role("slider", name="Playhead")
-    wave.scroll_into_view_if_needed()
-    box = wave.bounding_box()
-    seconds = source["outputs"][0]["seconds"]
-    page.mouse.move(box["x"] + box["width"] * 0.25, box["y"] + 50)
-    page.mouse.down()
-    page.mouse.move(box["x"] + box["width"] * 0.5, box["y"] + 50, steps=4)
-    page.mouse.up()
-    start, end = (
-        float(page.get_by_label(name, exact=True).input_value()) for name in ("From", "To")
-    )
-    assert np.allclose([start, end], [seconds / 4, seconds / 2], atol=seconds / 100)
+    sound = source["outputs"][0]
+    drag(visit, 0.25, 0.5)
+    start, end = selection(visit)
+    assert np.allclose([start, end], [sound["seconds"] / 4, sound["seconds"] / 2], atol=0.01)
+    page.get_by_text("How edits are made").click()
+    page.locator("#inpaint-crossfade").fill("0.02")
     page.get_by_role("button", name="Repaint").click()
     page.get_by_role("status").filter(has_text="succeeded").wait_for()
-    request = last(server)["request"]
-    assert (request["task"], request["source"]) == ("inpaint", source["outputs"][0]["id"])
+    made = last(server)
+    request = made["request"]
+    assert (request["task"], request["source"]) == ("inpaint", sound["id"])
     assert np.allclose(request["regions"], [[start, end]], atol=1e-3)
+    old = samples(server, sound["id"], tmp_path)
+    new = samples(server, made["outputs"][0]["id"], tmp_path)
+    differs = np.flatnonzero((old != new).any(axis=0)) / sound["sample_rate"]
+    assert start - 0.021 <= differs.min() <= start and end <= differs.max() <= end + 0.021
+    kept = page.locator(".kept")
+    kept.filter(has_text="sample for sample").wait_for()
+    spans = re.findall(r"([\d.]+)–([\d.]+) s", kept.inner_text())
+    edges = [0, differs.min(), differs.max(), sound["seconds"]]
+    assert np.allclose([float(one) for span in spans for one in span], edges, atol=0.01)
+    page.get_by_role("heading", name="Hear").click()
+    visit.press("Control+z")
+    page.get_by_role("status").filter(has_text="back to").wait_for()
+    assert page.locator(".versions [aria-current]").inner_text().startswith("made")
+    visit.press("Control+Shift+z")
+    page.get_by_role("status").filter(has_text="on to repainted").wait_for()
+
+
+@needs_browser
+@needs_page
+def test_selections_lie_at_bars_and_trims_are_of_the_very_samples(
+    visit: Visit, server: Server, tmp_path: Path
+) -> None:
+    page = visit.page
+    make(visit, "a ticking clock", "0.6")
+    sound = last(server)["outputs"][0]
+    rate = sound["sample_rate"]
+    page.get_by_label("Snap to").select_option("bar")
+    page.get_by_label("at BPM").fill("1700")
+    visit.press("Tab")
+    drag(visit, 0.3, 0.6)  # nearest to the second and to the fourth bar of 0.1412 s
+    first, end = (round(60 * 4 / 1700 * bar * rate) for bar in (1, 3))
+    assert np.allclose(selection(visit), [first / rate, end / rate], atol=5e-4)
+    page.get_by_role("button", name="Trim").click()
+    page.get_by_role("status").filter(has_text="trimmed to").wait_for()
+    page.locator(".kept").filter(has_text="The same samples").wait_for()
+    page.get_by_role("button", name="Vary", exact=True).click()
+    page.get_by_role("status").filter(has_text="succeeded").wait_for()
+    request = last(server)["request"]
+    cut = samples(server, request["source"], tmp_path)
+    assert np.array_equal(cut, samples(server, sound["id"], tmp_path)[:, first:end])
+    versions = page.locator(".versions button").all_inner_texts()
+    assert [text.split()[0] for text in versions] == ["made", "trimmed", "varied"]
+
+
+@needs_browser
+@needs_page
+def test_loops_and_changes_of_sound_miss_no_sample(visit: Visit) -> None:
+    found = visit.page.evaluate(RENDERED)
+    looped, changed = (np.array(found[name]) for name in ("looped", "changed"))
+    fade = found["fade"]  # samples in which a sound begins that doesn't begin with its own start
+    period = np.arange(2_000, 6_000, dtype=np.float32) / 8_000
+    assert np.array_equal(looped[fade:], np.resize(period, len(looped))[fade:])
+    at = found["at"]  # from there on it is the second sound, the first one upside down
+    assert 0 < found["late"] < 0.05
+    assert np.array_equal(changed[:at], looped[:at])
+    assert np.array_equal(changed[at + fade :], -looped[at + fade :])
+
+
+RENDERED = """async () => {
+    // Web Audio that computes instead of playing, as fast as it can
+    const { Player } = await import('/studio/player.js');
+    const rate = 8000;
+    const ramp = (sign) => {
+        const buffer = new AudioBuffer({ length: rate, sampleRate: rate });
+        buffer.copyToChannel(Float32Array.from({ length: rate }, (_, i) => (sign * i) / rate), 0);
+        return buffer;
+    };
+    const real = window.AudioContext;
+    const render = async (change) => {
+        const context = new OfflineAudioContext(1, 2 * rate, rate);
+        window.AudioContext = function () { return context; };
+        context.resume = async () => {};
+        const player = new Player();
+        player.load(ramp(1));
+        player.setLoop(true, [0.25, 0.75]);
+        player.play();
+        let at = null;
+        if (change) {
+            context.suspend(0.8).then(() => {
+                at = context.currentTime;
+                player.load(ramp(-1));
+                OfflineAudioContext.prototype.resume.call(context);
+            });
+        }
+        const samples = (await context.startRendering()).getChannelData(0);
+        player.pause();
+        return [Array.from(samples), at];
+    };
+    const [looped] = await render(false);
+    const [changed, suspended] = await render(true);
+    window.AudioContext = real;
+    const at = changed.findIndex((sample, i) => sample !== looped[i]);
+    return { looped, changed, at, late: at / rate - suspended, fade: 0.004 * rate + 2 };
+}"""
+
+
+@needs_browser
+@needs_page
+def test_what_plays_goes_on_when_another_sound_is_made(visit: Visit, server: Server) -> None:
+    page = visit.page
+    make(visit, "a wind", "0.6")
+    visit.press("Tab")  # out of the field
+    page.get_by_role("button", name="Loop", exact=True).click()
+    page.get_by_role("button", name="Play").click()
+    page.get_by_label("Prompt", exact=True).fill("a storm")
+    visit.press("Control+Enter", "Control+Enter")
+    page.get_by_role("button", name="Show it").wait_for()
+    assert page.get_by_role("button", name="Stop").is_visible()
+    assert page.locator(".hear .prompt").inner_text() == "a wind"
+    page.get_by_role("button", name="Show it").click()
+    page.locator(".hear .prompt").filter(has_text="a storm").wait_for()
+
+
+@needs_browser
+@needs_page
+def test_every_setting_of_a_request_can_be_made(visit: Visit, server: Server) -> None:
+    page = visit.page
+    model = server.client.get("/v1/models").json()["models"][0]
+    page.get_by_text("Advanced").click()
+    page.get_by_label("Prompt", exact=True).fill("a gong")
+    for name, schema in model["settings"].items():
+        names_nothing = schema.get("properties") == {}  # conditions of a model without any
+        assert page.locator(f"#{name}").count() == (0 if names_nothing else 1), name
+    for name, text in SETTINGS.items():
+        field = page.locator(f"#{name}")
+        is_choice = field.evaluate("one => one.tagName") == "SELECT"
+        (field.select_option if is_choice else field.fill)(text)
+    page.get_by_label("Variations", exact=True).fill("1")
+    visit.press("Control+Enter")
+    visit.done()
+    request = last(server)["request"]
+    assert {name: request[name] for name in WANTED} == WANTED
+    page.get_by_role("listitem").filter(has_text="a gong").get_by_text("Copy settings").click()
+    shown = {name: page.locator(f"#{name}").input_value() for name in SETTINGS}
+    assert shown == SETTINGS
+
+
+SETTINGS = {
+    "seconds": "0.3",
+    "steps": "3",
+    "cfg_interval": "0.1, 0.9",
+    "sampler": "k-heun",
+    "window": "fit",
+    "rho": "3",
+    "schedule": "karras",
+    "mix": "0.25: a bell: high\n0.1: rain",
+}
+WANTED = {
+    "seconds": 0.3,
+    "steps": 3,
+    "cfg_interval": [0.1, 0.9],
+    "sampler": "k-heun",
+    "window": "fit",
+    "rho": 3.0,
+    "schedule": "karras",
+    "mix": [[0.25, "a bell: high"], [0.1, "rain"]],
+}
+
+
+@needs_browser
+@needs_page
+def test_nothing_is_cut_off_on_a_phone(visit: Visit, server: Server) -> None:
+    make(visit, "a very" + "long" * 50 + "word", "0.3", "2")
+    visit.page.set_viewport_size({"width": 360, "height": 740})
+    visit.page.get_by_label("Snap to").select_option("bar")
+    assert visit.page.evaluate("document.documentElement.scrollWidth") == 360
 
 
 @needs_browser
@@ -212,7 +401,7 @@ def test_markup_is_text(visit: Visit, server: Server, tmp_path: Path) -> None:
     page.get_by_label("Open a sound").set_input_files(upload)
     page.get_by_role("status").filter(has_text="is there").wait_for()
     assert page.get_by_text(MARKUP).count() >= 1
-    assert page.locator("img, body script").count() == 0
+    assert page.locator("img:not([src='studio/icon.svg']), body script").count() == 0
     assert page.title() == "Auralith Studio"
 
 
@@ -229,9 +418,11 @@ def test_a_reload_finds_the_running_job_and_the_settings(visit: Visit, server: S
     assert server.job(job["id"])["status"] == "succeeded"
     entry.get_by_role("button", name="Copy settings").click()
     assert visit.page.get_by_label("Seed", exact=True).input_value() == "77"
-    assert visit.page.get_by_label("Prompt").input_value() == "a long one"
-    visit.page.get_by_label("Steps").evaluate("one => one.closest('details').open = true")
-    visit.page.get_by_label("Steps").fill("0")
+    assert visit.page.get_by_label("Prompt", exact=True).input_value() == "a long one"
+    visit.page.get_by_label("Steps", exact=True).evaluate(
+        "one => one.closest('details').open = true"
+    )
+    visit.page.get_by_label("Steps", exact=True).fill("0")
     visit.press("Control+Enter")
     assert "steps is 0" in visit.page.get_by_role("alert").inner_text()
     visit.complaints.clear()  # Chromium reports the answer 422

@@ -1,13 +1,16 @@
 // The page: panels around one studio, drawn anew when its state changes.
 import { keepKey } from './api.js';
+import { Edit } from './edit.js';
 import { Form } from './form.js';
 import { Hear } from './hear.js';
+import { Help } from './help.js';
 import { History } from './history.js';
 import { Component, html, render } from './html.js';
+import { Icon } from './icons.js';
 import { listen } from './keys.js';
 import { Studio } from './studio.js';
 
-const WORK = [Form, Hear]; // panels from top to bottom; each is given the studio
+const WORK = [Form, Hear, Edit]; // panels from top to bottom; each is given the studio
 const ASIDE = [History];
 
 class Page extends Component {
@@ -27,8 +30,8 @@ class Page extends Component {
       event.target.value = ''; // so that the same one can be chosen again
       if (file) studio.sounds.take(file);
     };
-    return html`<header><h1>Auralith Studio</h1>
-        <label class="file">Open a sound <input type="file" accept="audio/*" onChange=${onFile} /></label></header>
+    return html`<header><h1><img src="studio/icon.svg" alt="" />Auralith <b>Studio</b></h1>
+        <label class="file"><${Icon} name="open" />Open a sound <input type="file" accept="audio/*" onChange=${onFile} /></label><${Help} /></header>
       <p role="status" class="status">${status}</p>
       ${needsKey && html`<${Key} onKey=${(key) => { keepKey(key); studio.start(); }} />`}
       ${limits && html`<main><div class="work">${draw(WORK)}</div><div class="aside">${draw(ASIDE)}</div></main>`}`;

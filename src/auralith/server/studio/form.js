@@ -1,131 +1,100 @@
-// What to make: fields, and the request they mean. An empty field takes the model's default.
-import { State } from './progress.js';
+// The form: what to make, how long and how often, and everything else in a fold.
+import { Settings } from './settings.js';
+import { Button, Choice, Switch, Text } from './fields.js';
 import { html } from './html.js';
+import { Flight } from './flight.js';
+import { RANDOM } from './making.js';
+import { further, modelOf, number } from './request.js';
 
-export const EMPTY = {
-  model: '', prompt: '', negative_prompt: '', seconds: '', bars: '', beats: '4', bpm: '', n: '4',
-  seed: '', keepSeed: false, steps: '', guidance: '', sampler: '', format: 'wav', isLoop: false,
-};
-export const FORM = { form: EMPTY };
-const NUMBERS = ['seconds', 'steps', 'guidance'];
-
-/** Return the request of a form, for an edit with its members. */
-export function toRequest(form, edit = null) {
-  const body = { prompt: form.prompt, n: Number(form.n), format: form.format };
-  if (edit === null && form.isLoop) body.task = 'loop';
-  for (const name of NUMBERS) if (form[name].trim()) body[name] = Number(form[name]);
-  for (const name of ['model', 'negative_prompt', 'sampler']) if (form[name]) body[name] = form[name];
-  if (form.keepSeed && form.seed.trim()) body.seed = form.seed.trim();
-  if (edit === null) return body;
-  delete body.seconds; // an edit has its source's length, or says its own
-  return { ...body, ...edit };
-}
-
-/** Return the form of a job's request: the same settings, and the seed kept. */
-export function fromRequest(request) {
-  const text = (value) => (value === undefined || value === null ? '' : String(value));
-  const seconds = ['loop', 'text'].includes(request.task) ? request.seconds : '';
-  const names = ['model', 'prompt', 'negative_prompt', 'n', 'seed', 'steps', 'guidance', 'sampler', 'format'];
-  const copied = Object.fromEntries(names.map((name) => [name, text(request[name])]));
-  return { ...EMPTY, ...copied, seconds: text(seconds), keepSeed: true, isLoop: request.task === 'loop' };
-}
-
-/** Bring the settings of a request back into the form. */
-export function copySettings(studio, request) {
-  studio.change({ form: fromRequest(request), problem: null, status: 'settings copied' });
-  document.getElementById('prompt').focus();
-}
-
-/** Return the form with a field changed; bars at a tempo say the exact seconds. */
-function changed(form, name, value) {
-  const next = { ...form, [name]: value };
-  if (name === 'seconds') return { ...next, bars: '', bpm: '' };
-  if (name === 'seed') return { ...next, keepSeed: value.trim() !== '' };
-  const [bars, beats, bpm] = [next.bars, next.beats, next.bpm].map(Number);
-  if (['bars', 'beats', 'bpm'].includes(name) && bars > 0 && beats > 0 && bpm > 0) {
-    next.seconds = String((60 * beats * bars) / bpm);
-  }
-  return next;
-}
+const NUMBER = new Intl.NumberFormat('en', { maximumFractionDigits: 3 });
 
 export function Form({ studio }) {
-  const { form, models, limits, problem, isSending } = studio.state;
-  const { running } = studio.jobs;
-  const model = models.find((one) => one.id === form.model) ?? models[0];
-  const set = (name) => ({ target }) =>
-    studio.change({ form: changed(form, name, target.type === 'checkbox' ? target.checked : target.value) });
+  const { state, making } = studio;
+  const { form, models, limits, problem, isSending } = state;
+  const model = modelOf(state);
+  const about = (name) => ({
+    id: name, value: form[name], onValue: (value) => making.set(name, value), isInvalid: problem?.field === name,
+  });
   const submitted = (event) => {
     event.preventDefault();
-    studio.jobs.send(toRequest(form));
+    making.generate();
   };
-  const about = { form, set, problem };
-  return html`<form id="make" class="card" aria-labelledby="make-title" onSubmit=${submitted}>
-    <h2 id="make-title">Make</h2>
+  return html`<form id="make" class="card make" aria-labelledby="make-title" onSubmit=${submitted}>
+    <div class="head"><h2 id="make-title">Make</h2>
+      ${state.routes.includes(RANDOM) && html`<${Button} icon="dice" text="Surprise me" kind="quiet"
+        onClick=${studio.guarded(() => making.surprise())} />`}</div>
     <label for="prompt">Prompt</label>
-    <textarea id="prompt" rows="2" required autofocus value=${form.prompt} onInput=${set('prompt')}
-      aria-invalid=${problem?.field === 'prompt'} placeholder="a slow techno loop at 118 bpm"></textarea>
+    <textarea id="prompt" rows="2" required autofocus value=${form.prompt} onInput=${(event) => making.set('prompt', event.target.value)}
+      aria-invalid=${problem?.field === 'prompt' ? 'true' : null} aria-describedby="prompt-notes"
+      placeholder="a slow techno loop at 118 bpm"></textarea>
+    <${Notes} estimate=${state.estimate} />
+    <${Text} ...${about('negative_prompt')} label="Keep away from" isWide placeholder="hiss, voices" />
     <div class="row">
-      <${Text} ...${about} name="negative_prompt" label="Keep away from" wide />
-    </div>
-    <div class="row">
-      <${Number_} ...${about} name="seconds" label="Seconds" hint=${`at most ${round(model.seconds_max)}`}
+      <${Text} ...${about('seconds')} label="Seconds" isNumber hint=${`at most ${round(model.seconds_max)}`}
         placeholder=${round(model.seconds_max)} />
-      <fieldset class="row inner"><legend>or by tempo</legend>
-        <${Number_} ...${about} name="bars" label="Bars" />
-        <${Number_} ...${about} name="beats" label="Beats" />
-        <${Number_} ...${about} name="bpm" label="BPM" />
-      </fieldset>
-      <${Number_} ...${about} name="n" label="Variations" hint=${`at most ${limits.n}`} />
-      <${Check} ...${about} name="isLoop" label="Seamless loop" />
+      <${Tempo} form=${form} model=${model} about=${about} />
+      <${Text} ...${about('n')} label="Variations" isNumber hint=${`at most ${limits.n}`} />
+      <div class="seed"><div class="joined"><${Text} ...${about('seed')} label="Seed" placeholder="drawn anew" />
+        <${Button} icon=${form.keepSeed ? 'lock' : 'unlock'} label="Keep the seed" isOn=${form.keepSeed}
+          onClick=${() => making.set('keepSeed', !form.keepSeed)} />
+        <${Button} icon="dice" label="Draw a seed" onClick=${() => making.drawSeed()} /></div>
+        <small>${form.keepSeed ? 'kept for every run' : 'another one for every run'}</small></div>
+      <div class="field"><span class="blank"></span><${Switch} id="isLoop" label="Seamless loop" isOn=${form.isLoop} onValue=${(isOn) => making.set('isLoop', isOn)} /></div>
     </div>
-    <div class="row">
-      <${Text} ...${about} name="seed" label="Seed" placeholder="drawn anew" />
-      <${Check} ...${about} name="keepSeed" label="Keep seed" />
+    <div class="send"><details><summary>Advanced</summary>
+      <div class="settings">
+        ${models.length > 1 && html`<${Choice} ...${about('model')} label="Model" values=${[['', `${models[0].id} (default)`],
+          ...models.slice(1).map((one) => [one.id, one.id])]} />`}
+        <${Choice} ...${about('format')} label="Format" values=${limits.formats.map((one) => [one, one])} />
+        <${Settings} settings=${further(model.settings)} values=${form.more} problem=${problem}
+          onValue=${(name, text) => making.setMore(name, text)} />
+      </div></details>
+      <p class="estimate" role="note">${estimateText(state.estimate)}</p>
+      <button class="primary big" type="submit" disabled=${isSending} aria-keyshortcuts="Control+Enter">Generate <kbd>Ctrl ↵</kbd></button>
     </div>
-    <details><summary>Advanced</summary><div class="row">
-      ${models.length > 1 && html`<${Choice} ...${about} name="model" label="Model" values=${models.map((one) => one.id)} />`}
-      <${Number_} ...${about} name="steps" label="Steps" placeholder=${model.defaults.steps} hint=${between(model.limits.steps)} />
-      <${Number_} ...${about} name="guidance" label="Guidance" placeholder=${model.defaults.guidance}
-        hint=${between(model.limits.guidance)} />
-      <${Choice} ...${about} name="sampler" label="Sampler" values=${model.samplers} first=${`${model.defaults.sampler} (default)`} />
-      <${Choice} ...${about} name="format" label="Format" values=${limits.formats} />
-    </div></details>
-    <div class="row">
-      <button class="primary" type="submit" disabled=${isSending}>Generate</button>
-      <kbd>Ctrl Enter</kbd>
-    </div>
-    ${running && html`<${State} job=${running} />`}
-    ${problem && html`<p role="alert" class="problem">${problem.message}${problem.retryAfter ? ` (in ${problem.retryAfter} s)` : ''}</p>`}
+    <${Trouble} studio=${studio} />
+    <${Flight} studio=${studio} />
   </form>`;
 }
 
-function Text({ form, set, problem, name, label, hint, placeholder, wide, mode }) {
-  return html`<div class=${wide ? 'field wide' : 'field'}>
-    <label for=${name}>${label}</label>
-    <input id=${name} value=${form[name]} onInput=${set(name)} placeholder=${placeholder} inputmode=${mode}
-      autocomplete="off" aria-invalid=${problem?.field === name} aria-describedby=${hint ? `${name}-hint` : null} />
-    ${hint && html`<small id=${`${name}-hint`}>${hint}</small>`}
+/** Bars and beats at a tempo, and how many samples that is. */
+function Tempo({ form, model, about }) {
+  const seconds = number(form.seconds);
+  const isByTempo = form.bars !== '' && form.bpm !== '' && seconds > 0;
+  return html`<fieldset class="tempo"><legend class="hidden">Length by tempo</legend><div class="joined">
+    <${Text} ...${about('bars')} label="Bars" isNumber />
+    <${Text} ...${about('beats')} label="Beats" isNumber />
+    <${Text} ...${about('bpm')} label="BPM" isNumber /></div>
+    ${!isByTempo && html`<small>sets the seconds</small>`}${isByTempo && html`<small>${NUMBER.format(seconds)} s, ${NUMBER.format(Math.round(seconds * model.sample_rate))} samples</small>`}
+  </fieldset>`;
+}
+
+/** What the server says of the prompt, such as words that the model doesn't know. */
+function Notes({ estimate }) {
+  return html`<div id="prompt-notes" class="notes" aria-live="polite">${(estimate?.warnings ?? []).map((warning) =>
+    html`<p class="warning" key=${warning}>${warning}</p>`)}</div>`;
+}
+
+/** Why the last request was not taken; when a full queue may have room, and that the page can wait for it. */
+function Trouble({ studio }) {
+  const { problem, retry } = studio.state;
+  const { jobs } = studio;
+  if (!problem) return null;
+  return html`<div class="trouble"><p role="alert" class="problem">${problem.message}</p>
+    ${retry && html`<div class="row">
+      ${retry.isAuto
+        ? html`<span>Sent again in <span class="count">${retry.seconds} s</span></span>
+            <${Button} text="Don't wait" onClick=${() => jobs.giveUp()} />`
+        : html`<span>There may be room in <span class="count">${retry.seconds} s</span></span>
+            <${Button} kind="primary" text="Send when there is room" onClick=${() => jobs.retry()} />`}</div>`}
   </div>`;
 }
 
-function Number_(props) {
-  return html`<div class="number"><${Text} ...${props} mode="decimal" /></div>`;
-}
-
-function Check({ form, set, name, label }) {
-  return html`<label class="check"><input type="checkbox" id=${name} checked=${form[name]} onChange=${set(name)} /> ${label}</label>`;
-}
-
-function Choice({ form, set, name, label, values, first }) {
-  return html`<div class="field"><label for=${name}>${label}</label>
-    <select id=${name} value=${form[name]} onChange=${set(name)}>
-      ${first && html`<option value="">${first}</option>`}
-      ${values.map((value) => html`<option key=${value} value=${value}>${value}</option>`)}
-    </select></div>`;
-}
-
-function between([least, most]) {
-  return `${least} to ${most.toLocaleString('en')}`;
+function estimateText(estimate) {
+  if (typeof estimate?.seconds !== 'number') return '';
+  const wait = typeof estimate.eta_seconds === 'number' && estimate.eta_seconds > estimate.seconds + 1
+    ? `, done in about ${Math.ceil(estimate.eta_seconds)} s` : '';
+  return `takes about ${estimate.seconds < 10 ? estimate.seconds.toFixed(1) : Math.ceil(estimate.seconds)} s${wait}`;
 }
 
 export function round(seconds) {

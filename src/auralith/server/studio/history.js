@@ -1,5 +1,4 @@
 // Jobs, the newest first, as the server keeps them.
-import { copySettings } from './form.js';
 import { html } from './html.js';
 import { isFinal } from './jobs.js';
 import { State } from './progress.js';
@@ -23,14 +22,16 @@ function Entry({ job, isShown, studio }) {
   });
   const { request } = job;
   const when = new Date(job.created_at);
+  const isToday = when.toDateString() === new Date().toDateString();
+  const time = isToday ? when.toLocaleTimeString([], { timeStyle: 'short' }) : when.toLocaleString([], { dateStyle: 'medium', timeStyle: 'short' });
   const name = `job-${job.id}`;
   return html`<li class=${isShown ? 'shown' : ''}>
     <button type="button" class="open" id=${name} aria-current=${isShown ? 'true' : null} disabled=${job.outputs.length === 0}
       onClick=${() => studio.sounds.open(job)}>${request.prompt}</button>
-    <small>${TASKS[request.task]}, <time datetime=${job.created_at}>${when.toLocaleString()}</time>, seed ${request.seed}</small>
+    <small>${TASKS[request.task]} · <time datetime=${job.created_at}>${time}</time> · seed ${request.seed}</small>
     ${job.status === 'succeeded' ? null : html`<${State} job=${job} />`}
     <div class="row">
-      <button type="button" aria-describedby=${name} onClick=${() => copySettings(studio, job.request)}>Copy settings</button>
+      <button type="button" aria-describedby=${name} onClick=${() => studio.making.copy(job.request)}>Copy settings</button>
       <button type="button" aria-describedby=${name} onClick=${() => studio.jobs.send(job.request)}>Run again</button>
       <button type="button" aria-describedby=${name} onClick=${remove}>${isFinal(job) ? 'Delete' : 'Cancel'}</button>
     </div>

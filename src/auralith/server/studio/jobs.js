@@ -5,16 +5,19 @@ const PAGE = 20;
 const PAUSE = 1000; // milliseconds before a lost connection is tried again
 const FINAL = ['succeeded', 'failed', 'cancelled'];
 
-export const JOBS = { jobs: [], cursor: null, problem: null, isSending: false };
+export const JOBS = { jobs: [], cursor: null, problem: null, retry: null, isSending: false, previews: {} };
 
 export function isFinal(job) {
   return FINAL.includes(job.status);
 }
 
-/** Jobs of the server. Tells 'sounds' (detail: a job) when one of them has more sounds than before. */
+/** Jobs of the server. Tells 'sounds' (detail: a job) when one of them has more sounds than before, 'preview' (detail: its id) on the way. */
 export class Jobs extends EventTarget {
   #store;
   #watched = null;
+  #timer = 0;
+  #again = null;
+  #isAuto = false;
   #expected = new Map(); // job → the file that it should make again
 
   constructor(store) {
@@ -24,12 +27,6 @@ export class Jobs extends EventTarget {
 
   get #jobs() {
     return this.#store.state.jobs;
-  }
-
-  /** Return this tab's job that runs, or runs next. */
-  get running() {
-    const own = sent();
-    return this.#jobs.findLast((job) => !isFinal(job) && own.includes(job.id));
   }
 
   async refresh() {
@@ -51,9 +48,11 @@ export class Jobs extends EventTarget {
   /** Send a request; what is wrong with it becomes the problem of the form. Of a file: the one that should come out. */
   async send(body, file = null) {
     if (this.#store.state.isSending) return;
-    this.#store.change({ isSending: true, problem: null, status: 'sent' });
+    this.#clear();
+    this.#store.change({ isSending: true, status: 'sent' });
     try {
       const job = await submit(body);
+      this.#isAuto = false;
       keepSent(job.id);
       if (file) this.#expected.set(job.id, file);
       const others = this.#jobs.filter((one) => one.id !== job.id);
@@ -61,10 +60,29 @@ export class Jobs extends EventTarget {
       this.#watch();
     } catch (error) {
       this.#store.change({ problem: error, status: '', needsKey: error.status === 401 });
-      document.getElementById(error.field ?? '')?.focus();
+      if (error.status === 429) this.#wait(Math.max(1, Number(error.retryAfter ?? 1)), () => this.send(body, file));
+      this.#reveal(error.field ?? '');
     } finally {
       this.#store.change({ isSending: false });
     }
+  }
+
+  /** Send again what a full queue refused, as soon as there may be room. */
+  retry() {
+    this.#isAuto = true;
+    this.#store.change({ retry: { ...this.#store.state.retry, isAuto: true } });
+    if (this.#store.state.retry.seconds === 0) this.#again();
+  }
+
+  /** Leave what was refused. */
+  giveUp() {
+    this.#isAuto = false;
+    this.#clear();
+  }
+
+  #clear() {
+    clearInterval(this.#timer);
+    this.#store.change({ problem: null, retry: null });
   }
 
   /** Cancel a job, or delete one that has ended. */
@@ -72,6 +90,28 @@ export class Jobs extends EventTarget {
     await call(`/v1/jobs/${job.id}`, { method: 'DELETE' });
     if (isFinal(job)) this.#store.change({ jobs: this.#jobs.filter((one) => one.id !== job.id) });
     await this.refresh();
+  }
+
+  /** Count the seconds until a queue may have room. Once asked to, the page goes on asking until it has. */
+  #wait(seconds, again) {
+    this.#again = again;
+    this.#store.change({ retry: { seconds, isAuto: this.#isAuto } });
+    this.#timer = setInterval(() => {
+      const { retry } = this.#store.state;
+      const left = retry.seconds - 1;
+      this.#store.change({ retry: { ...retry, seconds: left } });
+      if (left > 0) return;
+      clearInterval(this.#timer);
+      if (retry.isAuto) again();
+    }, 1000);
+  }
+
+  /** Show the field that an error names, and put the focus there. */
+  #reveal(name) {
+    const field = document.getElementById(name);
+    const fold = field?.closest('details');
+    if (fold) fold.open = true;
+    field?.focus();
   }
 
   /** Follow the job that runs next: one stream for a page, since browsers open few connections to a server. */
@@ -88,6 +128,7 @@ export class Jobs extends EventTarget {
         for await (const event of isOver ? [] : events(job.id, after)) {
           after = event.id ?? after;
           if (event.kind === 'step') this.#step(job.id, event.data);
+          else if (event.kind === 'preview') this.#preview(job.id, event.data);
           else isOver = isFinal(await this.#update(job.id));
           if (isOver) break;
         }
@@ -100,12 +141,19 @@ export class Jobs extends EventTarget {
       await new Promise((done) => setTimeout(done, PAUSE));
     }
     this.#watched = null;
+    this.#store.change({ previews: {} }); // they are gone with their job
     await this.#store.guarded(() => this.refresh())();
   }
 
   #step(id, progress) {
     const jobs = this.#jobs.map((job) => (job.id === id ? { ...job, status: 'running', progress } : job));
     this.#store.change({ jobs });
+  }
+
+  #preview(id, { number, seconds, peaks }) {
+    const preview = { id: `${id}-preview-${number}`, url: `/v1/jobs/${id}/preview/${number}`, seconds, peaks };
+    this.#store.change({ previews: { ...this.#store.state.previews, [id]: preview } });
+    this.dispatchEvent(new CustomEvent('preview', { detail: id }));
   }
 
   async #update(id) {

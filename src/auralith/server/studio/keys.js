@@ -1,4 +1,6 @@
 // Keys that work anywhere on the page, and files that are dropped on it.
+import { showHelp } from './help.js';
+
 const WRITING = 'input:not([type=checkbox], [type=range], [type=radio]), textarea, select';
 
 /** Listen to keys and drops on behalf of a studio. */
@@ -7,19 +9,29 @@ export function listen(studio) {
   for (const kind of ['dragover', 'drop']) document.addEventListener(kind, (event) => onDrag(studio, event));
 }
 
-function onKey({ state, sounds }, event) {
+function onKey({ state, sounds, lineage }, event) {
   if ((event.ctrlKey || event.metaKey) && event.key === 'Enter') {
     event.preventDefault();
     document.getElementById('make')?.requestSubmit();
     return;
   }
-  if (event.ctrlKey || event.metaKey || event.altKey || !state.shown) return;
-  if (event.target.closest(WRITING)) return;
+  if (event.altKey || event.target.closest(WRITING) || event.target.closest('dialog')) return;
+  const key = event.key.toLowerCase();
+  if (key === '?') showHelp();
+  if (!state.shown) return;
+  if (event.ctrlKey || event.metaKey) {
+    if (key !== 'z' && key !== 'y') return;
+    event.preventDefault();
+    if (key === 'y' || event.shiftKey) lineage.redo();
+    else lineage.undo();
+    return;
+  }
   if (event.key === ' ') {
     if (event.target.closest('button, summary, input')) return; // presses it
     event.preventDefault();
     sounds.player.toggle();
-  } else if (event.key.toLowerCase() === 'l') sounds.loop();
+  } else if (key === 'l') sounds.loop();
+  else if (key === 'b') sounds.swap();
   else if (/^[1-9]$/.test(event.key)) sounds.pick(Number(event.key) - 1);
 }
 

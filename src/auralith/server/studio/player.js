@@ -1,9 +1,13 @@
 // Playback from decoded samples: loops without a gap, and changes sounds at one playhead. It has as much of an
 // HTMLMediaElement's surface as wavesurfer.js asks of its media.
+import { Meter } from './meter.js';
+import { readWav } from './wav.js';
+
 const TICK = 100; // milliseconds between two timeupdates
+const LEAD = 0.02; // seconds ahead that a change of sounds is scheduled, so that both sides of it are in time
+const FADE = 0.004; // seconds in which one sound replaces another, or begins and ends within one: no click
 
 export class Player extends EventTarget {
-  volume = 1;
   muted = false;
   playbackRate = 1;
   seeking = false;
@@ -13,16 +17,29 @@ export class Player extends EventTarget {
   currentSrc = '';
   readyState = 4; // HAVE_ENOUGH_DATA
   isLooping = false;
+  meter = null;
+  #volume = 1;
   #span = null;
   #buffer = null;
   #context = null;
-  #node = null;
+  #out = null;
+  #voice = null; // the source that is heard, and its gain
   #offset = 0;
   #startedAt = 0;
   #timer = 0;
 
+  get volume() {
+    return this.#volume;
+  }
+
+  set volume(share) {
+    this.#volume = share;
+    if (this.#out) this.#out.gain.value = share;
+    this.#tell('volumechange');
+  }
+
   get paused() {
-    return this.#node === null;
+    return this.#voice === null;
   }
 
   get duration() {
@@ -30,42 +47,42 @@ export class Player extends EventTarget {
   }
 
   get currentTime() {
-    if (this.paused) return this.#offset;
-    const time = this.#offset + this.#context.currentTime - this.#startedAt;
-    const [start, end] = this.#range();
-    if (this.isLooping && time >= end && this.#offset < end) return start + ((time - end) % (end - start));
-    return Math.min(time, this.duration);
+    return this.paused ? this.#offset : this.#timeAt(this.#context.currentTime);
   }
 
   set currentTime(seconds) {
-    this.#restart(Math.max(0, Math.min(seconds, this.duration)));
+    this.#move(Math.max(0, Math.min(seconds, this.duration)));
     this.#tell('timeupdate');
   }
 
-  /** Take another sound. What plays goes on where it is. */
+  /** Take another sound. What plays goes on where it is, sample for sample. */
   load(buffer) {
     if (!buffer || buffer === this.#buffer) return;
-    const time = Math.min(this.currentTime, buffer.duration);
-    const wasPlaying = !this.paused;
-    this.#stop();
+    if (this.paused) {
+      this.#buffer = buffer;
+      if (this.#offset >= buffer.duration) this.#offset = 0;
+      return;
+    }
+    const at = this.#context.currentTime + LEAD;
+    const time = this.#timeAt(at);
+    this.#stop(at);
     this.#buffer = buffer;
-    this.#offset = time < buffer.duration ? time : 0;
-    if (wasPlaying) this.#start();
+    this.#start(time < buffer.duration ? time : 0, at);
   }
 
   /** Loop a stretch of seconds, or the whole sound where it is null. */
   setLoop(isLooping, span = null) {
-    const time = this.currentTime;
+    const at = this.paused ? 0 : this.#context.currentTime + LEAD;
+    const time = this.paused ? this.#offset : this.#timeAt(at);
     this.isLooping = isLooping;
     this.#span = span;
-    this.#restart(isLooping && span && (time < span[0] || time >= span[1]) ? span[0] : time);
+    this.#move(isLooping && span && (time < span[0] || time >= span[1]) ? span[0] : time, at);
     this.#tell('loopchange');
   }
 
   async play() {
     if (!this.#buffer || !this.paused) return;
-    if (this.#offset >= this.duration) this.#offset = 0;
-    this.#start();
+    this.#start(this.#offset >= this.duration ? 0 : this.#offset);
     this.#tell('play');
     this.#timer = setInterval(() => this.#tell('timeupdate'), TICK);
     await this.#context.resume();
@@ -92,44 +109,75 @@ export class Player extends EventTarget {
 
   remove() {}
 
+  #timeAt(clock) {
+    const time = this.#offset + Math.max(0, clock - this.#startedAt);
+    const [start, end] = this.#range();
+    if (this.isLooping && time >= end && this.#offset < end) return start + ((time - end) % (end - start));
+    return Math.min(time, this.duration);
+  }
+
   #range() {
     const [start, end] = this.#span ?? [0, this.duration];
     return [start, Math.min(end, this.duration)];
   }
 
-  #start() {
+  /** Start at a second of the sound, at a time of the context's clock, or now. */
+  #start(offset, at = null) {
     const rate = this.#buffer.sampleRate;
     if (this.#context?.sampleRate !== rate) {
-      this.#context?.close();
-      this.#context = new AudioContext({ sampleRate: rate }); // so that nothing is resampled at the seam
+      this.#open(rate);
+      at = null; // of another clock
     }
     const node = this.#context.createBufferSource();
+    const gain = this.#context.createGain();
     node.buffer = this.#buffer;
-    node.connect(this.#context.destination);
+    node.connect(gain).connect(this.#out);
     node.loop = this.isLooping;
     [node.loopStart, node.loopEnd] = this.#range();
     node.onended = () => this.#end(node);
-    node.start(0, this.#offset);
-    this.#startedAt = this.#context.currentTime;
-    this.#node = node;
+    const begin = at ?? this.#context.currentTime;
+    if (offset > 0) {
+      gain.gain.setValueAtTime(0, begin);
+      gain.gain.linearRampToValueAtTime(1, begin + FADE);
+    }
+    node.start(begin, offset);
+    this.#offset = offset;
+    this.#startedAt = begin;
+    this.#voice = { node, gain };
   }
 
-  #stop() {
-    const node = this.#node;
-    this.#node = null;
-    node?.stop();
+  #open(rate) {
+    this.#context?.close();
+    this.#context = new AudioContext({ sampleRate: rate }); // so that nothing is resampled at the seam
+    this.#out = this.#context.createGain();
+    this.#out.gain.value = this.#volume;
+    this.#out.connect(this.#context.destination);
+    this.meter = new Meter(this.#context, this.#out);
   }
 
-  #restart(seconds) {
-    const wasPlaying = !this.paused;
-    this.#stop();
-    this.#offset = seconds;
-    if (wasPlaying) this.#start();
+  #stop(at = null) {
+    if (!this.#voice) return;
+    const { node, gain } = this.#voice;
+    const begin = at ?? this.#context.currentTime;
+    this.#voice = null;
+    gain.gain.setValueAtTime(1, begin);
+    gain.gain.linearRampToValueAtTime(0, begin + FADE);
+    node.stop(begin + FADE);
+  }
+
+  #move(seconds, at = null) {
+    if (this.paused) {
+      this.#offset = seconds;
+      return;
+    }
+    const when = at ?? this.#context.currentTime + LEAD;
+    this.#stop(when);
+    this.#start(seconds, when);
   }
 
   #end(node) {
-    if (node !== this.#node) return; // it was stopped
-    this.#node = null;
+    if (node !== this.#voice?.node) return; // it was stopped
+    this.#voice = null;
     this.#offset = 0;
     clearInterval(this.#timer);
     this.#tell('pause');
@@ -144,21 +192,5 @@ export class Player extends EventTarget {
 
 /** Return the samples of an encoded sound at its own rate. */
 export async function decode(bytes, sampleRate) {
-  return new OfflineAudioContext(1, 1, sampleRate).decodeAudioData(bytes);
-}
-
-/** Return a stretch of a sound as a WAV file of 32-bit floats, the very samples. */
-export function cut(buffer, start, end) {
-  const [first, last] = [start, end].map((seconds) => Math.round(seconds * buffer.sampleRate));
-  const channels = Array.from({ length: buffer.numberOfChannels }, (_, i) => buffer.getChannelData(i).subarray(first, last));
-  const [count, frame] = [channels[0].length, 4 * channels.length];
-  const view = new DataView(new ArrayBuffer(58 + count * frame));
-  const text = (at, letters) => [...letters].forEach((letter, i) => view.setUint8(at + i, letter.charCodeAt(0)));
-  const words = [[4, 50 + count * frame], [16, 18], [24, buffer.sampleRate], [28, buffer.sampleRate * frame], [42, 4], [46, count], [54, count * frame]];
-  const shorts = [[20, 3], [22, channels.length], [32, frame], [34, 32]];
-  [[0, 'RIFF'], [8, 'WAVEfmt '], [38, 'fact'], [50, 'data']].forEach(([at, letters]) => text(at, letters));
-  words.forEach(([at, value]) => view.setUint32(at, value, true));
-  shorts.forEach(([at, value]) => view.setUint16(at, value, true));
-  channels.forEach((samples, c) => samples.forEach((sample, i) => view.setFloat32(58 + i * frame + 4 * c, sample, true)));
-  return new Blob([view], { type: 'audio/wav' });
+  return readWav(bytes) ?? new OfflineAudioContext(1, 1, sampleRate).decodeAudioData(bytes);
 }

@@ -86,7 +86,7 @@ function Side({ name, label, keys, side, start, sound, listening, view }) {
     <div class="name"><button type="button" aria-pressed=${isHeard} disabled=${!isThere} onClick=${() => listening.hear(name)}>${label} <kbd>${keys}</kbd></button>
       <span class="text">${side.author && html`<bdi>${side.author}</bdi> – `}<bdi>${side.title || side.id}</bdi></span>
       ${isThere && html`<${Place} whole=${side.seconds} start=${start} seconds=${sound.duration} />`}</div>
-    ${isThere ? html`<${Wave} buffer=${sound} player=${listening.player} selection=${listening.state.selection} view=${view}
+    ${isThere ? html`<${Wave} height=${110} buffer=${sound} player=${listening.player} selection=${listening.state.selection} view=${view}
       zoom=${1} onSelect=${(selection) => listening.select(selection)} />`
       : html`<p class=${sound ? 'problem' : 'facts'}>${sound ?? 'There is no sound of it here.'}</p>`}
   </section>`;
