@@ -137,3 +137,33 @@ def test_damage_is_noticed(recordings: Memory, tmp_path: Path) -> None:
             EmbeddingStore.open(tmp_path)
         (tmp_path / name).write_bytes(content)
     assert EmbeddingStore.open(tmp_path).dim == 3
+
+
+@pytest.mark.parametrize("harm", ["flip", "cut", "remove"])
+def test_a_damaged_shard_is_made_again(
+    recordings: Memory, tmp_path: Path, harm: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    list(embed_recordings(recordings, Levels(), tmp_path, per_shard=4))
+    whole, path = files(tmp_path), tmp_path / "shard-00001.safetensors"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    if harm == "remove":
+        path.unlink()
+    else:
+        path.write_bytes(content[:-9] if harm == "cut" else content)
+    recordings.reads.clear()
+    progress = list(embed_recordings(recordings, Levels(), tmp_path, per_shard=3))
+    assert [(one.done, one.failed) for one in progress[:2]] == [(6, 1), (7, 1)]
+    assert (progress[-1].done, progress[-1].failed) == (10, 2)
+    assert recordings.reads == recordings.ids[4:8]
+    assert files(tmp_path) == whole
+    [line] = caplog.messages
+    assert str(path) in line and "4 recordings are embedded again" in line
+
+
+def test_a_damaged_shard_of_other_recordings_is_refused(recordings: Memory, tmp_path: Path) -> None:
+    list(embed_recordings(recordings, Levels(), tmp_path, per_shard=4))
+    (tmp_path / "shard-00002.safetensors").unlink()
+    few = Memory({id: recordings.sounds[id] for id in recordings.ids[:9]})
+    with pytest.raises(InvalidRequest, match="other recordings"):
+        list(embed_recordings(few, Levels(), tmp_path))

@@ -1,19 +1,22 @@
 """Embeddings of recordings on disk: unit vectors in float16, with landmarks, in shards that are written whole.
 
-    index.json                  protocol of the embedder; of each shard its rows and its SHA-256
+    index.json                  protocol of the embedder; of each shard its recordings, its rows and its SHA-256
     shard-00000.safetensors     vectors (row, dim) float16, and how many rows each recording has
                                 hashes, frames of landmarks, how many each recording has, and over how many frames
                                 recordings: JSON of ids, hashes of samples, lengths, and reasons of failures
 
-A shard counts once the index names it, so a run that is killed goes on behind the last one. Vectors are mapped, not
+A shard counts once the index names it, so a run that is killed goes on behind the last one; one that is missing or damaged
+is made again. Vectors are mapped, not
 loaded: 5.3 million windows of 512 numbers (7,300 hours) are 5.4 GB.
 """
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import logging
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +35,8 @@ from auralith.fingerprint import Landmarks, landmarks_of, pruned
 from auralith.fingerprint.landmark import PARAMETERS
 from auralith.foreign import SHAPE_ERRORS, parse_json
 from auralith.tensor_files import read_safetensors
+
+log = logging.getLogger(__name__)
 
 INDEX = "index.json"
 RECORDINGS_PER_SHARD = 256
@@ -54,7 +59,7 @@ class Stored:
 
     id: str
     pcm_sha256: str
-    """SHA-256 of rate, channels and samples."""
+    """SHA-256 of rate, channels and samples of the whole recording, also where only its beginning is embedded."""
     seconds: float
     failure: str = ""
 
@@ -78,41 +83,110 @@ def embed_recordings(
 ) -> Iterator[StoreProgress]:
     """Embed what the store at `folder` has not yet, in order, and write it shard by shard.
 
+    A shard that is missing or damaged is made again, with a warning.
+
     Raises:
         InvalidRequest: the folder's vectors were made in another way, or of other recordings; or another process works
             there.
-        CheckpointError: the store is damaged.
+        CheckpointError: the index is damaged.
         ResourceError: it can't be written.
     """
+    made_by = {**embedder.protocol(), **_as_protocol(options)}
+    ids = [recordings[i].id for i in range(len(recordings))]
     with exclusive(folder):
-        store = EmbeddingStore.open(folder) if (folder / INDEX).exists() else None
-        made_by = {**embedder.protocol(), **_as_protocol(options)}
-        shards = list(store.shards) if store else []
-        if store and store.protocol != made_by:
+        index = _read_index(folder) if (folder / INDEX).exists() else _Index(made_by, embedder.dim)
+        if index.protocol != made_by:
             raise InvalidRequest(
                 f"{folder} holds embeddings of another embedder or other options; name a new folder"
             )
-        done = len(store.recordings) if store else 0
-        ids = [recordings[i].id for i in range(len(recordings))]
-        if store and [one.id for one in store.recordings] != ids[:done]:
+        damaged = [n for n, shard in enumerate(index.shards) if not _is_whole(folder, shard)]
+        kept = _kept(folder, index, ids, damaged)
+        done, failed = len(kept), sum(bool(one.failure) for one in kept)
+        yield StoreProgress(done, len(ids), failed)
+        for number, places in _missing(folder, index, damaged, len(ids), per_shard):
+            parts = []
+            for i in places:
+                parts.append(_embedded(recordings, i, embedder, options))
+                done, failed = done + 1, failed + bool(parts[-1].stored.failure)
+                yield StoreProgress(done, len(ids), failed)
+            index.shards[number : number + 1] = [_write_shard(folder, number, parts, index.dim)]
+            write_record(folder / INDEX, vars(index))
+
+
+@dataclass
+class _Index:
+    """Contents of `index.json`; its shards have name, recordings, rows and SHA-256."""
+
+    protocol: dict[str, ProtocolValue]
+    dim: int
+    shards: list[dict[str, Any]] = field(default_factory=list)
+
+    def places(self) -> list[range]:
+        """Return the places of the recordings of each shard."""
+        ends = np.cumsum([0, *(shard["recordings"] for shard in self.shards)]).tolist()
+        return [range(*pair) for pair in pairwise(ends)]
+
+
+def _read_index(folder: Path) -> _Index:
+    """Return the index of a store. Raises `CheckpointError` where it is missing or damaged."""
+    try:
+        read = read_record(folder / INDEX)
+        shards = [
+            {
+                "name": Path(str(shard["name"])).name,
+                **{key: int(shard[key]) for key in ("recordings", "rows")},
+                "sha256": str(shard["sha256"]),
+            }
+            for shard in read["shards"]
+        ]
+        return _Index(dict(read["protocol"]), int(read["dim"]), shards)
+    except OSError as error:
+        raise CheckpointError(
+            f"{folder} holds no whole store of embeddings ({error.strerror or error}); embed again"
+        ) from error
+    except SHAPE_ERRORS as error:
+        raise CheckpointError(
+            f"{folder / INDEX} is damaged; embed again in a new folder"
+        ) from error
+
+
+def _is_whole(folder: Path, shard: Mapping[str, Any]) -> bool:
+    path = folder / shard["name"]
+    return path.is_file() and file_hash(path) == shard["sha256"]
+
+
+def _kept(
+    folder: Path, index: _Index, ids: Sequence[str], damaged: Collection[int]
+) -> list[Stored]:
+    """Return the recordings of all whole shards. Raises `InvalidRequest` unless they are those at their places."""
+    kept: list[Stored] = []
+    for number, places in enumerate(index.places()):
+        found: list[Stored] = []
+        if number not in damaged:
+            found = _recordings(_read_shard(folder / index.shards[number]["name"], index.dim))
+        expected = [ids[i] for i in places if i < len(ids)]
+        if places.stop > len(ids) or (found and [one.id for one in found] != expected):
             raise InvalidRequest(
                 f"{folder} holds embeddings of other recordings; name a new folder"
             )
-        failed = sum(bool(one.failure) for one in store.recordings) if store else 0
-        yield StoreProgress(done, len(ids), failed)
-        while done < len(ids) or not shards:
-            end = min(done + per_shard, len(ids))
-            parts = []
-            for i in range(done, end):
-                parts.append(_embedded(recordings, i, embedder, options))
-                failed += bool(parts[-1].stored.failure)
-                yield StoreProgress(i + 1, len(ids), failed)
-            shards.append(_write_shard(folder, len(shards), parts, embedder.dim))
-            write_record(
-                folder / INDEX,
-                {"protocol": made_by, "dim": embedder.dim, "shards": shards},
-            )
-            done = end
+        kept += found
+    return kept
+
+
+def _missing(
+    folder: Path, index: _Index, damaged: Sequence[int], total: int, per_shard: int
+) -> Iterator[tuple[int, range]]:
+    """Yield number and places of each shard to be made: the damaged ones, with a warning, and those to come."""
+    known = index.places()
+    for number in damaged:
+        path, count = folder / index.shards[number]["name"], len(known[number])
+        log.warning("%s is damaged or missing; its %d recordings are embedded again", path, count)
+        yield number, known[number]
+    first = known[-1].stop if known else 0
+    for start in range(first, total, per_shard):
+        yield len(index.shards), range(start, min(start + per_shard, total))
+    if not index.shards:  # of no recordings
+        yield 0, range(0)
 
 
 def _as_protocol(options: StoreOptions) -> dict[str, ProtocolValue]:
@@ -131,8 +205,10 @@ def _embedded(recordings: Recordings, i: int, embedder: Embedder, options: Store
     id = recordings[i].id
     digest, seconds = "", 0.0
     try:
-        waveform, rate = read_start(recordings, i, options.max_seconds)
-        digest, seconds = _pcm_sha256(waveform, rate), waveform.shape[1] / rate
+        waveform, rate = recordings.read(i)
+        digest = _pcm_sha256(waveform, rate)
+        waveform = waveform[:, : _samples(options.max_seconds, rate)]
+        seconds = waveform.shape[1] / rate
         vectors = unit_rows(embedder.embed(waveform, rate).numpy())
     except AudioError as error:
         none = np.zeros(0, np.int64)
@@ -148,8 +224,11 @@ def read_start(
     recordings: Recordings, i: int, max_seconds: float | None = None
 ) -> tuple[Float[Tensor, "channel sample"], int]:
     """Return the beginning of a recording, of at most `max_seconds`, and its rate. Raises `AudioError` as `read` does."""
-    stop = None if max_seconds is None else round(max_seconds * recordings.info(i).sample_rate)
-    return recordings.read(i, 0, stop)
+    return recordings.read(i, 0, _samples(max_seconds, recordings.info(i).sample_rate))
+
+
+def _samples(seconds: float | None, rate: int) -> int | None:
+    return None if seconds is None else round(seconds * rate)
 
 
 def unit_rows(vectors: Float[np.ndarray, "row dim"]) -> Float16[np.ndarray, "row dim"]:
@@ -183,7 +262,12 @@ def _write_shard(folder: Path, number: int, parts: Sequence[_Part], dim: int) ->
     path = folder / f"shard-{number:05}.safetensors"
     with whole_file(path) as file:
         file.write(save(tensors))
-    return {"name": path.name, "rows": len(tensors["vectors"]), "sha256": file_hash(path)}
+    return {
+        "name": path.name,
+        "recordings": len(parts),
+        "rows": len(tensors["vectors"]),
+        "sha256": file_hash(path),
+    }
 
 
 def _joined(parts: Sequence[np.ndarray]) -> Int[np.ndarray, " landmark"]:
@@ -207,34 +291,17 @@ class EmbeddingStore:
         Raises:
             CheckpointError: it is missing or damaged.
         """
-        try:
-            index = read_record(folder / INDEX)
-            shards = tuple(index["shards"])
-            paths = [folder / Path(str(shard["name"])).name for shard in shards]
-            same = [
-                file_hash(path) == shard["sha256"]
-                for path, shard in zip(paths, shards, strict=True)
-            ]
-            protocol, dim = dict(index["protocol"]), int(index["dim"])
-        except OSError as error:
-            raise CheckpointError(
-                f"{folder} holds no whole store of embeddings ({error.strerror or error}); embed again"
-            ) from error
-        except SHAPE_ERRORS as error:
-            raise CheckpointError(
-                f"{folder / INDEX} is damaged; embed again in a new folder"
-            ) from error
-        if not all(same):
-            bad = paths[same.index(False)]
-            raise CheckpointError(f"{bad} is damaged; embed again in a new folder")
-        tensors = tuple(_read_shard(path, dim) for path in paths)
-        return cls(folder, protocol, dim, shards, tensors)
+        index = _read_index(folder)
+        for shard in index.shards:
+            if not _is_whole(folder, shard):
+                raise CheckpointError(f"{folder / shard['name']} is damaged; embed again")
+        tensors = tuple(_read_shard(folder / shard["name"], index.dim) for shard in index.shards)
+        return cls(folder, index.protocol, index.dim, tuple(index.shards), tensors)
 
     @cached_property
     def recordings(self) -> tuple[Stored, ...]:
         """Return all recordings, failed ones too, in their order."""
-        texts = (bytes(one["recordings"].numpy().tobytes()) for one in self._tensors)
-        return tuple(Stored(**entry) for text in texts for entry in parse_json(text))
+        return tuple(one for tensors in self._tensors for one in _recordings(tensors))
 
     @cached_property
     def owners(self) -> Int[np.ndarray, " row"]:
@@ -297,6 +364,11 @@ class EmbeddingStore:
         return np.concatenate(
             [np.zeros(0, np.int64), *(one[name].numpy() for one in self._tensors)]
         )
+
+
+def _recordings(tensors: Mapping[str, Tensor]) -> list[Stored]:
+    """Return the recordings of a shard."""
+    return [Stored(**entry) for entry in parse_json(tensors["recordings"].numpy().tobytes())]
 
 
 class Vectors:
