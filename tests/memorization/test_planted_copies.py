@@ -3,7 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from auralith.curation.review import cases, compared, sound_of, view_item
+from auralith.data.recording import Recording
 from auralith.data.recordings import open_recordings
 from auralith.embedders import open_embedder
 from auralith.memorization.attribution import attribute_sound
@@ -136,7 +137,8 @@ def test_copies_are_found_where_they_are(case: Case) -> None:
 
 
 def test_only_copies_are_flagged(case: Case) -> None:
-    report = make_report(case.sounds, case.found, case.null, case.training, SETTINGS)
+    """At a rate of 25 %, as 30 held-out recordings can't show less for 16 sounds."""
+    report = make_report(case.sounds, case.found, case.null, case.training, SETTINGS, fdr=0.25)
     assert report.has_verdicts
     assert not [id for id in report.flagged if id.startswith("own")]
     for kind in ("exact", "shifted", "-20 dB", "mp3"):
@@ -144,14 +146,54 @@ def test_only_copies_are_flagged(case: Case) -> None:
     assert report.failed.keys() == {"silent"}
     assert (report.sounds, report.null_sounds, report.training_sounds) == (17, NULL, TRAINING + 1)
     assert report.copied == 2
-    assert report.candidates[0].flagged_by
+    assert report.candidates[0].is_flagged and report.candidates[0].p_value == 1 / (NULL + 1)
+    assert report.set_p_value is not None and report.set_p_value < 0.001
+    assert any("as a set, the sounds are nearer" in line for line in summary(report))
+
+
+def test_sounds_of_their_own_are_no_set_of_copies(case: Case) -> None:
+    own = [one for one in case.found if one.id.startswith("own")]
+    report = make_report(case.sounds, own, case.null, case.training, SETTINGS)
+    assert not report.flagged
+    assert report.set_p_value is not None and report.set_p_value > 0.05
+    assert any("are not significantly nearer" in line for line in summary(report))
+
+
+def test_one_sound_of_each_prompt_counts_in_the_set(case: Case) -> None:
+    class Prompted(Memory):
+        def __getitem__(self, i: int) -> Recording:
+            one = super().__getitem__(i)
+            return replace(one, metadata={"Caption": one.id.split()[0]})
+
+    prompted = Prompted(case.sounds.sounds)
+    report = make_report(prompted, case.found, case.null, case.training, SETTINGS)
+    assert report.prompts_known
+    assert {test.sounds for test in report.set_tests.values()} == {7}  # own and six kinds
+    assert any("7 sounds, one for each prompt" in line for line in summary(report))
+    plain = make_report(case.sounds, case.found, case.null, case.training, SETTINGS)
+    assert {test.sounds for test in plain.set_tests.values()} == {16} and not plain.prompts_known
+
+
+def test_held_out_recordings_that_were_trained_on_are_left_out(case: Case) -> None:
+    """By their samples, as a copy of the file has them; and none counts twice."""
+    copies = [one for one in case.found if one.id.startswith("exact")]
+    again = [replace(case.null[0], id="again")]
+    null = copies + case.null + again
+    report = make_report(case.sounds, case.found, null, case.training, SETTINGS)
+    assert (report.null_trained, report.null_repeated) == (("exact 0", "exact 1"), ("again",))
+    assert report.null_sounds == NULL
+    told = [line for line in summary(report) if "left out of the null" in line]
+    assert told[0].startswith("2 held-out recordings have the samples of a training sound")
+    assert told[0].endswith("exact 0, exact 1") and "1 held-out" in told[1]
+    nothing = make_report(case.sounds, case.found, copies, case.training, SETTINGS)
+    assert not nothing.has_verdicts
 
 
 def test_without_a_null_there_is_no_verdict(case: Case, tmp_path: Path) -> None:
     report = make_report(case.sounds, case.found, None, case.training, SETTINGS)
     assert not report.has_verdicts and not report.flagged
-    assert set(report.tests.values()) == {None}
-    assert not any(one.p_values or one.flagged_by for one in report.candidates)
+    assert not report.tests and not report.set_tests and report.set_p_value is None
+    assert not any(one.p_values or one.p_value or one.is_flagged for one in report.candidates)
     assert report.candidates[0].id.split()[0] in {"exact", "shifted", "-20", "mp3"}
     write_report(report, case.found, [], tmp_path)
     assert "no verdict" in (tmp_path / "memorization.md").read_text()
@@ -163,14 +205,14 @@ def test_the_null_is_held_to_its_rate(case: Case) -> None:
     half = NULL // 2
     report = make_report(case.sounds, case.null[:half], case.null[half:], case.training, SETTINGS)
     assert not report.flagged
-    for test in report.tests.values():
-        assert test is not None
+    assert report.verdicts is not None
+    for test in (report.verdicts, *report.tests.values()):
         assert np.mean(np.array(test.p_values) <= 0.2) <= 0.2 + 3 * np.sqrt(0.2 * 0.8 / half)
 
 
 def test_a_null_that_is_like_copies_says_so(case: Case) -> None:
     """Held-out recordings a twentieth of which are as near to training sounds as copies hide copies."""
-    copies = [one for one in case.found if one.id.startswith("exact")]
+    copies = [one for one in case.found if one.id.startswith("-20 dB")]
     doubt = "copies may not be flagged"
     for null, is_doubtful in ((case.null, False), (case.null + copies, True)):
         report = make_report(case.sounds, case.found, null, case.training, SETTINGS)
@@ -215,6 +257,12 @@ def test_a_sound_is_attributed(case: Case, tmp_path: Path) -> None:
     assert found[0]["id"] == "t7" and found[0]["author"] == "author of t7"
     assert found[0]["license"] == "CC0-1.0"
     assert found[0]["landmark_p"] < 1e-9 and found[0]["mel_correlation"] > 0.9
+    assert "p_value" not in found[0]
+    beside = attribute_sound(
+        tmp_path / "made.wav", open_embedder("mel"), case.training, 4, null=case.null
+    )
+    assert beside[0].pop("p_value") == 1 / (NULL + 1)
+    assert all(one.pop("p_value") > 0.1 for one in beside[1:]) and beside == found
 
 
 def test_strokes_that_die_away_alike_are_no_copies(tmp_path: Path) -> None:
@@ -278,5 +326,10 @@ def test_the_commands(folders: dict[str, Path], capsys: pytest.CaptureFixture[st
     assert run(line) == 0
     first = json.loads(capsys.readouterr().out.splitlines()[0])
     assert (first["id"], first["author"]) == ("2.wav", "artist 2")
+    assert run([*line, "--null", str(folders["null"])]) == 0
+    first = json.loads(capsys.readouterr().out.splitlines()[0])
+    assert (first["id"], first["p_value"]) == ("2.wav", 0.25)
+    assert run([*line[:-1], "--null", str(folders["training"])]) == 2
+    assert "no held-out recording is left" in capsys.readouterr().err
     assert run(["attribute", str(folders["out"] / "none.wav"), *line[2:]]) == 2
     assert run(["memorization", "-o", str(folders["out"]), *options, "--embedder", "none"]) == 2

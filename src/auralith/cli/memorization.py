@@ -1,5 +1,6 @@
 """`auralith memorization` and `auralith attribute`: which training sounds generated ones are near to."""
 
+import hashlib
 import json
 import os
 import sys
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from auralith.curation.review import Suspect
     from auralith.data.recording import Recordings
     from auralith.embedders import Embedder
+    from auralith.memorization.measure import Measured
     from auralith.memorization.report import Candidate, Report
     from auralith.memorization.training import TrainingSounds, WorkProgress
 
@@ -51,6 +53,12 @@ def memorization(
             min=1, help="Length that is compared of each sound; the longest sound's if left out."
         ),
     ] = None,
+    work: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of the training sounds' embeddings, which reports can share; the report's own if left out."
+        ),
+    ] = None,
     review: Annotated[
         Path | None,
         typer.Option(
@@ -60,8 +68,8 @@ def memorization(
 ) -> None:
     """Compare generated sounds with the training sounds, and both with held-out recordings.
 
-    Landmarks, mel correlation and distance ratio are each tested against the held-out recordings, at a false discovery
-    rate of 5 %. Prints the counts, and the folder of the report last.
+    Landmarks, mel correlation and distance ratio are tested together against the held-out recordings, each sound at a
+    false discovery rate of 5 %, and all sounds as a set. Prints the counts, and the folder of the report last.
     """
     from auralith.data.recordings import open_recordings
     from auralith.embedders import open_embedder
@@ -72,7 +80,7 @@ def memorization(
     sounds, items = (open_recordings(path, prompt_column=None) for path in (audio, training))
     held_out = open_recordings(null, prompt_column=None) if null else None
     settings = MeasureSettings(max_seconds=max_seconds or _longest(sounds))
-    known = _training(items, chosen, output, device)
+    known = _training(items, chosen, work or output, device)
     _show(measure(sounds, chosen, known, output / "sounds", settings))
     found = measured(output / "sounds", known, settings)
     beside = []
@@ -96,6 +104,32 @@ def _training(
     folder, name = work / "training", str(choose_device(device))
     _show(prepare_training(recordings, embedder, folder, device=name))
     return open_training(recordings, folder, name)
+
+
+def _null_of(
+    file: Path, null: Path, embedder: "Embedder", known: "TrainingSounds", work: Path
+) -> "list[Measured]":
+    """Return held-out recordings, cut to the length of a file and measured; each list and length has a folder of its own."""
+    from auralith.data.recordings import open_recordings
+    from auralith.errors import Field, InvalidRequest
+    from auralith.files import canonical_json
+    from auralith.memorization.measure import MeasureSettings, measure, measured
+    from auralith.memorization.report import held_out
+    from auralith.sound.reading import read_info
+
+    settings = MeasureSettings(max_seconds=round(read_info(file).seconds, 3))
+    recordings = open_recordings(null, prompt_column=None)
+    names = canonical_json([recordings[i].path for i in range(len(recordings))])
+    digest = hashlib.sha256(names.encode()).hexdigest()[:16]
+    folder = work / f"null-{settings.max_seconds:g}s-{digest}"
+    _show(measure(recordings, embedder, known, folder, settings, stage="held out"))
+    kept, *_ = held_out(measured(folder, known, settings), known)
+    if not kept:
+        raise InvalidRequest(
+            Field("null"),
+            f": no held-out recording is left in {null}; give some that were not trained on",
+        )
+    return kept
 
 
 def _longest(sounds: "Recordings") -> float | None:
@@ -169,7 +203,7 @@ def _suspect(one: "Candidate", report: "Report", sounds: _Rooted, training: _Roo
     return Suspect(
         rec_id=one.id,
         stage="memorization",
-        tier="match" if one.flagged_by else "C",
+        tier="match" if one.is_flagged else "C",
         score=one.statistics.get("mel") or 0.0,
         is_match=False,
         grouped_by=one.training_id,
@@ -178,7 +212,8 @@ def _suspect(one: "Candidate", report: "Report", sounds: _Rooted, training: _Roo
             "recording": {"rec_id": one.id, **sounds.place(one.path)},
             "evidence": {
                 "rank": one.rank,
-                "flagged_by": one.flagged_by,
+                "is_flagged": one.is_flagged,
+                "p_value": one.p_value,
                 "p_values": one.p_values,
                 "statistics": one.statistics,
                 "matches": [{**one.facts, **match, **training.place(one.training_path)}],
@@ -199,12 +234,18 @@ def attribute(
     embedder: EmbedderName = "mel",
     weights: Weights = None,
     device: Device = "auto",
+    null: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder, or table, of real recordings that were never trained on, for p-values."
+        ),
+    ] = None,
     top: Annotated[int, typer.Option(min=1, help="How many training sounds to name.")] = 10,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Name the training sounds that a sound is nearest to, with author and license from their manifest.
 
-    Nearness is no proof of copying: `memorization` tests it against held-out recordings.
+    Nearness is no proof of copying: a p-value says how often held-out recordings, cut to the sound's length, are as near.
     """
     from auralith.data.recordings import open_recordings
     from auralith.embedders import open_embedder
@@ -213,7 +254,8 @@ def attribute(
     chosen = open_embedder(embedder, weights, device)
     items = open_recordings(training, prompt_column=None)
     known = _training(items, chosen, work, device)
-    for entry in attribute_sound(file, chosen, known, top):
+    beside = _null_of(file, null, chosen, known, work) if null else []
+    for entry in attribute_sound(file, chosen, known, top, beside):
         if as_json:
             print(json.dumps(entry))
         else:

@@ -1,24 +1,44 @@
 """The training sounds that one sound is nearest to, with author and license."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from auralith.embedders import Embedder
 from auralith.fingerprint import Occurrence, landmarks_of, search
-from auralith.memorization.measure import MeasureSettings, Neighbor, mel_findings, neighbors_of
+from auralith.memorization.measure import (
+    Measured,
+    MeasureSettings,
+    Neighbor,
+    landmark_statistic,
+    mel_findings,
+    neighbors_of,
+    statistic,
+)
 from auralith.memorization.mel import MelMatch
+from auralith.memorization.significance import verdicts
 from auralith.memorization.store import unit_rows
 from auralith.memorization.training import TrainingSounds
 from auralith.sound.reading import read
 
+TESTS = ("landmarks", "mel")
+"""Statistics of a pair, as `measure` names them."""
+
 
 def attribute_sound(
-    path: Path, embedder: Embedder, training: TrainingSounds, top: int = 10
+    path: Path,
+    embedder: Embedder,
+    training: TrainingSounds,
+    top: int = 10,
+    null: Sequence[Measured] = (),
 ) -> list[dict[str, Any]]:
     """Return the nearest training sounds: those that landmarks find first, then by cosine.
 
     Each has its id, cosine, mel correlation, landmark p-value where found, aligned places in seconds, and what the
-    manifest says of title, author, license and URL.
+    manifest says of title, author, license and URL. With held-out recordings of the same length each has a p-value, too:
+    the share of them whose best match among all training sounds is as good as this one.
 
     Raises:
         AudioError: the sound can't be read or embedded.
@@ -33,7 +53,24 @@ def attribute_sound(
         marks.setdefault(one.ref_id, one)
     cosines = {one.id: one for one in near}
     ids = list(dict.fromkeys((*marks, *cosines)))[:top]
-    return [_entry(id, training, cosines.get(id), mel.get(id), marks.get(id)) for id in ids]
+    entries = [_entry(id, training, cosines.get(id), mel.get(id), marks.get(id)) for id in ids]
+    if not null:
+        return entries
+    found = np.array([[_surprise(marks.get(id)), _correlation(mel.get(id))] for id in ids])
+    beside = np.array([[statistic(one, name) for name in TESTS] for one in null])
+    p_values = verdicts(found.reshape(-1, len(TESTS)), beside)
+    return [
+        {"id": entry.pop("id"), "p_value": p, **entry}
+        for entry, p in zip(entries, p_values.p_values if p_values else (), strict=True)
+    ]
+
+
+def _surprise(marks: Occurrence | None) -> float:
+    return landmark_statistic(marks.p_value if marks else None)
+
+
+def _correlation(mel: MelMatch | None) -> float:
+    return mel.correlation if mel else float("nan")
 
 
 def _entry(

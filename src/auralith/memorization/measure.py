@@ -29,7 +29,7 @@ _CHUNK = 128
 _MARGIN_SECONDS = 30.0
 """Stretch before and behind the nearest window of a training sound that is compared by its spectrum."""
 _LEAST_P = 1e-300
-_VERSION = 1
+_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -88,6 +88,8 @@ class Measured:
     failure: str = ""
     statistics: dict[str, float | None] = field(default_factory=dict)
     """By the names of `TESTS`; larger where more suspicious. None where there is none."""
+    pcm_sha256: str = ""
+    """As of `store.Stored`."""
 
 
 def measure(
@@ -188,7 +190,9 @@ def _compared(
     for place in places:
         stored = store.recordings[place]
         if stored.failure:
-            yield Measured(stored.id, stored.seconds, failure=stored.failure)
+            yield Measured(
+                stored.id, stored.seconds, failure=stored.failure, pcm_sha256=stored.pcm_sha256
+            )
             continue
         own = store.owners[rows] == place
         mine = Nearest(found.scores[own], found.rows[own])
@@ -206,11 +210,23 @@ def _compared(
             mel,
             marks,
             statistics={
-                "landmarks": -math.log10(max(marks.p_value, _LEAST_P)) if marks else 0.0,
+                "landmarks": landmark_statistic(marks.p_value if marks else None),
                 "mel": mel.match.correlation if mel else None,
                 "ratio": None if math.isnan(ratio) else -ratio,
             },
+            pcm_sha256=stored.pcm_sha256,
         )
+
+
+def landmark_statistic(p_value: float | None) -> float:
+    """Return −log₁₀ of the p-value of landmarks; 0 where they found nothing."""
+    return 0.0 if p_value is None else -math.log10(max(p_value, _LEAST_P))
+
+
+def statistic(one: Measured, test: str) -> float:
+    """Return a statistic of a sound; NaN where there is none."""
+    value = one.statistics.get(test)
+    return float("nan") if value is None else value
 
 
 def neighbors_of(

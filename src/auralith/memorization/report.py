@@ -8,6 +8,7 @@ candidates.jsonl    the sounds to listen to, with aligned offsets
 """
 
 import json
+import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -21,18 +22,30 @@ from auralith.data.recording import Recordings
 from auralith.escaping import markdown
 from auralith.extras import require
 from auralith.files import whole_file
-from auralith.memorization.duplicates import MEL_CORRELATION
-from auralith.memorization.measure import TESTS, Measured, MeasureSettings
-from auralith.memorization.significance import FDR, Verdicts, verdicts
+from auralith.memorization.duplicates import LANDMARK_P, MEL_CORRELATION
+from auralith.memorization.measure import TESTS, Measured, MeasureSettings, statistic
+from auralith.memorization.significance import (
+    FDR,
+    SetTest,
+    StatisticTest,
+    Verdicts,
+    set_test,
+    statistic_test,
+    verdicts,
+)
 from auralith.memorization.training import TrainingSounds
 from auralith.metrics.protocol import Protocol
 from auralith.pages import template
+from auralith.tables.names import find_column
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-METRIC, VERSION = "memorization", 1
+METRIC, VERSION = "memorization", 2
 CANDIDATES = 50
+SET_LEVEL = 0.05
+"""p-value of the set up to which it is called nearer than held-out recordings."""
+_NAMED = 5
 _HIGH = "0.95"
 """Quantile of the null that a sound must reach at least to be flagged, at the default rate of false discoveries."""
 _LABELS = {
@@ -55,8 +68,11 @@ class Candidate:
     """Test whose places these are: landmarks, mel or embedding."""
     query_start_s: float
     training_start_s: float
-    flagged_by: tuple[str, ...]
+    is_flagged: bool
+    p_value: float | None
+    """By all tests together; None without a null."""
     p_values: Mapping[str, float]
+    """By the names of the tests."""
     statistics: Mapping[str, float | None]
     facts: Mapping[str, str]
     """Title, author, license and URL of the training sound."""
@@ -78,14 +94,27 @@ class Report:
     repeated: int
     copied: int
     duplicate_threshold: float
-    tests: Mapping[str, Verdicts | None]
+    null_trained: tuple[str, ...]
+    """Held-out recordings with the samples of a training sound; they are not in the null."""
+    null_repeated: tuple[str, ...]
+    """Held-out recordings with the samples of an earlier one; they are not in the null."""
+    verdicts: Verdicts | None
+    tests: Mapping[str, StatisticTest]
+    set_tests: Mapping[str, SetTest]
+    """Tests of all sounds together, of which the first of each prompt counts."""
+    prompts_known: bool
     flagged: tuple[str, ...]
-    """Sounds that a test flags."""
     candidates: tuple[Candidate, ...]
 
     @property
     def has_verdicts(self) -> bool:
-        return self.null_sounds > 0
+        return self.verdicts is not None
+
+    @property
+    def set_p_value(self) -> float | None:
+        """Return the p-value of the set by all tests (Bonferroni); None without a null."""
+        least = min((one.p_value for one in self.set_tests.values()), default=None)
+        return None if least is None else min(1.0, len(self.set_tests) * least)
 
 
 def make_report(
@@ -98,8 +127,11 @@ def make_report(
 ) -> Report:
     """Return the report on sounds that were measured; `null` are held-out recordings that were measured the same way."""
     usable = [one for one in found if not one.failure]
-    known = [one for one in null or () if not one.failure]
-    tests = {name: verdicts(_column(usable, name), _column(known, name), fdr) for name in TESTS}
+    known, trained, repeated = held_out(null or (), training)
+    columns, beside = ({n: _column(some, n) for n in TESTS} for some in (usable, known))
+    verdict = verdicts(np.array([*columns.values()]).T, np.array([*beside.values()]).T, fdr)
+    tested = TESTS if known else ()
+    chosen, prompts_known = _one_of_each_prompt(sounds, usable)
     protocol = Protocol(
         METRIC,
         VERSION,
@@ -108,10 +140,7 @@ def make_report(
         settings={**asdict(settings), "fdr": fdr, "null": sorted(one.id for one in known)},
         reference_sha256=training.digest,
     )
-    flagged_by = {
-        one.id: tuple(name for name in TESTS if (t := tests[name]) and t.flagged[i])
-        for i, one in enumerate(usable)
-    }
+    flagged = {one.id for i, one in enumerate(usable) if verdict and verdict.flagged[i]}
     stored, duplicates = training.store.recordings, training.duplicates
     return Report(
         protocol=protocol.as_json(),
@@ -126,35 +155,68 @@ def make_report(
         repeated=duplicates.repeated,
         copied=duplicates.copied,
         duplicate_threshold=duplicates.threshold,
-        tests=tests,
-        flagged=tuple(id for id, names in flagged_by.items() if names),
-        candidates=_candidates(sounds, usable, tests, flagged_by, training),
+        null_trained=trained,
+        null_repeated=repeated,
+        verdicts=verdict,
+        tests=(tests := {n: statistic_test(columns[n], beside[n]) for n in tested}),
+        set_tests={n: set_test([columns[n][i] for i in chosen], beside[n]) for n in tested},
+        prompts_known=prompts_known,
+        flagged=tuple(one.id for one in usable if one.id in flagged),
+        candidates=_candidates(sounds, usable, verdict, tests, training),
     )
 
 
+def held_out(
+    null: Sequence[Measured], training: TrainingSounds
+) -> tuple[list[Measured], tuple[str, ...], tuple[str, ...]]:
+    """Return the recordings that make the null, the ids of those that were trained on, and of those that repeat one."""
+    seen = {one.pcm_sha256 for one in training.store.recordings if not one.failure}
+    known: dict[str, Measured] = {}
+    trained, repeated = [], []
+    for one in null:
+        if one.failure:
+            continue
+        if one.pcm_sha256 in seen:
+            trained.append(one.id)
+        elif known.setdefault(one.pcm_sha256, one) is not one:
+            repeated.append(one.id)
+    return list(known.values()), tuple(trained), tuple(repeated)
+
+
+def _one_of_each_prompt(sounds: Recordings, found: Sequence[Measured]) -> tuple[list[int], bool]:
+    """Return the places of the first sound of each prompt, and whether prompts are known; without, all places."""
+    prompts: dict[str, str] = {}
+    for one in (sounds[i] for i in range(len(sounds))):
+        column = find_column(one.metadata, "prompt")
+        if prompt := one.prompt or (column and one.metadata[column]):
+            prompts[one.id] = prompt
+    first: dict[str, int] = {}
+    for i, one in enumerate(found):
+        first.setdefault(prompts.get(one.id, f"\0{i}"), i)
+    return list(first.values()), bool(prompts)
+
+
 def _column(found: Sequence[Measured], test: str) -> list[float]:
-    values = (one.statistics.get(test) for one in found)
-    return [float("nan") if value is None else value for value in values]
+    return [statistic(one, test) for one in found]
 
 
 def _candidates(
     sounds: Recordings,
     found: Sequence[Measured],
-    tests: Mapping[str, Verdicts | None],
-    flagged_by: Mapping[str, tuple[str, ...]],
+    verdict: Verdicts | None,
+    tests: Mapping[str, StatisticTest],
     training: TrainingSounds,
 ) -> tuple[Candidate, ...]:
     """Return the sounds with the least p-values, without a null those with the largest correlation."""
     paths = {sounds[i].id: sounds[i].path for i in range(len(sounds))}
-    p_values = [
-        {name: test.p_values[i] for name, test in tests.items() if test} for i in range(len(found))
-    ]
+    p_values = [{name: test.p_values[i] for name, test in tests.items()} for i in range(len(found))]
 
     def rank(i: int) -> tuple[Any, ...]:
         one = found[i]
         mel = one.statistics.get("mel")
         sure = one.landmarks.p_value if one.landmarks else 1.0
-        return min(p_values[i].values(), default=1.0), sure, -1.0 if mel is None else -mel, one.id
+        p = verdict.p_values[i] if verdict else 1.0
+        return p, sure, -1.0 if mel is None else -mel, one.id
 
     order = [i for i in sorted(range(len(found)), key=rank) if found[i].neighbors]
     made = []
@@ -166,7 +228,8 @@ def _candidates(
             Candidate(
                 *(number, one.id, paths.get(one.id, one.id)),
                 *(id, training.recordings[place].path, by, *times),
-                flagged_by=flagged_by[one.id],
+                is_flagged=bool(verdict and verdict.flagged[i]),
+                p_value=verdict.p_values[i] if verdict else None,
                 p_values=p_values[i],
                 statistics=one.statistics,
                 facts=training.facts(id),
@@ -206,8 +269,9 @@ def write_report(
     for name, text in texts.items():
         with whole_file(folder / name) as file:
             file.write(text.encode())
+    left_out = {*report.null_trained, *report.null_repeated}
     with whole_file(folder / "statistics.png") as file:
-        draw(found, null).savefig(file, format="png")
+        draw(found, [one for one in null if one.id not in left_out]).savefig(file, format="png")
 
 
 def as_markdown(report: Report) -> str:
@@ -219,7 +283,8 @@ def as_markdown(report: Report) -> str:
         "|---|---|---|---|---|---|---|",
     ]
     for one in report.candidates:
-        p = ", ".join(f"{name} {value:.2g}" for name, value in one.p_values.items()) or "no null"
+        parts = ", ".join(f"{name} {value:.2g}" for name, value in one.p_values.items())
+        p = "no null" if one.p_value is None else f"{one.p_value:.2g} ({parts})"
         cells = (
             one.id,
             one.training_id,
@@ -243,32 +308,57 @@ def summary(report: Report) -> list[str]:
         f"{report.training_sounds} training sounds, {report.training_failed} of them could not be read",
         repeated,
     ]
-    if not report.has_verdicts:
+    lines += _left_out(report)
+    if (verdict := report.verdicts) is None:
         return [*lines, "no verdict: there is no null of held-out recordings (--null)"]
-    lines.append(
-        f"{len(report.flagged)} sounds are flagged against {report.null_sounds} held-out recordings"
+    flags = (
+        f"{len(report.flagged)} sounds are flagged against {verdict.null_size} held-out recordings, at a false"
+        f" discovery rate of {verdict.fdr:g}"
     )
+    if verdict.fewest_flagged > 1:
+        flags += f"; fewer than {verdict.fewest_flagged} can't be with so few of them: give more"
+    lines += [flags, _as_a_set(report)]
     for name, test in report.tests.items():
-        if test is None:
-            continue
         quantiles = ", ".join(f"{q}: {value:.3g}" for q, value in test.null_quantiles.items())
-        line = f"{_LABELS[name]}: {sum(test.flagged)} flagged at a false discovery rate of {test.fdr:g}; null {quantiles}"
-        lines.append("; ".join([line, *_limits(name, test)]))
+        lines.append("; ".join([f"{_LABELS[name]}: null {quantiles}", *_doubts(name, test)]))
     return lines
 
 
-def _limits(name: str, test: Verdicts) -> Iterator[str]:
-    """Yield why a test that flags nothing says little."""
-    if test.fewest_flagged > 1:
-        yield (
-            f"with {test.null_size} held-out recordings fewer than {test.fewest_flagged} sounds can't be"
-            " flagged: give more"
-        )
+def _left_out(report: Report) -> Iterator[str]:
+    """Yield which held-out recordings are not in the null."""
+    for ids, why in (
+        (report.null_trained, "have the samples of a training sound"),
+        (report.null_repeated, "have the samples of an earlier one"),
+    ):
+        if ids:
+            more = ", …" if len(ids) > _NAMED else ""
+            names = ", ".join(ids[:_NAMED])
+            yield f"{len(ids)} held-out recordings {why} and are left out of the null: {names}{more}"
+
+
+def _as_a_set(report: Report) -> str:
+    """Return what the tests of all sounds together say."""
+    p = report.set_p_value or 0.0
+    by, test = min(report.set_tests.items(), key=lambda entry: entry[1].p_value)
+    nearer = "are" if p <= SET_LEVEL else "are not significantly"
+    independent = (
+        "one for each prompt" if report.prompts_known else "taken as independent of each other"
+    )
+    return (
+        f"as a set, the sounds {nearer} nearer to the training sounds than held-out recordings are: p = {p:.2g}"
+        f" (Mann and Whitney, {test.sounds} sounds, {independent}); by {by} a sound is nearer in {test.share:.0%} of pairs"
+    )
+
+
+def _doubts(name: str, test: StatisticTest) -> Iterator[str]:
+    """Yield why the null may hide copies."""
     if name == "mel" and test.null_quantiles[_HIGH] >= MEL_CORRELATION:
         yield (
             "held-out recordings resemble training sounds as much as copies do, so copies may not be flagged:"
             " give only those of the generated sounds' kind, without single tones and strokes"
         )
+    if name == "landmarks" and test.null_quantiles[_HIGH] >= -math.log10(LANDMARK_P):
+        yield "a twentieth of the held-out recordings hold the same sound as training sounds: take those out"
 
 
 def _link(path: str, at_s: float, folder: Path) -> str:
