@@ -171,9 +171,10 @@ def main(
     shots, loops = list(one_shots(recordings, count, rng)), list(recorded_loops(recordings))
     print("| control | sounds | n | should be | met | missed | not told |")
     print("|---|---|--:|---|--:|--:|--:|")
-    for checks, sounds in ((CHECKS, shots), (LOOP_CHECKS, 4 * loops)):
-        for control, prompt, name, plant, should in checks:
-            print_row(control, prompt, name, plant, should, sounds, seed)
+    for row in CHECKS:
+        print_row(*row, shots, seed)
+    for row in LOOP_CHECKS:
+        print_row(*row, loops if row[3] is untouched else 4 * loops, seed)
     print_loudness(recordings)
 
 
