@@ -106,15 +106,16 @@ def test_previews_take_a_share_of_the_run(
 
 def test_each_output_says_what_it_took(worker: Worker, tmp_path: Path) -> None:
     worker(tmp_path / "two", n=2)
-    for message in worker.of_kind("output"):
+    stages = {"text", "denoising", "decoding", "writing"}
+    for index, message in enumerate(worker.of_kind("output")):
         work = message["facts"]["work"]
-        assert {"loading", "text", "denoising", "decoding", "writing"} == work["seconds"].keys()
-        making = sum(work["seconds"].values()) - work["seconds"]["loading"]
+        assert work["seconds"].keys() == (stages if index else stages | {"loading"})
+        making = sum(work["seconds"].values()) - work["seconds"].get("loading", 0.0)
         assert work["real_time_factor"] == pytest.approx(making / 0.3, abs=0.01)
         assert work["device"] == "cpu" and work["threads"] == torch.get_num_threads()
         assert work["peak_memory_bytes"] > 2**20
-    loaded = worker.of_kind("loaded")[0]["model_hash"]
-    assert loaded == read_provenance(tmp_path / "two" / "job-0.wav").model_hash
+    (loaded,) = worker.of_kind("loaded")
+    assert loaded["model_hash"] == read_provenance(tmp_path / "two" / "job-0.wav").model_hash
     assert not any("drum" in str(message) for message in worker.said)
 
 

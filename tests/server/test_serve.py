@@ -190,6 +190,16 @@ def test_it_is_not_open_to_others_without_a_key(
     assert "--insecure" in message and not folder.exists()
 
 
+def test_a_model_that_does_not_fit_is_refused_at_the_start(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--data", str(tmp_path / "data"), "--device", "cpu", "--model", TINY, "--port", "0"]
+    assert run(["serve", *options, "--memory", "0.001"]) == 2
+    message = capsys.readouterr().err.splitlines()[-1]
+    assert message.startswith("auralith: error: --memory is 1.0 MiB; the weights of sao_tiny take")
+    assert not (tmp_path / "data").exists()
+
+
 @needs_proc
 @pytest.mark.skipif(not (shutil.which("curl") and shutil.which("jq")), reason="needs curl and jq")
 def test_the_examples_of_the_page_run(tmp_path: Path) -> None:

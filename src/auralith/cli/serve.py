@@ -83,7 +83,7 @@ def serve(
     """Take jobs over HTTP and make them, one after another on each device. Nothing that was accepted is lost."""
     from auralith.jobs.lanes import Attempts
     from auralith.jobs.records import Limits
-    from auralith.server.run import Address, chosen_devices, serve
+    from auralith.server.run import Address, chosen_devices, require_fitting, serve
     from auralith.server.service import ServiceSettings, model_places
 
     settings = ServiceSettings(
@@ -98,6 +98,7 @@ def serve(
         batch=batch,
         preload=preload,
     )
+    require_fitting(settings)
     address = Address(host, port, tuple(allow_host or ()), insecure, float(grace))
     serve(settings, address, announce, review)
 

@@ -9,7 +9,7 @@ from auralith.checkpoints import Files
 from auralith.checkpoints.opening import weight_bytes
 from auralith.errors import ResourceError
 from auralith.files import size_text
-from auralith.jobs.tasks import Json, WorkerSettings
+from auralith.jobs.tasks import Json, ModelPlace, WorkerSettings
 from auralith.resources import choose_device, choose_dtype, empty_cache, total_memory
 
 if TYPE_CHECKING:
@@ -66,12 +66,10 @@ class ModelCache:
         return entries
 
     def _loaded(self, name: str) -> "Auralith":
-        from auralith.pipeline import EMBEDDED, load
+        from auralith.pipeline import load
 
         place, settings = self._places[name], self._settings
-        source = EMBEDDED if place.source is None else place.source
-        dtype = choose_dtype(settings.dtype, self._device)
-        needed = weight_bytes(source, dtype, Files(place.weights, place.config))
+        needed = needed_bytes(place, settings.device, settings.dtype)
         self._require(name, needed)
         self._shrink(needed)
         return load(
@@ -114,6 +112,15 @@ class ModelCache:
         gc.collect()
         empty_cache(self._device)
         self._on_change(self.summary())
+
+
+def needed_bytes(place: ModelPlace, device: str, dtype: str) -> int:
+    """Return the bytes that the weights of a model take at least: its text encoder comes on top. Raises CheckpointError."""
+    from auralith.pipeline import EMBEDDED
+
+    source = EMBEDDED if place.source is None else place.source
+    number_format = choose_dtype(dtype, choose_device(device))
+    return weight_bytes(source, number_format, Files(place.weights, place.config))
 
 
 def weights_size(models: "Iterable[Auralith]") -> int:

@@ -70,20 +70,21 @@ class JobRunner:
     def _make(self, task: Task, order: Order) -> None:
         suffix, subtype = FORMATS[order.making.format]
         self._num_previews = 0
+        with measured() as loading, stage("loading"):
+            self._progress(task, "loading", 0)
+            model = self._models.get(order.making.model or "", task.adapters)
+            self._send({"kind": "loaded", "model_hash": model.checkpoint.model_hash})
         for group in self._groups(order):
             names = [f"{task.job}-{index}.{suffix}" for index, _ in group]
             if all(name in task.made for name in names):
                 continue
             with measured() as seconds:
-                with stage("loading"):
-                    self._progress(task, "loading", group[0][0])
-                    model = self._models.get(order.making.model or "", task.adapters)
-                    self._send({"kind": "loaded", "model_hash": model.checkpoint.model_hash})
                 sounds = self._sounds(task, order, group, model)
             shares = {name: taken / len(group) for name, taken in seconds.items()}
             for name, sound in zip(names, sounds, strict=True):
                 if name not in task.made:
-                    self._save(sound, Path(task.folder) / name, subtype, model, shares)
+                    self._save(sound, Path(task.folder) / name, subtype, model, loading | shares)
+                    loading = {}  # the first sound waited for it
 
     def _save(
         self,

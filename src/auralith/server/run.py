@@ -10,6 +10,8 @@ from typing import Any
 
 from auralith.errors import Field, InvalidRequest, ResourceError
 from auralith.extras import require
+from auralith.files import size_text
+from auralith.jobs.model_cache import needed_bytes
 from auralith.server.guard import Rules, allowed_hosts, is_loopback
 from auralith.server.service import Service, ServiceSettings
 
@@ -111,3 +113,18 @@ def chosen_devices(names: Sequence[str], dtype: str) -> tuple[str, ...]:
     for name in names:
         choose_dtype(dtype, choose_device(name))
     return tuple(names)
+
+
+def require_fitting(settings: ServiceSettings) -> None:
+    """Raise `InvalidRequest` if a model can't be loaded within the limit of memory that was asked for."""
+    most = settings.memory_bytes
+    if most is None:
+        return
+    for place in settings.models:
+        for device in settings.devices:
+            needed = needed_bytes(place, device, settings.dtype)
+            if needed > most:
+                raise InvalidRequest(
+                    Field("memory"),
+                    f" is {size_text(most)}; the weights of {place.name} take {size_text(needed)}: raise it",
+                )
