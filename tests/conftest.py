@@ -11,6 +11,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported
 
 import signal
 from collections.abc import Iterator
+from importlib.util import find_spec
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -21,11 +23,13 @@ from torch import Tensor
 
 from auralith.checkpoints import Checkpoint, open_checkpoint
 from auralith.signals import ENDING
+from tests.jobs.postgres import Cluster, cluster, find_programs
 
 LIMITS = ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "MKL_ENABLE_INSTRUCTIONS")
 settings.register_profile("repeatable", deadline=None, derandomize=True)
 settings.load_profile("repeatable")
 GOLDEN = Path(__file__).parent / "golden"
+SCHEMAS = count()
 TINY_MODELS = ("sao_tiny", "sao_small_tiny")
 
 
@@ -59,6 +63,23 @@ def checkpoint(tiny_name: str) -> Checkpoint:
 
 def open_tiny(name: str) -> Checkpoint:
     return open_checkpoint(GOLDEN / name, device=torch.device("cpu"), dtype=torch.float32)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Cluster]:
+    """A PostgreSQL that runs."""
+    if find_programs() is None or find_spec("psycopg") is None:
+        pytest.skip("needs PostgreSQL's programs, as of Debian's postgresql, and psycopg")
+    with cluster() as made:
+        yield made
+
+
+@pytest.fixture
+def schema_url(postgres: Cluster) -> str:
+    """The URL of a PostgreSQL whose tables are this test's alone."""
+    schema = f"test_{next(SCHEMAS)}"
+    postgres.run(f"CREATE SCHEMA {schema}")
+    return postgres.url(schema)
 
 
 @pytest.fixture

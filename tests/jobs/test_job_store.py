@@ -17,6 +17,7 @@ from auralith.jobs.making import LEASE_SECONDS
 from auralith.jobs.records import FINAL, InUse, Job, KeyReused, Limits, QueueFull, Unknown
 from auralith.jobs.sqlite import SqliteDatabase
 from auralith.jobs.store import JobStore
+from tests.jobs.conftest import OpenStore
 from tests.jobs.stores import Clock, add, claimed, make_output
 
 
@@ -108,9 +109,11 @@ def test_what_was_accepted_outlives_a_kill(tmp_path: Path) -> None:
     store.close()
 
 
-def test_two_servers_do_not_share_a_folder(store: JobStore) -> None:
+def test_two_servers_do_not_share_a_folder(tmp_path: Path) -> None:
+    store = JobStore(tmp_path)
     with pytest.raises(InvalidRequest, match="another process works on"):
-        JobStore(store.folder)
+        JobStore(tmp_path)
+    store.close()
 
 
 def test_a_key_gives_its_job_for_a_day(store: JobStore, clock: Clock) -> None:
@@ -126,8 +129,8 @@ def test_a_key_gives_its_job_for_a_day(store: JobStore, clock: Clock) -> None:
     assert store.accept({}, 1.0, key=("me", "k"), body_hash="b")[1]
 
 
-def test_the_queue_is_bounded(tmp_path: Path, clock: Clock) -> None:
-    store = JobStore(tmp_path, Limits(queue=2), clock=clock)
+def test_the_queue_is_bounded(open_store: OpenStore, clock: Clock) -> None:
+    store = open_store(Limits(queue=2))
     add(store)
     running = claimed(store)
     clock.now += 20
@@ -140,7 +143,6 @@ def test_the_queue_is_bounded(tmp_path: Path, clock: Clock) -> None:
         add(store)
     assert caught.value.retry_after == 20
     assert add(store, key=("", "k")).id == keyed.id
-    store.close()
 
 
 def test_cancelling(store: JobStore) -> None:
@@ -178,8 +180,8 @@ def test_deleting_takes_the_files_and_spares_what_is_needed(store: JobStore) -> 
         add(store, source=output)
 
 
-def test_old_and_too_many_sounds_are_deleted(tmp_path: Path, clock: Clock) -> None:
-    store = JobStore(tmp_path, Limits(keep_days=1.0, keep_bytes=250), clock=clock)
+def test_old_and_too_many_sounds_are_deleted(open_store: OpenStore, clock: Clock) -> None:
+    store = open_store(Limits(keep_days=1.0, keep_bytes=250))
     made = []
     for _ in range(4):
         add(store)
@@ -197,7 +199,6 @@ def test_old_and_too_many_sounds_are_deleted(tmp_path: Path, clock: Clock) -> No
     store.cancel(user.id)
     clock.now += 1
     assert store.sweep() == 1 and not list(store.uploads.iterdir())
-    store.close()
 
 
 def test_a_full_disk_refuses_whole(tmp_path: Path) -> None:
@@ -296,10 +297,12 @@ def test_many_threads_do_each_job_once(store: JobStore) -> None:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_any_order_of_operations_keeps_the_books(tmp_path: Path, clock: Clock, seed: int) -> None:
+def test_any_order_of_operations_keeps_the_books(
+    open_store: OpenStore, clock: Clock, seed: int
+) -> None:
     """Random operations with restarts: a final job stays as it is, and every event log has one end at most."""
     draw = random.Random(seed)
-    store = JobStore(tmp_path, Limits(queue=100), clock=clock)
+    store = open_store(Limits(queue=100))
     final: dict[str, str] = {}
     claims: list[Job] = []
     ids: list[str] = []
@@ -323,7 +326,7 @@ def test_any_order_of_operations_keeps_the_books(tmp_path: Path, clock: Clock, s
                 clock.now += LEASE_SECONDS * draw.random()
             case "restart":
                 store.close()
-                store = JobStore(tmp_path, Limits(queue=100), clock=clock)
+                store = open_store(Limits(queue=100))
         for job in store.jobs(limit=1_000):
             assert final.setdefault(job.id, job.status) == job.status or job.id not in final
             if not job.is_final:
@@ -332,4 +335,3 @@ def test_any_order_of_operations_keeps_the_books(tmp_path: Path, clock: Clock, s
     for one in ids:
         ends = [event for event in store.events(one) if event.kind == "end"]
         assert len(ends) == (store.job(one).status in FINAL)
-    store.close()

@@ -15,6 +15,13 @@ def serve(
     data: Annotated[
         Path, typer.Option(help="Folder of jobs, sounds and uploads; made if it is not there.")
     ] = Path("auralith-server"),
+    database: Annotated[
+        str | None,
+        typer.Option(
+            help="Database that servers on several machines share, as postgresql://USER@HOST/NAME; without it, "
+            "jobs are in a file in the folder. Needs auralith[postgres]."
+        ),
+    ] = None,
     model: Annotated[
         list[str] | None, typer.Option(help=f"{MODEL_HELP} Repeatable; the first is the default.")
     ] = None,
@@ -97,6 +104,7 @@ def serve(
         memory_bytes=None if memory is None else int(memory * GIB),
         batch=batch,
         preload=preload,
+        database=database,
     )
     require_fitting(settings)
     address = Address(host, port, tuple(allow_host or ()), insecure, float(grace))

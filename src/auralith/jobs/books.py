@@ -32,6 +32,9 @@ class Books:
     ) -> None:
         self.folder, self.limits = Path(folder), limits or Limits()
         self.listeners: list[OnChange] = []
+        """Called for every change that this process makes."""
+        self.watchers: list[Callable[[], None]] = []
+        """Called soon after other processes changed something."""
         self.sounds, self.uploads = self.folder / "audio", self.folder / "assets"
         self._clock = clock
         self._free = free_bytes or (lambda path: shutil.disk_usage(path).free)

@@ -18,6 +18,10 @@ class StorageFull(ResourceError):
     """The disk is full: what was asked for was not kept, and what is kept is whole."""
 
 
+class Unreachable(ResourceError):
+    """The database does not answer: nothing that was accepted is lost, and nothing is done until it answers again."""
+
+
 class Database(ABC):
     """One connection, shared by the threads of one process."""
 
@@ -27,6 +31,9 @@ class Database(ABC):
     """End of a query whose rows nobody else changes before the change around it is kept."""
     for_update_unlocked: ClassVar[str]
     """The same for the rows that nobody else is about to change; the others are left out."""
+
+    types: ClassVar[tuple[tuple[str, str], ...]] = ()
+    """What is written in another way where tables are made."""
 
     @abstractmethod
     def close(self) -> None:

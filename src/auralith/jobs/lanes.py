@@ -236,6 +236,7 @@ class Lanes:
             for one in settings
         ]
         store.listeners.append(self._on_change)
+        store.watchers.append(self._wake)
 
     def start(self) -> None:
         """Begin to take jobs."""
@@ -266,5 +267,8 @@ class Lanes:
 
     def _on_change(self, kind: str, job: Job) -> None:
         if job.status == "queued":
-            for lane in self._lanes:
-                lane.wake()
+            self._wake()
+
+    def _wake(self) -> None:
+        for lane in self._lanes:
+            lane.wake()

@@ -16,7 +16,7 @@ from auralith.errors import (
     ResourceError,
     shown,
 )
-from auralith.jobs.database import StorageFull
+from auralith.jobs.database import StorageFull, Unreachable
 from auralith.jobs.orders import Malformed
 from auralith.jobs.records import InUse, KeyReused, QueueFull, TooLarge, Unknown
 
@@ -28,6 +28,7 @@ STATUSES: tuple[tuple[type[AuralithError], int, str], ...] = (
     (Unknown, 404, "not-found"),
     (InUse, 409, "in-use"),
     (StorageFull, 507, "storage-full"),
+    (Unreachable, 503, "database-unreachable"),
     (NonFiniteError, 500, "not-finite"),
     (AudioError, 422, "unusable-audio"),
     (CheckpointError, 500, "unusable-model"),

@@ -1,6 +1,6 @@
 """The tables of jobs, and how those of an older version become them.
 
-They are written in the SQL that SQLite and PostgreSQL share but for the names of types, which `postgres` replaces.
+They are written for SQLite; `Database.types` says what another database writes in another way.
 """
 
 import json
@@ -112,6 +112,8 @@ def upgrade(db: Database, version: int) -> None:
 
 
 def _run(db: Database, statements: str) -> None:
+    for ours, theirs in db.types:
+        statements = statements.replace(ours, theirs)
     for statement in statements.split(";"):
         if statement.strip():
             db.execute(statement)

@@ -61,6 +61,8 @@ class ServiceSettings:
     """Most bytes of weights that each process keeps; see `WorkerSettings`."""
     batch: int = 1
     preload: bool = False
+    database: str | None = field(default=None, repr=False)
+    """URL of the database that several servers share, which may hold a password; None for a file in the folder."""
 
 
 class Service:
@@ -70,8 +72,9 @@ class Service:
         """Find the models and take the folder. Raises as `locate` and `JobStore` do."""
         self.settings, self.bell = settings, Bell()
         self.models = {place.name: Resolver(_located(place)) for place in settings.models}
-        self.store = JobStore(settings.data, settings.limits)
+        self.store = JobStore(settings.data, settings.limits, database=settings.database)
         self.store.listeners.append(self.bell.ring)
+        self.store.watchers.append(self.bell.ring)
         self._lanes = Lanes(self.store, _workers(settings), self._adapter_files, settings.attempts)
         self.previews = self._lanes.previews
         self._is_over = threading.Event()
@@ -91,12 +94,13 @@ class Service:
         self.store.close()
 
     def trouble(self) -> str | None:
-        """Return why no jobs are taken or made, if so. Raise `StorageFull` where the disk is."""
+        """Return why no jobs are taken or made, if so. Raise `StorageFull` where the disk is, `Unreachable`."""
         if self.bell.is_closed:
             return "the server stops"
         if self._lanes.are_broken:
             return "a defect ended the work on a device; the log says where, start the server anew"
         self.store.require_room()
+        self.store.count("queued")
         return self._lanes.trouble
 
     def loaded_models(self) -> list[Json]:
