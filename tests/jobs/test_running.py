@@ -57,7 +57,7 @@ def test_previews_come_while_a_sound_is_made_and_do_not_change_it(
     monkeypatch.setattr(previews, "SHARE", 100.0)
     calm = worker(tmp_path / "calm")
     assert not worker.of_kind("preview")
-    folder = PreviewFolder(tmp_path / "previews")
+    folder = PreviewFolder(tmp_path / "previews", lambda path: True)
     assert worker(tmp_path / "heard", {"previews": str(folder.path)}) == calm
     said = [message["preview"] for message in worker.of_kind("preview")]
     assert [one["number"] for one in said] == list(range(1, len(previews.PLACES) + 1))
@@ -76,9 +76,10 @@ def test_previews_come_while_a_sound_is_made_and_do_not_change_it(
 
 
 def test_what_a_process_left_behind_is_removed(tmp_path: Path) -> None:
-    (tmp_path / "dead-1.wav").touch()
-    PreviewFolder(tmp_path)
-    assert not list(tmp_path.iterdir())
+    for name in ("dead-1.wav", "alive-1.wav"):
+        (tmp_path / name).touch()
+    PreviewFolder(tmp_path, lambda path: path.name != "alive-1.wav")
+    assert [path.name for path in tmp_path.iterdir()] == ["alive-1.wav"]
 
 
 @pytest.mark.parametrize(("pace", "is_affordable"), [(1e-9, True), (1e3, False), (None, True)])

@@ -230,7 +230,7 @@ class Lanes:
         find_adapters: FindAdapters,
         attempts: Attempts | None = None,
     ) -> None:
-        self.previews = PreviewFolder(store.folder / "previews")
+        self.previews = PreviewFolder(store.folder / "previews", store.is_left)
         self._lanes = [
             Lane(store, one, find_adapters, attempts or Attempts(), self.previews)
             for one in settings

@@ -39,11 +39,11 @@ LEAST_RUN_SECONDS = 1.0
 class PreviewFolder:
     """The previews of jobs that run, as files of a folder."""
 
-    def __init__(self, folder: Path) -> None:
-        """Make the folder, and remove what a process that died has left there."""
+    def __init__(self, folder: Path, is_left: Callable[[Path], bool]) -> None:
+        """Make the folder, and remove what a process that died has left there, which `is_left` tells."""
         self.path = folder
         make_folder(folder)
-        remove(folder.iterdir())
+        remove(path for path in folder.iterdir() if is_left(path))
 
     def file(self, job: str, number: int) -> Path:
         """Return the place of a preview. Raise `Unknown` where there is none."""

@@ -8,12 +8,13 @@ again under the same request: at the next start if nobody else can have it, else
 import secrets
 import time
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 
 from auralith.errors import InvalidRequest
 from auralith.files import clear_leftovers, exclusive, make_folder, whole_file
 from auralith.jobs.accepting import Accepting
+from auralith.jobs.books import remove
 from auralith.jobs.database import Database
 from auralith.jobs.delivering import Delivering
 from auralith.jobs.keeping import Keeping
@@ -66,6 +67,16 @@ class JobStore(Accepting, Making, Delivering, Keeping):
         """Leave the folder to another process."""
         self._stack.close()
 
+    def is_left(self, path: Path) -> bool:
+        """Return whether no process still works on a file that nobody knows of."""
+        if path.name[0] == ".":  # half-written; `clear_leftovers` has looked at it
+            return False
+        try:
+            age = time.time() - path.stat().st_mtime
+        except OSError:  # another process has removed it
+            return False
+        return not self._db.is_shared or age > ORPHAN_SECONDS
+
     def _own(self, stack: ExitStack) -> Database:
         stack.enter_context(exclusive(self.folder))
         if (self.folder / SHARED_FILE).exists():
@@ -111,13 +122,7 @@ class JobStore(Accepting, Making, Delivering, Keeping):
 
     def _clear_orphans(self) -> None:
         """Remove files without a row: of uploads and sounds that a kill cut off, and of what was being deleted."""
-        oldest = time.time() - ORPHAN_SECONDS if self._db.is_shared else float("inf")
         kept = {row["file"] for row in self._db.execute("SELECT file FROM outputs")}
         kept |= {row["id"] for row in self._db.execute("SELECT id FROM assets")}
         for place in (self.sounds, self.uploads):
-            for path in place.iterdir():
-                if path.name in kept or path.name[0] == ".":
-                    continue
-                with suppress(OSError):  # another process may have removed it
-                    if path.stat().st_mtime < oldest:
-                        path.unlink()
+            remove(path for path in place.iterdir() if path.name not in kept and self.is_left(path))
