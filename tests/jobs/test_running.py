@@ -86,7 +86,7 @@ def test_what_a_process_left_behind_is_removed(tmp_path: Path) -> None:
 def test_previews_take_a_share_of_the_run(
     worker: Worker, monkeypatch: pytest.MonkeyPatch, pace: float | None, is_affordable: bool
 ) -> None:
-    """A decoder that is too slow for its share is not asked, one that was never measured is asked for a second."""
+    """A decoder that is too slow for its share is not asked, one that was never measured is asked for half a second."""
     clock = iter(range(1_000))
     monkeypatch.setattr(previews.time, "perf_counter", lambda: float(next(clock)))
     model = worker._runner._models.get("tiny")
@@ -100,7 +100,7 @@ def test_previews_take_a_share_of_the_run(
         watched.on_step(Step(index, 4, 1.0, latents, latents))
     assert bool(heard) == is_affordable
     if pace is None:
-        assert heard[0] == pytest.approx(1.0, abs=0.1)
+        assert heard[0] == pytest.approx(0.5, abs=0.1)
     elif heard:
         assert heard[0] == pytest.approx(2.0, abs=0.1)
 

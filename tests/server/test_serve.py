@@ -109,9 +109,16 @@ class Server:
         return self.client.get(f"/v1/jobs/{job_id}").json()
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    server = Server(tmp_path / "data", "--retries", "1000", "--grace", "0")
+KEY = {"AURALITH_API_KEY": "secret"}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One server with a key for all tests: with its worker it takes seconds to start."""
+    folder = tmp_path_factory.mktemp("server") / "data"
+    server = Server(folder, "--retries", "1000", "--grace", "0", **KEY)
+    server.client.headers["Authorization"] = "Bearer secret"
+    server.start()
     yield server
     with suppress(ProcessLookupError):
         if server.process is not None and server.process.poll() is None:
@@ -149,7 +156,6 @@ def all_done(server: Server, ids: list[str]) -> bool:
 def test_kills_lose_nothing_and_change_nothing(server: Server) -> None:
     """The server and its worker are killed at random moments while jobs come in, wait and run."""
     draw = random.Random(SEED)
-    server.start()
     calm = [server.post(body)["id"] for body in JOBS]
     until(lambda: all_done(server, calm))
     wanted = hashes(server, calm)
@@ -202,27 +208,23 @@ def test_a_model_that_does_not_fit_is_refused_at_the_start(
 
 @needs_proc
 @pytest.mark.skipif(not (shutil.which("curl") and shutil.which("jq")), reason="needs curl and jq")
-def test_the_examples_of_the_page_run(tmp_path: Path) -> None:
+def test_the_examples_of_the_page_run(server: Server, tmp_path: Path) -> None:
     """Every block of curl in docs/serving.md, in one shell, against a server with a key."""
     page = (Path(__file__).parents[2] / "docs" / "serving.md").read_text(encoding="utf-8")
     blocks = re.findall(r"^```sh\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
     script = "".join(block for block in blocks if "curl" in block)
     assert script.count("curl") >= 8
-    environment = {"AURALITH_API_KEY": "secret"}
-    server = Server(tmp_path / "data", "--grace", "0", **environment)
-    server.start()
     script = script.replace("http://127.0.0.1:8765", str(server.client.base_url).rstrip("/"))
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", script],
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        env=os.environ | environment,
+        env=os.environ | KEY,
         timeout=120,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert (tmp_path / "drum.wav").stat().st_size > 1_000
-    server.client.headers["Authorization"] = "Bearer secret"
     check_a_client_that_goes(server)
     check_a_polite_end(server)
 

@@ -31,7 +31,7 @@ SHARE = 0.1
 PLACES = (0.1, 0.35, 0.65)
 """Parts of the steps after which there is one."""
 LEAST_SECONDS = 1.0
-"""Length below which a preview waits for the time of the others; shorter than half of it there is none."""
+"""Length below which a preview takes the time of those that would follow; shorter than half of it there is none."""
 LEAST_RUN_SECONDS = 1.0
 """Whoever waits no longer needs no preview."""
 
@@ -109,8 +109,8 @@ class Previews:
         available = min(step.denoised.shape[-1], self._num_frames or step.denoised.shape[-1])
         least = min(available, audio.num_frames(round(LEAST_SECONDS * audio.sample_rate)))
         pace = self._speed.seconds_per_frame
-        if pace is None:
-            return least
+        if pace is None:  # the first decoding also loads its kernels
+            return max(1, least // 2)
         room = int((SHARE * (run + pace * available) - self._spent) / pace)
         frames = max(room // (len(self._places) + 1), min(room, least))
         return min(frames, available) if 2 * frames >= least else 0
