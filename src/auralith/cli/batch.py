@@ -1,6 +1,7 @@
 """`auralith batch`: a table of prompts to a folder of sounds."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -8,13 +9,12 @@ import typer
 
 from auralith.cli.fields import Given, Options
 from auralith.cli.lines import warn
-from auralith.cli.making import open_model
+from auralith.cli.making import open_model, shared_devices
 from auralith.cli.options import Encoding, Loading, Sampling, Seconds, request_fields
 from auralith.cli.output import DEFAULT_FORMAT
 from auralith.cli.progress import stage_progress
 
 if TYPE_CHECKING:
-    from auralith.samplers import Step
     from auralith.sets import PromptTable
 
 INCOMPLETE = 3
@@ -43,7 +43,7 @@ def batch(
     A column is called like an option (seconds, seed, cfg, n, ...), like a field of a request, or like a condition of the
     model (bpm); init_audio with strength varies a sound. Cells that are empty take the options given here; a row without a seed has one that its prompt
     decides. Run it again to go on after an interruption or to make what is new in the table. Exit code 3: some rows
-    could not be made.
+    could not be made. --device cuda:0,cuda:1 shares the work among devices, each in a process of its own.
     """
     from auralith.request import GenerationRequest
     from auralith.sets import Problem, SetSettings, make_set
@@ -60,14 +60,14 @@ def batch(
         format=suffix,
         subtype=encoding.subtype,
         signer=encoding.signer(output / f"sound.{suffix}"),
+        devices=shared_devices(loading),
     )
-    model = open_model(loading)
+    model = open_model(loading if settings.devices is None else replace(loading, device="cpu"))
     made, there, missing = 0, 0, 0
     with stage_progress() as show:
 
-        def on_step(step: "Step", done: int, total: int) -> None:
-            of = f"/{step.total}" if step.total else ""
-            show("sounds", done, total, f"step {step.index + 1}{of}")
+        def on_step(step: int, of: int | None, done: int, total: int) -> None:
+            show("sounds", done, total, f"step {step}/{of}" if of else f"step {step}")
 
         for event in make_set(model, table, output, settings, on_step):
             if isinstance(event, Problem):

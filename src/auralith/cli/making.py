@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from auralith.edits import Edit
     from auralith.pipeline import Audio, Auralith
     from auralith.request import GenerationRequest
+    from auralith.sets import Devices
 
 
 def make_edits(
@@ -89,6 +90,30 @@ def open_model(loading: Loading) -> "Auralith":
         config=loading.config,
         adapters=[parse_adapter(text) for text in loading.adapter or ()],
     )
+
+
+def shared_devices(loading: Loading) -> "Devices | None":
+    """Return the devices that share the work, where several are named; raise `InvalidRequest` for one that is not there."""
+    from auralith.jobs.tasks import ModelPlace
+    from auralith.resources import choose_device, choose_dtype
+    from auralith.sets import Devices
+
+    names = tuple((loading.device or "").split(","))
+    if len(names) < 2:
+        return None
+    dtype = loading.dtype or "auto"
+    for name in names:
+        choose_dtype(dtype, choose_device(name))
+    place = ModelPlace(
+        loading.model or "embedded",
+        loading.model,
+        loading.text_encoder,
+        loading.weights,
+        loading.config,
+    )
+    adapters = tuple(parse_adapter(text) for text in loading.adapter or ())
+    files = tuple((str(Path(path).absolute()), strength) for path, strength in adapters)
+    return Devices(names, place, dtype, files)
 
 
 def numbered(request: "GenerationRequest", n: int) -> list["GenerationRequest"]:

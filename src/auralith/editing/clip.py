@@ -92,8 +92,12 @@ class Clip:
         return found, (first - early) * self.sample_rate // audio_format.sample_rate
 
 
-def read_clip(path: str | Path, longest_seconds: float | None = None) -> Clip:
+def read_clip(
+    path: str | Path, longest_seconds: float | None = None, name: str | None = None
+) -> Clip:
     """Return the sound of a file with the file's hash. No more is decoded than `longest_seconds` and one sample.
+
+    `name` is what provenance calls it, in place of the file's own.
 
     Raises `AudioError` if the file can't be read or is longer.
     """
@@ -105,7 +109,7 @@ def read_clip(path: str | Path, longest_seconds: float | None = None) -> Clip:
         raise AudioError(
             f"{path} is longer than {longest_seconds:.2f} s, the most that this edit takes: cut it"
         )
-    source = SourceFile(Path(path).name, file_hash(path))
+    source = SourceFile(name or Path(path).name, file_hash(path))
     return Clip(waveform, sample_rate, source, exact_subtype(path))
 
 

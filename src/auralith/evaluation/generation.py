@@ -11,7 +11,6 @@ from auralith.evaluation.sounds import Sounds
 from auralith.pipeline import Auralith
 from auralith.provenance import Provenance
 from auralith.resolution import known
-from auralith.samplers import Step
 from auralith.sets import Problem, PromptRow, PromptTable, SetSettings, make_set
 
 _OF_A_SOUND = ("prompt", "seed", "seconds_total", "seconds_output")
@@ -46,8 +45,8 @@ def generate_sounds(
     made_of: Mapping[str, Any] = {}
     seconds: dict[str, float] = {}
 
-    def on_step(step: Step, done: int, total: int) -> None:
-        show(done, total, f"step {step.index + 1}/{step.total}" if step.total else "")
+    def on_step(step: int, of: int | None, done: int, total: int) -> None:
+        show(done, total, f"step {step}/{of}" if of else "")
 
     for event in make_set(model, table, folder, settings, on_step):
         if isinstance(event, Problem):

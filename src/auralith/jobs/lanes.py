@@ -139,11 +139,19 @@ class Lane:
             self._previews.drop(job.id)
 
     def _task(self, job: Job) -> Task:
-        source = None if job.source is None else str(self._store.sound(job.source).path.absolute())
+        source = None if job.source is None else self._store.sound(job.source)
         made = tuple(one.path.name for one in self._store.outputs(job.id))
         folder = str(self._store.sounds.absolute())
-        previews = str(self._previews.path.absolute())
-        return Task(job.id, job.request, folder, source, self._find(job.request), made, previews)
+        return Task(
+            job.id,
+            job.request,
+            folder,
+            source=None if source is None else str(source.path.absolute()),
+            source_name=None if source is None else source.facts.get("name"),
+            adapters=self._find(job.request),
+            made=made,
+            previews=str(self._previews.path.absolute()) if self._settings.previews else None,
+        )
 
     def _follow(self, job: Job, worker: WorkerProcess) -> None:
         """Note what a worker says of a job, until the job has ended or the claim on it is lost."""

@@ -126,7 +126,8 @@ class JobRunner:
         clip = None
         if task.source is not None:
             with stage("reading"):
-                clip = read_clip(task.source, longest_clip(order.edit, model))
+                longest = longest_clip(order.edit, model)
+                clip = read_clip(task.source, longest, task.source_name)
         return [apply(model, request, clip, order.edit, on_step)]
 
     def _previews(self, task: Task, order: Order, index: int, model: "Auralith") -> Previews | None:

@@ -36,6 +36,8 @@ class WorkerSettings:
     """Most sounds of a job that are made at a time."""
     preload: bool = False
     """Load the models before the first job, the default last, as many as fit."""
+    previews: bool = True
+    """Make sounds to hear while a job runs."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,8 @@ class Task:
     folder: str
     """Folder of the sounds, as JOB-0.wav and so on."""
     source: str | None = None
+    source_name: str | None = None
+    """Name of the source in the provenance of what is made of it; the file's own if None."""
     adapters: tuple[tuple[str, float], ...] = ()
     made: tuple[str, ...] = ()
     """Names of sounds that are there already."""

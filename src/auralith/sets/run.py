@@ -1,19 +1,18 @@
-"""Making a set: what is not there yet, batch by batch, each sound written as soon as it is decoded.
+"""Making a set: what is not there yet, each sound written as soon as it is made.
 
 A sound is one file, its picture, and its line of the manifest, in this order: a kill between them leaves a whole file
-that its tags make known, so nothing is lost and nothing made twice. On a CPU sounds are computed one at a time, as
-`generate` does, since a batch is no faster there: so not a bit depends on the batch size, the order or a resumption.
+that its tags make known, so nothing is lost and nothing made twice.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 from auralith.content_credentials import ContentSigner
-from auralith.editing import longest_clip, read_clip, vary_batch
-from auralith.errors import AudioError, InvalidRequest, NonFiniteError
+from auralith.errors import AudioError
 from auralith.files import (
     check_writable,
     clear_leftovers,
@@ -23,12 +22,13 @@ from auralith.files import (
     whole_file,
 )
 from auralith.numbers import check_integer
-from auralith.pipeline import Audio, Auralith
+from auralith.pipeline import Auralith
 from auralith.provenance import read_provenance
-from auralith.samplers import Step
+from auralith.sets.jobs import Devices, JobMaker, job_format
+from auralith.sets.makers import Failed, LocalMaker, Maker, Ready
 from auralith.sets.manifest import Entry, Manifest
 from auralith.sets.overview import overview_page
-from auralith.sets.plan import Plan, PlannedSound, batches, key_of, plan_set
+from auralith.sets.plan import Plan, PlannedSound, key_of, plan_set
 from auralith.sets.table import Problem, PromptTable
 from auralith.sound.picture import spectrogram_png
 from auralith.sound.reading import read
@@ -36,8 +36,8 @@ from auralith.sound.writing import check_output
 
 PAGE = "index.html"
 PICTURES = "spectrograms"
-OnSetStep = Callable[[Step, int, int], None]
-"""(step of a batch, sounds that are there, sounds of the set)."""
+OnSetStep = Callable[[int, int | None, int, int], None]
+"""(steps that are done of a sound, and of how many; sounds that are there, and of how many)."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,8 @@ class SetSettings:
     format: str = "wav"
     subtype: str | None = None
     signer: ContentSigner | None = None
+    devices: Devices | None = None
+    """Devices that share the work, each in a process of its own; this process and its model's device if None."""
 
     def __post_init__(self) -> None:
         for name in ("n", "batch_size"):
@@ -103,6 +105,8 @@ def _prepare(folder: Path, settings: SetSettings) -> None:
     make_folder(folder / PICTURES)
     sound = folder / f"sound.{settings.format}"
     check_output(sound, settings.subtype)
+    if settings.devices is not None:
+        job_format(settings.format, settings.subtype)
     check_writable(folder / PICTURES / "picture.png")
     if settings.signer is not None:
         settings.signer.check_format(sound)
@@ -133,14 +137,28 @@ class _Run:
                     missing.append(item)
                 else:
                     yield self._made(entry, was_there=True)
-            for batch in batches(self.model, missing, self._batch_size):
-                yield from self._make(batch)
+            with closing(self._maker().make(missing, self._step)) as results:
+                for result in results:
+                    yield self._taken(result)
         finally:
             self._write_page()
 
-    def _step(self, step: Step) -> None:
+    def _maker(self) -> Maker:
+        settings = self.settings
+        if settings.devices is None:
+            return LocalMaker(self.model, self._batch_size, settings.subtype, settings.signer)
+        return JobMaker(
+            self.model,
+            self.folder,
+            settings.devices,
+            settings.format,
+            settings.subtype,
+            settings.signer,
+        )
+
+    def _step(self, step: int, of: int | None) -> None:
         if self._on_step is not None:
-            self._on_step(step, self.done, len(self.plan.items))
+            self._on_step(step, of, self.done, len(self.plan.items))
 
     @property
     def _batch_size(self) -> int:
@@ -148,6 +166,16 @@ class _Run:
         if together is None:
             together = self.model.device.type != "cpu"
         return self.settings.batch_size if together else 1
+
+    def _taken(self, result: Ready | Failed) -> Made | Problem:
+        item = result.item
+        if isinstance(result, Failed):
+            problem = Problem(item.row.number, item.row.place, f"can't be made: {result.reason}")
+            self.problems.append(problem)
+            return problem
+        path = self._path(item)
+        result.write(path)
+        return self._made(self._entered(item, path, result.warnings), was_there=False)
 
     def _made(self, entry: Entry, was_there: bool) -> Made:
         self.done += 1
@@ -163,7 +191,7 @@ class _Run:
             return None
         waveform, sample_rate = read(path)
         sound = self.model.audio(waveform, read_provenance(path), sample_rate)
-        return self._entered(item, path, sound)
+        return self._entered(item, path, sound.warnings)
 
     def _path(self, item: PlannedSound) -> Path:
         """Return where the sound of an item is to be, or is: no other sound's name, nor a file that we did not make."""
@@ -184,35 +212,7 @@ class _Run:
         except AudioError:
             return False
 
-    def _make(self, batch: Sequence[PlannedSound]) -> Iterator[Made | Problem]:
-        """The sounds of a batch; one by one if they fail together, to find the one at fault."""
-        try:
-            sounds = self._generated(batch)
-        except (InvalidRequest, AudioError, NonFiniteError) as error:
-            if len(batch) > 1:
-                for item in batch:
-                    yield from self._make([item])
-                return
-            row = batch[0].row
-            problem = Problem(row.number, row.place, f"can't be made: {error}")
-            self.problems.append(problem)
-            yield problem
-            return
-        for item, sound in zip(batch, sounds, strict=True):
-            path = self._path(item)
-            sound.save(path, self.settings.subtype, self.settings.signer)
-            yield self._made(self._entered(item, path, sound), was_there=False)
-
-    def _generated(self, batch: Sequence[PlannedSound]) -> list[Audio]:
-        requests = [item.request for item in batch]
-        variation = batch[0].variation
-        if variation is None:
-            return self.model.generate_batch(requests, self._step)
-        longest = longest_clip(variation, self.model)
-        clips = [read_clip(item.clip, longest) for item in batch if item.clip is not None]
-        return vary_batch(self.model, requests, clips, variation, self._step)
-
-    def _entered(self, item: PlannedSound, path: Path, sound: Audio) -> Entry:
+    def _entered(self, item: PlannedSound, path: Path, warnings: tuple[str, ...]) -> Entry:
         """A sound that is on the disk, with its picture drawn and its line added.
 
         The picture is of what the file holds, as one drawn after an interruption can't be of anything else.
@@ -225,11 +225,11 @@ class _Run:
             row=item.row.number,
             file=path.name,
             picture=f"{PICTURES}/{picture.name}",
-            seconds=round(sound.waveform.shape[-1] / sound.sample_rate, 6),
-            sample_rate=sound.sample_rate,
+            seconds=round(waveform.shape[-1] / sample_rate, 6),
+            sample_rate=sample_rate,
             key=item.key,
-            warnings=sound.warnings,
-            origin=sound.provenance,
+            warnings=warnings,
+            origin=read_provenance(path),
         )
         self.manifest.append(entry)
         return entry
