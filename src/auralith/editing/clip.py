@@ -97,17 +97,17 @@ def read_clip(
 ) -> Clip:
     """Return the sound of a file with the file's hash. No more is decoded than `longest_seconds` and one sample.
 
-    `name` is what provenance calls it, in place of the file's own.
+    `name` stands for the file in messages and in the provenance of what is made of it.
 
     Raises `AudioError` if the file can't be read or is longer.
     """
     stop = None
     if longest_seconds is not None:
-        stop = math.floor(longest_seconds * read_info(path).sample_rate) + 1
-    waveform, sample_rate = read(path, stop=stop, allow_cut=True)
+        stop = math.floor(longest_seconds * read_info(path, name=name or "").sample_rate) + 1
+    waveform, sample_rate = read(path, stop=stop, name=name or "", allow_cut=True)
     if waveform.shape[-1] == stop:
         raise AudioError(
-            f"{path} is longer than {longest_seconds:.2f} s, the most that this edit takes: cut it"
+            f"{name or path} is longer than {longest_seconds:.2f} s, the most that this edit takes: cut it"
         )
     source = SourceFile(name or Path(path).name, file_hash(path))
     return Clip(waveform, sample_rate, source, exact_subtype(path))

@@ -147,7 +147,7 @@ class Lane:
             job.request,
             folder,
             source=None if source is None else str(source.path.absolute()),
-            source_name=None if source is None else source.facts.get("name"),
+            source_name=None if source is None else source.facts.get("name", source.id),
             adapters=self._find(job.request),
             made=made,
             previews=str(self._previews.path.absolute()) if self._settings.previews else None,

@@ -26,7 +26,7 @@ from auralith.tables.json_rows import distinct
 
 Task = Literal["text", "vary", "inpaint", "extend", "loop"]
 Format = Literal["wav", "wav16", "wav24", "wav32f", "flac", "mp3", "ogg"]
-FORMATS: dict[str, tuple[str, str | None]] = {
+FORMATS: dict[Format, tuple[str, str | None]] = {
     "wav": ("wav", None),
     "wav16": ("wav", "pcm16"),
     "wav24": ("wav", "pcm24"),

@@ -50,7 +50,7 @@ class Task:
     """Folder of the sounds, as JOB-0.wav and so on."""
     source: str | None = None
     source_name: str | None = None
-    """Name of the source in the provenance of what is made of it; the file's own if None."""
+    """Name that stands for the source in messages and in provenance."""
     adapters: tuple[tuple[str, float], ...] = ()
     made: tuple[str, ...] = ()
     """Names of sounds that are there already."""

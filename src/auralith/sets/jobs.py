@@ -6,7 +6,7 @@ interrupted is found by its key at the next start.
 
 import queue
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -18,7 +18,7 @@ from auralith.content_credentials import ContentSigner
 from auralith.errors import Field, InvalidRequest, ResourceError
 from auralith.files import file_hash, whole_file
 from auralith.jobs.lanes import Lanes
-from auralith.jobs.orders import FORMATS, Making, Order, cost
+from auralith.jobs.orders import FORMATS, Format, Making, Order, cost
 from auralith.jobs.records import Job, Limits, Unknown
 from auralith.jobs.store import JobStore
 from auralith.jobs.tasks import ModelPlace, WorkerSettings
@@ -46,9 +46,9 @@ class Devices:
     """Files and strengths."""
 
 
-def job_format(format: str, subtype: str | None) -> str:
+def job_format(format: str, subtype: str | None) -> Format:
     """Return what orders call a form of file; raise `InvalidRequest` for one that jobs don't write."""
-    names = {form: name for name, form in FORMATS.items()}
+    names: dict[tuple[str, str | None], Format] = {form: name for name, form in FORMATS.items()}
     if (format, subtype) not in names:
         samples = f" with {subtype} samples" if subtype else ""
         raise InvalidRequest(
@@ -72,11 +72,11 @@ class JobMaker:
     ) -> None:
         """Prepare jobs of a set's folder; `model` plans them. Raises as `job_format` does."""
         self.model, self.folder, self.devices, self.signer = model, folder / FOLDER, devices, signer
-        self.format = job_format(format, subtype)
+        self.format: Format = job_format(format, subtype)
 
     def make(
         self, items: Sequence[PlannedSound], on_step: Callable[[int, int | None], None]
-    ) -> Iterator[Ready | Failed]:
+    ) -> Generator[Ready | Failed]:
         """Yield the sounds as the devices make them.
 
         Raises `ResourceError` where a device fails for good.

@@ -1,6 +1,6 @@
 """Makers of the sounds of a set: in this process, or as jobs, on several devices at once."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -37,7 +37,7 @@ class Maker(Protocol):
 
     def make(
         self, items: Sequence[PlannedSound], on_step: Callable[[int, int | None], None]
-    ) -> Iterator[Ready | Failed]:
+    ) -> Generator[Ready | Failed]:
         """Yield each sound once it is made. `on_step` gets the steps that are done of one of them, and of how many."""
         ...
 
@@ -61,7 +61,7 @@ class LocalMaker:
 
     def make(
         self, items: Sequence[PlannedSound], on_step: Callable[[int, int | None], None]
-    ) -> Iterator[Ready | Failed]:
+    ) -> Generator[Ready | Failed]:
         """Yield the sounds, batch by batch."""
 
         def step(one: Step) -> None:
@@ -72,7 +72,7 @@ class LocalMaker:
 
     def _make(
         self, batch: Sequence[PlannedSound], on_step: Callable[[Step], None]
-    ) -> Iterator[Ready | Failed]:
+    ) -> Generator[Ready | Failed]:
         """Yield the sounds of a batch; one by one if they fail together, to find the one at fault."""
         try:
             sounds = self._generated(batch, on_step)
