@@ -75,7 +75,9 @@ class Service:
         self.store = JobStore(settings.data, settings.limits, database=settings.database)
         self.store.listeners.append(self.bell.ring)
         self.store.watchers.append(self.bell.ring)
-        self._lanes = Lanes(self.store, _workers(settings), self._adapter_files, settings.attempts)
+        self._lanes = Lanes(
+            self.store, worker_settings(settings), self._adapter_files, settings.attempts
+        )
         self.previews = self._lanes.previews
         self._is_over = threading.Event()
         self._sweeper = threading.Thread(target=self._sweep, daemon=True)
@@ -205,7 +207,7 @@ class Service:
                 self.store.sweep()
 
 
-def _workers(settings: ServiceSettings) -> list[WorkerSettings]:
+def worker_settings(settings: ServiceSettings) -> list[WorkerSettings]:
     """Return the settings of a worker for each device. Those that are on one kind of device share its memory and its cores."""
     kinds = [choose_device(name).type for name in settings.devices]
     return [
