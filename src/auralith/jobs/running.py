@@ -136,7 +136,8 @@ class JobRunner:
         folder = Path(task.previews)
         num_frames = None
         if order.edit is None:
-            num_frames = model.config.audio.num_frames(model.num_samples(order.settings))
+            settings = model.resolve(order.settings)
+            num_frames = model.config.audio.num_frames(model.num_samples(settings))
 
         def send(said: Json, waveform: Any, sample_rate: int) -> None:
             from auralith.sound.writing import write
