@@ -4,6 +4,7 @@ import json
 import pickle
 import re
 from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -116,12 +117,25 @@ def test_a_clap_score_averages_the_draws_of_each_id(
     assert again.by_id == found.by_id  # the seeds are the ids'
 
 
+def one_byte_less(content: bytes) -> bytes:
+    """As a full disk may leave it."""
+    return content[:-1]
+
+
+def another_number(content: bytes) -> bytes:
+    """A plausible number in place of another."""
+    return content[:-36] + np.float32(0.5).tobytes() + content[-32:]
+
+
+@pytest.mark.parametrize("damage", [one_byte_less, another_number, lambda content: b""])
 @pytest.mark.parametrize("metric", ["fd-toy", "kad-toy", "kl-toy", "clap-toy"])
-def test_nothing_is_embedded_twice(tmp_path: Path, lists: tuple[Path, Path], metric: str) -> None:
+def test_nothing_is_embedded_twice(
+    tmp_path: Path, lists: tuple[Path, Path], metric: str, damage: Callable[[bytes], bytes]
+) -> None:
     first, second = Toy(), Toy()
     before = measured(tmp_path, lists, metric, first)
     kept = sorted((tmp_path / "report").rglob("*.npy"))
-    kept[0].write_bytes(kept[0].read_bytes()[:-5])  # as a full disk may leave it
+    kept[0].write_bytes(damage(kept[0].read_bytes()))
     assert measured(tmp_path, lists, metric, second).as_json() == before.as_json()
     assert (first.calls, second.calls) == (len(kept), 1)
 

@@ -30,6 +30,7 @@ EvaluationChanges = Annotated[
         allow_extra="allow_extra",
         embedder_weights="weights",
         device="device",
+        embedder_dtype="dtype",
         draws="measures.draws",
         resamples="measures.resamples",
         batch_size="generation.batch_size",

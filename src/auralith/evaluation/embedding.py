@@ -5,6 +5,7 @@ changed, other weights or another window size are computed anew, and a file that
 """
 
 import hashlib
+import io
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -14,7 +15,6 @@ from jaxtyping import Float
 from auralith.embedders import Classifier, Embedder
 from auralith.errors import AudioError
 from auralith.files import cached_file_hash, canonical_json, make_folder, whole_file
-from auralith.foreign import NPY_ERRORS
 from auralith.sound.reading import read
 
 Rows = Float[np.ndarray, "window dim"]
@@ -38,8 +38,7 @@ class EmbeddingCache:
         if found is not None:
             return found
         rows = self._computed(path, seed)
-        with whole_file(kept) as file:
-            np.save(file, rows, allow_pickle=False)
+        _write(kept, rows)
         return rows
 
     def _computed(self, path: Path, seed: int) -> Rows:
@@ -88,12 +87,22 @@ def class_probabilities(logits: Float[np.ndarray, "window class"]) -> Float[np.n
     return exponents / exponents.sum()
 
 
+def _write(path: Path, rows: Rows) -> None:
+    """Write rows as a .npy file whose last 32 bytes are the SHA-256 of those before, which other readers ignore."""
+    memory = io.BytesIO()
+    np.save(memory, rows, allow_pickle=False)
+    with whole_file(path) as file:
+        file.write(memory.getvalue())
+        file.write(hashlib.sha256(memory.getvalue()).digest())
+
+
 def _read(path: Path) -> Rows | None:
     """Return rows that were kept; None where there are none, or they are damaged."""
     try:
-        with path.open("rb") as file:
-            rows = np.load(file, allow_pickle=False)
-    except (FileNotFoundError, *NPY_ERRORS):
+        content = path.read_bytes()
+    except FileNotFoundError:
         return None
-    usable = isinstance(rows, np.ndarray) and rows.dtype == np.float32 and rows.ndim == 2
-    return rows if usable and np.isfinite(rows).all() else None
+    size = hashlib.sha256().digest_size
+    if hashlib.sha256(content[:-size]).digest() != content[-size:]:
+        return None
+    return np.load(io.BytesIO(content), allow_pickle=False)

@@ -72,7 +72,11 @@ def _of_systems(settings: EvaluationSettings, output: Path, show: Show) -> Evalu
     reference = _reference(settings, prompts, metrics)
     systems = [_folder(path, settings, prompts) for path in settings.audio]
     systems += [_generated(name, settings, prompts, output, show) for name in settings.models]
-    opened = cache(partial(open_embedder, weights=settings.weights, device=settings.device))
+    opened = cache(
+        partial(
+            open_embedder, weights=settings.weights, device=settings.device, dtype=settings.dtype
+        )
+    )
     found = compare_systems(systems, metrics, reference, output, opened, settings.measures, show)
     checked = _checked(systems, show) if settings.controls else {}
     return EvaluationReport(prompts, found, checked)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from auralith.evaluation.measures import MetricSettings
 from auralith.numbers import check_integer
@@ -38,6 +39,8 @@ class EvaluationSettings:
     """Folder of the embedders' weights, or of one of them; see auralith weights."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1 or mps."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Number format of the embedders. bfloat16 is faster where the processor has it, and another protocol."""
     measures: MetricSettings = field(default_factory=MetricSettings)
     generation: SetSettings = field(default_factory=SetSettings)
 
