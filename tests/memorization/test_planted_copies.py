@@ -18,7 +18,7 @@ from auralith.data.recording import Recording
 from auralith.data.recordings import open_recordings
 from auralith.embedders import open_embedder
 from auralith.memorization.attribution import attribute_sound
-from auralith.memorization.measure import Measured, MeasureSettings, measure, measured
+from auralith.memorization.measure import MeasuredSound, MeasureSettings, measure, measured
 from auralith.memorization.report import make_report, summary, write_report
 from auralith.memorization.training import TrainingSounds, open_training, prepare_training
 from tests.memorization.sounds import RATE, Memory, melody
@@ -64,8 +64,8 @@ KINDS: dict[str, Callable[[Tensor], Tensor]] = {
 class Case:
     training: TrainingSounds
     sounds: Memory
-    found: list[Measured]
-    null: list[Measured]
+    found: list[MeasuredSound]
+    null: list[MeasuredSound]
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +101,7 @@ def recall(case: Case, kind: str, test: str) -> float:
     return float(np.mean([value(one, test) > most for one in copies]))
 
 
-def value(one: Measured, test: str) -> float:
+def value(one: MeasuredSound, test: str) -> float:
     found = one.statistics[test]
     return -np.inf if found is None else found
 

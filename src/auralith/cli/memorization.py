@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from auralith.curation.review import Suspect
     from auralith.data.recording import Recordings
     from auralith.embedders import Embedder
-    from auralith.memorization.measure import Measured
+    from auralith.memorization.measure import MeasuredSound
     from auralith.memorization.report import Candidate, Report
     from auralith.memorization.training import TrainingSounds, WorkProgress
 
@@ -108,7 +108,7 @@ def _training(
 
 def _null_of(
     file: Path, null: Path, embedder: "Embedder", known: "TrainingSounds", work: Path
-) -> "list[Measured]":
+) -> "list[MeasuredSound]":
     """Return held-out recordings, cut to the length of a file and measured; each list and length has a folder of its own."""
     from auralith.data.recordings import open_recordings
     from auralith.errors import Field, InvalidRequest

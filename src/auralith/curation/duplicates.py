@@ -60,7 +60,7 @@ class FingerprintPair:
 
 
 @dataclass(frozen=True)
-class Duplicates:
+class DuplicateGroups:
     """Groups by name; each has at least two members, the best first."""
 
     groups: Mapping[str, Sequence[str]]
@@ -76,7 +76,7 @@ class Duplicates:
         return [member for group in self.groups.values() for member in group[1:]]
 
 
-def find_duplicates(probed: pa.Table, pairs: Iterable[FingerprintPair] = ()) -> Duplicates:
+def find_duplicates(probed: pa.Table, pairs: Iterable[FingerprintPair] = ()) -> DuplicateGroups:
     """Return the groups among recordings that were probed without an error; `probed` is the table of the probe.
 
     Pairs with other recordings are ignored.
@@ -94,7 +94,7 @@ def find_duplicates(probed: pa.Table, pairs: Iterable[FingerprintPair] = ()) -> 
         if pair.cover >= MIN_COVER and pair.first in rows and pair.second in rows:
             sets.join(pair.first, pair.second)
     groups = {name: group for name, group in sets.groups().items() if len(group) > 1}
-    return Duplicates({name: _best_first(group, rows) for name, group in groups.items()})
+    return DuplicateGroups({name: _best_first(group, rows) for name, group in groups.items()})
 
 
 def _best_first(group: Sequence[str], rows: Mapping[str, Mapping[str, object]]) -> list[str]:

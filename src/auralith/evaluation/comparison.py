@@ -33,7 +33,7 @@ OpenEmbedder = Callable[[str], Embedder]
 
 
 @dataclass(frozen=True)
-class Comparison:
+class SystemDifference:
     """The difference of two systems on one metric, over the ids that have a value in both."""
 
     metric: str
@@ -70,7 +70,7 @@ class Evaluation:
 
     systems: tuple[Generated, ...]
     measurements: tuple[MetricValue, ...]
-    comparisons: tuple[Comparison, ...] = ()
+    comparisons: tuple[SystemDifference, ...] = ()
     planes: tuple[FramePlane, ...] = field(default=(), compare=False)
 
     def as_json(self) -> dict[str, Any]:
@@ -140,7 +140,7 @@ def count_files(show: Show, stage: str, total: int, done: int) -> None:
     show(stage, done, total, "")
 
 
-def _comparisons(measurements: Sequence[MetricValue]) -> list[Comparison]:
+def _comparisons(measurements: Sequence[MetricValue]) -> list[SystemDifference]:
     """Compare every two systems on the metrics that have a value by id."""
     by_metric: dict[str, list[MetricValue]] = {}
     for one in measurements:
@@ -155,7 +155,9 @@ def _comparisons(measurements: Sequence[MetricValue]) -> list[Comparison]:
             difference = float(np.mean([one[id] - other[id] for id in shared]))
             interval = paired_interval(one, other)
             found.append(
-                Comparison(metric, first.system, second.system, difference, interval, len(shared))
+                SystemDifference(
+                    metric, first.system, second.system, difference, interval, len(shared)
+                )
             )
     return found
 

@@ -9,7 +9,7 @@ import numpy as np
 from auralith.embedders import Embedder
 from auralith.fingerprint import Occurrence, landmarks_of, search
 from auralith.memorization.measure import (
-    Measured,
+    MeasuredSound,
     MeasureSettings,
     Neighbor,
     landmark_statistic,
@@ -32,7 +32,7 @@ def attribute_sound(
     embedder: Embedder,
     training: TrainingSounds,
     top: int = 10,
-    null: Sequence[Measured] = (),
+    null: Sequence[MeasuredSound] = (),
 ) -> list[dict[str, Any]]:
     """Return the nearest training sounds: those that landmarks find first, then by cosine.
 

@@ -34,7 +34,7 @@ class Pair:
 
 
 @dataclass(frozen=True)
-class Duplicates:
+class ConfirmedDuplicates:
     """Groups of at least two recordings, by their first member."""
 
     threshold: float
@@ -93,13 +93,13 @@ def refuted_cosine(pairs: Sequence[Pair], least: float = MIN_COSINE) -> float:
 
 def find_duplicates(
     ids: Sequence[str], pairs: Sequence[Pair], threshold: float | None = None
-) -> Duplicates:
+) -> ConfirmedDuplicates:
     """Return the groups of pairs of at least `threshold`, which is `refuted_cosine` if left out."""
     least = refuted_cosine(pairs) if threshold is None else threshold
     near = [pair for pair in pairs if pair.cosine >= least]
     sure = _confirmed_of(near)
     groups = (_groups(ids, near), _groups(ids, sure), _groups(ids, _confirmed_of(pairs)))
-    return Duplicates(least, *groups, len(near), len(sure))
+    return ConfirmedDuplicates(least, *groups, len(near), len(sure))
 
 
 def _confirmed_of(pairs: Iterable[Pair]) -> list[Pair]:

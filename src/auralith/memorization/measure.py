@@ -75,7 +75,7 @@ class LandmarkFinding:
 
 
 @dataclass(frozen=True)
-class Measured:
+class MeasuredSound:
     """A sound compared with the training sounds."""
 
     id: str
@@ -129,7 +129,7 @@ def measure(
 
 def measured(
     folder: Path, training: TrainingSounds, settings: MeasureSettings = MeasureSettings()
-) -> list[Measured]:
+) -> list[MeasuredSound]:
     """Return what `measure` has found so far."""
     store = EmbeddingStore.open(folder / "embeddings")
     return _read(_results(folder, store, training, settings))
@@ -149,13 +149,13 @@ def _results(
     return folder / f"measured-{digest}.jsonl"
 
 
-def _line(one: Measured) -> bytes:
+def _line(one: MeasuredSound) -> bytes:
     return json.dumps(asdict(one), allow_nan=False).encode() + b"\n"
 
 
-def _read(path: Path) -> list[Measured]:
+def _read(path: Path) -> list[MeasuredSound]:
     """Return the results in a file up to the first line that is not whole."""
-    found: list[Measured] = []
+    found: list[MeasuredSound] = []
     if not path.exists():
         return found
     for line in path.read_bytes().split(b"\n")[:-1]:
@@ -166,9 +166,9 @@ def _read(path: Path) -> list[Measured]:
     return found
 
 
-def _measured(values: dict[str, Any]) -> Measured:
+def _measured(values: dict[str, Any]) -> MeasuredSound:
     mel, landmarks = values["mel"], values["landmarks"]
-    return Measured(
+    return MeasuredSound(
         **{
             **values,
             "neighbors": tuple(Neighbor(**one) for one in values["neighbors"]),
@@ -184,13 +184,13 @@ def _compared(
     training: TrainingSounds,
     settings: MeasureSettings,
     places: range,
-) -> Iterator[Measured]:
+) -> Iterator[MeasuredSound]:
     rows = np.flatnonzero((store.owners >= places.start) & (store.owners < places.stop))
     found = _nearest(store.vectors[rows], training, settings)
     for place in places:
         stored = store.recordings[place]
         if stored.failure:
-            yield Measured(
+            yield MeasuredSound(
                 stored.id, stored.seconds, failure=stored.failure, pcm_sha256=stored.pcm_sha256
             )
             continue
@@ -202,7 +202,7 @@ def _compared(
         matches = mel_findings(waveform, rate, near, training)
         mel = max(matches, key=lambda one: one.match.correlation, default=None)
         marks = _landmarks(store.landmarks_at(place), training)
-        yield Measured(
+        yield MeasuredSound(
             stored.id,
             stored.seconds,
             tuple(near),
@@ -223,7 +223,7 @@ def landmark_statistic(p_value: float | None) -> float:
     return 0.0 if p_value is None else -math.log10(max(p_value, _LEAST_P))
 
 
-def statistic(one: Measured, test: str) -> float:
+def statistic(one: MeasuredSound, test: str) -> float:
     """Return a statistic of a sound; NaN where there is none."""
     value = one.statistics.get(test)
     return float("nan") if value is None else value

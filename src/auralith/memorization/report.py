@@ -23,7 +23,7 @@ from auralith.escaping import markdown
 from auralith.extras import require
 from auralith.files import whole_file
 from auralith.memorization.duplicates import LANDMARK_P, MEL_CORRELATION
-from auralith.memorization.measure import TESTS, Measured, MeasureSettings, statistic
+from auralith.memorization.measure import TESTS, MeasuredSound, MeasureSettings, statistic
 from auralith.memorization.significance import (
     FDR,
     SetTest,
@@ -119,8 +119,8 @@ class Report:
 
 def make_report(
     sounds: Recordings,
-    found: Sequence[Measured],
-    null: Sequence[Measured] | None,
+    found: Sequence[MeasuredSound],
+    null: Sequence[MeasuredSound] | None,
     training: TrainingSounds,
     settings: MeasureSettings,
     fdr: float = FDR,
@@ -167,11 +167,11 @@ def make_report(
 
 
 def held_out(
-    null: Sequence[Measured], training: TrainingSounds
-) -> tuple[list[Measured], tuple[str, ...], tuple[str, ...]]:
+    null: Sequence[MeasuredSound], training: TrainingSounds
+) -> tuple[list[MeasuredSound], tuple[str, ...], tuple[str, ...]]:
     """Return the recordings that make the null, the ids of those that were trained on, and of those that repeat one."""
     seen = {one.pcm_sha256 for one in training.store.recordings if not one.failure}
-    known: dict[str, Measured] = {}
+    known: dict[str, MeasuredSound] = {}
     trained, repeated = [], []
     for one in null:
         if one.failure:
@@ -183,7 +183,9 @@ def held_out(
     return list(known.values()), tuple(trained), tuple(repeated)
 
 
-def _one_of_each_prompt(sounds: Recordings, found: Sequence[Measured]) -> tuple[list[int], bool]:
+def _one_of_each_prompt(
+    sounds: Recordings, found: Sequence[MeasuredSound]
+) -> tuple[list[int], bool]:
     """Return the places of the first sound of each prompt, and whether prompts are known; without, all places."""
     prompts: dict[str, str] = {}
     for one in (sounds[i] for i in range(len(sounds))):
@@ -196,13 +198,13 @@ def _one_of_each_prompt(sounds: Recordings, found: Sequence[Measured]) -> tuple[
     return list(first.values()), bool(prompts)
 
 
-def _column(found: Sequence[Measured], test: str) -> list[float]:
+def _column(found: Sequence[MeasuredSound], test: str) -> list[float]:
     return [statistic(one, test) for one in found]
 
 
 def _candidates(
     sounds: Recordings,
-    found: Sequence[Measured],
+    found: Sequence[MeasuredSound],
     verdict: Verdicts | None,
     tests: Mapping[str, StatisticTest],
     training: TrainingSounds,
@@ -238,7 +240,7 @@ def _candidates(
     return tuple(made)
 
 
-def _alignment(one: Measured) -> tuple[str, str, float, float]:
+def _alignment(one: MeasuredSound) -> tuple[str, str, float, float]:
     """Return what aligns a sound best with which training sound, and where in both."""
     if one.landmarks:
         marks = one.landmarks
@@ -251,7 +253,7 @@ def _alignment(one: Measured) -> tuple[str, str, float, float]:
 
 
 def write_report(
-    report: Report, found: Sequence[Measured], null: Sequence[Measured], folder: Path
+    report: Report, found: Sequence[MeasuredSound], null: Sequence[MeasuredSound], folder: Path
 ) -> None:
     """Write all files of the report. Raises `ResourceError` where one can't be written."""
     texts = {
@@ -367,7 +369,7 @@ def _link(path: str, at_s: float, folder: Path) -> str:
     return f"{quote(relative)}#t={at_s:.2f}"
 
 
-def draw(found: Sequence[Measured], null: Sequence[Measured]) -> "Figure":
+def draw(found: Sequence[MeasuredSound], null: Sequence[MeasuredSound]) -> "Figure":
     """Return the distributions of each statistic, of sounds and of the null."""
     figure = require("matplotlib.figure", "train").Figure(
         figsize=(10, 3.2), dpi=120, layout="constrained"

@@ -54,7 +54,7 @@ class StoreOptions:
 
 
 @dataclass(frozen=True)
-class Stored:
+class EmbeddedRecording:
     """A recording in a store; one that could not be embedded has a failure and no rows."""
 
     id: str
@@ -157,11 +157,11 @@ def _is_whole(folder: Path, shard: Mapping[str, Any]) -> bool:
 
 def _kept(
     folder: Path, index: _Index, ids: Sequence[str], damaged: Collection[int]
-) -> list[Stored]:
+) -> list[EmbeddedRecording]:
     """Return the recordings of all whole shards. Raises `InvalidRequest` unless they are those at their places."""
-    kept: list[Stored] = []
+    kept: list[EmbeddedRecording] = []
     for number, places in enumerate(index.places()):
-        found: list[Stored] = []
+        found: list[EmbeddedRecording] = []
         if number not in damaged:
             found = _recordings(_read_shard(folder / index.shards[number]["name"], index.dim))
         expected = [ids[i] for i in places if i < len(ids)]
@@ -196,7 +196,7 @@ def _as_protocol(options: StoreOptions) -> dict[str, ProtocolValue]:
 
 @dataclass(frozen=True)
 class _Part:
-    stored: Stored
+    stored: EmbeddedRecording
     vectors: Float16[np.ndarray, "window dim"]
     landmarks: Landmarks
 
@@ -213,11 +213,11 @@ def _embedded(recordings: Recordings, i: int, embedder: Embedder, options: Store
     except AudioError as error:
         none = np.zeros(0, np.int64)
         nothing = Landmarks(none, none, np.zeros(0), 0, 0.0)
-        failed = Stored(id, digest, seconds, one_line(str(error), 300))
+        failed = EmbeddedRecording(id, digest, seconds, one_line(str(error), 300))
         return _Part(failed, np.zeros((0, embedder.dim), np.float16), nothing)
     found = landmarks_of(iter([waveform.mean(0).numpy()]), rate)
     kept = found if options.all_landmarks else pruned(found)
-    return _Part(Stored(id, digest, seconds), vectors, kept)
+    return _Part(EmbeddedRecording(id, digest, seconds), vectors, kept)
 
 
 def read_start(
@@ -299,7 +299,7 @@ class EmbeddingStore:
         return cls(folder, index.protocol, index.dim, tuple(index.shards), tensors)
 
     @cached_property
-    def recordings(self) -> tuple[Stored, ...]:
+    def recordings(self) -> tuple[EmbeddedRecording, ...]:
         """Return all recordings, failed ones too, in their order."""
         return tuple(one for tensors in self._tensors for one in _recordings(tensors))
 
@@ -366,9 +366,11 @@ class EmbeddingStore:
         )
 
 
-def _recordings(tensors: Mapping[str, Tensor]) -> list[Stored]:
+def _recordings(tensors: Mapping[str, Tensor]) -> list[EmbeddedRecording]:
     """Return the recordings of a shard."""
-    return [Stored(**entry) for entry in parse_json(tensors["recordings"].numpy().tobytes())]
+    return [
+        EmbeddedRecording(**entry) for entry in parse_json(tensors["recordings"].numpy().tobytes())
+    ]
 
 
 class Vectors:

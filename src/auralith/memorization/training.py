@@ -20,7 +20,7 @@ from auralith.memorization.duplicates import (
     LANDMARK_P,
     MEL_CORRELATION,
     MIN_COSINE,
-    Duplicates,
+    ConfirmedDuplicates,
     Pair,
     confirmed,
     find_duplicates,
@@ -114,7 +114,7 @@ class TrainingSounds:
     store: EmbeddingStore
     index: LandmarkIndex | None
     """None where no recording could be read."""
-    duplicates: Duplicates
+    duplicates: ConfirmedDuplicates
     device: str = "cpu"
     """Device of searches; the results are the same on any."""
 

@@ -10,7 +10,7 @@ import typer
 from auralith.cli.curate.options import Folder, Root, Workers
 
 if TYPE_CHECKING:
-    from auralith.curation.duplicates import Duplicates
+    from auralith.curation.duplicates import DuplicateGroups
 
 
 def register(app: typer.Typer) -> None:
@@ -70,7 +70,7 @@ def duplicates(
     print(f"{len(found.superfluous):,} would be removed with dedupe = true")
 
 
-def _as_csv(found: "Duplicates") -> str:
+def _as_csv(found: "DuplicateGroups") -> str:
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(["dup_group", "rec_id", "stays"])
