@@ -72,11 +72,10 @@ def memorization(
     false discovery rate of 5 %, and all sounds as a set. Prints the counts, and the folder of the report last.
     """
     from auralith.data.recordings import open_recordings
-    from auralith.embedders import open_embedder
     from auralith.memorization.measure import MeasureSettings, measure, measured
     from auralith.memorization.report import make_report, write_report
 
-    chosen = open_embedder(embedder, weights, device)
+    chosen = _opened(embedder, weights, device)
     sounds, items = (open_recordings(path, prompt_column=None) for path in (audio, training))
     held_out = open_recordings(null, prompt_column=None) if null else None
     settings = MeasureSettings(max_seconds=max_seconds or _longest(sounds))
@@ -143,6 +142,16 @@ def _longest(sounds: "Recordings") -> float | None:
         except AudioError:  # counted where it is read
             continue
     return max(seconds, default=None)
+
+
+def _opened(name: str, weights: Path | None, device: str) -> "Embedder":
+    """Return an embedder, with a warning where its weights are not known to be the published ones."""
+    from auralith.embedders import open_embedder
+
+    embedder = open_embedder(name, weights, device)
+    if embedder.origin.remark:
+        warn(f"{name}: {embedder.origin.remark}")
+    return embedder
 
 
 def _show(steps: Iterable["WorkProgress"]) -> None:
@@ -248,10 +257,9 @@ def attribute(
     Nearness is no proof of copying: a p-value says how often held-out recordings, cut to the sound's length, are as near.
     """
     from auralith.data.recordings import open_recordings
-    from auralith.embedders import open_embedder
     from auralith.memorization.attribution import attribute_sound
 
-    chosen = open_embedder(embedder, weights, device)
+    chosen = _opened(embedder, weights, device)
     items = open_recordings(training, prompt_column=None)
     known = _training(items, chosen, work, device)
     beside = _null_of(file, null, chosen, known, work) if null else []
