@@ -130,17 +130,9 @@ def make_report(
     known, trained, repeated = held_out(null or (), training)
     columns, beside = ({n: _column(some, n) for n in TESTS} for some in (usable, known))
     verdict = verdicts(np.array([*columns.values()]).T, np.array([*beside.values()]).T, fdr)
-    tested = TESTS if known else ()
+    tests = {n: statistic_test(columns[n], beside[n]) for n in TESTS if known}
     chosen, prompts_known = _one_of_each_prompt(sounds, usable)
-    protocol = Protocol(
-        METRIC,
-        VERSION,
-        dict(training.store.protocol),
-        tuple(one.id for one in found),
-        settings={**asdict(settings), "fdr": fdr, "null": sorted(one.id for one in known)},
-        reference_sha256=training.digest,
-    )
-    flagged = {one.id for i, one in enumerate(usable) if verdict and verdict.flagged[i]}
+    protocol = _protocol(found, known, training, settings, fdr)
     stored, duplicates = training.store.recordings, training.duplicates
     return Report(
         protocol=protocol.as_json(),
@@ -158,11 +150,28 @@ def make_report(
         null_trained=trained,
         null_repeated=repeated,
         verdicts=verdict,
-        tests=(tests := {n: statistic_test(columns[n], beside[n]) for n in tested}),
-        set_tests={n: set_test([columns[n][i] for i in chosen], beside[n]) for n in tested},
+        tests=tests,
+        set_tests={n: set_test([columns[n][i] for i in chosen], beside[n]) for n in tests},
         prompts_known=prompts_known,
-        flagged=tuple(one.id for one in usable if one.id in flagged),
+        flagged=tuple(one.id for i, one in enumerate(usable) if verdict and verdict.flagged[i]),
         candidates=_candidates(sounds, usable, verdict, tests, training),
+    )
+
+
+def _protocol(
+    found: Sequence[Measured],
+    null: Sequence[Measured],
+    training: TrainingSounds,
+    settings: MeasureSettings,
+    fdr: float,
+) -> Protocol:
+    return Protocol(
+        METRIC,
+        VERSION,
+        dict(training.store.protocol),
+        tuple(one.id for one in found),
+        settings={**asdict(settings), "fdr": fdr, "null": sorted(one.id for one in null)},
+        reference_sha256=training.digest,
     )
 
 
@@ -258,7 +267,11 @@ def write_report(
     """Write all files of the report. Raises `ResourceError` where one can't be written."""
     texts = {
         "memorization.json": json.dumps(
-            {**asdict(report), "measured": [asdict(one) for one in found]},
+            {
+                **asdict(report),
+                "set_p_value": report.set_p_value,
+                "measured": [asdict(one) for one in found],
+            },
             indent=1,
             allow_nan=False,
         ),
