@@ -18,10 +18,10 @@ class Page extends Component {
 
   render() {
     const { reviewing } = this;
-    const { status, needsKey, rules } = reviewing.state;
+    const { status, announced, needsKey, rules } = reviewing.state;
     return html`<header><h1>Auralith <b>Review</b></h1>
         ${rules && reviewing.reviewer && html`<${Who} reviewing=${reviewing} />`}</header>
-      <p role="status" class="status">${status}</p>
+      <p role="status" class="status">${status}</p><p role="status" class="hidden">${announced}</p>
       ${needsKey && html`<${Ask} id="key" label="API key" type="password" button="Use it" onAnswer=${(key) => { keepKey(key); reviewing.start(); }} />`}
       ${rules && !reviewing.reviewer && html`<${Welcome} reviewing=${reviewing} />`}
       ${rules && reviewing.reviewer && html`<main class="review">

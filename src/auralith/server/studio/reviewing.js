@@ -10,7 +10,7 @@ const HOUR = 3_600_000; // milliseconds
 export const VIEWS = [['open', 'Queue'], ['conflicts', 'Conflicts'], ['decided', 'Decided']];
 
 const EMPTY = {
-  rules: null, names: [], status: '', needsKey: false, view: 'open', stage: '', items: [], total: 0, item: null, isDone: false,
+  rules: null, names: [], status: '', announced: '', needsKey: false, view: 'open', stage: '', items: [], total: 0, item: null, isDone: false,
   choice: null, note: '', isSending: false, stages: {}, agreement: [], isContinuous: true,
 };
 
@@ -73,13 +73,18 @@ export class Reviewing extends Store {
     this.change({ item, isDone: false, choice: null, note: own?.note ?? '' });
     this.listening.take(found);
     const title = isolated(item.suspect.title || item.rec_id);
-    this.say(own ? `${title}: you decided ${own.decision}` : `${title}, ${item.stage} ${item.tier}`);
+    this.#announce(own ? `${title}: you decided ${own.decision}` : `${title}, ${item.stage} ${item.tier}`);
     this.#fetchAhead(id);
   }
 
+  /** Read a line to those who do not see the page change. */
+  #announce(announced) {
+    this.change({ announced, status: '' });
+  }
+
   skip() {
-    const { item } = this.state;
-    if (!item) return null;
+    const { item, isSending } = this.state;
+    if (!item || isSending) return null;
     this.#skipped.add(item.id);
     return this.#proceed(item.id);
   }
@@ -90,7 +95,7 @@ export class Reviewing extends Store {
     if (!item || !this.mayDecide(choice)) return null;
     if (!rules[choice].length) return this.decide(choice, null);
     this.change({ choice });
-    this.say(`${choice}: ${rules[choice].map((code, i) => `${i + 1} ${words(code)}`).join(', ')}`);
+    this.#announce(`${choice}: ${rules[choice].map((code, i) => `${i + 1} ${words(code)}`).join(', ')}`);
     return null;
   }
 
@@ -150,6 +155,7 @@ export class Reviewing extends Store {
 
   /** Go back to the item that was decided last, to replace the decision. */
   async undo() {
+    if (this.state.isSending) return;
     const last = this.#decided.pop() ?? (await this.#latest());
     if (!last) {
       this.say('you have decided nothing yet');

@@ -44,12 +44,6 @@ export class Compare extends Component {
     const hasOther = item.matches.length > 0;
     const isMel = view === 'both';
     return html`<div class="sides">
-      <${Side} name="suspect" label="Suspect" keys="A" side=${item.suspect} start=${frame.suspect}
-        sound=${sounds.suspect} listening=${listening} view=${view} />
-      ${hasOther && html`<${Side} name="other" label=${item.matches.length > 1 ? `Match ${match + 1} of ${item.matches.length}` : 'Match'} keys="B"
-        side=${item.matches[match]} start=${frame.other}
-        sound=${sounds.other} listening=${listening} view=${view} />`}
-      ${!hasOther && html`<p class="facts">Nothing to compare it with: judge by its sound and the evidence below.</p>`}
       <div class="transport">
         <button type="button" class="primary" disabled=${!listening.buffer(side)} onClick=${() => player.toggle()}>${player.paused ? 'Play' : 'Pause'} <kbd>Space</kbd></button>
         <button type="button" aria-pressed=${player.isLooping} disabled=${!listening.buffer(side)} onClick=${() => listening.loop()}>Loop <kbd>L</kbd></button>
@@ -60,6 +54,12 @@ export class Compare extends Component {
         <button type="button" disabled=${frame.later === null} onClick=${() => elsewhere(reviewing, 'later')}>Later <kbd>]</kbd></button>
         <button type="button" aria-pressed=${isMel} onClick=${() => this.look(isMel ? 'wave' : 'both')}>Spectrogram</button>
       </div>
+      <${Side} name="suspect" label="Suspect" keys="A" side=${item.suspect} start=${frame.suspect}
+        sound=${sounds.suspect} listening=${listening} view=${view} />
+      ${hasOther && html`<${Side} name="other" label=${item.matches.length > 1 ? `Match ${match + 1} of ${item.matches.length}` : 'Match'} keys="B"
+        side=${item.matches[match]} start=${frame.other}
+        sound=${sounds.other} listening=${listening} view=${view} />`}
+      ${!hasOther && html`<p class="facts">Nothing to compare it with: judge by its sound and the evidence below.</p>`}
       ${item.matches.length > 0 && !frame.isAligned && html`<p class="facts">Only title and artist match${
         sounds.other ? '' : '; there is no second sound'}.</p>`}
     </div>`;
