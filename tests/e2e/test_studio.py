@@ -27,14 +27,14 @@ needs_page = pytest.mark.skipif(not has_page(), reason="the page is not built: m
 class Visit:
     """A page of a browser, and what it said and asked for besides."""
 
-    def __init__(self, browser: Any, url: str) -> None:
+    def __init__(self, browser: Any, url: str, path: str = "/") -> None:
         context = browser.new_context(accept_downloads=True, reduced_motion="reduce")
         self.page, self.complaints = context.new_page(), []
         self.page.set_default_timeout(20_000)
         self.page.on("console", lambda message: self.complaints.append(message.text))
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.page.on("request", lambda request: self._check(request.url, url))
-        self.page.goto(url)
+        self.page.goto(f"{url.rstrip('/')}{path}")
 
     def _check(self, asked: str, url: str) -> None:
         if not asked.startswith((url, "blob:", "data:")):

@@ -48,8 +48,8 @@ class Server:
         self.client = httpx.Client(timeout=30)
         self.log = ""
 
-    def start(self) -> None:
-        """Start, and wait until requests are taken."""
+    def start(self, port: int = 0) -> None:
+        """Start at a port, or at a free one, and wait until requests are taken."""
         command = [
             sys.executable,
             "-m",
@@ -58,7 +58,7 @@ class Server:
             "--data",
             str(self.folder),
             "--port",
-            "0",
+            str(port),
         ]
         command += ["--model", TINY, "--device", "cpu", "--dtype", "float32", *self._options]
         environment = os.environ | self._environment

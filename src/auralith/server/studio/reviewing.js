@@ -17,6 +17,7 @@ const EMPTY = {
 export class Reviewing extends Store {
   reviewer = localStorage.getItem(NAME) ?? '';
   listening = new Listening(this);
+  #target = null; // id of the item that is shown, or will be once it is there
   #skipped = new Set();
   #decided = []; // ids, the latest last, for undo
   #ahead = new Map(); // id → promise of an item with its sounds
@@ -42,6 +43,7 @@ export class Reviewing extends Store {
     this.#decided = [];
     this.#ahead.clear();
     this.#times = [];
+    this.#target = null;
     this.change({ item: null, items: [], view: 'open' });
     return name ? this.look('open') : null;
   }
@@ -66,7 +68,9 @@ export class Reviewing extends Store {
 
   /** Show an item by its id. */
   async show(id) {
+    this.#target = id;
     const found = await this.#fetch(id);
+    if (this.#target !== id) return; // another one was asked for since
     this.#ahead.delete(id);
     const { item } = found;
     const own = item.own;
@@ -83,10 +87,9 @@ export class Reviewing extends Store {
   }
 
   skip() {
-    const { item, isSending } = this.state;
-    if (!item || isSending) return null;
-    this.#skipped.add(item.id);
-    return this.#proceed(item.id);
+    if (!this.#target || this.state.isSending) return null;
+    this.#skipped.add(this.#target);
+    return this.#proceed(this.#target);
   }
 
   /** Choose what to decide; unsure needs no reason. */
@@ -102,7 +105,8 @@ export class Reviewing extends Store {
   mayDecide(choice) {
     const { item, isSending } = this.state;
     const role = item?.own?.role ?? item?.role;
-    return !isSending && Boolean(item?.may_decide || item?.may_replace) && !(choice === 'unsure' && role === 'third');
+    const isFree = Boolean(item?.may_decide || item?.may_replace) && item.id === this.#target && !isSending;
+    return isFree && !(choice === 'unsure' && role === 'third');
   }
 
   /** Decide for a reason by its place among those of the choice; without one, for the last one that was given. */
@@ -189,6 +193,7 @@ export class Reviewing extends Store {
   }
 
   #finish() {
+    this.#target = null;
     this.listening.clear();
     this.change({ item: null, isDone: true });
     const skipped = this.state.view === 'open' ? this.state.items.length : 0;
