@@ -159,8 +159,8 @@ def make_report(
 
 
 def _protocol(
-    found: Sequence[Measured],
-    null: Sequence[Measured],
+    found: Sequence[MeasuredSound],
+    null: Sequence[MeasuredSound],
     training: TrainingSounds,
     settings: MeasureSettings,
     fdr: float,
