@@ -54,11 +54,12 @@ def test_previews_come_while_a_sound_is_made_and_do_not_change_it(
     worker: Worker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(previews, "LEAST_RUN_SECONDS", 0.0)
-    monkeypatch.setattr(previews, "SHARE", 100.0)
     calm = worker(tmp_path / "calm")
     assert not worker.of_kind("preview")
     folder = PreviewFolder(tmp_path / "previews", lambda path: True)
-    assert worker(tmp_path / "heard", {"previews": str(folder.path)}) == calm
+    assert (
+        worker(tmp_path / "heard", {"previews": str(folder.path), "preview_share": 100.0}) == calm
+    )
     said = [message["preview"] for message in worker.of_kind("preview")]
     assert [one["number"] for one in said] == list(range(1, len(previews.PLACES) + 1))
     steps = [one["step"] for one in said]
@@ -93,7 +94,7 @@ def test_previews_take_a_share_of_the_run(
     frames = 2 * model.config.audio.num_frames(model.config.audio.sample_rate)
     heard: list[float] = []
     watched = Previews(
-        model, None, DecodingSpeed(pace), lambda said, *_: heard.append(said["seconds"])
+        model, None, 0.1, DecodingSpeed(pace), lambda said, *_: heard.append(said["seconds"])
     )
     latents = torch.zeros(2, model.config.audio.latent_channels, frames)
     for index in range(4):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from auralith.errors import AuralithError, ResourceError
-from auralith.jobs.previews import PreviewFolder
+from auralith.jobs.previews import BUSY_SHARE, SHARE, PreviewFolder
 from auralith.jobs.problems import make_problem, problem
 from auralith.jobs.process import WorkerProcess
 from auralith.jobs.records import Job
@@ -151,6 +151,7 @@ class Lane:
             adapters=self._find(job.request),
             made=made,
             previews=str(self._previews.path.absolute()) if self._settings.previews else None,
+            preview_share=BUSY_SHARE if self._store.count("queued") else SHARE,
         )
 
     def _follow(self, job: Job, worker: WorkerProcess) -> None:

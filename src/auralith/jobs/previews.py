@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 SHARE = 0.1
 """Most of a run's time that its previews take."""
+BUSY_SHARE = 0.03
+"""The same while other jobs wait."""
 PLACES = (0.1, 0.35, 0.65)
 """Parts of the steps after which there is one."""
 LEAST_SECONDS = 1.0
@@ -77,10 +79,16 @@ class Previews:
     """The previews of one sound. `on_step` is to be called after each of its steps."""
 
     def __init__(
-        self, model: "Auralith", num_frames: int | None, speed: DecodingSpeed, send: Send
+        self,
+        model: "Auralith",
+        num_frames: int | None,
+        share: float,
+        speed: DecodingSpeed,
+        send: Send,
     ) -> None:
         """`num_frames` is the length of the sound where that is known, since a model may make more than is asked for."""
-        self._model, self._num_frames, self._speed, self._send = model, num_frames, speed, send
+        self._model, self._num_frames, self._share = model, num_frames, share
+        self._speed, self._send = speed, send
         self._begin, self._spent = 0.0, 0.0
         self._places: list[float] = []
 
@@ -111,7 +119,7 @@ class Previews:
         pace = self._speed.seconds_per_frame
         if pace is None:  # the first decoding also loads its kernels
             return max(1, least // 2)
-        room = int((SHARE * (run + pace * available) - self._spent) / pace)
+        room = int((self._share * (run + pace * available) - self._spent) / pace)
         frames = max(room // (len(self._places) + 1), min(room, least))
         return min(frames, available) if 2 * frames >= least else 0
 

@@ -152,7 +152,7 @@ class JobRunner:
                 self._num_previews = number
 
         speed = self._speeds.setdefault(order.making.model or "", DecodingSpeed())
-        return Previews(model, num_frames, speed, send)
+        return Previews(model, num_frames, task.preview_share, speed, send)
 
     def _progress(self, task: Task, stage: str, index: int, **more: Any) -> None:
         if task.job in self.cancelled:

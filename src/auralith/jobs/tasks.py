@@ -56,6 +56,8 @@ class Task:
     """Names of sounds that are there already."""
     previews: str | None = None
     """Folder of the previews, as JOB-1.wav and so on; none are made without one."""
+    preview_share: float = 0.0
+    """Most of the run's time that previews take."""
 
     def to_json(self) -> Json:
         """Return the fields as JSON values."""
