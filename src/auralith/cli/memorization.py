@@ -215,7 +215,7 @@ def _suspect(one: "Candidate", report: "Report", sounds: _Rooted, training: _Roo
         tier="match" if one.is_flagged else "C",
         score=one.statistics.get("mel") or 0.0,
         is_match=False,
-        grouped_by=one.training_id,
+        grouped_by="",  # the nearest first, whichever training sound it is near to
         evidence_key=f"memorization/{report.protocol['version']}/{report.protocol_sha256[:16]}",
         payload={
             "recording": {"rec_id": one.id, **sounds.place(one.path)},

@@ -1,6 +1,7 @@
 """`auralith serve`: jobs over HTTP, kept in a folder."""
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -108,13 +109,15 @@ def serve(
     )
     require_fitting(settings)
     address = Address(host, port, tuple(allow_host or ()), insecure, float(grace))
-    serve(settings, address, announce, review)
+    serve(settings, address, partial(announce, has_review=review is not None), review)
 
 
-def announce(url: str) -> None:
-    """Say where the server is, and how to get its page if it has none."""
+def announce(url: str, has_review: bool = False) -> None:
+    """Say where the server is, and its review, and how to get its pages if it has none."""
     from auralith.server.page import HOW_TO_BUILD, has_page
 
     if not has_page():
         print(HOW_TO_BUILD, file=sys.stderr)
+    elif has_review:
+        print(f"the review is at {url}/review", file=sys.stderr)
     print(f"serving on {url}", file=sys.stderr, flush=True)
