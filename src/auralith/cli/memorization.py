@@ -267,4 +267,8 @@ def attribute(
         if as_json:
             print(json.dumps(entry))
         else:
-            print("  ".join(f"{name} {cell(value)}" for name, value in entry.items()))
+            print("  ".join(f"{name} {_shown(value)}" for name, value in entry.items()))
+
+
+def _shown(value: object) -> str:
+    return cell(f"{value:.4g}" if isinstance(value, float) else value)
