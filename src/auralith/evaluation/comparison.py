@@ -115,21 +115,15 @@ def compare_systems(
         num_references = len(reference.sounds.paths) if reference.sounds else 0
         on_reference = partial(count_files, show, f"{metric.name} reference", num_references)
         embedded = EmbeddedReference(reference, cache, on_reference)
+        found = []
         for system in systems:
-            on_file = partial(
-                count_files, show, f"{metric.name} {system.name}", len(system.sounds.paths)
-            )
-            inputs = Inputs(metric, system, embedded, cache, settings, on_file)
-            measurements.append(measure(inputs))
+            stage, total = f"{metric.name} {system.name}", len(system.sounds.paths)
+            on_file = partial(count_files, show, stage, total)
+            found.append(measure(Inputs(metric, system, embedded, cache, settings, on_file)))
             if metric.kind == "fd":
                 planes.append(_plane(metric, system, embedded.gaussian, cache))
-        require_comparable(
-            {
-                one.system: one.protocol.as_json()
-                for one in measurements
-                if one.metric == metric.name
-            }
-        )
+        require_comparable({one.system: one.protocol.as_json() for one in found})
+        measurements += found
     return Evaluation(
         tuple(systems), tuple(measurements), tuple(_comparisons(measurements)), tuple(planes)
     )

@@ -34,12 +34,7 @@ def generate_sounds(
     Raises:
         InvalidRequest: nothing could be generated, or `make_set` raises.
     """
-    rows = tuple(
-        PromptRow(number, f"id {prompt.id}", _values(prompt, prompts, settings.defaults), {})
-        for number, prompt in enumerate(prompts.prompts, 1)
-    )
-    table = PromptTable(folder / prompts.name, rows, ())
-    ids = {row.number: prompt.id for row, prompt in zip(rows, prompts.prompts, strict=True)}
+    ids = dict(enumerate(prompts.ids, 1))
     paths: dict[str, Path] = {}
     missing: dict[str, str] = {}
     made_of: Mapping[str, Any] = {}
@@ -48,7 +43,7 @@ def generate_sounds(
     def on_step(step: int, of: int | None, done: int, total: int) -> None:
         show(done, total, f"step {step}/{of}" if of else "")
 
-    for event in make_set(model, table, folder, settings, on_step):
+    for event in make_set(model, _table(prompts, folder, settings), folder, settings, on_step):
         if isinstance(event, Problem):
             missing[ids[event.row]] = event.reason
             continue
@@ -63,6 +58,15 @@ def generate_sounds(
     ordered = {id: paths[id] for id in prompts.ids if id in paths}
     sounds = Sounds(name, ordered, missing)
     return Generated(sounds, texts_of(prompts.prompts), made_of, seconds)
+
+
+def _table(prompts: PromptList, folder: Path, settings: SetSettings) -> PromptTable:
+    """Return the prompts as rows, numbered from 1."""
+    rows = tuple(
+        PromptRow(number, f"id {prompt.id}", _values(prompt, prompts, settings.defaults), {})
+        for number, prompt in enumerate(prompts.prompts, 1)
+    )
+    return PromptTable(folder / prompts.name, rows, ())
 
 
 def _values(prompt: Prompt, prompts: PromptList, defaults: Mapping[str, Any]) -> dict[str, Any]:
