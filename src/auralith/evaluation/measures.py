@@ -26,9 +26,14 @@ from auralith.evaluation.reference import EmbeddedReference
 from auralith.evaluation.sounds import Sounds
 from auralith.metrics.alignment import alignment_score
 from auralith.metrics.divergence import divergence
-from auralith.metrics.frechet import frechet_distance, frechet_infinity
+from auralith.metrics.frechet import (
+    FrechetDistance,
+    FrechetInfinity,
+    frechet_distance,
+    frechet_infinity,
+)
 from auralith.metrics.gaussian import Gaussian, gaussian_of
-from auralith.metrics.kernel import kernel_distance
+from auralith.metrics.kernel import KernelDistance, kernel_distance
 from auralith.metrics.protocol import Protocol
 from auralith.metrics.values import LEVEL, Interval, Values
 from auralith.numbers import check_integer
@@ -192,36 +197,19 @@ def measure(inputs: Inputs) -> MetricValue:
 
 def _distance(inputs: Inputs) -> MetricValue:
     """Compare all frames of all files, each file once."""
-    metric, generated, settings = inputs.metric, inputs.generated, inputs.settings
-    reference, cache = inputs.reference, inputs.cache
+    generated, cache, settings = inputs.generated, inputs.cache, inputs.settings
     rows, failed = cache.collected(generated.sounds.paths, inputs.on_file)
     failed = {**generated.sounds.missing, **failed}
     if not rows:
         raise _nothing(generated, failed)
     by_file = list(unique_rows(rows, generated.sounds.paths))
-    frames = np.concatenate(by_file)
-    details: dict[str, Any] = {}
-    if metric.kind == "kad":
-        other = reference.frames
-        found = kernel_distance(frames, other)
-        again = partial(_kernel_value, other, found.bandwidth)
-        few = len(frames) + len(other) <= _MOST_KERNEL_FRAMES
-        details = {"bandwidth": found.bandwidth}
-    elif metric.kind == "fd-inf":
-        gaussian = reference.gaussian
-        found = frechet_infinity(frames, gaussian, seed=settings.seed)
-        again, few = partial(_frechet_value, gaussian), False  # it is a fit over resamples itself
-        details = {"slope": found.slope, "r_squared": found.r_squared}
-    else:
-        gaussian = reference.gaussian
-        found = frechet_distance(gaussian_of(frames), gaussian)
-        again, few = partial(_frechet_value, gaussian), True
-
+    found, again, details = _compared(inputs, np.concatenate(by_file))
     interval = None
-    if few and settings.resamples and len(by_file) > 1:
-        interval = _resampled(found.value, by_file, again, settings, signed=metric.kind == "kad")
+    if again is not None and settings.resamples and len(by_file) > 1:
+        signed = inputs.metric.kind == "kad"
+        interval = _resampled(found.value, by_file, again, settings, signed=signed)
     return MetricValue(
-        metric=metric.name,
+        metric=inputs.metric.name,
         system=generated.name,
         value=found.value,
         expected=len(generated.ids),
@@ -234,6 +222,28 @@ def _distance(inputs: Inputs) -> MetricValue:
         reference_frames=found.reference_frames,
         details=details,
     )
+
+
+def _compared(
+    inputs: Inputs, frames: Float[np.ndarray, "frame dim"]
+) -> tuple[
+    FrechetDistance | FrechetInfinity | KernelDistance,
+    Callable[[list[Rows]], float] | None,
+    dict[str, Any],
+]:
+    """Return a distance from the reference, how a resample's is computed, if that is affordable, and its details."""
+    reference = inputs.reference
+    if inputs.metric.kind == "kad":
+        other = reference.frames
+        found = kernel_distance(frames, other)
+        again = partial(_kernel_value, other, found.bandwidth)
+        few = len(frames) + len(other) <= _MOST_KERNEL_FRAMES
+        return found, again if few else None, {"bandwidth": found.bandwidth}
+    gaussian = reference.gaussian
+    if inputs.metric.kind == "fd-inf":  # it is a fit over resamples itself
+        found = frechet_infinity(frames, gaussian, seed=inputs.settings.seed)
+        return found, None, {"slope": found.slope, "r_squared": found.r_squared}
+    return frechet_distance(gaussian_of(frames), gaussian), partial(_frechet_value, gaussian), {}
 
 
 def _kernel_value(
