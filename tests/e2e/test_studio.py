@@ -432,8 +432,10 @@ def test_the_wheel_has_the_modules_that_are_served() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     artifacts = project["tool"]["hatch"]["build"]["artifacts"]
     folder = FOLDER.relative_to(ROOT).as_posix()
-    assert {f"{folder}/{name}" for name in MODULES} == {one for one in artifacts if "*" not in one}
+    packages = {"/".join(name.split("/")[:2]) for name in MODULES}
+    notes = {f"{name}/{note}" for name in packages for note in ("LICENSE", "package.json")}
+    assert {f"{folder}/{name}" for name in {*MODULES, *notes}} == set(artifacts)
     locked = json.loads((FOLDER / "package-lock.json").read_text())["packages"]
     names = {name for name in locked if name}
-    assert names == {"/".join(name.split("/")[:2]) for name in MODULES}
+    assert packages == {name for name in names if not locked[name].get("dev")}
     assert all(locked[name]["integrity"].startswith("sha512-") for name in names)
