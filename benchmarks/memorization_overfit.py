@@ -3,7 +3,7 @@
     python -m benchmarks.memorization_overfit phrases FOLDER
     python -m benchmarks.memorization_overfit birds FOLDER
 
-`phrases`: the embedded model, which was trained on 40,000 clips, is fine-tuned twice: on four phrases of notes, and on many
+`phrases`: the embedded model, which was trained on 15,000 clips, is fine-tuned twice: on four phrases of notes, and on many
 of them, the four included. The sounds of both for captions of what they were trained on are compared with the many; the
 null are phrases of seeds that no training has seen. The embedded autoencoder keeps such phrases.
 
