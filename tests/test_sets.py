@@ -106,10 +106,11 @@ def test_every_field_can_be_set_in_a_row(model: Auralith) -> None:
         "rho": 5.0,
         "sigmas": None,  # in place of others: test_schedules
         "mix": ((0.25, "thunder"),),
+        "normalize": False,
     }
     assert set(given) == set(asdict(GenerationRequest("x")))
     cells = {name: str(v or "") for name, v in given.items()}
-    cells |= {"cfg_interval": "0.2-0.9", "mix": "0.25:thunder"}
+    cells |= {"cfg_interval": "0.2-0.9", "mix": "0.25:thunder", "normalize": "false"}
     row = ",".join(f'"{cell}"' for cell in cells.values())
     as_csv = table(",".join(cells) + "\n" + row + "\n")
     as_json = table(json.dumps(given) + "\n", "prompts.jsonl")

@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import ClassVar, Literal, get_args, no_type_check
 
 from auralith.errors import Field, InvalidRequest, shown
-from auralith.numbers import Range, check_ranges, finite_number
+from auralith.numbers import Range, check_ranges, finite_number, limit_of
 from auralith.request import MOST_SECONDS, check_unicode
 from auralith.samplers.schedules import MOST_SIGMA
 
@@ -96,6 +96,17 @@ class Inpainting:
         object.__setattr__(self, "ranges", _checked_ranges(self.ranges))
         check_ranges(self, RANGES)
 
+    def require_inside(self, seconds: float) -> None:
+        """Raise `InvalidRequest` if a range ends after a sound of so many seconds."""
+        for start, end in self.ranges:
+            if end > seconds:
+                raise InvalidRequest(
+                    Field("ranges"),
+                    f": {start:g} to {end:g} s ends after the sound, which is {seconds:.3f} s long; "
+                    "choose one inside it, or extend the sound",
+                    limit=limit_of(most=seconds),
+                )
+
 
 @no_type_check
 @dataclass(frozen=True)
@@ -131,7 +142,9 @@ class Extension:
             )
         if self.direction not in get_args(Direction):
             raise InvalidRequest(
-                Field("direction"), f" is {shown(self.direction)}; choose after or before"
+                Field("direction"),
+                f" is {shown(self.direction)}; choose after or before",
+                limit={"enum": list(get_args(Direction))},
             )
         if not isinstance(self.hold_level, bool):
             raise InvalidRequest(
@@ -146,6 +159,7 @@ class Extension:
                 Field("seconds_total"),
                 f" is {self.seconds_total:g} s; it must be above the sound's own "
                 f"{num_samples / sample_rate:.3f} s",
+                limit=limit_of(above=num_samples / sample_rate),
             )
 
 
@@ -188,6 +202,13 @@ class Loop:
 
 
 Edit = Variation | Inpainting | Extension | Loop
+EDITS: dict[str, type] = {
+    "vary": Variation,
+    "inpaint": Inpainting,
+    "extend": Extension,
+    "loop": Loop,
+}
+"""Edits by the task, as commands and requests call it."""
 
 
 def _checked_ranges(ranges: object) -> tuple[tuple[float, float], ...]:

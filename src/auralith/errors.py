@@ -6,7 +6,8 @@ is not an `AuralithError` is a defect of this package.
 
 import re
 import reprlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from auralith.escaping import printable
 
@@ -21,11 +22,15 @@ class AuralithError(Exception):
     """Base of every error that is the input's fault or the machine's, never the package's.
 
     The message is given in one or more parts. A part that is a `Field` names a setting as Python does; `rename` turns
-    it into an option, a column or a key.
+    it into an option, a column or a key. `limit` is what the first field may be, for programs, in the words of JSON Schema:
+    minimum, maximum, exclusiveMinimum, exclusiveMaximum, enum, maxItems, maxLength.
     """
 
-    def __init__(self, *parts: str) -> None:
+    limit: Mapping[str, Any] | None = None
+
+    def __init__(self, *parts: str, limit: Mapping[str, Any] | None = None) -> None:
         super().__init__(*parts)
+        self.limit = limit
 
     def __str__(self) -> str:
         return "".join(self.args)

@@ -61,14 +61,18 @@ def check_number(
         raise InvalidRequest(Field(name), f" is {shown(value)}; give a finite number")
     object.__setattr__(settings, name, value)
     is_value = f" is {value:g}{' ' + unit if unit else ''}"
+    problem = None
     if above is not None and value <= above:
-        raise InvalidRequest(Field(name), f"{is_value}; it must be above {above:g}")
-    if least is not None and value < least:
-        raise InvalidRequest(Field(name), f"{is_value}; it must be at least {least:g}")
-    if most is not None and value > most:
-        raise InvalidRequest(Field(name), f"{is_value}; it must be at most {most:g}")
-    if below is not None and value >= below:
-        raise InvalidRequest(Field(name), f"{is_value}; it must be below {below:g}")
+        problem = f"above {above:g}"
+    elif least is not None and value < least:
+        problem = f"at least {least:g}"
+    elif most is not None and value > most:
+        problem = f"at most {most:g}"
+    elif below is not None and value >= below:
+        problem = f"below {below:g}"
+    if problem is not None:
+        limit = limit_of(above=above, least=least, most=most, below=below)
+        raise InvalidRequest(Field(name), f"{is_value}; it must be {problem}", limit=limit)
 
 
 def check_integer(settings: object, name: str, least: int, most: int | None = None) -> None:
@@ -84,8 +88,26 @@ def check_integer(settings: object, name: str, least: int, most: int | None = No
         raise InvalidRequest(Field(name), f" is {shown(given)}; give a whole number")
     if value < least or (most is not None and value > most):
         bounds = f"at least {least}" if most is None else f"from {least} to {most}"
-        raise InvalidRequest(Field(name), f" is {shown(value)}; it must be {bounds}")
+        limit = limit_of(least=least, most=most)
+        raise InvalidRequest(Field(name), f" is {shown(value)}; it must be {bounds}", limit=limit)
     object.__setattr__(settings, name, value)
+
+
+def limit_of(
+    *,
+    above: int | float | None = None,
+    least: int | float | None = None,
+    most: int | float | None = None,
+    below: int | float | None = None,
+) -> dict[str, int | float]:
+    """Return bounds in the words of JSON Schema, as errors carry them."""
+    bounds = {
+        "exclusiveMinimum": above,
+        "minimum": least,
+        "maximum": most,
+        "exclusiveMaximum": below,
+    }
+    return {word: bound for word, bound in bounds.items() if bound is not None}
 
 
 def plain_number(value: object) -> int | float | None:

@@ -50,8 +50,9 @@ class Provenance:
 
     @property
     def keeps_level(self) -> bool:
-        """Return whether the sound has its level from a sound that was there; what is made of nothing is normalized."""
-        return self.edit is not None and not isinstance(self.edit, Loop)
+        """Return whether the sound is saved at the level that it has: from a sound that was there, or because it should be."""
+        is_of_sound = self.edit is not None and not isinstance(self.edit, Loop)
+        return is_of_sound or not self.settings.normalize
 
     def to_tags(self) -> dict[str, Any]:
         """Return the fields as JSON values; see `request.recorded`."""

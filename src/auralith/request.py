@@ -11,7 +11,7 @@ from torch import Tensor
 from auralith.config import SECONDS_IDS, Window
 from auralith.errors import Field, InvalidRequest, shown
 from auralith.noise import MAX_SEED
-from auralith.numbers import Range, check_ranges, finite_number, plain_number
+from auralith.numbers import Range, check_ranges, finite_number, limit_of, plain_number
 from auralith.prompt_embedding import EmbeddingRecord, Prompt, PromptEmbedding
 from auralith.samplers.own import OWN, ChosenSampler, check_sampler, sampler_label
 from auralith.samplers.schedules import MOST_SIGMA, checked_levels
@@ -134,6 +134,11 @@ class GenerationRequest:
 
     Here pairs of a weight and a prompt; see `prompt_embedding`.
     """
+    normalize: bool = True
+    """Bring the peak to full scale.
+
+    What is made from another sound keeps its level in any case.
+    """
 
     def __post_init__(self) -> None:
         check_prompt("prompt", self.prompt)
@@ -151,13 +156,19 @@ class GenerationRequest:
             value = getattr(self, name)
             if value not in (*choices, None):
                 raise InvalidRequest(
-                    Field(name), f" is {shown(value)}; choose one of {', '.join(choices)}"
+                    Field(name),
+                    f" is {shown(value)}; choose one of {', '.join(choices)}",
+                    limit={"enum": list(choices)},
                 )
         if self.sampler is not None:
             check_sampler(self.sampler)
         if not isinstance(self.schedule, str | None):
             raise InvalidRequest(Field("schedule"), f" is {shown(self.schedule)}; give its name")
         object.__setattr__(self, "conditions", _checked_conditions(self.conditions))
+        if not isinstance(self.normalize, bool):
+            raise InvalidRequest(
+                Field("normalize"), f" is {shown(self.normalize)}; choose true or false"
+            )
 
     @property
     def text(self) -> str:
@@ -195,6 +206,7 @@ class GenerationRequest:
             raise InvalidRequest(
                 Field("cfg_interval"),
                 f" is {shown(interval)}; give two ascending numbers from 0 to 1",
+                limit=limit_of(least=0, most=1),
             )
         object.__setattr__(self, "cfg_interval", numbers)
 
@@ -206,6 +218,7 @@ class GenerationRequest:
                 f" is {low:g}; it must be below ",
                 Field("sigma_max"),
                 f", {high:g}",
+                limit=limit_of(below=high),
             )
         if self.seconds_total is not None and self.seconds_start >= self.seconds_total:
             raise InvalidRequest(
@@ -213,6 +226,7 @@ class GenerationRequest:
                 f" is {self.seconds_start:g} s; it must be before ",
                 Field("seconds_total"),
                 f", {self.seconds_total:g} s",
+                limit=limit_of(below=self.seconds_total),
             )
 
 
@@ -285,7 +299,9 @@ def _floats(name: str, values: object) -> list[float]:
         raise InvalidRequest(Field(name), f" is {shown(values)}; give a list of numbers")
     if len(values) > MAX_STEPS + 1:
         raise InvalidRequest(
-            Field(name), f" has {len(values):,} numbers; at most {MAX_STEPS + 1:,} are taken"
+            Field(name),
+            f" has {len(values):,} numbers; at most {MAX_STEPS + 1:,} are taken",
+            limit={"maxItems": MAX_STEPS + 1},
         )
     found = []
     for value in values:
@@ -330,6 +346,7 @@ def _checked_mix(mix: object) -> tuple[tuple[float, str], ...]:
         raise InvalidRequest(
             Field("mix"),
             f' is {shown(mix)}; give up to {MOST_MIXED} weights and prompts as [[0.3, "thunder"]]',
+            limit={"maxItems": MOST_MIXED},
         )
     found = []
     for part in mix:
@@ -366,6 +383,7 @@ def check_prompt(name: str, prompt: object, may_be_blank: bool = False) -> None:
         raise InvalidRequest(
             Field(name),
             f" is {len(prompt):,} characters long; at most {MOST_CHARACTERS:,} are read",
+            limit={"maxLength": MOST_CHARACTERS},
         )
 
 

@@ -8,6 +8,7 @@ from typing import TypeVar
 from auralith.config import ModelConfig
 from auralith.diffusion import OBJECTIVES, Guidance, Projection
 from auralith.errors import Field, InvalidRequest
+from auralith.numbers import limit_of
 from auralith.prompt_embedding import PromptEmbedding
 from auralith.request import GenerationRequest, require_given, span_of
 from auralith.samplers import Sampler, Schedule
@@ -109,7 +110,7 @@ class Resolver:
     def _shared(self, request: GenerationRequest) -> tuple[object, ...]:
         """Return what requests must have in common to be one batch."""
         own = {"prompt", "negative_prompt", "seconds_total", "seconds_start", "seconds_output"}
-        own |= {"fade_in", "fade_out", "conditions", "mix", "sampler"}
+        own |= {"fade_in", "fade_out", "conditions", "mix", "sampler", "normalize"}
         if request.noise == "item":
             own.add("seed")
         common = (getattr(request, f.name) for f in fields(request) if f.name not in own)
@@ -127,6 +128,7 @@ class Resolver:
                 ", or set ",
                 Field("seconds_output"),
                 " for a part of a longer recording",
+                limit=limit_of(most=longest),
             )
         if self.config.audio.num_samples(seconds) < 1:
             raise InvalidRequest(
@@ -139,6 +141,7 @@ class Resolver:
             raise InvalidRequest(
                 Field("seconds_start"),
                 f" is {request.seconds_start:g} s; this model knows no start, leave it at 0",
+                limit=limit_of(most=0),
             )
         for name in ("prompt", "negative_prompt"):
             self._check_embedding(name, getattr(request, name))

@@ -14,6 +14,7 @@ from auralith.errors import NonFiniteError
 from auralith.provenance import Provenance
 from auralith.request import GenerationRequest
 from auralith.sound.arrays import waveform_of
+from auralith.sound.formats import nearest_subtype
 from auralith.sound.levels import (
     CLICK_FADE_SECONDS,
     fade_gain,
@@ -23,7 +24,8 @@ from auralith.sound.levels import (
     peak_db,
     peak_normalize,
 )
-from auralith.sound.writing import nearest_subtype, write
+from auralith.sound.picture import spectrogram_png
+from auralith.sound.writing import write
 
 _ASKS_FOR_NOISE = re.compile(r"noise|static|hiss", re.IGNORECASE)
 
@@ -72,6 +74,10 @@ class Audio:
         if self.provenance.keeps_level:
             return self.waveform
         return peak_normalize(self.waveform)
+
+    def picture(self) -> bytes:
+        """Return waveform and spectrogram of the sound as a PNG."""
+        return spectrogram_png(self.leveled(), self.sample_rate)
 
     @property
     def _exceeds_full_scale(self) -> bool:

@@ -270,4 +270,5 @@ def _mismatch(annotation: Any, value: Any, where: str) -> InvalidRequest:
         expected = _KINDS.get(annotation, annotation.__name__)
     else:
         expected = str(annotation).replace("typing.", "")
-    return InvalidRequest(Field(where), f" must be {expected}, not {shown(value)}")
+    limit = {"enum": list(get_args(annotation))} if get_origin(annotation) is Literal else None
+    return InvalidRequest(Field(where), f" must be {expected}, not {shown(value)}", limit=limit)

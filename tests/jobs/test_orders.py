@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from auralith.edits import Extension, Inpainting, Loop, Variation
 from auralith.errors import InvalidRequest
+from auralith.jobs.names import ALIASES
 from auralith.jobs.orders import (
-    ALIASES,
     Malformed,
     Order,
     cost,

@@ -18,11 +18,12 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from auralith.errors import AudioError, InvalidRequest, ResourceError
+from auralith.sound.formats import check_output
 from auralith.sound.levels import is_silent, looks_like_white_noise, peak_db, peak_normalize, rms_db
 from auralith.sound.reading import read
 from auralith.sound.resampling import resample
 from auralith.sound.tags import read_tags
-from auralith.sound.writing import check_output, write
+from auralith.sound.writing import write
 
 RATE = 44_100
 SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")

@@ -47,7 +47,7 @@ def batch(
     """
     from auralith.request import GenerationRequest
     from auralith.sets import Problem, SetSettings, make_set
-    from auralith.sound.writing import check_format
+    from auralith.sound.formats import check_format
 
     defaults = request_fields(sampling) | seconds
     GenerationRequest("any", **defaults)  # refused once, not in every row

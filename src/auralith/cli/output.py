@@ -24,7 +24,7 @@ class Output:
         Returns a path like those of the results.
         """
         from auralith.errors import InvalidRequest
-        from auralith.sound.writing import check_format, check_output
+        from auralith.sound.formats import check_format, check_output
 
         if self.format is not None:
             check_format(self.format)

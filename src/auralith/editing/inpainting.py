@@ -46,7 +46,7 @@ def inpaint(
     """
     settings = without_seconds(model, request, "inpainting keeps the length of the sound")
     require_channels(clip, model.config.audio)
-    _require_inside(clip, inpainting)
+    inpainting.require_inside(clip.seconds)
     audio = model.config.audio
     waveform = clip.at(audio)
     num_frames = audio.num_frames(waveform.shape[-1])
@@ -72,16 +72,6 @@ def inpaint(
     spliced = splice(clip.waveform, made, spans, fade)
     origin = model.provenance(settings, edit=inpainting, source=clip.source)
     return model.audio(spliced, origin, clip.sample_rate, clip.subtype)
-
-
-def _require_inside(clip: Clip, inpainting: Inpainting) -> None:
-    for start, end in inpainting.ranges:
-        if end > clip.seconds:
-            raise InvalidRequest(
-                Field("ranges"),
-                f": {start:g} to {end:g} s ends after the sound, which is {clip.seconds:.3f} s long; "
-                "choose one inside it, or extend the sound",
-            )
 
 
 def _frames_of(audio: AudioFormat, seconds: tuple[float, float], num_frames: int) -> Span:

@@ -17,6 +17,7 @@ from auralith.editing.constraints import join_ends
 from auralith.editing.timeline import OnStep, without_seconds
 from auralith.edits import Loop
 from auralith.errors import Field, InvalidRequest
+from auralith.numbers import limit_of
 from auralith.pipeline import Audio, Auralith, Steering
 from auralith.request import GenerationRequest
 from auralith.resolution import Resolver
@@ -77,6 +78,7 @@ def require_fit(model: Resolver, num_samples: int) -> None:
             Field("bars"),
             " or ",
             Field("bpm"),
+            limit=limit_of(least=audio.seconds(shortest), most=audio.seconds(longest)),
         )
 
 

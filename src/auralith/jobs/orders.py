@@ -14,10 +14,11 @@ from typing import Any, Literal, get_args, no_type_check
 from auralith.editing import longest_clip
 from auralith.editing.looping import require_fit
 from auralith.editing.timeline import without_seconds
-from auralith.edits import Edit, Extension, Inpainting, Loop, Variation
+from auralith.edits import EDITS, Edit, Extension, Inpainting, Loop
 from auralith.errors import AuralithError, Field, InvalidRequest, shown
 from auralith.foreign import JSON_ERRORS
-from auralith.numbers import check_integer, check_number
+from auralith.jobs.names import ALIASES, NAMES, SPANS, Format
+from auralith.numbers import check_integer, check_number, limit_of
 from auralith.request import GenerationRequest
 from auralith.resolution import Resolver, known
 from auralith.settings import build_settings
@@ -25,48 +26,10 @@ from auralith.sound.reading import SoundInfo
 from auralith.tables.json_rows import distinct
 
 Task = Literal["text", "vary", "inpaint", "extend", "loop"]
-Format = Literal["wav", "wav16", "wav24", "wav32f", "flac", "mp3", "ogg"]
-FORMATS: dict[Format, tuple[str, str | None]] = {
-    "wav": ("wav", None),
-    "wav16": ("wav", "pcm16"),
-    "wav24": ("wav", "pcm24"),
-    "wav32f": ("wav", "float"),
-    "flac": ("flac", None),
-    "mp3": ("mp3", None),
-    "ogg": ("ogg", None),
-}
-"""Suffix and sample format of each; wav is of 16 bit, or of what keeps the samples of a source."""
 MOST_SOUNDS = 16
 MOST_ADAPTERS = 8
 LONGEST_SECONDS = 600.0
 """Longest sound that is made by extending one."""
-EDITS: dict[str, type] = {
-    "vary": Variation,
-    "inpaint": Inpainting,
-    "extend": Extension,
-    "loop": Loop,
-}
-NAMES = {"seconds_total": "seconds", "cfg_scale": "guidance", "ranges": "regions"}
-"""Fields whose name in JSON is another one."""
-ALIASES = {
-    "input": "prompt",
-    "duration": "seconds",
-    "audio_length": "seconds",
-    "seconds_total": "seconds",
-    "audio_start": "seconds_start",
-    "cfg_scale": "guidance",
-    "guidance_scale": "guidance",
-    "num_inference_steps": "steps",
-    "output_format": "format",
-    "response_format": "format",
-    "ranges": "regions",
-}
-"""Names of other programs, and ours in Python. Their init_noise_level is a noise level here, as in stable-audio-tools."""
-SPANS = (
-    ("mask_start", "mask_end"),
-    ("inpaint_mask_start_seconds", "inpaint_mask_end_seconds"),
-)
-"""Pairs of names that say one region."""
 
 
 class Malformed(InvalidRequest):
@@ -102,6 +65,8 @@ class Making:
     """Id of an upload, or of a sound that was made: what an edit starts from."""
     adapters: tuple[AdapterChoice, ...] = ()
     format: Format = "wav"
+    webhook: str | None = None
+    """URL that is told when the job has ended, of those that the server allows."""
 
     def __post_init__(self) -> None:
         check_integer(self, "n", 1, MOST_SOUNDS)
@@ -110,6 +75,7 @@ class Making:
             raise InvalidRequest(
                 Field("adapters"),
                 f" name {len(ids)} adapters; give at most {MOST_ADAPTERS}, each once",
+                limit={"maxItems": MOST_ADAPTERS, "uniqueItems": True},
             )
         takes_source = self.task in ("vary", "inpaint", "extend")
         if takes_source and self.source is None:
@@ -228,11 +194,15 @@ def _check_edit(edit: Edit, model: Resolver, source: SoundInfo | None) -> None:
             raise InvalidRequest(
                 Field("seconds_total"),
                 f" is {edit.seconds_total:g} s; it must be at most {longest:g} s",
+                limit=limit_of(most=longest),
             )
+    if isinstance(edit, Inpainting):
+        edit.require_inside(source.seconds)
     if longest is not None and source.seconds > longest:
         raise InvalidRequest(
             Field("source"),
-            f" is {source.seconds:.2f} s long; this takes at most {longest:.2f} s: cut it",
+            f" is {source.seconds:.2f} s long; this takes at most {longest:.2f} s; cut it",
+            limit=limit_of(most=longest),
         )
 
 

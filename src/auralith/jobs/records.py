@@ -13,12 +13,24 @@ Json = dict[str, Any]
 FINAL = ("succeeded", "failed", "cancelled")
 
 
-class QueueFull(AuralithError):
-    """So many jobs wait that no more are taken; `retry_after` says in how many seconds one may be."""
+class ComeAgain(AuralithError):
+    """The server is too busy for a request; `retry_after` says in how many seconds it may not be."""
 
     def __init__(self, message: str, retry_after: int) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class QueueFull(ComeAgain):
+    """So many jobs wait that no more are taken."""
+
+
+class RateLimited(ComeAgain):
+    """A client asks too often, or for too much at a time."""
+
+
+class Overloaded(ComeAgain):
+    """The server has too many clients."""
 
 
 class KeyReused(InvalidRequest):
@@ -31,6 +43,10 @@ class Unknown(AuralithError):
 
 class TooLarge(AuralithError):
     """A body has more bytes than are taken."""
+
+
+class TooSlow(AuralithError):
+    """A body does not arrive in time."""
 
 
 class InUse(AuralithError):

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from auralith.errors import AuralithError, ResourceError, is_out_of_memory
 from auralith.files import file_hash
 from auralith.jobs.model_cache import ModelCache
-from auralith.jobs.orders import FORMATS, Order, read_order
+from auralith.jobs.names import FORMATS
+from auralith.jobs.orders import Order, read_order
 from auralith.jobs.previews import DecodingSpeed, Previews, preview_path
 from auralith.jobs.problems import problem
 from auralith.jobs.tasks import OUT_OF_MEMORY, Json, Task, WorkerSettings

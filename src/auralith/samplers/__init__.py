@@ -81,6 +81,7 @@ def find_sampler(name: str, objective: Objective) -> Sampler:
         raise InvalidRequest(
             Field("sampler"),
             f' "{name}" is for models of another objective; this one takes {", ".join(names)}',
+            limit={"enum": list(names)},
         )
     nearest = difflib.get_close_matches(name, names, n=1, cutoff=0)[0]
     raise InvalidRequest(
@@ -88,4 +89,5 @@ def find_sampler(name: str, objective: Objective) -> Sampler:
         Field("sampler"),
         f' {shown(name)}; did you mean "{nearest}"? There are ',
         ", ".join(names),
+        limit={"enum": list(names)},
     )

@@ -59,7 +59,9 @@ class Sampler(ABC):
         if name not in self.schedules:
             known = ", ".join(self.schedules)
             raise InvalidRequest(
-                Field("schedule"), f" is {shown(name)}; the sampler {self.name} takes {known}"
+                Field("schedule"),
+                f" is {shown(name)}; the sampler {self.name} takes {known}",
+                limit={"enum": list(self.schedules)},
             )
         if schedule.rho is not None and name not in BENT:
             raise InvalidRequest(

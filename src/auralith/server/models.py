@@ -6,7 +6,9 @@ from typing import Any
 
 from auralith.config import ModelConfig
 from auralith.diffusion import OBJECTIVES
-from auralith.jobs.orders import EDITS, NAMES, TASKS
+from auralith.edits import EDITS
+from auralith.jobs.names import NAMES
+from auralith.jobs.orders import TASKS
 from auralith.jobs.records import Json
 from auralith.request import GenerationRequest
 from auralith.samplers import SAMPLERS, sampler_names

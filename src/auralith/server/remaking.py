@@ -4,7 +4,8 @@ from collections.abc import Collection
 from pathlib import Path
 
 from auralith.errors import AudioError, InvalidRequest
-from auralith.jobs.orders import AdapterChoice, Format, Making, Order, read_order
+from auralith.jobs.names import Format
+from auralith.jobs.orders import AdapterChoice, Making, Order, read_order
 from auralith.jobs.records import Json
 from auralith.provenance import Provenance, read_provenance
 

@@ -6,9 +6,11 @@ from dataclasses import Field, fields
 from typing import Any, Literal, Union, get_args, get_origin
 
 from auralith.documented import documented
+from auralith.edits import EDITS
 from auralith.edits import RANGES as EDIT_RANGES
-from auralith.jobs.orders import EDITS, NAMES, AdapterChoice, Making
-from auralith.numbers import Range
+from auralith.jobs.names import ALIASES, NAMES, SPANS
+from auralith.jobs.orders import AdapterChoice, Making
+from auralith.numbers import Range, limit_of
 from auralith.request import RANGES, GenerationRequest
 
 TEXTS = ("prompt", "negative_prompt", "sampler")
@@ -23,12 +25,25 @@ def order_schema() -> dict[str, Any]:
         properties = field_schemas(schema) | properties
     number = properties["seed"]
     text = {"type": "string", "pattern": "^[0-9]+$"}
+    for name, own in ALIASES.items():
+        properties.setdefault(name, {"description": f"Another name of {own}."})
+    for first, last in SPANS:
+        for name in (first, last):
+            properties[name] = {
+                "type": "number",
+                "description": f"{first} with {last}: one of regions.",
+            }
     properties["seed"] = {"anyOf": [number, text], "description": number.pop("description")}
     return {
         "type": "object",
         "properties": dict(sorted(properties.items())),
-        "required": ["prompt"],
+        "anyOf": [{"required": [name]} for name in ("prompt", *_other_names("prompt"))],
     }
+
+
+def _other_names(name: str) -> list[str]:
+    """Return the names of other programs for a field."""
+    return [alias for alias, own in ALIASES.items() if own == name]
 
 
 def field_schemas(schema: type) -> dict[str, dict[str, Any]]:
@@ -44,12 +59,7 @@ def field_schemas(schema: type) -> dict[str, dict[str, Any]]:
 def _of_field(schema: type, field: "Field[Any]", bounds: Range | None) -> dict[str, Any]:
     found = {"type": "string"} if field.name in TEXTS else _of(field.type)
     if bounds is not None:
-        limits = {
-            "minimum": bounds.least,
-            "exclusiveMinimum": bounds.above,
-            "maximum": bounds.most,
-        }
-        found |= {name: limit for name, limit in limits.items() if limit is not None}
+        found |= limit_of(above=bounds.above, least=bounds.least, most=bounds.most)
     doc = documented(f"{schema.__module__}.{schema.__qualname__}", field.name).doc
     doc = re.sub(r"`(\w+)`", lambda at: NAMES.get(at[1], at[1]), doc)
     return found | ({"description": doc} if doc and field.name != "prompt" else {})

@@ -18,7 +18,8 @@ from auralith.content_credentials import ContentSigner
 from auralith.errors import Field, InvalidRequest, ResourceError
 from auralith.files import file_hash, whole_file
 from auralith.jobs.lanes import Lanes
-from auralith.jobs.orders import FORMATS, Format, Making, Order, cost
+from auralith.jobs.names import FORMATS, Format
+from auralith.jobs.orders import Making, Order, cost
 from auralith.jobs.records import Job, Limits, Unknown
 from auralith.jobs.store import JobStore
 from auralith.jobs.tasks import ModelPlace, WorkerSettings

@@ -10,7 +10,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,8 @@ from auralith.tables.cells import named_file
 
 MAX_SEEDS = 10_000
 _LAST_BITS = ("generator", "model", "device", "dtype", "batch_index", "batch_size")
-_LATER = ("conditions", "schedule", "rho", "sigmas", "mix")
+_LATER = ("conditions", "schedule", "rho", "sigmas", "mix", "normalize")
+_DEFAULTS = asdict(GenerationRequest("-"))
 _SECONDS = ("seconds_total", "seconds_start", "seconds_output")
 
 
@@ -183,7 +184,9 @@ def key_of(origin: Provenance) -> str:
     """Return a hash of what a sound is made of: settings with the seed, model, adapters, edit, and its source by content."""
     made_of = {name: value for name, value in origin.to_tags().items() if name not in _LAST_BITS}
     made_of["settings"] = {  # keys are as they were before requests had these fields
-        name: value for name, value in made_of["settings"].items() if value or name not in _LATER
+        name: value
+        for name, value in made_of["settings"].items()
+        if name not in _LATER or value != _DEFAULTS[name]
     }
     made_of["adapters"] = [[used.file_hash, used.strength] for used in origin.adapters]
     made_of["source"] = None if origin.source is None else origin.source.file_hash

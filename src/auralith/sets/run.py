@@ -30,9 +30,9 @@ from auralith.sets.manifest import Entry, Manifest
 from auralith.sets.overview import overview_page
 from auralith.sets.plan import Plan, PlannedSound, key_of, plan_set
 from auralith.sets.table import Problem, PromptTable
+from auralith.sound.formats import check_output
 from auralith.sound.picture import spectrogram_png
 from auralith.sound.reading import read
-from auralith.sound.writing import check_output
 
 PAGE = "index.html"
 PICTURES = "spectrograms"

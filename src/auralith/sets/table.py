@@ -208,6 +208,8 @@ def _value(name: str, cell: Any) -> Any:
         return parse_conditions(text.split(","))
     if name == "sigmas":
         return parse_sigmas(text)
+    if name == "normalize":
+        return _truth(name, text)
     if name == "mix":
         return parse_mix([text])
     try:
@@ -215,6 +217,14 @@ def _value(name: str, cell: Any) -> Any:
     except ValueError as error:
         wanted = "a whole number" if name in _INTEGERS else "a number"
         raise InvalidRequest(Field(name), f" is {shown(text)}; give {wanted}") from error
+
+
+def _truth(name: str, text: str) -> bool:
+    """Return a truth value as programs and spreadsheets write it."""
+    found = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+    if text.lower() not in found:
+        raise InvalidRequest(Field(name), f" is {shown(text)}; write true or false")
+    return found[text.lower()]
 
 
 def _prompt(cell: Any) -> str:

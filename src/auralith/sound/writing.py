@@ -7,7 +7,6 @@ all. The same samples and tags give the same bytes, in every format.
 import io
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,30 +15,15 @@ import soundfile
 import torch
 from torch import Tensor
 
-from auralith.errors import AudioError, Field, InvalidRequest, shown
-from auralith.escaping import one_line
-from auralith.files import check_writable, whole_file
+from auralith.errors import AudioError
+from auralith.files import whole_file
 from auralith.sound.arrays import AnyWaveform, waveform_of
+from auralith.sound.formats import chosen
 from auralith.sound.reproducible import reproducible
 from auralith.sound.tags import with_info_chunk
 
 _BLOCK = 65_536
 """Samples handed to libsndfile at a time; its Vorbis encoder overflows the stack on minutes at once."""
-
-
-@dataclass(frozen=True)
-class _Container:
-    name: str
-    subtypes: dict[str, str]
-    """Ours to libsndfile's; the first is the default."""
-
-
-_CONTAINERS = {
-    ".wav": _Container("WAV", {"pcm16": "PCM_16", "pcm24": "PCM_24", "float": "FLOAT"}),
-    ".flac": _Container("FLAC", {"pcm16": "PCM_16", "pcm24": "PCM_24"}),
-    ".ogg": _Container("OGG", {"vorbis": "VORBIS"}),
-    ".mp3": _Container("MP3", {"mp3": "MPEG_LAYER_III"}),
-}
 
 
 def write(
@@ -59,7 +43,7 @@ def write(
     Raises `AudioError` (NaN, a rate or a channel count the format can't hold), `InvalidRequest` (unknown suffix or
     subtype, other axes) and `ResourceError` (unwritable place, no disk space); then no file has been made or changed.
     """
-    container, encoding = _chosen(path, subtype)
+    container, encoding = chosen(path, subtype)
     samples = waveform_of(waveform, "the audio").cpu()
     _require_finite(samples, "the audio")
     comment = None if tags is None else json.dumps(tags)
@@ -74,43 +58,6 @@ def write(
         data = finish(data)
     with whole_file(path) as file:
         file.write(data)
-
-
-def check_output(path: str | Path, subtype: str | None = None) -> None:
-    """Raise what `write` would raise for this path and subtype, before any work is done."""
-    _chosen(path, subtype)
-    check_writable(path)
-
-
-def nearest_subtype(path: str | Path, wanted: str) -> str:
-    """The wanted subtype if a file of this suffix can have it, else its finest. Raises `InvalidRequest`."""
-    container, _ = _chosen(path, None)
-    subtypes = next(c.subtypes for c in _CONTAINERS.values() if c.name == container)
-    return wanted if wanted in subtypes else list(subtypes)[-1]
-
-
-def check_format(name: str) -> None:
-    """Raise `InvalidRequest` unless files of this name, such as "wav", can be written."""
-    known = [suffix.removeprefix(".") for suffix in _CONTAINERS]
-    if name not in known:
-        raise InvalidRequest(
-            Field("format"), f" is {shown(name)}; choose one of {', '.join(known)}"
-        )
-
-
-def _chosen(path: str | Path, subtype: str | None) -> tuple[str, str]:
-    """libsndfile's container and subtype names for a path."""
-    container = _CONTAINERS.get(Path(path).suffix.lower())
-    if container is None:
-        raise InvalidRequest(f"{path} has no known suffix; choose one of {', '.join(_CONTAINERS)}")
-    if subtype is None:
-        return container.name, next(iter(container.subtypes.values()))
-    if subtype not in container.subtypes:
-        raise InvalidRequest(
-            Field("subtype"),
-            f": {container.name} files can't be {one_line(subtype, 60)}; choose {' or '.join(container.subtypes)}",
-        )
-    return container.name, container.subtypes[subtype]
 
 
 def _encoded(
