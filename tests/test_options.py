@@ -38,6 +38,7 @@ FREE = {
         "allow_host",
         "prompts",
         "autoencoder",
+        "server",
     ),
 }
 """Options that take any text, or the name of something that is looked for."""

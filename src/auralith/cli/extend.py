@@ -8,7 +8,7 @@ import typer
 
 from auralith.cli.fields import Given, Options, Sets
 from auralith.cli.making import make_edits
-from auralith.cli.options import Loading, Sampling, Writing
+from auralith.cli.options import Place, Sampling, Writing
 
 TIMED = re.compile(r"(\d+(?:\.\d*)?):(.*)", re.DOTALL)
 
@@ -40,17 +40,14 @@ def extend(
         ),
     ],
     sampling: Sampling,
-    loading: Loading,
+    loading: Place,
     writing: Writing,
 ) -> None:
     """Continue a sound to any length, window by window; its own samples stay, but for the crossfade."""
-    from auralith.edits import Extension
-
     timed = sorted(_timed(text) for text in prompts or ())
     first = timed[0][1] if prompt is None and timed else prompt
-    make_edits(
-        Extension(seconds, prompts=tuple(timed), **edit), file, first, sampling, loading, writing
-    )
+    read = {"seconds_total": seconds, "prompts": tuple(timed)}
+    make_edits("extend", read | edit, file, first, sampling, loading, writing)
 
 
 def _timed(text: str) -> tuple[float, str]:

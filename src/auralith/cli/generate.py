@@ -13,7 +13,7 @@ import typer
 
 from auralith.cli.fields import Given, Options
 from auralith.cli.making import announced_seeds, numbered, open_model, save_all
-from auralith.cli.options import REQUEST, Loading, Sampling, Writing, request_fields
+from auralith.cli.options import REQUEST, Loading, Place, Sampling, Writing, request_fields
 from auralith.cli.origin import differences, find_clip, loading_of, read_origin
 from auralith.cli.output import Output
 
@@ -46,12 +46,16 @@ def generate(
         typer.Option("--yes", help="Fetch and open what the tags of --from name without asking."),
     ] = False,
     sampling: Sampling,
-    loading: Loading,
+    place: Place,
     writing: Writing,
 ) -> None:
     """Generate a sound from a prompt. Prints the path of each file, last the sound's."""
     changes = request_fields(sampling) | span | ({} if prompt is None else {"prompt": prompt})
+    if place.server is not None:
+        _generate_remotely(changes, source, place, writing)
+        return
     origin, clip = None, None
+    loading: Loading = place
     if source is not None:
         origin = read_origin(source, loading, yes)
         loading = loading_of(origin, loading, source)
@@ -63,21 +67,36 @@ def generate(
     if origin is None or origin.edit is None:
         request = model.resolve(request)
     requests = numbered(request, writing.n)
-    paths = target.paths(announced_seeds(requests))
+    paths = target.paths(announced_seeds(item.seed for item in requests))
     sounds = _make(model, requests, origin, clip)
     save_all(zip(sounds, paths, strict=True), writing, signer)
 
 
-def _request(origin: "Provenance | None", changes: Given) -> "GenerationRequest":
+def _generate_remotely(changes: Given, source: Path | None, place: Place, writing: Writing) -> None:
+    from auralith.cli.remote import make_remotely
+    from auralith.errors import Field, InvalidRequest
+
+    if source is not None:
+        raise InvalidRequest(Field("source"), " makes a sound again here alone; leave out --server")
+    _require_prompt(changes)
+    make_remotely(changes, changes["prompt"], None, place, writing)
+
+
+def _require_prompt(changes: Given) -> None:
     from auralith.errors import InvalidRequest
+
+    if "prompt" not in changes:
+        raise InvalidRequest("nothing to generate; give a prompt or --from FILE")
+
+
+def _request(origin: "Provenance | None", changes: Given) -> "GenerationRequest":
     from auralith.request import GenerationRequest, changed, require_given
 
     if origin is not None:
         request = changed(origin.settings, changes)
         require_given(request)
         return request
-    if "prompt" not in changes:
-        raise InvalidRequest("nothing to generate; give a prompt or --from FILE")
+    _require_prompt(changes)
     return GenerationRequest(**changes)
 
 

@@ -7,7 +7,7 @@ import typer
 
 from auralith.cli.fields import Given, Options
 from auralith.cli.making import make_edits
-from auralith.cli.options import Loading, Sampling, Writing
+from auralith.cli.options import Place, Sampling, Writing
 
 
 def inpaint(
@@ -25,7 +25,7 @@ def inpaint(
     *,
     edit: Annotated[Given, Options("auralith.edits.Inpainting", "crossfade", "passes")],
     sampling: Sampling,
-    loading: Loading,
+    loading: Place,
     writing: Writing,
 ) -> None:
     """Make parts of a sound anew. All samples outside the ranges and their crossfades stay as they are.
@@ -33,10 +33,8 @@ def inpaint(
     A model that was not trained for inpainting does it too: what is kept leads what is made (RePaint). One that was
     sees what is kept; --passes has no effect on it.
     """
-    from auralith.edits import Inpainting
-
-    made = Inpainting(tuple(_range(text) for text in ranges), **edit)
-    make_edits(made, file, prompt, sampling, loading, writing)
+    read = {"ranges": tuple(_range(text) for text in ranges)}
+    make_edits("inpaint", read | edit, file, prompt, sampling, loading, writing)
 
 
 def _range(text: str) -> tuple[float, float]:

@@ -7,7 +7,7 @@ import typer
 
 from auralith.cli.fields import Given, Options
 from auralith.cli.making import make_edits
-from auralith.cli.options import Loading, Sampling, Writing
+from auralith.cli.options import Place, Sampling, Writing
 
 
 def loop(
@@ -21,10 +21,8 @@ def loop(
         Given, Options("auralith.edits.Loop", "seconds", "bpm", "bars", "beats_per_bar")
     ],
     sampling: Sampling,
-    loading: Loading,
+    loading: Place,
     writing: Writing,
 ) -> None:
     """Generate a loop without a seam, of exactly so many seconds or bars. Name the tempo in the prompt too."""
-    from auralith.edits import Loop
-
-    make_edits(Loop(**edit), None, prompt, sampling, loading, writing, like)
+    make_edits("loop", edit, None, prompt, sampling, loading, writing, like)

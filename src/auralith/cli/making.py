@@ -4,44 +4,81 @@ import sys
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from auralith.cli.adapter import parse_adapter
 from auralith.cli.fields import Given
 from auralith.cli.lines import warn
-from auralith.cli.options import Loading, Writing, request_fields
+from auralith.cli.options import Loading, Place, Writing, request_fields
 from auralith.cli.output import Output
+from auralith.files import whole_file
+from auralith.jobs.names import KINDS
 
 if TYPE_CHECKING:
     from auralith.content_credentials import ContentSigner
-    from auralith.edits import Edit
-    from auralith.pipeline import Audio, Auralith
+    from auralith.pipeline import Auralith
     from auralith.request import GenerationRequest
     from auralith.sets import Devices
 
 
+@runtime_checkable
+class Savable(Protocol):
+    """A sound that was made, here or elsewhere."""
+
+    @property
+    def warnings(self) -> tuple[str, ...]: ...
+
+    def save(self, path: Path, subtype: str | None, signer: "ContentSigner | None") -> None:
+        """Write a file, whole or not at all."""
+        ...
+
+    def picture(self) -> bytes:
+        """Return a PNG."""
+        ...
+
+
 def make_edits(
-    edit: "Edit",
+    task: str,
+    fields: Given,
     file: Path | None,
     prompt: str | None,
     sampling: Given,
-    loading: Loading,
+    loading: Place,
     writing: Writing,
     like: Path | None = None,
 ) -> None:
-    """Make one edit of a file (or none, for a loop), as often as asked for, each time with the next seed.
+    """Make one edit of a file (or none, for a loop), as often as asked for, each time with the next seed. `fields` are the edit's.
 
     Without a prompt, the one that is inside the file (or inside `like`) is taken.
     """
+    words: dict[str, Any] = own_prompt(file or like) if prompt is None else {"prompt": prompt}
+    settings = words | request_fields(sampling)
+    name = words["prompt"] if file is None else f"{file.stem} {KINDS[task]}"
+    if loading.server is not None:
+        from auralith.cli.remote import make_remotely
+
+        make_remotely({"task": task, **settings, **fields}, name, file, loading, writing)
+        return
+    _make_here(task, fields, settings, name, file, loading, writing)
+
+
+def _make_here(
+    task: str,
+    fields: Given,
+    settings: Given,
+    name: str,
+    file: Path | None,
+    loading: Loading,
+    writing: Writing,
+) -> None:
     from auralith.cli.progress import generation_progress
     from auralith.editing import apply, longest_clip, read_clip
-    from auralith.edits import Extension
+    from auralith.edits import EDITS, Extension
     from auralith.request import GenerationRequest
     from auralith.sound.reading import read_info
 
-    words: dict[str, Any] = own_prompt(file or like) if prompt is None else {"prompt": prompt}
-    request = GenerationRequest(**(words | request_fields(sampling)))
-    name = request.text if file is None else f"{file.stem} {edit.kind}"
+    edit = EDITS[task](**fields)
+    request = GenerationRequest(**settings)
     target = Output(writing.output, writing.format, writing.subtype, name)
     signer = writing.signer(target.check())
     if file is not None:
@@ -52,7 +89,7 @@ def make_edits(
     clip = None if file is None else read_clip(file, longest_clip(edit, model))
     seed = model.resolve(request).seed
     requests = numbered(replace(request, seed=seed), writing.n)
-    paths = target.paths(announced_seeds(requests))
+    paths = target.paths(announced_seeds(item.seed for item in requests))
     with generation_progress() as on_step:
         sounds = (apply(model, item, clip, edit, on_step) for item in requests)
         save_all(zip(sounds, paths, strict=True), writing, signer)
@@ -122,15 +159,15 @@ def numbered(request: "GenerationRequest", n: int) -> list["GenerationRequest"]:
     return [replace(request, seed=request.seed + index) for index in range(n)]
 
 
-def announced_seeds(requests: list["GenerationRequest"]) -> list[int]:
-    """The seeds of requests that have one, printed."""
-    seeds = [item.seed for item in requests if item.seed is not None]
-    print("seed", *seeds, file=sys.stderr)
-    return seeds
+def announced_seeds(seeds: Iterable[int | None]) -> list[int]:
+    """Return seeds as they are printed."""
+    known = [seed for seed in seeds if seed is not None]
+    print("seed", *known, file=sys.stderr)
+    return known
 
 
 def save_all(
-    sounds: Iterable[tuple["Audio", Path]], writing: Writing, signer: "ContentSigner | None"
+    sounds: Iterable[tuple[Savable, Path]], writing: Writing, signer: "ContentSigner | None"
 ) -> None:
     """Write each sound as soon as it is there, then print the paths, those of the sounds last."""
     pictures, paths = [], []
@@ -140,15 +177,7 @@ def save_all(
         sound.save(path, writing.subtype, signer)
         paths.append(path)
         if writing.png:
-            pictures.append(_draw(sound, path.with_suffix(".png")))
+            pictures.append(path.with_suffix(".png"))
+            with whole_file(pictures[-1]) as file:
+                file.write(sound.picture())
     print(*pictures, *paths, sep="\n")
-
-
-def _draw(sound: "Audio", path: Path) -> Path:
-    from auralith.files import whole_file
-    from auralith.sound.picture import spectrogram_png
-
-    picture = spectrogram_png(sound.leveled(), sound.sample_rate)
-    with whole_file(path) as file:
-        file.write(picture)
-    return path

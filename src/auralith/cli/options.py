@@ -37,6 +37,7 @@ Sampling = Annotated[
         noise="noise",
         seed="seed",
         condition=Sets("conditions", metavar="ID=NUMBER", repeated=True),
+        normalize="normalize",
     ),
 ]
 """Options of sampling and guidance; `request_fields` reads their texts."""
@@ -94,6 +95,19 @@ class Loading:
     ] = None
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = None
     dtype: Annotated[str | None, typer.Option(help="auto, float32, bfloat16 or float16.")] = None
+
+
+@dataclass(frozen=True)
+class Place(Loading):
+    """Options of the model and where it runs: here, or on a server."""
+
+    server: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Let a server of auralith serve do it; models and adapters are then named as it calls them.",
+        ),
+    ] = None
 
 
 @dataclass(frozen=True)

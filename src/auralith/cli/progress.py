@@ -4,7 +4,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from rich.console import Console
 from rich.markup import escape
@@ -24,7 +24,6 @@ from auralith.cli.lines import note
 from auralith.escaping import one_line
 
 if TYPE_CHECKING:
-    from auralith.samplers import Step
     from auralith.training.finetune import Event
     from auralith.training.task import Progress as TrainingProgress
 
@@ -34,8 +33,18 @@ class _StepRate(ProgressColumn):
         return Text("" if task.speed is None else f"{task.speed:.2f} steps/s")
 
 
+@runtime_checkable
+class Place(Protocol):
+    """A place within the steps of a sound, such as a `samplers.Step`."""
+
+    @property
+    def index(self) -> int: ...
+    @property
+    def total(self) -> int | None: ...
+
+
 @contextmanager
-def generation_progress() -> Iterator[Callable[["Step"], None]]:
+def generation_progress() -> Iterator[Callable[[Place], None]]:
     """Gives the function to call after each step. It starts over where another batch begins."""
     console = Console(stderr=True)
     columns = (
@@ -50,7 +59,7 @@ def generation_progress() -> Iterator[Callable[["Step"], None]]:
     ) as progress:
         task = progress.add_task("denoising", total=None)
 
-        def show(step: "Step") -> None:
+        def show(step: Place) -> None:
             if step.index == 0:
                 progress.reset(task)
             done = step.index + 1

@@ -7,7 +7,7 @@ import typer
 
 from auralith.cli.fields import Given, Options
 from auralith.cli.making import make_edits
-from auralith.cli.options import Loading, Sampling, Writing
+from auralith.cli.options import Place, Sampling, Writing
 
 
 def vary(
@@ -19,10 +19,8 @@ def vary(
     *,
     edit: Annotated[Given, Options("auralith.edits.Variation", "strength", "init_noise_level")],
     sampling: Sampling,
-    loading: Loading,
+    loading: Place,
     writing: Writing,
 ) -> None:
     """Make a sound anew from one that is there: the same length, the model's sample rate and channels."""
-    from auralith.edits import Variation
-
-    make_edits(Variation(**edit), file, prompt, sampling, loading, writing)
+    make_edits("vary", edit, file, prompt, sampling, loading, writing)
