@@ -9,7 +9,7 @@ from typing import Any
 
 from auralith.files import size_text
 from auralith.jobs.database import Database, Row, StorageFull
-from auralith.jobs.estimates import Estimate, estimate
+from auralith.jobs.estimates import Estimate, Forecast, estimate, forecast
 from auralith.jobs.records import Event, Job, Limits, Stored, Unknown, job_of
 from auralith.jobs.search import search_patterns
 
@@ -50,9 +50,12 @@ class Books:
                 f"less than {size_text(self.limits.reserve_bytes)} of disk space are left; free some, or ask again later"
             )
 
-    def job(self, job_id: str) -> Job:
-        """Return a job. Raise `Unknown`."""
-        return self._job(job_id)
+    def job(self, job_id: str, owner: str | None = None) -> Job:
+        """Return a job. Raise `Unknown`, for one of another owner too."""
+        job = self._job(job_id)
+        if owner not in (None, job.owner):
+            raise _no_job()
+        return job
 
     def jobs(
         self,
@@ -98,6 +101,10 @@ class Books:
         """Return the place of a job that waits or runs, and the seconds until it is made."""
         return estimate(self._db, job, self._now())
 
+    def forecast(self, model: str, cost: float) -> Forecast:
+        """Return what a job of a model and a cost would take if it came now."""
+        return forecast(self._db, model, cost, self._now())
+
     def outputs(self, job_id: str) -> list[Stored]:
         """Return the sounds of a job that are there, in their order."""
         return self.outputs_of([job_id])[job_id]
@@ -123,22 +130,28 @@ class Books:
         )
         return [Event(row["number"], row["kind"], json.loads(row["data"])) for row in rows]
 
-    def sound(self, sound_id: str) -> Stored:
-        """Return an upload or a sound that was made. Raise `Unknown`."""
+    def sound(self, sound_id: str, owner: str | None = None) -> Stored:
+        """Return an upload or a sound that was made. Raise `Unknown`, for one of another owner too."""
         for row in self._db.execute("SELECT * FROM assets WHERE id = ?", (sound_id,)):
-            return Stored(row["id"], self.uploads / row["id"], json.loads(row["facts"]))
-        return self.output(sound_id)
+            if owner in (None, row["owner"]):
+                return Stored(row["id"], self.uploads / row["id"], json.loads(row["facts"]))
+        return self.output(sound_id, owner)
 
-    def output(self, output_id: str) -> Stored:
-        """Return a sound that was made. Raise `Unknown`."""
-        for row in self._db.execute("SELECT * FROM outputs WHERE id = ?", (output_id,)):
-            return self._output(row)
+    def output(self, output_id: str, owner: str | None = None) -> Stored:
+        """Return a sound that was made. Raise `Unknown`, for one of another owner too."""
+        rows = self._db.execute(
+            "SELECT outputs.*, jobs.owner FROM outputs JOIN jobs ON jobs.id = outputs.job WHERE outputs.id = ?",
+            (output_id,),
+        )
+        for row in rows:
+            if owner in (None, row["owner"]):
+                return self._output(row)
         raise no_sound()
 
     def _job(self, job_id: str, ending: str = "") -> Job:
         for row in self._db.execute(f"SELECT * FROM jobs WHERE id = ?{ending}", (job_id,)):
             return job_of(row)
-        raise Unknown("there is no job of this id; it may have been deleted")
+        raise _no_job()
 
     def _output(self, row: Row) -> Stored:
         path = self.sounds / row["file"]
@@ -150,6 +163,10 @@ class Books:
     def _tell(self, kind: str, job: Job) -> None:
         for listener in self.listeners:
             listener(kind, job)
+
+
+def _no_job() -> Unknown:
+    return Unknown("there is no job of this id; it may have been deleted")
 
 
 def no_sound() -> Unknown:

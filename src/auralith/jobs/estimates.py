@@ -5,6 +5,7 @@ of its cost; the two are fitted so that a few odd jobs make no difference (Theil
 more).
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -19,6 +20,8 @@ LEAST_RATIO = 1.5
 UNKNOWN_SECONDS = 10
 """Answer to when to come again, before anything was measured."""
 LONGEST_SECONDS = 3_600
+LAST = 2**62
+"""Above every number of a job."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,20 @@ class Estimate:
     position: int
     seconds: float | None
     """None before anything was measured."""
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What a job would take. What was not measured yet is None."""
+
+    seconds: float | None
+    """Seconds to make it, once it is its turn."""
+    position: int
+    """Number of jobs before it."""
+    wait_seconds: float | None
+    """Seconds until it is its turn."""
+    peak_memory_bytes: int | None
+    """Most memory that a sound of the model took lately."""
 
 
 @dataclass(frozen=True)
@@ -77,26 +94,50 @@ def pace(db: Database, model: str) -> Pace | None:
 
 def estimate(db: Database, job: Job, now: float) -> Estimate:
     """Return the estimate of a job that waits or runs, as if those that run now went on side by side with the rest."""
+    running = _running(db)
+    if job.status == "running":
+        position = sum(1 for row in running if row["place"] < job.number)
+        own = [row for row in running if row["id"] == job.id]
+        return Estimate(position, _left(own[0], pace(db, job.model), now) if own else 0.0)
+    position, ahead = _ahead(db, job.number, running, now)
+    own_pace = pace(db, job.model)
+    if own_pace is None or ahead is None:
+        return Estimate(position, None)
+    return Estimate(position, ahead + own_pace.seconds(job.cost))
+
+
+def forecast(db: Database, model: str, cost: float, now: float) -> Forecast:
+    """Return what a job of a model and a cost would take if it came now."""
+    position, wait = _ahead(db, None, _running(db), now)
+    speed = pace(db, model)
+    peaks = db.execute(
+        "SELECT facts FROM outputs WHERE job IN "
+        "(SELECT id FROM jobs WHERE status = 'succeeded' AND model = ? ORDER BY finished DESC LIMIT ?)",
+        (model, MEASURED_JOBS),
+    )
+    work = [json.loads(row["facts"]).get("work") or {} for row in peaks]
+    known = [one["peak_memory_bytes"] for one in work if one.get("peak_memory_bytes")]
+    seconds = None if speed is None else speed.seconds(cost)
+    return Forecast(seconds, position, wait, max(known, default=None))
+
+
+def _ahead(
+    db: Database, number: int | None, running: Sequence[Row], now: float
+) -> tuple[int, float | None]:
+    """Return how many jobs are before a number (of all without one), and the seconds until they are made, if known."""
     waiting = db.execute(
         "SELECT model, count(*) AS number, sum(cost) AS cost FROM jobs WHERE status = 'queued' AND number < ? GROUP BY model",
-        (job.number,),
+        (LAST if number is None else number,),
     )
-    running = _running(db)
-    position = sum(row["number"] for row in (*waiting, *running) if _is_before(row, job))
     paces = {row["model"]: pace(db, row["model"]) for row in (*waiting, *running)}
-    paces.setdefault(job.model, pace(db, job.model))
-    if job.status == "running":
-        own = [row for row in running if row["id"] == job.id]
-        return Estimate(position, _left(own[0], paces[job.model], now) if own else 0.0)
     parts = [_left(row, paces[row["model"]], now) for row in running]
     for row in waiting:
         speed = paces[row["model"]]
         parts.append(None if speed is None else speed.seconds(row["cost"], row["number"]))
-    own_pace = paces[job.model]
-    if own_pace is None or None in parts:
-        return Estimate(position, None)
-    ahead = sum(part for part in parts if part is not None)
-    return Estimate(position, ahead / max(1, len(running)) + own_pace.seconds(job.cost))
+    before = [row for row in running if number is None or row["place"] < number]
+    position = len(before) + sum(row["number"] for row in waiting)
+    known = [part for part in parts if part is not None]
+    return position, sum(known) / max(1, len(running)) if len(known) == len(parts) else None
 
 
 def retry_after(db: Database, now: float) -> int:
@@ -111,10 +152,6 @@ def _running(db: Database) -> list[Row]:
         "SELECT id, number AS place, 1 AS number, model, cost, coalesce(ready, started) AS since FROM jobs "
         "WHERE status = 'running' ORDER BY number"
     )
-
-
-def _is_before(row: Row, job: Job) -> bool:
-    return row.get("place", 0) < job.number
 
 
 def _left(row: Row, speed: Pace | None, now: float) -> float | None:

@@ -15,19 +15,20 @@ SWEEPING = 1
 class Keeping(Books):
     """Books of what is kept."""
 
-    def add_asset(self, asset_id: str, facts: Mapping[str, Any]) -> Stored:
-        """Note an upload whose file is written as `uploads / asset_id`."""
+    def add_asset(self, asset_id: str, facts: Mapping[str, Any], owner: str = "") -> Stored:
+        """Note an upload of an owner, whose file is written as `uploads / asset_id`."""
         size = (self.uploads / asset_id).stat().st_size
         with self._db.write() as db:
             db.execute(
-                "INSERT INTO assets (id, num_bytes, facts, created) VALUES (?, ?, ?, ?)",
-                (asset_id, size, json.dumps(facts), self._now()),
+                "INSERT INTO assets (id, num_bytes, facts, created, owner) VALUES (?, ?, ?, ?, ?)",
+                (asset_id, size, json.dumps(facts), self._now(), owner),
             )
         return self.sound(asset_id)
 
-    def delete_asset(self, asset_id: str) -> None:
+    def delete_asset(self, asset_id: str, owner: str | None = None) -> None:
         """Delete an upload. Raise `Unknown`, and `InUse` while a job that waits or runs starts from it."""
         with self._db.write(alone=True) as db:
+            self.sound(asset_id, owner)
             if asset_id in self._needed():
                 raise InUse("a job that waits or runs starts from it; delete that one first")
             if not db.execute("DELETE FROM assets WHERE id = ? RETURNING id", (asset_id,)):

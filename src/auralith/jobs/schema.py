@@ -50,7 +50,8 @@ CREATE TABLE assets (
     id TEXT PRIMARY KEY,
     num_bytes INTEGER NOT NULL,
     facts TEXT NOT NULL,
-    created REAL NOT NULL
+    created REAL NOT NULL,
+    owner TEXT NOT NULL DEFAULT ''
 ) STRICT;
 CREATE TABLE events (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -91,6 +92,7 @@ ALTER TABLE jobs ADD COLUMN webhook TEXT;
 CREATE INDEX made_jobs ON jobs (model, finished) WHERE status = 'succeeded';
 ALTER TABLE outputs ADD COLUMN is_starred INTEGER NOT NULL DEFAULT 0;
 CREATE INDEX starred_outputs ON outputs (job) WHERE is_starred = 1;
+ALTER TABLE assets ADD COLUMN owner TEXT NOT NULL DEFAULT '';
 """
 
 
