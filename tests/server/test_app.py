@@ -1,75 +1,32 @@
 """The HTTP interface, in this process, with the tiny model."""
 
-import asyncio
 import hashlib
 import io
 import json
 import re
 import shutil
-from collections.abc import Coroutine, Iterator
+from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-import httpx
 import numpy as np
 import pytest
 import soundfile
 
 from auralith.cli.serve import announce
-from auralith.jobs.orders import FORMATS, NAMES, TASKS, setting_names
+from auralith.jobs.names import FORMATS, NAMES
+from auralith.jobs.orders import TASKS, setting_names
 from auralith.jobs.records import Limits
-from auralith.jobs.tasks import ModelPlace
 from auralith.request import MAX_STEPS, GenerationRequest
 from auralith.samplers import SAMPLERS
 from auralith.server import page
-from auralith.server.app import make_app
 from auralith.server.guard import Rules, allowed_hosts, is_loopback
+from auralith.server.keys import plain_key
 from auralith.server.remaking import remaking
-from auralith.server.service import Service, ServiceSettings
+from auralith.server.service import Service
 from auralith.sound.reading import read
-from tests.conftest import GOLDEN
-
-MODEL = ModelPlace("tiny", str(GOLDEN / "sao_tiny"))
-QUICK = {"prompt": "a drum", "seconds": 0.3, "window": "fit", "steps": 2}
-RULES = Rules(allowed_hosts("127.0.0.1", ()), body_bytes=100_000, upload_bytes=3_000_000)
-Answer = httpx.Response
-
-
-class Client:
-    """Calls a service's application."""
-
-    def __init__(
-        self,
-        service: Service,
-        rules: Rules = RULES,
-        sync: float = 60.0,
-        review: Path | None = None,
-    ) -> None:
-        self.service, self._app = service, make_app(service, rules, sync, review)
-
-    def __call__(self, method: str, path: str, **options: Any) -> Answer:
-        async def call() -> Answer:
-            transport = httpx.ASGITransport(self._app, raise_app_exceptions=False)
-            async with httpx.AsyncClient(
-                transport=transport, base_url="http://127.0.0.1"
-            ) as client:
-                return await client.request(method, path, timeout=60, **options)
-
-        return run(call())
-
-    def make(self, **body: Any) -> Answer:
-        """Return the answer for a job, once it has ended."""
-        headers = {"Prefer": "wait=60"}
-        return self("POST", "/v1/audio/generations", json=QUICK | body, headers=headers)
-
-
-def run(coroutine: Coroutine[Any, Any, Answer]) -> Answer:
-    return asyncio.run(coroutine)
-
-
-def settings(folder: Path, **options: Any) -> ServiceSettings:
-    return ServiceSettings(folder, (MODEL,), ("cpu",), "float32", **options)
+from tests.serving import QUICK, RULES, Answer, Client, settings
 
 
 @pytest.fixture(scope="module")
@@ -325,9 +282,8 @@ def test_a_full_disk_is_507(idle: Client, monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_keys_hosts_and_origins(tmp_path: Path) -> None:
     service = Service(settings(tmp_path))
-    client = Client(
-        service, Rules(allowed_hosts("10.0.0.1", ["studio.lan"]), True, ("secret", "other"))
-    )
+    keys = (plain_key("secret"), plain_key("other"))
+    client = Client(service, Rules(allowed_hosts("10.0.0.1", ["studio.lan"]), True, keys))
     bearer = {"Authorization": "Bearer secret"}
     refused = client("GET", "/v1/jobs")
     assert refused.status_code == 401 and refused.headers["www-authenticate"] == "Bearer"
@@ -360,7 +316,7 @@ def test_the_page_needs_no_key_and_shows_nothing_beside_it(
         (folder / name).touch()
     monkeypatch.setattr(page, "FOLDER", folder)
     service = Service(settings(tmp_path / "data"))
-    client = Client(service, Rules(RULES.hosts, keys=("secret",)))
+    client = Client(service, Rules(RULES.hosts, keys=(plain_key("secret"),)))
     first, second = client("GET", "/"), client("GET", "/")
     policy = first.headers["content-security-policy"]
     nonce = policy.partition("'nonce-")[2].partition("'")[0]
@@ -446,13 +402,13 @@ def test_what_there_is_is_listed(idle: Client) -> None:
     assert model["id"] == "tiny" and model["seconds_max"] > 0
     assert idle("GET", "/v1/limits").json()["queue"] == 2
     assert idle("GET", "/v1/adapters").json() == {"adapters": []}
-    paths = idle("GET", "/openapi.json").json()["paths"]
-    body = paths["/v1/audio/generations"]["post"]["requestBody"]["content"]["application/json"]
+    schemas = idle("GET", "/openapi.json").json()["components"]["schemas"]
+    properties = schemas["Request"]["properties"]
     for task in TASKS:
-        assert body["schema"]["properties"].keys() >= set(setting_names(task))
-    steps = body["schema"]["properties"]["steps"]
+        assert properties.keys() >= set(setting_names(task))
+    steps = properties["steps"]
     assert (steps["type"], steps["minimum"], steps["maximum"]) == ("integer", 1, MAX_STEPS)
-    assert body["schema"]["properties"]["format"]["enum"] == list(FORMATS)
+    assert properties["format"]["enum"] == list(FORMATS)
     for query in ("status=lost", "limit=0", "limit=x", "cursor=-1"):
         assert idle("GET", f"/v1/jobs?{query}").status_code == 422
     ids = [idle("POST", "/v1/audio/generations", json=QUICK).json()["id"] for _ in range(2)]

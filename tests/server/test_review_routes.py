@@ -22,7 +22,7 @@ from auralith.server.service import Service
 from auralith.sound.excerpt import SAMPLE_RATE
 from tests.curation.suspects import KNOWN_FROM, MARKUP, SUSPECT_FROM, curate_suspects
 from tests.curation.test_review import suspect
-from tests.server.test_app import Answer, Client, settings
+from tests.serving import Answer, Client, settings
 
 
 class Reviewing:

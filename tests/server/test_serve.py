@@ -206,6 +206,34 @@ def test_a_model_that_does_not_fit_is_refused_at_the_start(
     assert not (tmp_path / "data").exists()
 
 
+NODE = shutil.which("node", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+"""Node, where `make studio` or the system has brought it."""
+LANGUAGES = {"python": [sys.executable, "-"], "js": [NODE, "--input-type=module"] if NODE else []}
+"""Programs that run the examples of a language from their input; none where there is no such program."""
+
+
+def check_examples(
+    page: str, language: str, command: list[str], server: Server, folder: Path
+) -> None:
+    """Run the blocks of a language, against a server with a key."""
+    blocks = re.findall(rf"^```{language}\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    assert blocks
+    if not command:
+        print(f"no program runs the examples in {language}")
+        return
+    address = str(server.client.base_url).rstrip("/")
+    done = subprocess.run(
+        command,
+        input="".join(blocks).replace("http://127.0.0.1:8765", address),
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        env=os.environ | KEY,
+        timeout=120,
+    )
+    assert done.returncode == 0 and done.stdout, done.stdout + done.stderr
+
+
 @needs_proc
 @pytest.mark.skipif(not (shutil.which("curl") and shutil.which("jq")), reason="needs curl and jq")
 def test_the_examples_of_the_page_run(server: Server, tmp_path: Path) -> None:
@@ -225,6 +253,8 @@ def test_the_examples_of_the_page_run(server: Server, tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert (tmp_path / "drum.wav").stat().st_size > 1_000
+    for language, command in LANGUAGES.items():
+        check_examples(page, language, command, server, tmp_path)
     check_a_client_that_goes(server)
     check_a_polite_end(server)
 

@@ -39,7 +39,7 @@ def upload(store: JobStore, data: bytes, limits: ProbeLimits = LIMITS) -> Stored
     with tempfile.TemporaryFile() as file:
         file.write(data)
         file.seek(0)
-        return keep_upload(store, file, limits)
+        return keep_upload(store, file, limits=limits)
 
 
 def refusal(store: JobStore, data: bytes, limits: ProbeLimits = LIMITS) -> str:

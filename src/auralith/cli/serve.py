@@ -1,5 +1,6 @@
 """`auralith serve`: jobs over HTTP, kept in a folder."""
 
+import os
 import sys
 from functools import partial
 from pathlib import Path
@@ -43,6 +44,17 @@ def serve(
     insecure: Annotated[
         bool, typer.Option("--insecure", help="Listen beyond this machine without an API key.")
     ] = False,
+    keys: Annotated[
+        Path | None,
+        typer.Option(help="TOML file of API keys, by their hashes, each with its own limits."),
+    ] = None,
+    webhook_allow: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="URL",
+            help="Beginning of URLs that requests may have told of a job's end; repeatable.",
+        ),
+    ] = None,
     queue: Annotated[int, typer.Option(min=1, max=100_000, help="Most jobs that wait.")] = 64,
     keep_days: Annotated[
         float, typer.Option(min=0.01, max=36_500, help="Days that finished jobs are kept.")
@@ -93,6 +105,7 @@ def serve(
     from auralith.jobs.records import Limits
     from auralith.server.run import Address, chosen_devices, require_fitting, serve
     from auralith.server.service import ServiceSettings, model_places
+    from auralith.server.webhooks import SECRET_VARIABLE, webhook_settings
 
     settings = ServiceSettings(
         data=data,
@@ -106,9 +119,10 @@ def serve(
         batch=batch,
         preload=preload,
         database=database,
+        webhooks=webhook_settings(tuple(webhook_allow or ()), os.environ.get(SECRET_VARIABLE, "")),
     )
     require_fitting(settings)
-    address = Address(host, port, tuple(allow_host or ()), insecure, float(grace))
+    address = Address(host, port, tuple(allow_host or ()), insecure, float(grace), keys)
     serve(settings, address, partial(announce, has_review=review is not None), review)
 
 

@@ -3,20 +3,32 @@
 from pathlib import Path
 from typing import Any
 
-from auralith.errors import InvalidRequest, shown
+from auralith.errors import Field, InvalidRequest, shown
 from auralith.extras import require
 from auralith.jobs.records import Job
+from auralith.numbers import limit_of
+from auralith.server.keys import Caller
 from auralith.server.service import Service
 from auralith.sound.peaks import read_outline
 
 require("fastapi", "serve")
 
-from fastapi import Response  # noqa: E402 (after its absence was named)
+from fastapi import Request, Response  # noqa: E402 (after its absence was named)
 from fastapi.concurrency import run_in_threadpool  # noqa: E402
 from fastapi.responses import JSONResponse  # noqa: E402
 
 MEDIA = {"wav": "audio/wav", "flac": "audio/flac", "mp3": "audio/mpeg", "ogg": "audio/ogg"}
 MOST_PEAKS = 8_192
+
+
+def caller_of(request: Request) -> Caller:
+    """Return who sent a request, as the guard found."""
+    return request.scope["auralith.caller"]
+
+
+def owner_of(request: Request) -> str | None:
+    """Return whose jobs and sounds a request may see; None: everybody's."""
+    return caller_of(request).owner
 
 
 async def job_answer(service: Service, job: Job, status: int) -> Response:
@@ -38,7 +50,20 @@ def whole(name: str, text: str, least: int, most: int) -> int:
     """Return a whole number of a query. Raise `InvalidRequest` for anything else."""
     if text.isascii() and text.isdigit() and len(text) < 20 and least <= int(text) <= most:
         return int(text)
-    raise InvalidRequest(f"{name} is {shown(text)}; give a whole number from {least} to {most}")
+    raise InvalidRequest(
+        Field(name),
+        f" is {shown(text)}; give a whole number from {least} to {most}",
+        limit=limit_of(least=least, most=most),
+    )
+
+
+def truth(name: str, text: str) -> bool:
+    """Return a truth value of a query. Raise `InvalidRequest` for anything else."""
+    if text not in ("true", "false"):
+        raise InvalidRequest(
+            Field(name), f" is {shown(text)}; choose true or false", limit={"enum": [True, False]}
+        )
+    return text == "true"
 
 
 def outline_answer(path: Path, stretches: str, name: str = "") -> Response:

@@ -5,16 +5,20 @@ from pathlib import Path
 from auralith.errors import AuralithError
 from auralith.extras import require
 from auralith.jobs.problems import make_problem, problem
-from auralith.jobs.records import QueueFull
+from auralith.jobs.records import ComeAgain
 from auralith.server.answers import problem_answer
 from auralith.server.guard import Asgi, Guard, Rules
 from auralith.server.meters import Meters
+from auralith.server.openapi import describe
 from auralith.server.page import add_page, has_page
 from auralith.server.routes.assets import add_assets
 from auralith.server.routes.audio import add_audio
+from auralith.server.routes.docs import add_docs
+from auralith.server.routes.estimates import add_estimates
 from auralith.server.routes.facts import add_facts
 from auralith.server.routes.generate import add_generate
 from auralith.server.routes.jobs import add_jobs
+from auralith.server.routes.prompts import add_prompts
 from auralith.server.service import Service
 
 require("fastapi", "serve")
@@ -32,13 +36,17 @@ def make_app(
         InvalidRequest: no review was begun there.
         MissingExtra: the libraries of the extra are missing.
     """
-    app = FastAPI(title="Auralith", version="1", docs_url=None, redoc_url=None)
+    app = FastAPI(docs_url=None, redoc_url=None)
+    describe(app)
     meters = Meters(service)
     _answer_errors(app, meters)
     add_jobs(app, service)
+    add_estimates(app, service)
     add_audio(app, service)
     add_assets(app, service)
     add_facts(app, service, meters)
+    add_prompts(app)
+    add_docs(app)
     add_generate(app, service, sync_seconds)
     if review is not None:
         from auralith.server.review import add_review  # the extra curate is needed for it alone
@@ -52,10 +60,11 @@ def make_app(
 def _answer_errors(app: FastAPI, meters: Meters) -> None:
     @app.exception_handler(AuralithError)
     async def refused(request: Request, error: AuralithError) -> Response:
-        found = problem(error, getattr(request.state, "body", None))
+        given = getattr(request.state, "body", None)
+        found = problem(error, dict(request.query_params) if given is None else given)
         meters.reject(found["type"].rpartition(":")[2])
         response = problem_answer(found)
-        if isinstance(error, QueueFull):
+        if isinstance(error, ComeAgain):
             response.headers["Retry-After"] = str(error.retry_after)
         return response
 

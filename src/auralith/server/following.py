@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from contextlib import ExitStack
 
 from auralith.extras import require
 from auralith.jobs.records import Job, Unknown
@@ -20,10 +21,12 @@ LOOK_SECONDS = 0.5
 """Between two looks at whether a client is still there."""
 
 
-async def ended(service: Service, job: Job, seconds: float, request: Request | None = None) -> Job:
-    """Return a job once it has ended, or after so many seconds, or when the server stops.
+async def ended(
+    service: Service, job: Job, seconds: float, request: Request, *, cancels: bool
+) -> Job:
+    """Return a job once it has ended, or after so many seconds, when the server stops, or when the client has gone.
 
-    With a request, the job is cancelled when the one who sent it has gone.
+    A client that has gone `cancels` its job, or leaves it to be made.
     """
     deadline = asyncio.get_running_loop().time() + seconds
     with service.bell.listening() as heard:
@@ -33,15 +36,17 @@ async def ended(service: Service, job: Job, seconds: float, request: Request | N
             left = deadline - asyncio.get_running_loop().time()
             if job.is_final or left <= 0 or service.bell.is_closed:
                 return job
-            if request is not None and await request.is_disconnected():
-                return await run_in_threadpool(service.store.cancel, job.id)
-            await wait_for(heard, left if request is None else min(left, LOOK_SECONDS))
+            if await request.is_disconnected():
+                return await run_in_threadpool(service.store.cancel, job.id) if cancels else job
+            await wait_for(heard, min(left, LOOK_SECONDS))
 
 
-async def events_of(service: Service, job_id: str, after: int) -> AsyncIterator[str]:
-    """Yield the events of a job after a number, until its end, its deletion, or the end of the server."""
+async def events_of(
+    service: Service, job_id: str, after: int, seat: ExitStack
+) -> AsyncIterator[str]:
+    """Yield the events of a job after a number, until its end, its deletion, or the end of the server; then leave the seat."""
     store = service.store
-    with service.bell.listening() as heard:
+    with seat, service.bell.listening() as heard:
         while True:
             heard.clear()
             found = await run_in_threadpool(store.events, job_id, after)

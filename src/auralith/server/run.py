@@ -13,6 +13,7 @@ from auralith.extras import require
 from auralith.files import size_text
 from auralith.jobs.model_cache import needed_bytes
 from auralith.server.guard import Rules, allowed_hosts, is_loopback
+from auralith.server.keys import plain_key, read_keys
 from auralith.server.service import Service, ServiceSettings
 
 KEY_VARIABLE = "AURALITH_API_KEY"
@@ -33,6 +34,8 @@ class Address:
     """Let everybody in who reaches it."""
     grace_seconds: float = 10.0
     """Time that the running job has, once a signal came."""
+    keys: Path | None = None
+    """TOML file of API keys."""
 
 
 def serve(
@@ -51,6 +54,7 @@ def serve(
     uvicorn: Any = require("uvicorn", "serve")
     rules = _rules(address)
     from auralith.server.app import make_app
+    from auralith.server.protocol import Protocol
 
     bound = _bound(address)
     try:
@@ -62,6 +66,8 @@ def serve(
             server_header=False,
             timeout_graceful_shutdown=CLOSING_SECONDS,
             lifespan="off",
+            http=Protocol,
+            ws="none",
         )
 
         class Server(uvicorn.Server):
@@ -81,12 +87,15 @@ def serve(
 
 
 def _rules(address: Address) -> Rules:
-    keys = tuple(key.strip() for key in os.environ.get(KEY_VARIABLE, "").split(",") if key.strip())
+    secrets = os.environ.get(KEY_VARIABLE, "").split(",")
+    keys = tuple(plain_key(key.strip()) for key in secrets if key.strip())
+    if address.keys is not None:
+        keys += read_keys(address.keys)
     is_local = is_loopback(address.host)
     if not (is_local or keys or address.is_insecure):
         raise InvalidRequest(
             Field("host"),
-            f" {address.host} lets others in without a key; put one into {KEY_VARIABLE}, or say --insecure",
+            f" {address.host} lets others in without a key; put one into {KEY_VARIABLE} or --keys, or say --insecure",
         )
     return Rules(allowed_hosts(address.host, address.hosts), not is_local, keys)
 

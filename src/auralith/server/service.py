@@ -17,8 +17,8 @@ from auralith.checkpoints.opening import locate
 from auralith.errors import Field, InvalidRequest, ResourceError, shown
 from auralith.files import canonical_json
 from auralith.jobs.lanes import Attempts, Lanes
+from auralith.jobs.names import FORMATS
 from auralith.jobs.orders import (
-    FORMATS,
     LONGEST_SECONDS,
     MOST_ADAPTERS,
     MOST_SOUNDS,
@@ -30,12 +30,15 @@ from auralith.jobs.orders import (
 from auralith.jobs.records import Job, Json, Limits, Stored
 from auralith.jobs.store import JobStore
 from auralith.jobs.tasks import ModelPlace, WorkerSettings
+from auralith.numbers import limit_of
 from auralith.pipeline import EMBEDDED
 from auralith.resolution import Resolver
 from auralith.resources import choose_device
 from auralith.server.bell import Bell
+from auralith.server.keys import ApiKey, Caller
 from auralith.server.models import view_model
 from auralith.server.remaking import remaking
+from auralith.server.webhooks import Webhooks, WebhookSettings
 from auralith.sound.reading import SoundInfo
 
 SWEEP_SECONDS = 60.0
@@ -63,6 +66,7 @@ class ServiceSettings:
     preload: bool = False
     database: str | None = field(default=None, repr=False)
     """URL of the database that several servers share, which may hold a password; None for a file in the folder."""
+    webhooks: WebhookSettings = field(default_factory=WebhookSettings)
 
 
 class Service:
@@ -79,6 +83,7 @@ class Service:
             self.store, worker_settings(settings), self._adapter_files, settings.attempts
         )
         self.previews = self._lanes.previews
+        self.webhooks = Webhooks(self.store, settings.webhooks)
         self._is_over = threading.Event()
         self._sweeper = threading.Thread(target=self._sweep, daemon=True)
 
@@ -86,6 +91,7 @@ class Service:
         """Begin to make jobs, and to delete what is old."""
         self._lanes.start()
         self._sweeper.start()
+        self.webhooks.start()
 
     def stop(self, seconds: float) -> None:
         """Finish what is done within so many seconds, queue the rest again, and leave the folder."""
@@ -93,6 +99,7 @@ class Service:
         self._lanes.stop(seconds)
         self._is_over.set()
         self._sweeper.join()
+        self.webhooks.stop()
         self.store.close()
 
     def trouble(self) -> str | None:
@@ -109,8 +116,12 @@ class Service:
         """Return the models that are in memory now, with their device, adapters and bytes."""
         return self._lanes.models
 
-    def submit(self, body: Any, owner: str = "", key: str | None = None) -> tuple[Job, bool]:
+    def submit(
+        self, body: Any, caller: Caller | None = None, key: str | None = None
+    ) -> tuple[Job, bool]:
         """Return the job of a parsed body, and whether it is new. Raises `AuralithError` where it is not accepted."""
+        caller = caller or Caller()
+        owner = caller.owner or ""
         if key is not None and not _KEY.fullmatch(key):
             raise InvalidRequest(
                 "the Idempotency-Key is not 1 to 255 printable characters; choose such"
@@ -121,23 +132,61 @@ class Service:
         known = None if scoped is None else self.store.replay(scoped, body_hash)
         if known is not None:  # though its source or its adapter may be gone
             return known, False
+        request, cost_of_it = self._resolved(order, caller)
+        return self.store.accept(
+            request,
+            cost_of_it,
+            order.making.source,
+            scoped,
+            body_hash,
+            owner=owner,
+            owner_queue=None if caller.key is None else caller.key.queue,
+            webhook=order.making.webhook,
+        )
+
+    def estimate(self, body: Any, caller: Caller | None = None) -> Json:
+        """Return what a parsed body would take, without a job. Raises as `submit` does."""
+        request, cost_of_it = self._resolved(read_order(body), caller or Caller())
+        found = self.store.forecast(request["model"], cost_of_it)
+        return {
+            "request": request,
+            "seconds": found.seconds,
+            "wait_seconds": found.wait_seconds,
+            "position": found.position,
+            "peak_memory_bytes": found.peak_memory_bytes,
+        }
+
+    def _resolved(self, order: Order, caller: Caller) -> tuple[Json, float]:
+        """Return a request with all defaults filled in, and its cost."""
+        if caller.key is not None:
+            _require_few(order, caller.key)
+        if order.making.webhook is not None:
+            self.webhooks.require_allowed(order.making.webhook)
         place = order.making.model or self.settings.models[0].name
         if place not in self.models:
             known = ", ".join(self.models)
             raise InvalidRequest(
-                Field("model"), f" {shown(place)} is unknown; choose one of {known}"
+                Field("model"),
+                f" {shown(place)} is unknown; choose one of {known}",
+                limit={"enum": list(self.models)},
             )
         self._require_adapters(order)
-        source = None if order.making.source is None else self._info(order.making.source)
+        source_id = order.making.source
+        source = None if source_id is None else self._info(source_id, caller.owner)
         model = self.models[place]
         done = resolved(order, model, source)
-        request = done.to_json() | {"model": place}
-        return self.store.accept(
-            request, cost(done, model, source), order.making.source, scoped, body_hash
-        )
+        return done.to_json() | {"model": place}, cost(done, model, source)
 
     def view(self, job: Job) -> Json:
         """Return a job as clients see it."""
+        return self._view(job, self.store.outputs(job.id))
+
+    def view_all(self, jobs: Sequence[Job]) -> list[Json]:
+        """Return jobs as clients see them."""
+        outputs = self.store.outputs_of([job.id for job in jobs])
+        return [self._view(job, outputs[job.id]) for job in jobs]
+
+    def _view(self, job: Job, outputs: Sequence[Stored]) -> Json:
         found: Json = {"id": job.id, "status": job.status}
         if not job.is_final:
             estimate = self.store.estimate(job)
@@ -146,7 +195,7 @@ class Service:
             "progress": job.progress,
             "is_cancelled": job.is_cancelled,
             "request": job.request,
-            "outputs": [self.view_output(one) for one in self.store.outputs(job.id)],
+            "outputs": [self.view_output(one) for one in outputs],
             "error": job.error,
             "created_at": _time(job.created),
             "started_at": _time(job.started),
@@ -155,7 +204,12 @@ class Service:
 
     def view_output(self, one: Stored) -> Json:
         """Return a sound as clients see it."""
-        return {"id": one.id, "url": f"/v1/audio/{one.id}", **one.facts}
+        return {
+            "id": one.id,
+            "url": f"/v1/audio/{one.id}",
+            "is_starred": one.is_starred,
+            **one.facts,
+        }
 
     def remaking(self, one: Stored) -> Json | None:
         """Return the request that an upload says it was made by; see `remaking`."""
@@ -188,7 +242,9 @@ class Service:
             if one.id not in known:
                 names = ", ".join(known) or "none"
                 raise InvalidRequest(
-                    Field("adapters"), f": {shown(one.id)} is unknown; there are {names:.500}"
+                    Field("adapters"),
+                    f": {shown(one.id)} is unknown; there are {names:.500}",
+                    limit={"enum": list(known)},
                 )
 
     def _adapter_files(self, request: Json) -> tuple[tuple[str, float], ...]:
@@ -197,14 +253,24 @@ class Service:
         known = self.adapters()
         return tuple((str(known[one.id].absolute()), one.strength) for one in order.making.adapters)
 
-    def _info(self, sound_id: str) -> SoundInfo:
-        facts = self.store.sound(sound_id).facts
+    def _info(self, sound_id: str, owner: str | None) -> SoundInfo:
+        facts = self.store.sound(sound_id, owner).facts
         return SoundInfo(facts["num_samples"], facts["sample_rate"], facts["channels"])
 
     def _sweep(self) -> None:
         while not self._is_over.wait(SWEEP_SECONDS):
             with suppress(ResourceError):  # a full disk: the next time
                 self.store.sweep()
+
+
+def _require_few(order: Order, key: ApiKey) -> None:
+    """Raise `InvalidRequest` for more sounds than a key makes at a time."""
+    if key.n is not None and order.making.n > key.n:
+        raise InvalidRequest(
+            Field("n"),
+            f" is {order.making.n}; this API key makes at most {key.n} at a time",
+            limit=limit_of(least=1, most=key.n),
+        )
 
 
 def worker_settings(settings: ServiceSettings) -> list[WorkerSettings]:

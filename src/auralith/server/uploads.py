@@ -30,8 +30,10 @@ _turns = threading.BoundedSemaphore(2)
 """Uploads that are read at a time."""
 
 
-def keep_upload(store: JobStore, file: IO[bytes], limits: ProbeLimits = LIMITS) -> Stored:
-    """Keep a sound that was uploaded.
+def keep_upload(
+    store: JobStore, file: IO[bytes], owner: str = "", limits: ProbeLimits = LIMITS
+) -> Stored:
+    """Keep a sound that an owner uploaded.
 
     Raises:
         AudioError: it is no sound, damaged, too long, or more than its decoder can bear.
@@ -45,7 +47,7 @@ def keep_upload(store: JobStore, file: IO[bytes], limits: ProbeLimits = LIMITS) 
     try:
         found = probed(path, limits)
         facts: Json = {"seconds": found.seconds, **asdict(found), "sha256": file_hash(path)}
-        return store.add_asset(asset_id, facts)
+        return store.add_asset(asset_id, facts, owner)
     except BaseException:
         path.unlink(missing_ok=True)
         raise

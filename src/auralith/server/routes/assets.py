@@ -2,6 +2,7 @@
 
 from auralith.errors import InvalidRequest
 from auralith.extras import require
+from auralith.server.answers import owner_of
 from auralith.server.service import Service
 from auralith.server.uploads import keep_upload
 
@@ -26,11 +27,11 @@ def add_assets(app: FastAPI, service: Service) -> None:
                 raise InvalidRequest(
                     "there is no file; send it as the part file of multipart/form-data"
                 )
-            kept = await run_in_threadpool(keep_upload, store, file.file)
+            kept = await run_in_threadpool(keep_upload, store, file.file, owner_of(request) or "")
             request_of = await run_in_threadpool(service.remaking, kept)
         return JSONResponse({"id": kept.id, **kept.facts, "request": request_of}, 201)
 
     @app.delete("/v1/assets/{asset_id}")
-    def delete_upload(asset_id: str) -> Response:
-        store.delete_asset(asset_id)
+    def delete_upload(asset_id: str, request: Request) -> Response:
+        store.delete_asset(asset_id, owner_of(request))
         return Response(status_code=204)

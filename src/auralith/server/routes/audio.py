@@ -2,7 +2,7 @@
 
 from auralith.extras import require
 from auralith.provenance import read_provenance
-from auralith.server.answers import MEDIA, outline_answer
+from auralith.server.answers import MEDIA, outline_answer, owner_of
 from auralith.server.service import Service
 from auralith.sound.picture import spectrogram_png
 from auralith.sound.reading import read
@@ -20,7 +20,7 @@ def add_audio(app: FastAPI, service: Service) -> None:
     @app.get("/v1/audio/{sound_id}")
     def audio(sound_id: str, request: Request) -> Response:
         """Return the bytes of a sound that was made, or of an upload."""
-        one = store.sound(sound_id)
+        one = store.sound(sound_id, owner_of(request))
         tag = f'"{one.facts["sha256"]}"'
         headers = {"ETag": tag, "Cache-Control": "private, max-age=31536000, immutable"}
         if tag in request.headers.get("if-none-match", ""):
@@ -35,15 +35,29 @@ def add_audio(app: FastAPI, service: Service) -> None:
         )
 
     @app.get("/v1/audio/{sound_id}/peaks")
-    def peaks(sound_id: str, n: str = "1024") -> Response:
+    def peaks(sound_id: str, request: Request, n: str = "1024") -> Response:
         """Return the lowest and the highest sample of n stretches."""
-        return outline_answer(store.output(sound_id).path, n)
+        return outline_answer(store.output(sound_id, owner_of(request)).path, n)
 
     @app.get("/v1/audio/{sound_id}/spectrogram.png")
-    def spectrogram(sound_id: str) -> Response:
-        waveform, sample_rate = read(store.output(sound_id).path)
+    def spectrogram(sound_id: str, request: Request) -> Response:
+        waveform, sample_rate = read(store.output(sound_id, owner_of(request)).path)
         return Response(spectrogram_png(waveform, sample_rate), media_type="image/png")
 
     @app.get("/v1/audio/{sound_id}/provenance")
-    def provenance(sound_id: str) -> Response:
-        return JSONResponse(read_provenance(store.output(sound_id).path).to_tags())
+    def provenance(sound_id: str, request: Request) -> Response:
+        path = store.output(sound_id, owner_of(request)).path
+        return JSONResponse(read_provenance(path).to_tags())
+
+    @app.put("/v1/audio/{sound_id}/star")
+    def star(sound_id: str, request: Request) -> Response:
+        """Keep a sound until it is deleted by hand."""
+        return _starred(sound_id, request, True)
+
+    @app.delete("/v1/audio/{sound_id}/star")
+    def unstar(sound_id: str, request: Request) -> Response:
+        return _starred(sound_id, request, False)
+
+    def _starred(sound_id: str, request: Request, is_starred: bool) -> Response:
+        store.output(sound_id, owner_of(request))
+        return JSONResponse(service.view_output(store.star(sound_id, is_starred)))

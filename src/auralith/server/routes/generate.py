@@ -8,7 +8,7 @@ from auralith.jobs.records import Job, Stored
 from auralith.server.answers import MEDIA, problem_answer
 from auralith.server.following import ended
 from auralith.server.service import Service
-from auralith.server.submitting import body_schema, submitted
+from auralith.server.submitting import submitted
 
 require("fastapi", "serve")
 
@@ -20,13 +20,13 @@ from fastapi.responses import FileResponse  # noqa: E402
 def add_generate(app: FastAPI, service: Service, seconds: float) -> None:
     """Add the route; one whose job takes longer than so many seconds is refused."""
 
-    @app.post("/v1/audio/generate", openapi_extra=body_schema())
+    @app.post("/v1/audio/generate")
     async def generate(request: Request) -> Response:
         """Make one sound and answer with its bytes."""
         job = await submitted(service, request, single=True)
         estimate = await run_in_threadpool(service.store.estimate, job)
         if estimate.seconds is None or estimate.seconds <= seconds or job.is_final:
-            job = await ended(service, job, seconds, request)
+            job = await ended(service, job, seconds, request, cancels=True)
         if not job.is_final:
             await run_in_threadpool(service.store.cancel, job.id)
             found = make_problem(

@@ -1,0 +1,368 @@
+"""What is said of each route: summary, parameters, body, answers and errors, with examples that the server takes."""
+
+from typing import Any, get_args
+
+from auralith.jobs.records import Status
+from auralith.server.answers import MEDIA
+from auralith.server.openapi.schemas import (
+    ASSET_ID,
+    COUNT,
+    JOB_ID,
+    NUMBER,
+    SOUND_ID,
+    TEXT,
+    Json,
+    record,
+    ref,
+)
+
+REQUESTS: dict[str, Json] = {
+    "text": {"prompt": "rain on a tin roof", "seconds": 4.0, "seed": "9007199254740993", "n": 2},
+    "of_other_programs": {
+        "input": "rain on a tin roof",
+        "duration": 4.0,
+        "num_inference_steps": 20,
+        "guidance_scale": 5.0,
+        "response_format": "flac",
+    },
+    "vary": {"task": "vary", "prompt": "hail", "source": ASSET_ID, "strength": 0.4},
+    "inpaint": {
+        "task": "inpaint",
+        "prompt": "thunder",
+        "source": SOUND_ID,
+        "regions": [[0.1, 0.2]],
+    },
+    "extend": {"task": "extend", "prompt": "rain", "source": ASSET_ID, "seconds": 8.0},
+    "loop": {"task": "loop", "prompt": "120 BPM house drum loop", "bpm": 120, "bars": 1},
+}
+"""Requests for jobs, one for each task."""
+ONE_SOUND: Json = {"prompt": "rain on a tin roof", "seconds": 4.0, "format": "flac"}
+EVENTS = (
+    'id: 1\nevent: state\ndata: {"status": "queued"}\n\n'
+    'id: 2\nevent: state\ndata: {"status": "running"}\n\n'
+    'id: 3\nevent: step\ndata: {"stage": "denoising", "sound": 1, "step": 1, "of": 30}\n\n'
+    f'id: 9\nevent: output\ndata: {{"id": "{SOUND_ID}", "seconds": 4.0}}\n\n'
+    'id: 10\nevent: end\ndata: {"status": "succeeded"}\n\n'
+)
+ALWAYS = (401, 403, 408, 413, 429, 500, 503)
+"""Errors that every route may give."""
+
+
+def operations() -> dict[tuple[str, str], Json]:
+    """Return what is said of each route, by method and path."""
+    return {**_jobs(), **_sounds(), **_facts(), **_probes()}
+
+
+def _operation(
+    name: str,
+    summary: str,
+    answers: Json,
+    *errors: int,
+    parameters: tuple[Json, ...] = (),
+    body: Json | None = None,
+    is_open: bool = False,
+    **more: Any,
+) -> Json:
+    refusals = {
+        str(status): {"$ref": f"#/components/responses/Error{status}"}
+        for status in sorted({*errors, *(() if is_open else ALWAYS)})
+    }
+    found: Json = {"operationId": name, "summary": summary, **more}
+    if parameters:
+        found["parameters"] = list(parameters)
+    if body is not None:
+        found["requestBody"] = {"required": True, "content": body}
+    if is_open:
+        found["security"] = [{}]
+    return found | {"responses": answers | refusals}
+
+
+def _parameter(place: str, name: str, schema: Json, description: str, example: Any) -> Json:
+    required = {"required": True} if place == "path" else {}
+    return {
+        "name": name,
+        "in": place,
+        "description": description,
+        "schema": schema,
+        "example": example,
+        **required,
+    }
+
+
+def _json(schema: Json, description: str, example: Any = None, **headers: str) -> Json:
+    content: Json = {"schema": schema}
+    if example is not None:
+        content["example"] = example
+    return _answer(description, {"application/json": content}, **headers)
+
+
+def _answer(description: str, content: Json, **headers: str) -> Json:
+    found: Json = {"description": description, "content": content}
+    if headers:
+        found["headers"] = {
+            name.replace("_", "-"): {"description": text, "schema": TEXT}
+            for name, text in headers.items()
+        }
+    return found
+
+
+def _body(examples: dict[str, Json]) -> Json:
+    shown = {name: {"value": example} for name, example in examples.items()}
+    return {"application/json": {"schema": ref("Request"), "examples": shown}}
+
+
+def _sound_content() -> Json:
+    return {media: {"schema": {"contentMediaType": media}} for media in MEDIA.values()}
+
+
+JOB = _parameter("path", "job_id", TEXT, "Id of a job.", JOB_ID)
+SOUND = _parameter("path", "sound_id", TEXT, "Id of a sound that was made.", SOUND_ID)
+KEY = _parameter(
+    "header",
+    "Idempotency-Key",
+    TEXT | {"pattern": "^[!-~]{1,255}$"},
+    "Known for a day: with the same body it gives the same job, with another one 422.",
+    "order-1",
+)
+NO_CONTENT: Json = {"description": "It is deleted."}
+
+
+def _jobs() -> dict[tuple[str, str], Json]:
+    a_job = _json(ref("Job"), "The job.")
+    accepted = {
+        "Location": "Path of the job.",
+        "Retry_After": "Seconds after which it may have ended.",
+    }
+    listed = record(
+        {"jobs": {"type": "array", "items": ref("Job")}, "cursor": {"type": ["string", "null"]}}
+    )
+    wait = _parameter(
+        "header", "Prefer", TEXT, "wait=N waits N s for its end, 60 at most.", "wait=1"
+    )
+    last = _parameter("header", "Last-Event-ID", TEXT, "Go on after this event.", "2")
+    query = (
+        ("status", {"enum": list(get_args(Status))}, "Jobs of this status.", "succeeded"),
+        ("limit", {"type": "integer", "minimum": 1, "maximum": 200}, "Most jobs.", 20),
+        ("cursor", TEXT, "`cursor` of the page before.", "100"),
+        ("search", TEXT, "Words that the prompt has, in any order and case.", "rain roof"),
+        ("starred", {"type": "boolean"}, "Jobs of which a sound is starred.", False),
+        ("source", TEXT, "Jobs that start from this sound.", SOUND_ID),
+    )
+    number = _parameter("path", "number", COUNT, "Number of the preview, as its event says.", 1)
+    return {
+        ("get", "/v1/jobs/{job_id}/preview/{number}"): _operation(
+            "preview",
+            "Hear what a running job has so far",
+            {
+                "200": _answer(
+                    "A sound.", {"audio/wav": {"schema": {"contentMediaType": "audio/wav"}}}
+                )
+            },
+            *(404, 422),
+            parameters=(JOB, number),
+        ),
+        ("post", "/v1/audio/generations"): _operation(
+            "submit",
+            "Submit a job",
+            {
+                "200": _json(ref("Job"), "The job, which ended within the time of Prefer: wait."),
+                "202": _json(ref("Job"), "The job, accepted and on the disk.", **accepted),
+            },
+            *(400, 404, 422, 507),
+            parameters=(KEY, wait),
+            body=_body(REQUESTS),
+        ),
+        ("post", "/v1/estimates"): _operation(
+            "estimate",
+            "What a request would take, without making it",
+            {"200": _json(ref("Estimate"), "Its time and memory.")},
+            *(400, 404, 422),
+            body=_body(REQUESTS),
+        ),
+        ("post", "/v1/audio/generate"): _operation(
+            "generate",
+            "Make one sound and answer with it, in the shape of vLLM-Omni",
+            {
+                "200": _answer(
+                    "The sound.", _sound_content(), X_Job_Id="Its job.", X_Seed="Its seed."
+                )
+            },
+            *(400, 404, 409, 422, 507),
+            parameters=(KEY,),
+            body=_body({"one": ONE_SOUND}),
+        ),
+        ("get", "/v1/jobs"): _operation(
+            "listJobs",
+            "List jobs, the newest first",
+            {"200": _json(listed, "Jobs, and the cursor of the next page; null at the end.")},
+            422,
+            parameters=tuple(_parameter("query", *one) for one in query),
+        ),
+        ("get", "/v1/jobs/{job_id}"): _operation(
+            "job", "Look at a job", {"200": a_job}, 404, parameters=(JOB,)
+        ),
+        ("delete", "/v1/jobs/{job_id}"): _operation(
+            "cancel",
+            "Cancel a job, or delete one that has ended, with its sounds",
+            {
+                "202": _json(ref("Job"), "The job, which is cancelled at its next step."),
+                "204": NO_CONTENT,
+            },
+            *(404, 409),
+            parameters=(JOB,),
+        ),
+        ("get", "/v1/jobs/{job_id}/events"): _operation(
+            "events",
+            "Follow a job by server-sent events: state, step, preview, output and end",
+            {
+                "200": _answer(
+                    "Events, to the end of the job; a comment every 15 s; shutdown where the server stops.",
+                    {"text/event-stream": {"schema": TEXT, "example": EVENTS}},
+                )
+            },
+            404,
+            parameters=(JOB, last),
+        ),
+    }
+
+
+def _sounds() -> dict[tuple[str, str], Json]:
+    values = {"type": "array", "items": NUMBER}
+    outline = record({"sample_rate": COUNT, "num_samples": COUNT, "min": values, "max": values})
+    form = record({"file": {"contentMediaType": "application/octet-stream"}})
+    upload = {"id": ASSET_ID, "seconds": 0.5, "num_samples": 22_050, "sample_rate": 44_100}
+    upload |= {"channels": 2, "codec": "pcm_16", "sha256": "0" * 64, "request": None}
+    asset = _parameter("path", "asset_id", TEXT, "Id of an upload.", ASSET_ID)
+    stretches = {"type": "integer", "minimum": 1, "maximum": 8_192}
+    files = _sound_content() | {"application/octet-stream": {"schema": {}}}
+    starred = {"200": _json(ref("Output"), "The sound.")}
+    return {
+        ("get", "/v1/audio/{sound_id}"): _operation(
+            "sound",
+            "Fetch a sound that was made, or an upload",
+            {
+                "200": _answer("The file.", files, ETag="Its SHA-256, quoted."),
+                "206": _answer("Part of the file.", files),
+                "304": {"description": "The file is as it was."},
+            },
+            *(404, 416),
+            parameters=(
+                SOUND,
+                _parameter("header", "Range", TEXT, "Part of the file.", "bytes=0-99"),
+                _parameter("header", "If-None-Match", TEXT, "ETag of what is there.", '"0"'),
+            ),
+        ),
+        ("get", "/v1/audio/{sound_id}/peaks"): _operation(
+            "peaks",
+            "Lowest and highest sample of stretches of a sound",
+            {"200": _json(outline, "As many of each as stretches.")},
+            *(404, 422),
+            parameters=(SOUND, _parameter("query", "n", stretches, "Number of stretches.", 8)),
+        ),
+        ("get", "/v1/audio/{sound_id}/spectrogram.png"): _operation(
+            "spectrogram",
+            "Waveform and spectrogram of a sound",
+            {
+                "200": _answer(
+                    "A picture.", {"image/png": {"schema": {"contentMediaType": "image/png"}}}
+                )
+            },
+            404,
+            parameters=(SOUND,),
+        ),
+        ("get", "/v1/audio/{sound_id}/provenance"): _operation(
+            "provenance",
+            "How a sound was made",
+            {"200": _json({"type": "object"}, "The tags of its file.")},
+            404,
+            parameters=(SOUND,),
+        ),
+        ("put", "/v1/audio/{sound_id}/star"): _operation(
+            "star",
+            "Star a sound, so that it is kept until it is deleted by hand",
+            starred,
+            404,
+            parameters=(SOUND,),
+        ),
+        ("delete", "/v1/audio/{sound_id}/star"): _operation(
+            "unstar", "Take the star of a sound", starred, 404, parameters=(SOUND,)
+        ),
+        ("post", "/v1/assets"): _operation(
+            "upload",
+            "Upload a sound, which decoding decides",
+            {"201": _json(ref("Asset"), "The upload; its id is the source of an edit.", upload)},
+            *(400, 415, 422, 507),
+            body={"multipart/form-data": {"schema": form}},
+        ),
+        ("delete", "/v1/assets/{asset_id}"): _operation(
+            "deleteUpload",
+            "Delete an upload",
+            {"204": NO_CONTENT},
+            *(404, 409),
+            parameters=(asset,),
+        ),
+    }
+
+
+def _facts() -> dict[tuple[str, str], Json]:
+    things = {"type": "array", "items": record({"id": TEXT})}
+    prompts = {"type": "array", "items": TEXT}
+    number = {"type": "integer", "minimum": 1, "maximum": 100}
+    seed = {"type": "integer", "minimum": 0}
+    return {
+        ("get", "/v1/models"): _operation(
+            "models",
+            "Models, and what each takes and makes",
+            {"200": _json(record({"models": things}), "The models, the default first.")},
+        ),
+        ("get", "/v1/adapters"): _operation(
+            "adapters",
+            "Adapters that requests may name",
+            {
+                "200": _json(
+                    record({"adapters": things}), "Their ids.", {"adapters": [{"id": "warm"}]}
+                )
+            },
+        ),
+        ("get", "/v1/limits"): _operation(
+            "limits",
+            "Limits of requests, and of what is kept",
+            {"200": _json({"type": "object"}, "The limits.")},
+        ),
+        ("get", "/v1/prompts/random"): _operation(
+            "randomPrompts",
+            "Prompts for those who have none",
+            {
+                "200": _json(
+                    record({"prompts": prompts}), "Prompts.", {"prompts": ["a deep kick drum"]}
+                )
+            },
+            422,
+            parameters=(
+                _parameter("query", "n", number, "How many.", 3),
+                _parameter("query", "seed", seed, "The same prompts for the same seed.", 7),
+            ),
+        ),
+    }
+
+
+def _probes() -> dict[tuple[str, str], Json]:
+    ready = record({"status": TEXT, "models": {"type": "array", "items": {"type": "object"}}})
+    status = _json(record({"status": TEXT}), "It is.", {"status": "alive"})
+    return {
+        ("get", "/healthz"): _operation(
+            "alive", "Whether the process answers", {"200": status}, is_open=True
+        ),
+        ("get", "/readyz"): _operation(
+            "ready",
+            "Whether jobs are taken and made",
+            {"200": _json(ready, "They are.", {"status": "ready", "models": []})},
+            *(503, 507),
+            is_open=True,
+        ),
+        ("get", "/metrics"): _operation(
+            "metrics",
+            "Numbers for Prometheus",
+            {"200": _answer("Its text format.", {"text/plain": {"schema": TEXT}})},
+        ),
+    }
