@@ -80,7 +80,7 @@ def test_what_is_anothers_is_not_there(people: dict[str, Client], service: Servi
         refused = bob("POST", "/v1/audio/generations", json=body)
         assert refused.status_code == 404
         assert bob("POST", "/v1/estimates", json=body).status_code == 404
-        assert ann("POST", "/v1/estimates", json=body).status_code == 200
+    assert ann("POST", "/v1/estimates", json=body).status_code == 200
     assert bob("GET", "/v1/jobs").json()["jobs"] == []
     assert [one["id"] for one in ann("GET", "/v1/jobs").json()["jobs"]] == [job["id"]]
     starred = ann("PUT", f"/v1/audio/{sound}/star").json()

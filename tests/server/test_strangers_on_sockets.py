@@ -50,7 +50,8 @@ def connect(url: str) -> socket.socket:
 
 def answer_to(connection: socket.socket, data: bytes = b"") -> tuple[int, dict[str, str], bytes]:
     """Return status, headers and body of the answer to what is sent, after which the server closes."""
-    connection.sendall(data)
+    if data:
+        connection.sendall(data)
     received = b""
     while piece := _received(connection):
         received += piece
@@ -89,10 +90,10 @@ def test_a_slow_head_is_not_waited_for(url: str, monkeypatch: pytest.MonkeyPatch
     with connect(url) as connection:  # a drop now and then does not help
         begun = time.monotonic()
         for letter in b"GET / HT":
+            if time.monotonic() - begun > 0.25:
+                break
             connection.sendall(bytes([letter]))
             time.sleep(0.1)
-            if time.monotonic() - begun > 0.5:
-                break
         assert answer_to(connection)[0] == 408
     still_answers(url)
 
@@ -117,14 +118,14 @@ def test_an_endless_body_ends(url: str) -> None:
                 sent += 65_536
         except OSError:  # it has closed
             pass
-        status, _, body = answer_to(connection)
+        answer = _received(connection)  # if it outlives that the server did not read all
     assert sent < 100 * 2**20
-    assert status in (413, 0) and b"too-large" in body
+    assert not answer or (b" 413 " in answer and b"too-large" in answer)
     still_answers(url)
 
 
 def test_a_body_that_says_it_is_large_is_not_read(url: str) -> None:
-    for size in ("5368709120", "9" * 30):
+    for size in ("5368709120", "9" * 20):
         with connect(url) as connection:
             status, _, body = answer_to(
                 connection, head("/v1/audio/generations", "POST", Content_Length=size)
@@ -137,6 +138,7 @@ def test_a_body_that_says_it_is_large_is_not_read(url: str) -> None:
     [
         head(Content_Length="5", Transfer_Encoding="chunked") + b"0\r\n\r\n",
         head(Content_Length="-1"),
+        head(Content_Length="9" * 30),
         head(Content_Length="1, 2"),
         b"GET /v1/jobs HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
         b"GET /v1/jobs HTTP/1.1\r\nHost: 127.0.0.1\r\nHost: evil.example\r\n\r\n",
@@ -161,7 +163,9 @@ def test_what_is_no_request_is_refused(url: str, data: bytes) -> None:
             received = b"HTTP/1.1 400 "  # it waits for the rest, for a while
         except ConnectionResetError:
             received = b"HTTP/1.1 400 "
-    assert received[:13] in (b"HTTP/1.1 400 ", b"HTTP/1.1 501 ", b"HTTP/1.1 403 "), received[:80]
+    assert received[:13] in [b"HTTP/1.1 %d " % status for status in (400, 403, 431, 501)], received[
+        :80
+    ]
     still_answers(url)
 
 
@@ -245,7 +249,8 @@ def test_streams_of_events_are_counted(
         job = client.post("/v1/audio/generations", json=QUICK).json()
         path = f"/v1/jobs/{job['id']}/events"
         with client.stream("GET", path) as first, client.stream("GET", path) as second:
-            assert next(first.iter_lines()) and next(second.iter_lines())
+            lines = [first.iter_lines(), second.iter_lines()]  # which close them when they go
+            assert all(next(one) for one in lines)
             refused = client.get(path)
             assert refused.status_code == 429 and int(refused.headers["retry-after"]) > 0
         for _ in range(100):  # those that have gone make room

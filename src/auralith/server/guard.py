@@ -31,6 +31,7 @@ HEADERS = (
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
     (b"referrer-policy", b"no-referrer"),
 )
+MOST_HEAD_BYTES = 32 * 2**10
 BUSY_SECONDS = 1
 """Time after which a client is told to come again where there are too many."""
 
@@ -103,6 +104,7 @@ class Guard:
         """Raise `_Refusal`, or note who asks in the scope."""
         path = scope["path"]
         scope["auralith.caller"] = Caller()
+        _check_head(scope, headers)
         if path in OPEN:
             return
         if self._answering > self._rules.requests:
@@ -179,6 +181,18 @@ class Guard:
             return message
 
         return limited
+
+
+def _check_head(scope: Scope, headers: dict[bytes, str]) -> None:
+    """Raise `_Refusal` for a head that is large, or whose body two programs may take to be of different lengths."""
+    size = len(scope.get("raw_path") or b"") + len(scope.get("query_string") or b"")
+    size += sum(len(name) + len(value) for name, value in scope["headers"])
+    if size > MOST_HEAD_BYTES:
+        line = f"path and headers are larger than {size_text(MOST_HEAD_BYTES)}; send less"
+        raise _Refusal(make_problem(431, "too-large", line))
+    if b"transfer-encoding" in headers and b"content-length" in headers:
+        line = "Content-Length and Transfer-Encoding say different lengths; send one of them"
+        raise _Refusal(make_problem(400, "malformed-head", line), connection="close")
 
 
 def allowed_hosts(host: str, more: Iterable[str]) -> frozenset[str]:

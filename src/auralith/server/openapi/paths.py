@@ -44,7 +44,7 @@ EVENTS = (
     f'id: 9\nevent: output\ndata: {{"id": "{SOUND_ID}", "seconds": 4.0}}\n\n'
     'id: 10\nevent: end\ndata: {"status": "succeeded"}\n\n'
 )
-ALWAYS = (401, 403, 408, 413, 429, 500, 503)
+ALWAYS = (400, 401, 403, 408, 413, 429, 431, 500, 503)
 """Errors that every route may give."""
 
 

@@ -76,6 +76,10 @@ ERRORS: dict[int, tuple[Any, ...]] = {
             429, "rate-limited", "this API key may ask 60 times a minute; ask again in 1 s"
         ),
     ),
+    431: (
+        "Path and headers are too large.",
+        make_problem(431, "too-large", "path and headers are larger than 32.0 KiB; send less"),
+    ),
     500: (
         "A defect of the server.",
         make_problem(500, "defect", "the server failed; its log says where"),
