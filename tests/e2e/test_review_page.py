@@ -12,7 +12,14 @@ from auralith.curation.run import curate
 from auralith.curation.settings import CurationSettings
 from auralith.curation.store import Store
 from tests.curation.suspects import KNOWN_FROM, MARKUP, SUSPECT_FROM, curate_suspects
-from tests.e2e.test_studio import Visit, browser, needs_browser, needs_page
+from tests.e2e.test_studio import (
+    Visit,
+    browser,
+    needs_axe,
+    needs_browser,
+    needs_page,
+    serious,
+)
 from tests.server.test_serve import Server, until
 
 __all__ = ["browser"]  # a fixture
@@ -185,6 +192,18 @@ def test_a_slip_is_undone_and_a_page_that_was_closed_goes_on(
     ann.press("n")
     ann.at("A field recording")
     ann.end()
+
+
+@needs_browser
+@needs_page
+@needs_axe
+def test_axe_finds_nothing_serious_in_a_review(browser: Any, server: Server) -> None:
+    ann = Reviewer(browser, server, "Ann")
+    assert serious(ann.page) == []
+    ann.page.emulate_media(color_scheme="dark")
+    ann.page.set_viewport_size({"width": 360, "height": 740})
+    assert serious(ann.page) == []
+    ann.page.context.close()
 
 
 @needs_browser

@@ -22,6 +22,8 @@ ROOT = Path(__file__).parents[2]
 MARKUP = "<img src=x onerror=\"document.title='hit'\"><script>document.title='hit'</script>"
 needs_browser = pytest.mark.skipif(not CHROMIUM.exists(), reason=f"there is no {CHROMIUM}")
 needs_page = pytest.mark.skipif(not has_page(), reason="the page is not built: make studio")
+AXE = FOLDER / "node_modules" / "axe-core" / "axe.min.js"
+needs_axe = pytest.mark.skipif(not AXE.exists(), reason="axe-core is not there: make studio")
 
 
 class Visit:
@@ -63,6 +65,17 @@ FOCUSED = """() => {
     const one = document.activeElement;
     return one.ariaLabel ?? (one.labels?.[0] ?? one).textContent.trim();
 }"""
+
+
+def serious(page: Any) -> list[str]:
+    """Return what axe-core finds that keeps people out, with where it is."""
+    page.evaluate(AXE.read_text("utf-8"))
+    found = page.evaluate("async () => (await axe.run()).violations")
+    return [
+        f"{one['id']}: {one['help']} {[node['target'] for node in one['nodes']]}"
+        for one in found
+        if one["impact"] in ("serious", "critical")
+    ]
 
 
 @pytest.fixture(scope="module")

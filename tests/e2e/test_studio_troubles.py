@@ -9,17 +9,19 @@ from typing import Any
 
 import pytest
 
-from auralith.server.page import FOLDER
-from tests.e2e.test_studio import Visit, browser, make, needs_browser, needs_page
+from tests.e2e.test_studio import (
+    Visit,
+    browser,
+    make,
+    needs_axe,
+    needs_browser,
+    needs_page,
+    serious,
+)
 from tests.server.test_serve import Server, until
 
 __all__ = ["browser"]  # a fixture
-AXE = FOLDER / "node_modules" / "axe-core" / "axe.min.js"
-pytestmark = [
-    needs_browser,
-    needs_page,
-    pytest.mark.skipif(not AXE.exists(), reason="axe-core is not there: make studio"),
-]
+pytestmark = [needs_browser, needs_page]
 
 
 @pytest.fixture(scope="module")
@@ -35,23 +37,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     server.end()
 
 
-def serious(page: Any) -> list[str]:
-    """Return what axe-core finds that keeps people out, with where it is."""
-    page.evaluate(AXE.read_text("utf-8"))
-    found = page.evaluate("async () => (await axe.run()).violations")
-    return [
-        f"{one['id']}: {one['help']} {[node['target'] for node in one['nodes']]}"
-        for one in found
-        if one["impact"] in ("serious", "critical")
-    ]
-
-
 def arrive(browser: Any, server: Server) -> Visit:
     visit = Visit(browser, str(server.client.base_url))
     visit.page.get_by_label("Prompt", exact=True).wait_for()
     return visit
 
 
+@needs_axe
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing_serious(browser: Any, server: Server, scheme: Any) -> None:
     visit = arrive(browser, server)
