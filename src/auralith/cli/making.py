@@ -132,15 +132,8 @@ def open_model(loading: Loading) -> "Auralith":
 def shared_devices(loading: Loading) -> "Devices | None":
     """Return the devices that share the work, where several are named; raise `InvalidRequest` for one that is not there."""
     from auralith.jobs.tasks import ModelPlace
-    from auralith.resources import choose_device, choose_dtype
-    from auralith.sets import Devices
+    from auralith.sets import shared_devices as named
 
-    names = tuple((loading.device or "").split(","))
-    if len(names) < 2:
-        return None
-    dtype = loading.dtype or "auto"
-    for name in names:
-        choose_dtype(dtype, choose_device(name))
     place = ModelPlace(
         loading.model or "embedded",
         loading.model,
@@ -150,7 +143,7 @@ def shared_devices(loading: Loading) -> "Devices | None":
     )
     adapters = tuple(parse_adapter(text) for text in loading.adapter or ())
     files = tuple((str(Path(path).absolute()), strength) for path, strength in adapters)
-    return Devices(names, place, dtype, files)
+    return named(loading.device or "auto", place, loading.dtype or "auto", files)
 
 
 def numbered(request: "GenerationRequest", n: int) -> list["GenerationRequest"]:

@@ -1,6 +1,7 @@
 """An evaluation from its settings to its report."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 
@@ -28,10 +29,12 @@ from auralith.evaluation.report import EvaluationReport, write_report
 from auralith.evaluation.settings import EvaluationSettings
 from auralith.evaluation.sounds import folder_sounds, matched
 from auralith.files import slug
+from auralith.jobs.tasks import ModelPlace
 from auralith.pipeline import EMBEDDED as EMBEDDED_SOURCE
 from auralith.pipeline import load
 from auralith.request import GenerationRequest
 from auralith.resources import choose_device
+from auralith.sets import shared_devices
 from auralith.weights import find_weights
 
 SOUNDS = "sounds"
@@ -74,7 +77,10 @@ def _of_systems(settings: EvaluationSettings, output: Path, show: Show) -> Evalu
     systems += [_generated(name, settings, prompts, output, show) for name in settings.models]
     opened = cache(
         partial(
-            open_embedder, weights=settings.weights, device=settings.device, dtype=settings.dtype
+            open_embedder,
+            weights=settings.weights,
+            device=settings.measuring_device,
+            dtype=settings.dtype,
         )
     )
     found = compare_systems(systems, metrics, reference, output, opened, settings.measures, show)
@@ -87,7 +93,7 @@ def _of_autoencoder(name: str, settings: EvaluationSettings, show: Show) -> Eval
         raise InvalidRequest("an autoencoder is measured on recordings; give one folder by --audio")
     sounds = folder_sounds(settings.audio[0])
     source = EMBEDDED_SOURCE if name == EMBEDDED else name
-    device = choose_device(settings.device)
+    device = choose_device(settings.measuring_device)
     checkpoint = open_autoencoder(source, device=device, dtype=torch.float32)
     on_file = partial(count_files, show, "reconstruct", len(sounds.paths))
     summary, failed = measure_codec(checkpoint, sounds, on_file)
@@ -163,14 +169,17 @@ def _generated(
 ) -> Generated:
     if prompts is None:
         raise InvalidRequest("a model needs prompts to generate from; give them with --prompts")
-    model = load(None if name == EMBEDDED else name, device=settings.device)
+    source = None if name == EMBEDDED else name
+    devices = shared_devices(settings.device, ModelPlace(name, source))
+    # what shares the work loads the model itself; here it plans
+    model = load(source, device=settings.device if devices is None else "cpu")
     shown = Path(name).resolve().name if Path(name).exists() else name
     return generate_sounds(
         model,
         shown,
         prompts,
         output / SOUNDS / slug(name),
-        settings.generation,
+        replace(settings.generation, devices=devices),
         show=lambda done, total, text: show(f"generate {shown}", done, total, text),
     )
 

@@ -38,11 +38,16 @@ class EvaluationSettings:
     weights: Path | None = None
     """Folder of the embedders' weights, or of one of them; see auralith weights."""
     device: str = "auto"
-    """auto, cpu, cuda, cuda:1 or mps."""
+    """auto, cpu, cuda, cuda:1 or mps. Several, as cuda:0,cuda:1, share the generation; the first one measures."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Number format of the embedders. bfloat16 is faster where the processor has it, and another protocol."""
     measures: MetricSettings = field(default_factory=MetricSettings)
     generation: SetSettings = field(default_factory=SetSettings)
+
+    @property
+    def measuring_device(self) -> str:
+        """Return the device of embedders and codecs."""
+        return self.device.split(",")[0]
 
     def __post_init__(self) -> None:
         check_integer(self, "limit", 1)

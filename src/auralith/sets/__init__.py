@@ -9,7 +9,7 @@ goes on where it was: a sound is written whole, then its line of the manifest; a
 tags.
 """
 
-from auralith.sets.jobs import Devices
+from auralith.sets.jobs import Devices, shared_devices
 from auralith.sets.plan import Plan, PlannedSound, plan_set
 from auralith.sets.run import Made, SetSettings, make_set
 from auralith.sets.table import COLUMNS, Problem, PromptRow, PromptTable, UnknownColumn, read_rows
@@ -28,4 +28,5 @@ __all__ = [
     "make_set",
     "plan_set",
     "read_rows",
+    "shared_devices",
 ]

@@ -25,6 +25,7 @@ from auralith.jobs.store import JobStore
 from auralith.jobs.tasks import ModelPlace, WorkerSettings
 from auralith.pipeline import Auralith
 from auralith.provenance import read_provenance
+from auralith.resources import choose_device, choose_dtype
 from auralith.sets.makers import Failed, Ready
 from auralith.sets.plan import PlannedSound
 from auralith.sound.reading import read_info
@@ -45,6 +46,21 @@ class Devices:
     dtype: str = "auto"
     adapters: tuple[tuple[str, float], ...] = ()
     """Files and strengths."""
+
+
+def shared_devices(
+    text: str,
+    place: ModelPlace,
+    dtype: str = "auto",
+    adapters: tuple[tuple[str, float], ...] = (),
+) -> Devices | None:
+    """Return the devices that a text names, as "cuda:0,cuda:1"; None for one. Raises as `choose_device` and `choose_dtype` do."""
+    names = tuple(text.split(","))
+    if len(names) < 2:
+        return None
+    for name in names:
+        choose_dtype(dtype, choose_device(name))
+    return Devices(names, place, dtype, adapters)
 
 
 def job_format(format: str, subtype: str | None) -> Format:
