@@ -39,6 +39,7 @@ from auralith.server.keys import ApiKey, Caller
 from auralith.server.models import view_model
 from auralith.server.remaking import remaking
 from auralith.server.webhooks import Webhooks, WebhookSettings
+from auralith.server.words import KnownWords, prompts_of, tokenizer_of
 from auralith.sound.reading import SoundInfo
 
 SWEEP_SECONDS = 60.0
@@ -75,7 +76,12 @@ class Service:
     def __init__(self, settings: ServiceSettings) -> None:
         """Find the models and take the folder. Raises as `locate` and `JobStore` do."""
         self.settings, self.bell = settings, Bell()
-        self.models = {place.name: Resolver(_located(place)) for place in settings.models}
+        found = {place: _located(place) for place in settings.models}
+        self.models = {place.name: Resolver(raw.model) for place, raw in found.items()}
+        self._words = {
+            place.name: KnownWords(tokenizer_of(raw, place.text_encoder))
+            for place, raw in found.items()
+        }
         self.store = JobStore(settings.data, settings.limits, database=settings.database)
         self.store.listeners.append(self.bell.ring)
         self.store.watchers.append(self.bell.ring)
@@ -154,6 +160,7 @@ class Service:
             "wait_seconds": found.wait_seconds,
             "position": found.position,
             "peak_memory_bytes": found.peak_memory_bytes,
+            "unknown_words": self._words[request["model"]].unknown(prompts_of(request)),
         }
 
     def _resolved(self, order: Order, caller: Caller) -> tuple[Json, float]:
@@ -295,7 +302,7 @@ def worker_settings(settings: ServiceSettings) -> list[WorkerSettings]:
 
 def _located(place: ModelPlace) -> Any:
     source = EMBEDDED if place.source is None else place.source
-    return locate(source, files=Files(place.weights, place.config)).model
+    return locate(source, files=Files(place.weights, place.config))
 
 
 def _time(seconds: float | None) -> str | None:

@@ -258,6 +258,11 @@ def _estimate() -> Json:
             "position": COUNT | {"description": "Jobs before it."},
             "peak_memory_bytes": nullable("integer")
             | {"description": "Most memory that a sound of the model took lately."},
+            "unknown_words": {
+                "type": "array",
+                "items": TEXT,
+                "description": "Words of the prompts that the model has not learned, where that can be told.",
+            },
         }
     )
 
