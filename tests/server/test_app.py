@@ -94,6 +94,29 @@ def test_a_sound_has_all_its_forms(client: Client, made: dict[str, Any]) -> None
     assert tags["settings"]["seed"] == one["seed"] and tags["settings"]["prompt"] == "a drum"
 
 
+def test_a_sound_is_given_in_every_format(client: Client, made: dict[str, Any]) -> None:
+    url = made["outputs"][0]["url"]
+    tags = client("GET", f"{url}/provenance").json()
+    original, rate = soundfile.read(io.BytesIO(client("GET", url).content))
+    for name, (suffix, subtype) in FORMATS.items():
+        answer = client("GET", f"{url}?format={name}")
+        assert answer.headers["content-disposition"].endswith(f'.{suffix}"')
+        with soundfile.SoundFile(io.BytesIO(answer.content)) as file:
+            samples = file.read()
+        assert (file.samplerate, samples.shape[1]) == (rate, original.shape[1]), name
+        if suffix in ("wav", "flac"):
+            assert file.subtype == {"pcm24": "PCM_24", "float": "FLOAT"}.get(
+                subtype or "", "PCM_16"
+            )
+            assert np.array_equal(samples, original), name
+        sent = upload(client, answer.content).json()
+        assert sent["request"]["seed"] == tags["settings"]["seed"], name
+    assert client("GET", f"{url}?format=exe").json()["errors"][0]["field"] == "format"
+    asset = upload(client, wav()).json()
+    assert client("GET", f"/v1/audio/{asset['id']}").content == wav()
+    assert client("GET", f"/v1/audio/{asset['id']}?format=flac").status_code == 404
+
+
 def test_events_are_replayed(client: Client, made: dict[str, Any]) -> None:
     path = f"/v1/jobs/{made['id']}/events"
     events = [block.split("\n") for block in client("GET", path).text.strip().split("\n\n")]

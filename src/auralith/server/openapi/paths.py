@@ -2,6 +2,7 @@
 
 from typing import Any, get_args
 
+from auralith.jobs.names import FORMATS
 from auralith.jobs.records import Status
 from auralith.server.answers import MEDIA
 from auralith.server.openapi.schemas import (
@@ -245,9 +246,14 @@ def _sounds() -> dict[tuple[str, str], Json]:
                 "206": _answer("Part of the file.", files),
                 "304": {"description": "The file is as it was."},
             },
-            *(404, 416),
+            *(404, 416, 422),
             parameters=(
                 SOUND,
+                _parameter(
+                    *("query", "format", {"enum": list(FORMATS)}),
+                    "Format to convert to, of a sound that was made; as it is, if left out.",
+                    "flac",
+                ),
                 _parameter("header", "Range", TEXT, "Part of the file.", "bytes=0-99"),
                 _parameter("header", "If-None-Match", TEXT, "ETag of what is there.", '"0"'),
             ),

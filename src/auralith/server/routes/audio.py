@@ -1,8 +1,10 @@
 """Routes of sounds that were made: bytes, peaks, a picture and provenance."""
 
 from auralith.extras import require
+from auralith.jobs.names import FORMATS, Format
 from auralith.provenance import read_provenance
 from auralith.server.answers import MEDIA, outline_answer, owner_of
+from auralith.server.converting import converted, format_of
 from auralith.server.service import Service
 from auralith.sound.picture import spectrogram_png
 from auralith.sound.reading import read
@@ -18,8 +20,10 @@ def add_audio(app: FastAPI, service: Service) -> None:
     store = service.store
 
     @app.get("/v1/audio/{sound_id}")
-    def audio(sound_id: str, request: Request) -> Response:
-        """Return the bytes of a sound that was made, or of an upload."""
+    def audio(sound_id: str, request: Request, format: str | None = None) -> Response:
+        """Return the bytes of a sound that was made, perhaps in another format, or of an upload."""
+        if format is not None:
+            return _converted(sound_id, request, format_of(format))
         one = store.sound(sound_id, owner_of(request))
         tag = f'"{one.facts["sha256"]}"'
         headers = {"ETag": tag, "Cache-Control": "private, max-age=31536000, immutable"}
@@ -33,6 +37,12 @@ def add_audio(app: FastAPI, service: Service) -> None:
             content_disposition_type="attachment" if is_upload else "inline",
             headers=headers,
         )
+
+    def _converted(sound_id: str, request: Request, name: Format) -> Response:
+        one = store.output(sound_id, owner_of(request))  # an upload is decoded under limits alone
+        suffix = FORMATS[name][0]
+        headers = {"Content-Disposition": f'inline; filename="auralith-{one.id}.{suffix}"'}
+        return Response(converted(one.path, name), media_type=MEDIA[suffix], headers=headers)
 
     @app.get("/v1/audio/{sound_id}/peaks")
     def peaks(sound_id: str, request: Request, n: str = "1024") -> Response:
