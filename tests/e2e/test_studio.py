@@ -165,12 +165,15 @@ def test_from_the_empty_page_to_a_file_by_keyboard(
     visit.press("Space")
     page.get_by_role("button", name="Play").wait_for()
     visit.tab_to("Download")
-    with page.expect_download() as download:
-        visit.press("Enter")
-    download.value.save_as(tmp_path / "sound.wav")
     made = last(server)["outputs"][1]
-    assert download.value.suggested_filename == f"auralith-{made['id']}.wav"
-    assert read(tmp_path / "sound.wav")[0].shape[1] == made["num_samples"]
+    for form in ("as made", "flac"):
+        with page.expect_download() as download:
+            visit.press("Enter")
+        suffix = "wav" if form == "as made" else form
+        assert download.value.suggested_filename == f"auralith-{made['id']}.{suffix}"
+        download.value.save_as(tmp_path / f"sound.{suffix}")
+        assert read(tmp_path / f"sound.{suffix}")[0].shape[1] == made["num_samples"]
+        visit.press("Shift+Tab", *"flac", "Tab")  # chooses it by typing its name
 
 
 def drag(visit: Visit, start: float, end: float) -> None:
@@ -259,7 +262,7 @@ def test_selections_lie_at_bars_and_trims_are_of_the_very_samples(
     cut = samples(server, request["source"], tmp_path)
     assert np.array_equal(cut, samples(server, sound["id"], tmp_path)[:, first:end])
     versions = page.locator(".versions button").all_inner_texts()
-    assert [text.split()[0] for text in versions] == ["made", "trimmed", "varied"]
+    assert [re.split(r"\W", text)[0] for text in versions] == ["made", "trimmed", "varied"]
 
 
 @needs_browser
@@ -375,6 +378,24 @@ WANTED = {
     "schedule": "karras",
     "mix": [[0.25, "a bell: high"], [0.1, "rain"]],
 }
+
+
+@needs_browser
+@needs_page
+def test_what_a_run_takes_is_said_before_it(visit: Visit, server: Server) -> None:
+    page = visit.page
+    make(visit, "a drum", "0.3")
+    page.get_by_role("button", name="Surprise me").click()
+    estimate = page.locator(".estimate").filter(has_text="takes about")
+    estimate.wait_for()
+    drawn = page.get_by_label("Prompt", exact=True).input_value()
+    known = (FOLDER.parent / "prompts.txt").read_text("utf-8").splitlines()
+    assert drawn in known
+    for seconds in ("-1", "nonsense", "1e9"):  # nothing is asked for that would be refused
+        page.get_by_label("Seconds", exact=True).fill(seconds)
+        estimate.wait_for(state="hidden")
+    page.get_by_label("Seconds", exact=True).fill("0.4")
+    estimate.wait_for()
 
 
 @needs_browser

@@ -1,5 +1,6 @@
 """The studio's page: its own files, and modules that `make studio` has npm put beside them, with a policy for the browser."""
 
+import re
 import secrets
 from pathlib import Path
 
@@ -29,6 +30,8 @@ POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'nonce-{}'; img-src 'self'; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
+_IMPORT = re.compile(r"^import .* from '\./(.+)';$", re.MULTILINE)
+_ENTRY = re.compile(r'<script type="module" src="studio/(.+)"></script>')
 HOW_TO_BUILD = "the studio page is not built; run make studio to get it"
 
 
@@ -44,7 +47,7 @@ def add_page(app: FastAPI, has_review: bool = False) -> None:
     """
     own = [path.name for path in FOLDER.iterdir() if path.suffix in MEDIA]
     files = {name: FOLDER / name for name in (*own, *MODULES)}
-    texts = {name: (FOLDER / f"{name}.html").read_text("utf-8") for name in ("index", "review")}
+    texts = {name: _with_preloads(f"{name}.html") for name in ("index", "review")}
 
     @app.get("/", include_in_schema=False)
     def page() -> Response:
@@ -63,6 +66,20 @@ def add_page(app: FastAPI, has_review: bool = False) -> None:
         path = files[name]
         headers = {"Cache-Control": "no-cache"}
         return FileResponse(path, media_type=MEDIA[path.suffix], headers=headers)
+
+
+def _with_preloads(name: str) -> str:
+    """Return the text of a page that names all its modules, so that a browser need not find them one after another."""
+    text = (FOLDER / name).read_text("utf-8")
+    entry = _ENTRY.search(text)
+    assert entry is not None
+    found = dict.fromkeys([entry[1]])
+    for module in (waiting := [entry[1]]):
+        new = _IMPORT.findall((FOLDER / module).read_text("utf-8"))
+        waiting += [one for one in new if one not in found]
+        found |= dict.fromkeys(new)
+    links = (f'<link rel="modulepreload" href="studio/{module}">\n' for module in found)
+    return text.replace(entry[0], "".join(links) + entry[0])
 
 
 def _page(text: str) -> Response:

@@ -36,9 +36,9 @@ export function Segments({ name, label, value, values, onValue }) {
   </fieldset>`;
 }
 
-/** A button with an icon; `isOn` makes it one that stays pressed. Without text, the label is read and shown on hovering. */
+/** A button with an icon; `isOn` makes it one that stays pressed. A label is read in place of its text, and shown on hovering. */
 export function Button({ icon, label, text, isOn, isDisabled, kind = '', onClick, keys, describedBy }) {
-  return html`<button type="button" class=${kind} aria-label=${text === undefined ? label : null} title=${text === undefined ? label : null}
+  return html`<button type="button" class=${kind} aria-label=${label} title=${label}
     aria-pressed=${isOn === undefined ? null : String(isOn)} disabled=${isDisabled} onClick=${onClick} aria-keyshortcuts=${keys}
     aria-describedby=${describedBy}>${icon && html`<${Icon} name=${icon} />`}${text}</button>`;
 }

@@ -14,7 +14,8 @@ export function Flight({ studio }) {
   if (!jobs.length) return null;
   return html`<ul class="flight" aria-label="Being made">${jobs.map((job) => html`<li key=${job.id}>
     <span class="name" id=${`flight-${job.id}`}>${job.request.prompt}</span><${State} job=${job} />
-    ${previews[job.id] && html`<button type="button" class="preview" aria-label="Hear it so far" title="Hear it so far" aria-describedby=${`flight-${job.id}`}
+    ${previews[job.id] && html`<button type="button" class="preview" aria-label="Hear it so far"
+      title="Hear it so far" aria-describedby=${`flight-${job.id}`}
       onClick=${() => studio.sounds.openPreview(job)}><${Icon} name="play" /><${Thumbnail} peaks=${previews[job.id].peaks} /></button>`}
     <${Button} icon="close" label="Cancel" kind="quiet" describedBy=${`flight-${job.id}`}
       onClick=${studio.guarded(() => studio.jobs.remove(job))} /></li>`)}</ul>`;

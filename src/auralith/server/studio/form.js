@@ -3,7 +3,6 @@ import { Settings } from './settings.js';
 import { Button, Choice, Switch, Text } from './fields.js';
 import { html } from './html.js';
 import { Flight } from './flight.js';
-import { RANDOM } from './making.js';
 import { further, modelOf, number } from './request.js';
 
 const NUMBER = new Intl.NumberFormat('en', { maximumFractionDigits: 3 });
@@ -21,8 +20,7 @@ export function Form({ studio }) {
   };
   return html`<form id="make" class="card make" aria-labelledby="make-title" onSubmit=${submitted}>
     <div class="head"><h2 id="make-title">Make</h2>
-      ${state.routes.includes(RANDOM) && html`<${Button} icon="dice" text="Surprise me" kind="quiet"
-        onClick=${studio.guarded(() => making.surprise())} />`}</div>
+      <${Button} icon="dice" text="Surprise me" kind="quiet" onClick=${studio.guarded(() => making.surprise())} /></div>
     <label for="prompt">Prompt</label>
     <textarea id="prompt" rows="2" required autofocus value=${form.prompt} onInput=${(event) => making.set('prompt', event.target.value)}
       aria-invalid=${problem?.field === 'prompt' ? 'true' : null} aria-describedby="prompt-notes"
@@ -39,7 +37,8 @@ export function Form({ studio }) {
           onClick=${() => making.set('keepSeed', !form.keepSeed)} />
         <${Button} icon="dice" label="Draw a seed" onClick=${() => making.drawSeed()} /></div>
         <small>${form.keepSeed ? 'kept for every run' : 'another one for every run'}</small></div>
-      <div class="field"><span class="blank"></span><${Switch} id="isLoop" label="Seamless loop" isOn=${form.isLoop} onValue=${(isOn) => making.set('isLoop', isOn)} /></div>
+      <div class="field"><span class="blank"></span><${Switch} id="isLoop" label="Seamless loop" isOn=${form.isLoop}
+        onValue=${(isOn) => making.set('isLoop', isOn)} /></div>
     </div>
     <div class="send"><details><summary>Advanced</summary>
       <div class="settings">
@@ -49,8 +48,9 @@ export function Form({ studio }) {
         <${Settings} settings=${further(model.settings)} values=${form.more} problem=${problem}
           onValue=${(name, text) => making.setMore(name, text)} />
       </div></details>
-      <p class="estimate" role="note">${estimateText(state.estimate)}</p>
-      <button class="primary big" type="submit" disabled=${isSending} aria-keyshortcuts="Control+Enter">Generate <kbd>Ctrl ↵</kbd></button>
+      <p class="estimate">${estimateText(state.estimate)}</p>
+      <button class="primary big" type="submit" disabled=${isSending} aria-keyshortcuts="Control+Enter">
+        Generate <kbd aria-hidden="true">Ctrl ↵</kbd></button>
     </div>
     <${Trouble} studio=${studio} />
     <${Flight} studio=${studio} />
@@ -65,14 +65,17 @@ function Tempo({ form, model, about }) {
     <${Text} ...${about('bars')} label="Bars" isNumber />
     <${Text} ...${about('beats')} label="Beats" isNumber />
     <${Text} ...${about('bpm')} label="BPM" isNumber /></div>
-    ${!isByTempo && html`<small>sets the seconds</small>`}${isByTempo && html`<small>${NUMBER.format(seconds)} s, ${NUMBER.format(Math.round(seconds * model.sample_rate))} samples</small>`}
+    <small>${isByTempo
+      ? `${NUMBER.format(seconds)} s, ${NUMBER.format(Math.round(seconds * model.sample_rate))} samples`
+      : 'sets the seconds'}</small>
   </fieldset>`;
 }
 
-/** What the server says of the prompt, such as words that the model doesn't know. */
+/** Words of the prompt that the model doesn't know. */
 function Notes({ estimate }) {
-  return html`<div id="prompt-notes" class="notes" aria-live="polite">${(estimate?.warnings ?? []).map((warning) =>
-    html`<p class="warning" key=${warning}>${warning}</p>`)}</div>`;
+  const words = estimate?.unknown_words ?? [];
+  return html`<p id="prompt-notes" class="notes warning" aria-live="polite">${words.length > 0
+    && html`The model doesn't know: ${words.map((word, i) => html`${i > 0 && ', '}<mark>${word}</mark>`)}`}</p>`;
 }
 
 /** Why the last request was not taken; when a full queue may have room, and that the page can wait for it. */
@@ -92,9 +95,11 @@ function Trouble({ studio }) {
 
 function estimateText(estimate) {
   if (typeof estimate?.seconds !== 'number') return '';
-  const wait = typeof estimate.eta_seconds === 'number' && estimate.eta_seconds > estimate.seconds + 1
-    ? `, done in about ${Math.ceil(estimate.eta_seconds)} s` : '';
-  return `takes about ${estimate.seconds < 10 ? estimate.seconds.toFixed(1) : Math.ceil(estimate.seconds)} s${wait}`;
+  const { seconds, wait_seconds: wait, peak_memory_bytes: bytes } = estimate;
+  const parts = [`takes about ${seconds < 10 ? seconds.toFixed(1) : Math.ceil(seconds)} s`];
+  if (wait >= 1) parts.push(`after ${Math.ceil(wait)} s for what comes first`);
+  if (bytes) parts.push(`${(bytes / 2 ** 30).toFixed(1)} GiB of memory`);
+  return parts.join(', ');
 }
 
 export function round(seconds) {

@@ -19,6 +19,7 @@ export class Hear extends Component {
     const { sounds, editing, state } = studio;
     if (!state.shown) return html`<section class="card empty"><p>Describe a sound above, or drop a file here.</p></section>`;
     const { sound, buffer, reference } = sounds;
+    const warnings = sound.warnings ?? (buffer ? troubles(buffer) : []);
     const zoomTo = (next) => this.setState({ zoom: Math.max(1, Math.min(MOST_ZOOM, next)) });
     return html`<section class="card hear" aria-labelledby="hear-title">
       <div class="head"><h2 id="hear-title">Hear</h2>
@@ -41,7 +42,7 @@ export class Hear extends Component {
         <${Facts} sound=${sound} />
         ${!state.shown.isPreview && html`<${Files} studio=${studio} format=${format} onFormat=${(next) => this.setState({ format: next })} />`}
       </div>
-      ${[...(sound.warnings ?? []), ...(buffer && !sound.warnings ? troubles(buffer) : [])].map((warning) => html`<p class="warning" key=${warning}>${warning}</p>`)}
+      ${warnings.map((warning) => html`<p class="warning" key=${warning}>${warning}</p>`)}
       <${Origin} studio=${studio} sound=${sound} />
     </section>`;
   }
@@ -69,9 +70,12 @@ function Takes({ studio }) {
 function Grid({ editing }) {
   const { grid } = editing;
   const hasTempo = grid.snap === 'bar' || grid.snap === 'beat';
-  return html`<div class="group grid"><${Choice} id="snap" label="Snap to" value=${grid.snap} values=${SNAPS} onValue=${(snap) => editing.setGrid({ snap })} />
-    ${hasTempo && html`<${Text} id="grid-bpm" label="at BPM" value=${grid.bpm} isNumber onCommit=${(event) => editing.setGrid({ bpm: event.target.value })} />
-      <${Text} id="grid-beats" label="Beats per bar" value=${grid.beats} isNumber onCommit=${(event) => editing.setGrid({ bpm: grid.bpm, beats: event.target.value })} />`}
+  return html`<div class="group grid"><${Choice} id="snap" label="Snap to" value=${grid.snap} values=${SNAPS}
+      onValue=${(snap) => editing.setGrid({ snap })} />
+    ${hasTempo && html`<${Text} id="grid-bpm" label="at BPM" value=${grid.bpm} isNumber
+        onCommit=${(event) => editing.setGrid({ bpm: event.target.value })} />
+      <${Text} id="grid-beats" label="Beats per bar" value=${grid.beats} isNumber
+        onCommit=${(event) => editing.setGrid({ bpm: grid.bpm, beats: event.target.value })} />`}
   </div>`;
 }
 
@@ -84,7 +88,7 @@ function Transport({ studio }) {
       <${Icon} name=${player.paused ? 'play' : 'stop'} />${player.paused ? 'Play' : 'Stop'}</button>
     <${Button} icon="loop" text=${state.selection ? 'Loop selection' : 'Loop'} isOn=${player.isLooping} isDisabled=${isDisabled} keys="L"
       onClick=${() => sounds.loop()} />
-    <${Button} text="A / B" isOn=${state.isReference} isDisabled=${!reference} keys="B"
+    <${Button} text="A / B" label=${`Compare with ${reference?.name ?? 'a source'}`} isOn=${state.isReference} isDisabled=${!reference} keys="B"
       onClick=${() => sounds.swap()} />
     <${Button} icon="pin" label="Compare others with this one" kind="quiet" isOn=${state.pinned !== null && state.pinned.sound.id === sounds.sound.id}
       isDisabled=${isDisabled} onClick=${() => sounds.pin()} />
@@ -124,14 +128,16 @@ function Facts({ sound }) {
 /** The sound as a file, saved or dragged out of the page. */
 function Files({ studio, format, onFormat }) {
   const { sounds, state: { limits } } = studio;
+  const isUpload = sounds.sound.seed === undefined; // which is given as it is
+  const chosen = isUpload ? null : format || null;
   const save = (event) => {
     event.preventDefault(); // a link can't send the key
-    sounds.download(format || null);
+    sounds.download(chosen);
   };
-  return html`<div class="files joined"><${Choice} id="download-format" label="File format" value=${format} onValue=${onFormat}
-      values=${[['', 'as made'], ...limits.formats.map((one) => [one, one])]} />
-    <a class="button" href=${sounds.address(format || null)} download=${`auralith-${sounds.sound.id}`} draggable="true" onClick=${save}
-      onDragStart=${(event) => sounds.dragOut(event, format || null)} title="Save, or drag into another program"><${Icon} name="download" />Download</a></div>`;
+  return html`<div class="files joined">${!isUpload && html`<${Choice} id="download-format" label="File format" value=${format} onValue=${onFormat}
+      values=${[['', 'as made'], ...limits.formats.map((one) => [one, one])]} />`}
+    <a class="button" href=${sounds.address(chosen)} draggable="true" onClick=${save}
+      onDragStart=${(event) => sounds.dragOut(event, chosen)} title="Save, or drag into another program"><${Icon} name="download" />Download</a></div>`;
 }
 
 function Origin({ studio, sound }) {

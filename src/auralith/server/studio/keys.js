@@ -6,7 +6,7 @@ const WRITING = 'input:not([type=checkbox], [type=range], [type=radio]), textare
 /** Listen to keys and drops on behalf of a studio. */
 export function listen(studio) {
   document.addEventListener('keydown', (event) => onKey(studio, event));
-  for (const kind of ['dragover', 'drop']) document.addEventListener(kind, (event) => onDrag(studio, event));
+  for (const kind of ['dragover', 'dragleave', 'drop']) document.addEventListener(kind, (event) => onDrag(studio, event));
 }
 
 function onKey({ state, sounds, lineage }, event) {
@@ -38,5 +38,7 @@ function onKey({ state, sounds, lineage }, event) {
 function onDrag({ sounds }, event) {
   if (!event.dataTransfer?.types.includes('Files')) return; // text may go into a field
   event.preventDefault();
+  const isOver = event.type === 'dragover' || (event.type === 'dragleave' && event.relatedTarget !== null);
+  document.body.classList.toggle('dropping', isOver);
   if (event.type === 'drop') sounds.take(event.dataTransfer.files[0]);
 }

@@ -1,11 +1,8 @@
 // What the form does: it estimates, draws prompts and sends.
 import { get } from './api.js';
-import { EMPTY, changed, fromRequest, modelOf, toRequest } from './request.js';
+import { EMPTY, changed, fromRequest, isPlausible, modelOf, toRequest } from './request.js';
 
 const PAUSE = 350; // milliseconds without a change before an estimate is asked for
-
-const ESTIMATE = '/v1/audio/estimate';
-export const RANDOM = '/v1/prompts/random';
 
 export const MAKING = { form: EMPTY, estimate: null };
 
@@ -49,8 +46,7 @@ export class Making {
 
   /** Take a prompt of the server's examples. */
   async surprise() {
-    const { model } = this.#studio.state.form;
-    const { prompt } = await get(`${RANDOM}${model ? `?model=${encodeURIComponent(model)}` : ''}`);
+    const { prompts: [prompt] } = await get('/v1/prompts/random');
     this.set('prompt', prompt);
     this.#studio.say(prompt);
   }
@@ -67,17 +63,17 @@ export class Making {
     this.#timer = setTimeout(() => this.#estimate(), PAUSE);
   }
 
-  /** Ask how long the request takes and what is to be said of it. A server that can't tell, or refuses, leaves this blank. */
+  /** Ask how long the request takes and what is to be said of it, unless it is seen that it would be refused. */
   async #estimate() {
     const number = ++this.#asked;
-    const { form } = this.#studio.state;
-    const canAsk = form.prompt.trim() && this.#studio.state.routes.includes(ESTIMATE);
+    const { state } = this.#studio;
+    const canAsk = isPlausible(this.request, modelOf(state), state.limits);
     const found = canAsk ? await this.#asking().catch(() => null) : null;
     if (number === this.#asked) this.#studio.change({ estimate: found });
   }
 
   #asking() {
     const headers = { 'Content-Type': 'application/json' };
-    return get(ESTIMATE, { method: 'POST', headers, body: JSON.stringify(this.request) });
+    return get('/v1/estimates', { method: 'POST', headers, body: JSON.stringify(this.request) });
   }
 }

@@ -36,6 +36,19 @@ export function toRequest(form, settings, edit = null) {
   return { ...body, ...(form.isLoop ? loopOf(form) : lengthOf(form)) };
 }
 
+/** Return whether a request has a prompt, and numbers within their bounds. Only the server knows whether it is valid. */
+export function isPlausible(body, { settings, seconds_max: longest }, { n }) {
+  const { seed, ...others } = settings; // it is text here
+  const limited = { ...others, seconds: { ...settings.seconds, maximum: longest }, n: { type: 'integer', minimum: 1, maximum: n } };
+  return body.prompt.trim() !== '' && Object.entries(limited).every(([name, schema]) => body[name] === undefined || isWithin(body[name], schema));
+}
+
+function isWithin(value, { type, minimum = -Infinity, exclusiveMinimum = -Infinity, maximum = Infinity }) {
+  if (type !== 'number' && type !== 'integer') return true;
+  if (typeof value !== 'number') return false;
+  return value >= minimum && value > exclusiveMinimum && value <= maximum && (type === 'number' || Number.isInteger(value));
+}
+
 function lengthOf(form) {
   return form.seconds.trim() ? { seconds: number(form.seconds) } : {};
 }

@@ -139,20 +139,25 @@ export class Sounds {
   /** Save the sound as a file of a format; without one, the bytes that the server has. */
   async download(format = null) {
     const response = await call(this.address(format));
-    const name = /filename="([\w.-]+)"/.exec(response.headers.get('Content-Disposition'))?.[1];
-    save(await response.blob(), name ?? `auralith-${this.sound.id}`);
+    save(await response.blob(), this.#fileName(format));
+  }
+
+  /** Let a file be dragged out of the page. Without a key, the program that gets it asks the server itself. */
+  dragOut(event, format = null) {
+    const address = new URL(this.address(format), location.href).href;
+    event.dataTransfer.setData('DownloadURL', `application/octet-stream:${this.#fileName(format)}:${address}`);
+    event.dataTransfer.setData('text/uri-list', address);
   }
 
   address(format = null) {
     return format ? `${this.sound.url}?format=${format}` : this.sound.url;
   }
 
-  /** Let a file be dragged out of the page. Without a key, the program that gets it asks the server itself. */
-  dragOut(event, format = null) {
-    const address = new URL(this.address(format), location.href).href;
-    const suffix = /^[a-z]+3?/.exec(format ?? this.#store.state.shown.request?.format ?? 'wav')[0];
-    event.dataTransfer.setData('DownloadURL', `application/octet-stream:auralith-${this.sound.id}.${suffix}:${address}`);
-    event.dataTransfer.setData('text/uri-list', address);
+  #fileName(format) {
+    const { shown } = this.#store.state;
+    const upload = shown.parent ? '.wav' : (/\.\w{1,5}$/.exec(shown.name)?.[0] ?? '');
+    const made = /^(wav|flac|mp3|ogg)/.exec(format ?? shown.request?.format)?.[0];
+    return `auralith-${this.sound.id}${made ? `.${made}` : upload}`;
   }
 
   saveCut() {

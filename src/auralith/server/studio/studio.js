@@ -15,7 +15,7 @@ export class Studio extends Store {
   editing = new Editing(this);
 
   constructor() {
-    super({ models: [], limits: null, status: '', needsKey: false, routes: [], ...MAKING, ...JOBS, ...LINEAGE, ...SOUNDS, ...EDITING });
+    super({ models: [], limits: null, status: '', needsKey: false, ...MAKING, ...JOBS, ...LINEAGE, ...SOUNDS, ...EDITING });
     this.start = this.guarded(this.start.bind(this));
   }
 
@@ -23,7 +23,6 @@ export class Studio extends Store {
   async start() {
     const [{ models }, limits] = await Promise.all([get('/v1/models'), get('/v1/limits')]);
     this.change({ models, limits, needsKey: false, status: '' });
-    get('/openapi.json').then(({ paths }) => this.change({ routes: Object.keys(paths) }));
     await this.jobs.refresh();
     const newest = this.state.jobs.find((job) => job.outputs.length > 0);
     if (newest) this.sounds.open(newest);

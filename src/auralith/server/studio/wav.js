@@ -27,7 +27,8 @@ export function readWav(bytes) {
   if (!chunks['fmt '] || !chunks.data) return null;
   const { at } = chunks['fmt '];
   const format = view.getUint16(at, true) === EXTENSIBLE ? view.getUint16(at + 24, true) : view.getUint16(at, true);
-  const [channels, rate, frame, bits] = [view.getUint16(at + 2, true), view.getUint32(at + 4, true), view.getUint16(at + 12, true), view.getUint16(at + 14, true)];
+  const [channels, frame, bits] = [2, 12, 14].map((offset) => view.getUint16(at + offset, true));
+  const rate = view.getUint32(at + 4, true);
   const read = readers(view)[`${format}/${bits}`];
   const length = Math.floor(chunks.data.size / frame);
   if (!read || !length || frame !== (channels * bits) / 8) return null;
