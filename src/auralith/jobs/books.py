@@ -71,7 +71,7 @@ class Books:
         """Return jobs, the newest first.
 
         Those of a status, those with a lower number than `before`, those of an owner, those that start from the sound
-        `source`, those whose prompt has every word of `search`, those of which a sound is starred.
+        `source`, those whose prompt or label has every word of `search`, those of which a sound is starred.
         """
         terms: list[tuple[str, Any]] = [
             *([] if status is None else [("status = ?", status)]),

@@ -28,6 +28,8 @@ from auralith.tables.json_rows import distinct
 Task = Literal["text", "vary", "inpaint", "extend", "loop"]
 MOST_SOUNDS = 16
 MOST_ADAPTERS = 8
+LONGEST_LABEL = 200
+"""Characters."""
 LONGEST_SECONDS = 600.0
 """Longest sound that is made by extending one."""
 
@@ -67,9 +69,17 @@ class Making:
     format: Format = "wav"
     webhook: str | None = None
     """URL that is told when the job has ended, of those that the server allows."""
+    label: str | None = None
+    """Name of what the job belongs to, such as a set of prompts; a search finds it."""
 
     def __post_init__(self) -> None:
         check_integer(self, "n", 1, MOST_SOUNDS)
+        if self.label is not None and not 1 <= len(self.label) <= LONGEST_LABEL:
+            raise InvalidRequest(
+                Field("label"),
+                f" has {len(self.label)} characters; give 1 to {LONGEST_LABEL}",
+                limit={"minLength": 1, "maxLength": LONGEST_LABEL},
+            )
         ids = [one.id for one in self.adapters]
         if len(ids) > MOST_ADAPTERS or len(set(ids)) < len(ids):
             raise InvalidRequest(

@@ -1,4 +1,4 @@
-"""Search in prompts, the same in every database: texts are folded here, and compared as they are there."""
+"""Search in prompts and labels, the same in every database: texts are folded here, and compared as they are there."""
 
 import unicodedata
 from collections.abc import Mapping
@@ -9,9 +9,9 @@ MOST_WORDS = 16
 
 
 def search_text(request: Mapping[str, Any]) -> str:
-    """Return what a search looks at in a request: its prompt, folded."""
-    prompt = request.get("prompt")
-    return _folded(prompt) if isinstance(prompt, str) else ""
+    """Return what a search looks at in a request: its prompt and its label, folded."""
+    texts = (request.get("prompt"), request.get("label"))
+    return _folded("\n".join(text for text in texts if isinstance(text, str)))
 
 
 def search_patterns(search: str) -> list[str]:
