@@ -1,6 +1,5 @@
 """`auralith memorization` and `auralith attribute`: which training sounds generated ones are near to."""
 
-import hashlib
 import json
 import os
 import sys
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
     from auralith.curation.review import Suspect
     from auralith.data.recording import Recordings
     from auralith.embedders import Embedder
-    from auralith.memorization.measure import MeasuredSound
     from auralith.memorization.report import Candidate, Report
     from auralith.memorization.training import TrainingSounds, WorkProgress
 
@@ -79,7 +77,7 @@ def memorization(
     sounds, items = (open_recordings(path, prompt_column=None) for path in (audio, training))
     held_out = open_recordings(null, prompt_column=None) if null else None
     settings = MeasureSettings(max_seconds=max_seconds or _longest(sounds))
-    known = _training(items, chosen, work or output, device)
+    known = prepared(items, chosen, work or output, device)
     _show(measure(sounds, chosen, known, output / "sounds", settings))
     found = measured(output / "sounds", known, settings)
     beside = []
@@ -94,41 +92,16 @@ def memorization(
     print(output)
 
 
-def _training(
+def prepared(
     recordings: "Recordings", embedder: "Embedder", work: Path, device: str
 ) -> "TrainingSounds":
+    """Return the training sounds, embedded and indexed in the folder of work as far as that wasn't done."""
     from auralith.memorization.training import open_training, prepare_training
     from auralith.resources import choose_device
 
     folder, name = work / "training", str(choose_device(device))
     _show(prepare_training(recordings, embedder, folder, device=name))
     return open_training(recordings, folder, name)
-
-
-def _null_of(
-    file: Path, null: Path, embedder: "Embedder", known: "TrainingSounds", work: Path
-) -> "list[MeasuredSound]":
-    """Return held-out recordings, cut to the length of a file and measured; each list and length has a folder of its own."""
-    from auralith.data.recordings import open_recordings
-    from auralith.errors import Field, InvalidRequest
-    from auralith.files import canonical_json
-    from auralith.memorization.measure import MeasureSettings, measure, measured
-    from auralith.memorization.report import held_out
-    from auralith.sound.reading import read_info
-
-    settings = MeasureSettings(max_seconds=round(read_info(file).seconds, 3))
-    recordings = open_recordings(null, prompt_column=None)
-    names = canonical_json([recordings[i].path for i in range(len(recordings))])
-    digest = hashlib.sha256(names.encode()).hexdigest()[:16]
-    folder = work / f"null-{settings.max_seconds:g}s-{digest}"
-    _show(measure(recordings, embedder, known, folder, settings, stage="held out"))
-    kept, *_ = held_out(measured(folder, known, settings), known)
-    if not kept:
-        raise InvalidRequest(
-            Field("null"),
-            f": no held-out recording is left in {null}; give some that were not trained on",
-        )
-    return kept
 
 
 def _longest(sounds: "Recordings") -> float | None:
@@ -257,12 +230,15 @@ def attribute(
     Nearness is no proof of copying: a p-value says how often held-out recordings, cut to the sound's length, are as near.
     """
     from auralith.data.recordings import open_recordings
-    from auralith.memorization.attribution import attribute_sound
+    from auralith.memorization.attribution import attribute_sound, measured_null
 
     chosen = _opened(embedder, weights, device)
     items = open_recordings(training, prompt_column=None)
-    known = _training(items, chosen, work, device)
-    beside = _null_of(file, null, chosen, known, work) if null else []
+    known = prepared(items, chosen, work, device)
+    held_out = open_recordings(null, prompt_column=None) if null else None
+    beside = (
+        measured_null(file, held_out, chosen, known, work, _show) if held_out is not None else []
+    )
     for entry in attribute_sound(file, chosen, known, top, beside):
         if as_json:
             print(json.dumps(entry))

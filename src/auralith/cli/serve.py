@@ -4,11 +4,14 @@ import os
 import sys
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from auralith.cli.options import MODEL_HELP, TextEncoderOption
+
+if TYPE_CHECKING:
+    from auralith.server.nearest import NearestSounds
 
 GIB = 2**30
 
@@ -96,6 +99,22 @@ def serve(
         Path | None,
         typer.Option(help="Folder of a curation, or of memorization's --review, to decide on."),
     ] = None,
+    training: Annotated[
+        Path | None,
+        typer.Option(
+            help="Manifest or folder of the training sounds that outputs are compared with."
+        ),
+    ] = None,
+    training_work: Annotated[
+        Path | None,
+        typer.Option(help="Folder of their embeddings, that of attribute; made if need be."),
+    ] = None,
+    training_null: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder, or table, of real recordings that were never trained on, for p-values."
+        ),
+    ] = None,
     grace: Annotated[
         float, typer.Option(min=0, max=3_600, help="Seconds that a running job has at the end.")
     ] = 10.0,
@@ -123,7 +142,36 @@ def serve(
     )
     require_fitting(settings)
     address = Address(host, port, tuple(allow_host or ()), insecure, float(grace), keys)
-    serve(settings, address, partial(announce, has_review=review is not None), review)
+    known = nearest_sounds(training, training_work, training_null)
+    serve(settings, address, partial(announce, has_review=review is not None), review, known)
+
+
+def nearest_sounds(
+    training: Path | None, work: Path | None, null: Path | None
+) -> "NearestSounds | None":
+    """Return the training sounds, embedded and indexed; that takes time where it wasn't done."""
+    from auralith.errors import Field, InvalidRequest
+
+    if training is None:
+        if work is not None or null is not None:
+            given = "training_null" if work is None else "training_work"
+            raise InvalidRequest(
+                Field(given), " goes with ", Field("training"), "; give that, or leave it out"
+            )
+        return None
+    if work is None:
+        raise InvalidRequest(
+            Field("training"), " needs a folder for embeddings; give ", Field("training_work")
+        )
+    from auralith.cli.memorization import prepared
+    from auralith.data.recordings import open_recordings
+    from auralith.embedders import open_embedder
+    from auralith.server.nearest import NearestSounds
+
+    embedder = open_embedder("mel", None, "cpu")
+    known = prepared(open_recordings(training, prompt_column=None), embedder, work, "cpu")
+    held_out = None if null is None else open_recordings(null, prompt_column=None)
+    return NearestSounds(known, embedder, work, held_out)
 
 
 def announce(url: str, has_review: bool = False) -> None:

@@ -1,27 +1,34 @@
 """The training sounds that one sound is nearest to, with author and license."""
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from auralith.data.recording import Recordings
 from auralith.embedders import Embedder
+from auralith.errors import Field, InvalidRequest
+from auralith.files import canonical_json
 from auralith.fingerprint import Occurrence, landmarks_of, search
 from auralith.memorization.measure import (
     MeasuredSound,
     MeasureSettings,
     Neighbor,
     landmark_statistic,
+    measure,
+    measured,
     mel_findings,
     neighbors_of,
     statistic,
 )
 from auralith.memorization.mel import MelMatch
+from auralith.memorization.report import held_out
 from auralith.memorization.significance import verdicts
 from auralith.memorization.store import unit_rows
-from auralith.memorization.training import TrainingSounds
-from auralith.sound.reading import read
+from auralith.memorization.training import TrainingSounds, WorkProgress
+from auralith.sound.reading import read, read_info
 
 TESTS = ("landmarks", "mel")
 """Statistics of a pair, as `measure` names them."""
@@ -63,6 +70,34 @@ def attribute_sound(
         {"id": entry.pop("id"), "p_value": p, **entry}
         for entry, p in zip(entries, p_values.p_values if p_values else (), strict=True)
     ]
+
+
+def measured_null(
+    path: Path,
+    recordings: Recordings,
+    embedder: Embedder,
+    training: TrainingSounds,
+    work: Path,
+    show: Callable[[Iterable[WorkProgress]], None],
+) -> list[MeasuredSound]:
+    """Return held-out recordings, cut to the length of a file and measured; not those that may be training sounds.
+
+    Each list and length has a folder of its own in `work`; `show` goes through the steps of what isn't done yet.
+
+    Raises:
+        InvalidRequest: none is left. Besides, as `measure` does.
+    """
+    settings = MeasureSettings(max_seconds=round(read_info(path).seconds, 3))
+    names = canonical_json([recordings[i].path for i in range(len(recordings))])
+    digest = hashlib.sha256(names.encode()).hexdigest()[:16]
+    folder = work / f"null-{settings.max_seconds:g}s-{digest}"
+    show(measure(recordings, embedder, training, folder, settings, stage="held out"))
+    kept, *_ = held_out(measured(folder, training, settings), training)
+    if not kept:
+        raise InvalidRequest(
+            Field("null"), ": no held-out recording is left; give some that were not trained on"
+        )
+    return kept
 
 
 def _surprise(marks: Occurrence | None) -> float:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from auralith.errors import Field, InvalidRequest, ResourceError
 from auralith.extras import require
@@ -15,6 +15,9 @@ from auralith.jobs.model_cache import needed_bytes
 from auralith.server.guard import Rules, allowed_hosts, is_loopback
 from auralith.server.keys import plain_key, read_keys
 from auralith.server.service import Service, ServiceSettings
+
+if TYPE_CHECKING:
+    from auralith.server.nearest import NearestSounds
 
 KEY_VARIABLE = "AURALITH_API_KEY"
 CLOSING_SECONDS = 5
@@ -43,8 +46,12 @@ def serve(
     address: Address,
     announce: Callable[[str], None],
     review: Path | None = None,
+    training: "NearestSounds | None" = None,
 ) -> None:
-    """Serve until a signal comes. `announce` gets the URL once requests are taken, `review` is the folder of a curation.
+    """Serve until a signal comes.
+
+    `announce` gets the URL once requests are taken, `review` is the folder of a curation, `training` are sounds that outputs
+    are compared with.
 
     Raises:
         InvalidRequest: it would be open to others without a key, or the folder can't be used.
@@ -58,7 +65,7 @@ def serve(
 
     bound = _bound(address)
     try:
-        service = Service(settings)
+        service = Service(settings, training)
         config = uvicorn.Config(
             make_app(service, rules, review=review),
             log_level="warning",

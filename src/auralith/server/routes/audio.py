@@ -2,6 +2,7 @@
 
 from auralith.extras import require
 from auralith.jobs.names import FORMATS, Format
+from auralith.jobs.records import Unknown
 from auralith.provenance import read_provenance
 from auralith.server.answers import MEDIA, outline_answer, owner_of
 from auralith.server.converting import converted, format_of
@@ -58,6 +59,17 @@ def add_audio(app: FastAPI, service: Service) -> None:
     def provenance(sound_id: str, request: Request) -> Response:
         path = store.output(sound_id, owner_of(request)).path
         return JSONResponse(read_provenance(path).to_tags())
+
+    @app.get("/v1/audio/{sound_id}/nearest")
+    def nearest(sound_id: str, request: Request) -> Response:
+        """Return the training sounds that a sound is nearest to, where an index of them is loaded."""
+        one = store.output(sound_id, owner_of(request))
+        known = service.training
+        if known is None:
+            raise Unknown(
+                "no training sounds are loaded; start auralith serve with --training and --training-work"
+            )
+        return JSONResponse({"nearest": known.of(one.path, one.facts["sha256"])})
 
     @app.put("/v1/audio/{sound_id}/star")
     def star(sound_id: str, request: Request) -> Response:
