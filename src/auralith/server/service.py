@@ -8,12 +8,13 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from auralith.checkpoints import Files
 from auralith.checkpoints.opening import locate
+from auralith.checkpoints.single_file import RawCheckpoint
 from auralith.errors import Field, InvalidRequest, ResourceError, shown
 from auralith.files import canonical_json
 from auralith.jobs.lanes import Attempts, Lanes
@@ -27,7 +28,7 @@ from auralith.jobs.orders import (
     read_order,
     resolved,
 )
-from auralith.jobs.records import Job, Json, Limits, Stored
+from auralith.jobs.records import Job, Json, Limits, Stored, Unknown
 from auralith.jobs.store import JobStore
 from auralith.jobs.tasks import ModelPlace, WorkerSettings
 from auralith.numbers import limit_of
@@ -35,12 +36,16 @@ from auralith.pipeline import EMBEDDED
 from auralith.resolution import Resolver
 from auralith.resources import choose_device
 from auralith.server.bell import Bell
+from auralith.server.cards import read_card
 from auralith.server.keys import ApiKey, Caller
 from auralith.server.models import view_model
 from auralith.server.remaking import remaking
 from auralith.server.webhooks import Webhooks, WebhookSettings
 from auralith.server.words import KnownWords, prompts_of, tokenizer_of
 from auralith.sound.reading import SoundInfo
+
+if TYPE_CHECKING:
+    from auralith.server.nearest import NearestSounds
 
 SWEEP_SECONDS = 60.0
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
@@ -73,11 +78,15 @@ class ServiceSettings:
 class Service:
     """Jobs of a folder, made on some devices."""
 
-    def __init__(self, settings: ServiceSettings) -> None:
-        """Find the models and take the folder. Raises as `locate` and `JobStore` do."""
-        self.settings, self.bell = settings, Bell()
+    def __init__(self, settings: ServiceSettings, training: "NearestSounds | None" = None) -> None:
+        """Find the models and take the folder. Raises as `locate` and `JobStore` do.
+
+        `training` are sounds that outputs are compared with.
+        """
+        self.settings, self.training, self.bell = settings, training, Bell()
         found = {place: _located(place) for place in settings.models}
         self.models = {place.name: Resolver(raw.model) for place, raw in found.items()}
+        self._folders = {place.name: raw.files[0].parent for place, raw in found.items()}
         self._words = {
             place.name: KnownWords(tokenizer_of(raw, place.text_encoder))
             for place, raw in found.items()
@@ -223,8 +232,17 @@ class Service:
         return remaking(one.path, one.facts["codec"], self.models)
 
     def view_models(self) -> list[Json]:
-        """Return what each model makes."""
-        return [view_model(name, model.config) for name, model in self.models.items()]
+        """Return what each model makes, and its license."""
+        return [
+            view_model(name, model.config) | {"license": read_card(self._folders[name])["license"]}
+            for name, model in self.models.items()
+        ]
+
+    def card(self, name: str) -> Json:
+        """Return license and card of a model, as `read_card` does. Raise `Unknown`."""
+        if name not in self._folders:
+            raise Unknown("there is no model of this name")
+        return {"id": name, **read_card(self._folders[name])}
 
     def view_limits(self) -> Json:
         """Return the limits of requests and of what is kept."""
@@ -234,6 +252,7 @@ class Service:
             "upload_seconds": LONGEST_SECONDS,
             "extension_seconds": LONGEST_SECONDS,
             "formats": list(FORMATS),
+            "training_sounds": None if self.training is None else len(self.training),
             **asdict(self.settings.limits),
         }
 
@@ -300,7 +319,7 @@ def worker_settings(settings: ServiceSettings) -> list[WorkerSettings]:
     ]
 
 
-def _located(place: ModelPlace) -> Any:
+def _located(place: ModelPlace) -> RawCheckpoint:
     source = EMBEDDED if place.source is None else place.source
     return locate(source, files=Files(place.weights, place.config))
 

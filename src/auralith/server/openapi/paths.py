@@ -45,6 +45,18 @@ EVENTS = (
     f'id: 9\nevent: output\ndata: {{"id": "{SOUND_ID}", "seconds": 4.0}}\n\n'
     'id: 10\nevent: end\ndata: {"status": "succeeded"}\n\n'
 )
+NEAREST: Json = {
+    "nearest": [
+        {
+            "id": "rain/12.wav",
+            "p_value": 0.31,
+            "cosine": 0.87,
+            "author": "Ada",
+            "license": "CC-BY-4.0",
+            "url": "https://example.org/12",
+        }
+    ]
+}
 ALWAYS = (400, 401, 403, 408, 413, 429, 431, 500, 503)
 """Errors that every route may give."""
 
@@ -145,7 +157,12 @@ def _jobs() -> dict[tuple[str, str], Json]:
         ("status", {"enum": list(get_args(Status))}, "Jobs of this status.", "succeeded"),
         ("limit", {"type": "integer", "minimum": 1, "maximum": 200}, "Most jobs.", 20),
         ("cursor", TEXT, "`cursor` of the page before.", "100"),
-        ("search", TEXT, "Words that the prompt has, in any order and case.", "rain roof"),
+        (
+            "search",
+            TEXT,
+            "Words that the prompt or the label has, in any order and case.",
+            "rain roof",
+        ),
         ("starred", {"type": "boolean"}, "Jobs of which a sound is starred.", False),
         ("source", TEXT, "Jobs that start from this sound.", SOUND_ID),
     )
@@ -237,6 +254,7 @@ def _sounds() -> dict[tuple[str, str], Json]:
     stretches = {"type": "integer", "minimum": 1, "maximum": 8_192}
     files = _sound_content() | {"application/octet-stream": {"schema": {}}}
     starred = {"200": _json(ref("Output"), "The sound.")}
+    near = record({"nearest": {"type": "array", "items": {"type": "object"}}})
     return {
         ("get", "/v1/audio/{sound_id}"): _operation(
             "sound",
@@ -283,6 +301,13 @@ def _sounds() -> dict[tuple[str, str], Json]:
             404,
             parameters=(SOUND,),
         ),
+        ("get", "/v1/audio/{sound_id}/nearest"): _operation(
+            "nearest",
+            "The training sounds that a sound is nearest to, where an index of them is loaded",
+            {"200": _json(near, "The nearest first, with what their manifest says.", NEAREST)},
+            *(404, 422),
+            parameters=(SOUND,),
+        ),
         ("put", "/v1/audio/{sound_id}/star"): _operation(
             "star",
             "Star a sound, so that it is kept until it is deleted by hand",
@@ -313,6 +338,7 @@ def _sounds() -> dict[tuple[str, str], Json]:
 def _facts() -> dict[tuple[str, str], Json]:
     things = {"type": "array", "items": record({"id": TEXT})}
     prompts = {"type": "array", "items": TEXT}
+    said = {key: {"type": ["string", "null"]} for key in ("license", "license_text", "card")}
     number = {"type": "integer", "minimum": 1, "maximum": 100}
     seed = {"type": "integer", "minimum": 0}
     return {
@@ -320,6 +346,13 @@ def _facts() -> dict[tuple[str, str], Json]:
             "models",
             "Models, and what each takes and makes",
             {"200": _json(record({"models": things}), "The models, the default first.")},
+        ),
+        ("get", "/v1/models/{name}/card"): _operation(
+            "card",
+            "License and card of a model, where they lie beside its weights",
+            {"200": _json(record({"id": TEXT, **said}), "What is there, as text.")},
+            404,
+            parameters=(_parameter("path", "name", TEXT, "Id of a model.", "embedded"),),
         ),
         ("get", "/v1/adapters"): _operation(
             "adapters",

@@ -19,6 +19,11 @@ def add_facts(app: FastAPI, service: Service, meters: Meters) -> None:
     def models() -> Response:
         return JSONResponse({"models": service.view_models()})
 
+    @app.get("/v1/models/{name:path}/card")
+    def card(name: str) -> Response:
+        """Return the license of a model and its card, where they lie beside its weights."""
+        return JSONResponse(service.card(name))
+
     @app.get("/v1/adapters")
     def adapters() -> Response:
         return JSONResponse({"adapters": [{"id": name} for name in service.adapters()]})
