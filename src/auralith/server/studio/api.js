@@ -45,8 +45,8 @@ export function keepSent(id) {
 }
 
 /** Return the job of a request. Sent again under the same key after a lost answer, it is still one job. */
-export async function submit(body) {
-  const headers = { 'Content-Type': 'application/json', 'Idempotency-Key': token() };
+export async function submit(body, key = token()) {
+  const headers = { 'Content-Type': 'application/json', 'Idempotency-Key': key };
   const options = { method: 'POST', headers, body: JSON.stringify(body) };
   try {
     return await get('/v1/audio/generations', options);
@@ -89,6 +89,6 @@ function splitField(line) {
   return [line.slice(0, colon), line.slice(colon + 2)];
 }
 
-function token() {
+export function token() {
   return [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, '0')).join('');
 }

@@ -1,17 +1,19 @@
 // The page: panels around one studio, drawn anew when its state changes.
 import { keepKey } from './api.js';
+import { Aside } from './aside.js';
 import { Edit } from './edit.js';
 import { Form } from './form.js';
 import { Hear } from './hear.js';
 import { Help } from './help.js';
-import { History } from './history.js';
 import { Component, html, render } from './html.js';
 import { Icon } from './icons.js';
 import { listen } from './keys.js';
+import { Origin } from './origin.js';
+import { Sets } from './sets.js';
 import { Studio } from './studio.js';
 
-const WORK = [Form, Hear, Edit]; // panels from top to bottom; each is given the studio
-const ASIDE = [History];
+const WORK = [Form, Hear, Edit, Origin, Sets]; // panels from top to bottom; each is given the studio
+const ASIDE = [Aside];
 
 class Page extends Component {
   componentDidMount() {

@@ -23,8 +23,8 @@ export function Choice({ id, label, value, onValue, values, hint, isInvalid }) {
     ${hint && html`<small id=${`${id}-hint`}>${hint}</small>`}</div>`;
 }
 
-export function Switch({ id, label, isOn, onValue }) {
-  return html`<label class="switch"><input type="checkbox" role="switch" id=${id} checked=${isOn}
+export function Switch({ id, label, isOn, isDisabled, onValue }) {
+  return html`<label class="switch"><input type="checkbox" role="switch" id=${id} checked=${isOn} disabled=${isDisabled}
     onChange=${(event) => onValue(event.target.checked)} /><span>${label}</span></label>`;
 }
 

@@ -3,6 +3,7 @@ import { Button, Choice, Segments, Text } from './fields.js';
 import { SNAPS } from './grid.js';
 import { troubles } from './health.js';
 import { Component, html } from './html.js';
+import { Star } from './history.js';
 import { Icon } from './icons.js';
 import { Level } from './level.js';
 import { round } from './form.js';
@@ -23,7 +24,8 @@ export class Hear extends Component {
     const zoomTo = (next) => this.setState({ zoom: Math.max(1, Math.min(MOST_ZOOM, next)) });
     return html`<section class="card hear" aria-labelledby="hear-title">
       <div class="head"><h2 id="hear-title">Hear</h2>
-        <p class="prompt">${state.shown.name}${state.shown.isPreview && html` <small>so far</small>`}</p></div>
+        <p class="prompt">${state.shown.name}${state.shown.isPreview && html` <small>so far</small>`}</p>
+        <${Star} sound=${sound} remembering=${studio.remembering} /></div>
       <${Arrived} studio=${studio} />
       <${Takes} studio=${studio} />
       <div class="tools">

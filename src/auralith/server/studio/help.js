@@ -4,7 +4,7 @@ import { createRef, html, Component } from './html.js';
 
 const KEYS = [
   ['Ctrl + Enter', 'Generate'], ['Space', 'Play, stop'], ['L', 'Loop the sound, or the selection'], ['1 – 9', 'Another variation, at the same place'],
-  ['B', 'Compare with the source, at the same place'], ['Ctrl + Z', 'Back to the source'], ['Ctrl + Shift + Z', 'On to what was made of it'],
+  ['S', 'Star the sound, or take its star'], ['B', 'Compare with the source, at the same place'], ['Ctrl + Z', 'Back to the source'], ['Ctrl + Shift + Z', 'On to what was made of it'],
   ['← →', 'Move the playhead; with Shift, by a second'], ['[ ]', 'Begin and end the selection at the playhead'], ['Esc', 'Clear the selection'],
   ['?', 'These keys'],
 ];

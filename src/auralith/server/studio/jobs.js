@@ -55,9 +55,8 @@ export class Jobs extends EventTarget {
       this.#isAuto = false;
       keepSent(job.id);
       if (file) this.#expected.set(job.id, file);
-      const others = this.#jobs.filter((one) => one.id !== job.id);
-      this.#store.change({ jobs: [{ ...job, outputs: [] }, ...others], status: `accepted, seed ${job.request.seed}` });
-      this.#watch();
+      this.take(job);
+      this.#store.say(`accepted, seed ${job.request.seed}`);
     } catch (error) {
       this.#store.change({ problem: error, status: '', needsKey: error.status === 401 });
       if (error.status === 429) this.#wait(Math.max(1, Number(error.retryAfter ?? 1)), () => this.send(body, file));
@@ -65,6 +64,13 @@ export class Jobs extends EventTarget {
     } finally {
       this.#store.change({ isSending: false });
     }
+  }
+
+  /** Take a job that was accepted into the list, and follow it. */
+  take(job) {
+    const others = this.#jobs.filter((one) => one.id !== job.id);
+    this.#store.change({ jobs: [{ ...job, outputs: [] }, ...others] });
+    this.#watch();
   }
 
   /** Send again what a full queue refused, as soon as there may be room. */

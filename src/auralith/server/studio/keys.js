@@ -1,6 +1,7 @@
 // Keys that work anywhere on the page, and files that are dropped on it.
 import { showHelp } from './help.js';
 
+const TABLES = /\.(csv|tsv|txt)$/i; // of prompts, for a set
 const WRITING = 'input:not([type=checkbox], [type=range], [type=radio]), textarea, select';
 
 /** Listen to keys and drops on behalf of a studio. */
@@ -9,7 +10,7 @@ export function listen(studio) {
   for (const kind of ['dragover', 'dragleave', 'drop']) document.addEventListener(kind, (event) => onDrag(studio, event));
 }
 
-function onKey({ state, sounds, lineage }, event) {
+function onKey({ state, sounds, lineage, remembering }, event) {
   if ((event.ctrlKey || event.metaKey) && event.key === 'Enter') {
     event.preventDefault();
     document.getElementById('make')?.requestSubmit();
@@ -32,13 +33,17 @@ function onKey({ state, sounds, lineage }, event) {
     sounds.player.toggle();
   } else if (key === 'l') sounds.loop();
   else if (key === 'b') sounds.swap();
+  else if (key === 's' && sounds.sound?.is_starred !== undefined) remembering.star(sounds.sound);
   else if (/^[1-9]$/.test(event.key)) sounds.pick(Number(event.key) - 1);
 }
 
-function onDrag({ sounds }, event) {
+function onDrag({ sounds, queueing }, event) {
   if (!event.dataTransfer?.types.includes('Files')) return; // text may go into a field
   event.preventDefault();
   const isOver = event.type === 'dragover' || (event.type === 'dragleave' && event.relatedTarget !== null);
   document.body.classList.toggle('dropping', isOver);
-  if (event.type === 'drop') sounds.take(event.dataTransfer.files[0]);
+  if (event.type !== 'drop') return;
+  const [file] = event.dataTransfer.files;
+  if (TABLES.test(file.name)) queueing.take(file);
+  else sounds.take(file);
 }

@@ -1,7 +1,7 @@
 // The form as values, and the request that they mean. An empty field takes the model's default.
 export const EMPTY = {
   model: '', prompt: '', negative_prompt: '', seconds: '', bars: '', beats: '4', bpm: '', n: '4',
-  seed: '', keepSeed: false, format: 'wav', isLoop: false, more: {},
+  seed: '', keepSeed: false, format: 'wav', isLoop: false, adapters: {}, more: {},
 };
 const OWN = ['model', 'prompt', 'negative_prompt', 'n', 'seed', 'format'];
 const ELSEWHERE = [...OWN, 'seconds', 'regions', 'strength', 'direction']; // settings with controls of their own
@@ -28,6 +28,8 @@ export function toRequest(form, settings, edit = null) {
   const body = { prompt: form.prompt, n: number(form.n), format: form.format };
   for (const name of ['model', 'negative_prompt']) if (form[name]) body[name] = form[name];
   if (form.keepSeed && form.seed.trim()) body.seed = form.seed.trim();
+  const adapters = Object.entries(form.adapters).map(([id, strength]) => ({ id, strength: number(strength) }));
+  if (adapters.length) body.adapters = adapters;
   Object.assign(body, toMembers(form.more, settings));
   if (edit !== null) { // it has its source's length, or says its own
     for (const name of ['seconds_start', 'seconds_output']) delete body[name];
@@ -93,7 +95,8 @@ export function fromRequest(request, settings) {
     && !(name === 'seconds_output' && request[name] === request.seconds - (request.seconds_start ?? 0));
   const given = Object.entries(further(settings)).filter(isOwn);
   const more = Object.fromEntries(given.map(([name, schema]) => [name, written(schema, request[name])]));
-  const form = { ...EMPTY, ...copied, more, keepSeed: true, isLoop: request.task === 'loop' };
+  const adapters = Object.fromEntries((request.adapters ?? []).map((one) => [one.id, String(one.strength)]));
+  const form = { ...EMPTY, ...copied, adapters, more, keepSeed: true, isLoop: request.task === 'loop' };
   if (!['loop', 'text'].includes(request.task)) return form;
   if (request.bars === undefined || request.bars === null) return { ...form, seconds: text(request.seconds) };
   const tempo = { bars: text(request.bars), beats: text(request.beats_per_bar), bpm: text(request.bpm) };

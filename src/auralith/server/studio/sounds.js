@@ -226,7 +226,7 @@ export class Sounds {
   }
 }
 
-function save(blob, name) {
+export function save(blob, name) {
   const link = Object.assign(document.createElement('a'), { href: URL.createObjectURL(blob), download: name });
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
