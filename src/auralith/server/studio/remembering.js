@@ -1,5 +1,6 @@
 // What the history shows: jobs as they come, or those that the server finds by words and stars.
 import { get } from './api.js';
+import { isFinal } from './jobs.js';
 
 const PAGE = 20;
 const PAUSE = 250; // milliseconds without a key before a search is sent
@@ -95,7 +96,7 @@ export class Remembering {
   async remove(job) {
     await this.#studio.jobs.remove(job);
     const { found } = this.#studio.state;
-    if (found) this.#studio.change({ found: { ...found, jobs: found.jobs.filter((one) => one.id !== job.id) } });
+    if (found && isFinal(job)) this.#studio.change({ found: { ...found, jobs: found.jobs.filter((one) => one.id !== job.id) } });
   }
 
   /** Show the sound that a job started from. */
