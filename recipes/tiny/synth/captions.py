@@ -14,7 +14,7 @@ from recipes.tiny.synth.sounds import CHARACTER_AXES, TEST_TONES, Sound
 
 WORDS = tomllib.loads(Path(__file__).with_name("words.toml").read_text(encoding="utf-8"))
 _ARTICLE = re.compile(r"\b([Aa])n? (?=(\S+))")
-_VOWEL_SOUND = re.compile(r"[aeio]|u(?!ni)|8\d|11\b|18\b|[aef]#?\d$", re.IGNORECASE)
+_VOWEL_SOUND = re.compile(r"[aeio]|u(?!ni|ku)|8\d|11\b|18\b|[aef]#?\d$", re.IGNORECASE)
 _CONSONANT_SOUND = re.compile(r"one\b|once\b", re.IGNORECASE)
 _MOST_STATED = 2
 
@@ -25,7 +25,7 @@ def caption(sound: Sound, rng: np.random.Generator, *, held_out: bool = False) -
     candidates = [shape for group in _groups(sound) for shape in shapes[group]]
     text = _choice(rng, candidates).format(**_slots(sound, rng))
     text = _with_descriptors(text, sound, rng)
-    return _typed(_articles(text), rng)
+    return typed(articles(text), rng)
 
 
 def _choice(rng: np.random.Generator, options: list[str]) -> str:
@@ -82,7 +82,7 @@ def _stated(sound: Sound, rng: np.random.Generator) -> list[str]:
     return words[:_MOST_STATED]
 
 
-def _articles(text: str) -> str:
+def articles(text: str) -> str:
     """The text with "a" or "an" as the sound of the next word asks."""
 
     def corrected(match: re.Match[str]) -> str:
@@ -93,7 +93,7 @@ def _articles(text: str) -> str:
     return _ARTICLE.sub(corrected, text)
 
 
-def _typed(text: str, rng: np.random.Generator) -> str:
+def typed(text: str, rng: np.random.Generator) -> str:
     """The text with the case and the final period of one typist."""
     if rng.random() < 0.3:
         text = text.replace("BPM", "bpm")

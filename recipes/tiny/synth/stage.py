@@ -74,13 +74,13 @@ def _reverberate(
 ) -> Stereo:
     """A hall of 1.6 s for "reverberant"; otherwise kinds that can be "dry" have a small room unless they are."""
     if "reverberant" in says:
-        return _convolved(mid_side, 0.24, 0.5, rng)
+        return convolved(mid_side, 0.24, 0.5, rng)
     if ROOM in axes_of(sound.kind) and "dry" not in says:
-        return _convolved(mid_side, 0.05, 0.25, rng)
+        return convolved(mid_side, 0.05, 0.25, rng)
     return mid_side
 
 
-def _convolved(mid_side: Stereo, ring: float, wet: float, rng: np.random.Generator) -> Stereo:
+def convolved(mid_side: Stereo, ring: float, wet: float, rng: np.random.Generator) -> Stereo:
     """Adds the mid through a decaying stereo noise, `ring` its time constant, `wet` times as loud as the mid."""
     length = mid_side.shape[1]
     count = min(num_samples(5 * ring), length)
