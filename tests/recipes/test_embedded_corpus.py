@@ -1,0 +1,195 @@
+"""The corpus of the embedded model: what is drawn can be played, is what it is called, and is the same every time."""
+
+import json
+import re
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from auralith.controls.prompt import read_prompt
+from recipes.embedded.corpus import Corpus, Library, Played, of_json, sounds, to_json
+from recipes.embedded.corpus.captions import caption, chord_name, number_words
+from recipes.embedded.corpus.fonts import FONTS, Event, Preset, player
+from recipes.embedded.corpus.scores import QUALITIES, Register, chord_keys, guitar_keys, phrase
+from recipes.embedded.corpus.sounds import drums, groups, instruments, loop_events
+from recipes.embedded.corpus.stage import staged
+from recipes.tiny.synth.pitch import midi_number, note_hz
+from recipes.tiny.synth.signals import SAMPLE_RATE
+
+has_fonts = all(path.is_file() for path in FONTS.values())
+try:
+    import fluidsynth
+except ImportError:
+    fluidsynth = None
+needs_fonts = pytest.mark.skipif(
+    not has_fonts or fluidsynth is None, reason="fluidsynth or its SoundFonts are not there"
+)
+
+
+def drawn(count: int, *, held_out: bool = False) -> list[Played]:
+    rng = np.random.default_rng(3)
+    draws = (sounds.draw_instrument, sounds.draw_loop, sounds.draw_hit)
+    return [draws[i % 3](rng, held_out=held_out) for i in range(count)]
+
+
+def test_tables_agree_with_each_other() -> None:
+    keys, kits = drums()["keys"], drums()["kits"]
+    for one in instruments().values():
+        assert one["group"] in groups()
+        low, high = (midi_number(note) for note in one["range"])
+        assert 20 <= low < high <= 108
+        for preset in (*one["presets"], *one.get("held_out", ())):
+            Preset.parse(preset)
+        assert not set(one["presets"]) & set(one.get("held_out", ()))
+    for style in drums()["styles"].values():
+        assert set(style["kits"]) <= kits.keys()
+        voices = style.keys() & keys.keys()
+        assert voices
+        for voice in voices:
+            assert all(re.fullmatch(r"[0-9.]{16}", bar) for bar in style[voice]), voice
+    for name, hit in drums()["hits"].items():
+        assert name in keys
+        assert set(hit["kits"]) <= kits.keys()
+
+
+def test_sounds_are_of_their_side_and_come_back_from_json() -> None:
+    for held_out in (False, True):
+        for sound in drawn(300, held_out=held_out):
+            assert of_json(json.loads(json.dumps(to_json(sound)))) == sound
+            if sound.bpm is not None:
+                assert (sound.bpm % 7 == 3) == held_out
+            if sound.form in ("loop", "hit"):
+                kit = drums()["kits"][sound.kind.split("/")[1]]
+                assert sound.preset in kit["held_out" if held_out else "presets"]
+            else:
+                one = instruments()[sound.kind]
+                assert sound.preset in one["held_out" if held_out else "presets"]
+            assert 0.5 <= sound.seconds <= sounds.LONGEST
+
+
+def test_captions_state_what_is_played() -> None:
+    rng = np.random.default_rng(5)
+    stated: Counter[bool] = Counter()
+    for sound in drawn(600):
+        text = caption(sound, rng)
+        assert "{" not in text
+        assert "~" not in text
+        said = read_prompt(text)
+        if sound.bpm is not None:
+            assert said.tempo is not None, text
+            assert said.tempo.value == pytest.approx(sound.bpm), text
+        if sound.note is not None:
+            stated[(said.note or said.frequency) is not None] += 1
+            if said.frequency is not None:
+                assert abs(1200 * np.log2(said.frequency.value / note_hz(sound.note))) < 25, text
+            elif said.note is not None:
+                assert said.note.value.hz == pytest.approx(note_hz(sound.note)), text
+    assert stated[True] > 0.95 * stated.total()
+
+
+def test_numbers_and_chords_are_written_as_people_do() -> None:
+    assert [number_words(n) for n in (7, 20, 96, 100, 128)] == [
+        "seven",
+        "twenty",
+        "ninety-six",
+        "one hundred",
+        "one hundred twenty-eight",
+    ]
+    names = {chord_name(0, "minor", np.random.default_rng(i)) for i in range(40)}
+    assert names == {"C minor", "Cm", "Cmin"}
+
+
+@pytest.mark.parametrize("quality", list(QUALITIES))
+def test_chords_have_their_tones_and_lie_where_the_instrument_plays(quality: str) -> None:
+    register = Register(40, 84)
+    for root in range(12):
+        wanted = {(root + step) % 12 for step in QUALITIES[quality]}
+        for keys in (chord_keys(root, quality, register), guitar_keys(root, quality, register)):
+            assert {key % 12 for key in keys} == wanted
+            assert keys[0] % 12 == root
+            assert register.low <= keys[0] <= register.high
+
+
+def test_phrases_stay_in_key_and_register() -> None:
+    rng = np.random.default_rng(1)
+    register = Register(55, 84)
+    for root in range(12):
+        events = phrase(root, "minor", 120.0, 6.0, 90, register, rng)
+        scale = {(root + step) % 12 for step in (0, 2, 3, 5, 7, 8, 10)}
+        assert {event.key % 12 for event in events} <= scale
+        assert all(register.low <= event.key <= register.high for event in events)
+
+
+def test_loops_keep_their_tempo() -> None:
+    rng = np.random.default_rng(2)
+    for sound in drawn(90):
+        if sound.form != "loop" or sound.bpm is None:
+            continue
+        step = 15.0 / sound.bpm
+        late = [event.onset / step % 1 for event in loop_events(sound, rng)]
+        straight = [one for one in late if min(one, 1 - one) < 1e-6]
+        assert len(straight) >= 0.4 * len(late)  # the others are swung
+        assert all(event.onset < sound.seconds + step for event in loop_events(sound, rng))
+
+
+def test_the_stage_does_what_descriptors_say() -> None:
+    rng = np.random.default_rng(0)
+    mono = np.tile(rng.standard_normal(SAMPLE_RATE).astype(np.float32), (2, 1))
+
+    def level(channel: np.ndarray) -> float:
+        return 20 * np.log10(np.sqrt(np.mean(np.square(channel))))
+
+    left = staged(mono, frozenset(["left"]), rng)
+    assert level(left[0]) - level(left[1]) == pytest.approx(14, abs=1)
+    wide = staged(mono, frozenset(["wide"]), rng)
+    ratio = level((wide[0] - wide[1]) / 2) - level((wide[0] + wide[1]) / 2)
+    assert ratio == pytest.approx(-3.1, abs=0.5)
+    flat = staged(mono, frozenset(["mono"]), rng)
+    assert np.array_equal(flat[0], flat[1])
+    soft, loud = (staged(mono, frozenset([word]), rng) for word in ("soft", "loud"))
+    assert np.abs(soft).max() < 0.17 < 0.85 < np.abs(loud).max() <= 0.951
+
+
+def test_recordings_are_named_and_varied(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    tone = np.sin(np.arange(48_000) / 48_000 * 2 * np.pi * 440).astype(np.float32)
+    for name in ("dog.wav", "strum.wav"):
+        soundfile.write(tmp_path / name, np.pad(tone, (9_600, 4_800)), 48_000)
+    table = tmp_path / "table.csv"
+    table.write_text(
+        'path,caption,license\ndog.wav,dog,CC0-1.0\nstrum.wav,"guitar strum, G sharp minor7b5 chord, up-stroke",CC-BY-3.0\n'
+    )
+    library = Library(table)
+    texts = {library.draw(rng).text for _ in range(60)}
+    assert any("barking" in text for text in texts)
+    assert any("G# minor 7b5" in text and "upstroke" in text for text in texts)
+    corpus = Corpus(library)
+    for _ in range(20):
+        sound = library.draw(rng)
+        assert of_json(json.loads(json.dumps(to_json(sound)))) == sound
+        waveform = corpus.render(sound, rng)
+        assert waveform.shape == (2, round(sound.seconds * SAMPLE_RATE))
+        assert np.abs(waveform[:, :441]).max() > 0.005  # the silence before it is cut off
+
+
+@needs_fonts
+def test_fonts_play_the_same_whatever_was_played_before() -> None:
+    piano, events = Preset.parse("fluid:0:0"), [Event(0.0, 0.5, 60, 100)]
+    first = player().play(piano, events, 0.8)
+    player().play(Preset.parse("fluid:0:89"), [Event(0.0, 5.0, 50, 127)], 1.001)
+    assert np.array_equal(player().play(piano, events, 0.8), first)
+
+
+@needs_fonts
+def test_every_preset_is_there_and_sounds() -> None:
+    rng = np.random.default_rng(4)
+    names = [
+        p for one in instruments().values() for p in (*one["presets"], *one.get("held_out", ()))
+    ]
+    names += [p for kit in drums()["kits"].values() for p in (*kit["presets"], *kit["held_out"])]
+    assert [name for name in names if player().name(Preset.parse(name)) is None] == []
+    for sound in drawn(60):
+        assert np.abs(sounds.play(sound, rng)).max() > 0.003, sound
