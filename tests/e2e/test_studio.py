@@ -336,6 +336,24 @@ def test_what_plays_goes_on_when_another_sound_is_made(visit: Visit, server: Ser
 
 @needs_browser
 @needs_page
+def test_a_sound_is_heard_while_it_is_made(visit: Visit, server: Server) -> None:
+    page = visit.page
+    page.get_by_label("Prompt", exact=True).fill("a slow tide")
+    page.get_by_label("Seconds", exact=True).fill("0.4")
+    page.get_by_label("Variations", exact=True).fill("1")
+    page.get_by_text("Advanced").click()
+    page.get_by_label("Steps", exact=True).fill("900")
+    visit.press("Control+Enter")
+    page.get_by_role("button", name="Hear it so far").click()
+    shown = page.locator(".hear .prompt")
+    shown.filter(has_text="a slow tide so far").wait_for()
+    page.get_by_role("status").filter(has_text="succeeded").wait_for()
+    shown.get_by_text("so far").wait_for(state="hidden")  # the sound is in the preview's place
+    page.get_by_role("link", name="Download").wait_for()
+
+
+@needs_browser
+@needs_page
 def test_every_setting_of_a_request_can_be_made(visit: Visit, server: Server) -> None:
     page = visit.page
     model = server.client.get("/v1/models").json()["models"][0]
