@@ -16,24 +16,21 @@ that does not answer is reported in one line within a bounded time.
 import itertools
 import os
 import signal
-import socket
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import pyarrow as pa
 
 from auralith import errors
+from auralith.clusters import ADDRESS_VARIABLE, join_cluster
 from auralith.curation.keys import record
 from auralith.curation.stage import CurationStep, Finding, Row, Stage, evidence_key
 from auralith.curation.store import EVIDENCE, Store, batches
-from auralith.errors import AuralithError, Field, Interrupted, InvalidRequest, ResourceError, shown
+from auralith.errors import AuralithError, Interrupted
 from auralith.extras import require
 from auralith.files import clear_leftovers, utc_now
 from auralith.numbers import check_integer
@@ -55,10 +52,6 @@ _FAULTS = (
     ValueError,
 )
 """Exceptions that damaged recordings make decoders and parsers raise."""
-ADDRESS_VARIABLE = "RAY_ADDRESS"
-LOCAL = "local"
-"""Address that starts Ray on this machine, as long as the process lives."""
-_TRIAL = "import ray, sys; ray.init(sys.argv[1], log_to_driver=False); print('answers')"
 
 
 @dataclass(frozen=True)
@@ -326,51 +319,6 @@ def use_ray(address: str, timeout_s: float = 60.0) -> None:
         ResourceError: the cluster does not answer in time.
         MissingExtra: Ray is not installed.
     """
-    ray, daft = require("ray", "ray"), load_daft()
-    if not ray.is_initialized():
-        if address not in (LOCAL, "auto"):
-            _check_port(address, timeout_s)
-        if address != LOCAL:
-            _check_answer(address, timeout_s)
-        ray.init(address, log_to_driver=False)
+    daft = load_daft()
+    join_cluster(address, timeout_s)
     daft.set_runner_ray(noop_if_initialized=True)
-
-
-def _check_port(address: str, timeout_s: float) -> None:
-    """Raise at once if nothing listens at the address, as with most wrong addresses."""
-    parts = urlsplit(address if "//" in address else f"//{address}")
-    try:
-        host, port, is_ray = parts.hostname, parts.port, parts.scheme in ("", "ray")
-    except ValueError:  # the port is not a number
-        host, port, is_ray = None, None, False
-    if not (host and port and is_ray):
-        raise InvalidRequest(
-            Field("ray"), f" is {shown(address)}, not the address of a Ray cluster; write HOST:PORT"
-        )
-    try:
-        socket.create_connection((host, port), min(timeout_s, 10.0)).close()
-    except OSError as error:
-        raise _silence(address, timeout_s, error.strerror or str(error)) from error
-
-
-def _check_answer(address: str, timeout_s: float) -> None:
-    try:
-        trial = subprocess.run(
-            [sys.executable, "-c", _TRIAL, address],
-            capture_output=True,
-            timeout=timeout_s,
-            check=False,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise _silence(address, timeout_s, "something listens there") from error
-    if trial.returncode:
-        lines = trial.stderr.decode(errors="replace").split("\n")
-        reason = next((line.strip() for line in reversed(lines) if line.strip()), "no reason given")
-        raise _silence(address, timeout_s, reason[:200])
-
-
-def _silence(address: str, timeout_s: float, reason: str) -> ResourceError:
-    return ResourceError(
-        f"no Ray cluster answers at {address} within {timeout_s:g} s ({reason}); start one there,"
-        f" or leave --ray and {ADDRESS_VARIABLE} out"
-    )
