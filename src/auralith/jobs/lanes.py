@@ -5,8 +5,11 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from auralith.errors import AuralithError, ResourceError
+from auralith.jobs.database import Unreachable
+from auralith.jobs.making import LEASE_SECONDS
 from auralith.jobs.previews import BUSY_SHARE, SHARE, PreviewFolder
 from auralith.jobs.problems import make_problem, problem
 from auralith.jobs.process import WorkerProcess
@@ -20,6 +23,7 @@ ENDINGS = ("done", "cancelled", "failed", "full")
 PAUSE_SECONDS = 2.0
 """Between two attempts while the disk is full."""
 log = logging.getLogger(__name__)
+Noted = TypeVar("Noted")
 FindAdapters = Callable[[Json], tuple[tuple[str, float], ...]]
 """Files and strengths of the adapters of an order; raises `AuralithError`."""
 
@@ -160,9 +164,9 @@ class Lane:
         while True:
             message = worker.receive(TICK_SECONDS)
             if message is not None and message["kind"] in ENDINGS:
-                self._ended(job, message)
+                self._insist(lambda message=message: self._ended(job, message))
                 return
-            current = self._noted(job, message)
+            current = self._insist(lambda message=message: self._noted(job, message))
             if current is None:
                 self._drop_worker()
                 return
@@ -177,6 +181,16 @@ class Lane:
                 self._drop_worker()
                 self._store.release(job, "the server stops")
                 return
+
+    def _insist(self, note: Callable[[], Noted]) -> Noted:
+        """Note something, again and again while the database does not answer, as long as the claim on a job may last."""
+        end = time.monotonic() + LEASE_SECONDS
+        while True:
+            try:
+                return note()
+            except Unreachable:
+                if time.monotonic() > end or self._stopping.wait(PAUSE_SECONDS):
+                    raise
 
     def _noted(self, job: Job, message: Json | None) -> Job | None:
         """Note what a worker says while it makes a job, or that it says nothing; return the job, None if the claim is lost."""
