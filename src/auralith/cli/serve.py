@@ -115,11 +115,21 @@ def serve(
             help="Folder, or table, of real recordings that were never trained on, for p-values."
         ),
     ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            help="Address of a Ray cluster to serve on, as HOST:PORT, auto or local; needs --database and auralith[ray].",
+        ),
+    ] = None,
+    replicas: Annotated[
+        int, typer.Option(min=1, max=10_000, help="Servers on the cluster, each with one device.")
+    ] = 1,
     grace: Annotated[
         float, typer.Option(min=0, max=3_600, help="Seconds that a running job has at the end.")
     ] = 10.0,
 ) -> None:
     """Take jobs over HTTP and make them, one after another on each device. Nothing that was accepted is lost."""
+    from auralith.errors import Field, InvalidRequest
     from auralith.jobs.lanes import Attempts
     from auralith.jobs.records import Limits
     from auralith.server.run import Address, chosen_devices, require_fitting, serve
@@ -129,7 +139,7 @@ def serve(
     settings = ServiceSettings(
         data=data,
         models=model_places(model or (), text_encoder),
-        devices=chosen_devices(device or ("auto",), dtype),
+        devices=tuple(device or ("auto",)),
         dtype=dtype,
         adapters=adapters,
         limits=Limits(queue, float(keep_days), int(keep_gib * GIB)),
@@ -140,8 +150,21 @@ def serve(
         database=database,
         webhooks=webhook_settings(tuple(webhook_allow or ()), os.environ.get(SECRET_VARIABLE, "")),
     )
-    require_fitting(settings)
     address = Address(host, port, tuple(allow_host or ()), insecure, float(grace), keys)
+    if ray is not None:
+        from auralith.server.cluster import serve_on_cluster
+
+        for name, one in (("review", review), ("training", training)):
+            if one is not None:
+                raise InvalidRequest(
+                    Field(name), " is for one server; leave ", Field("ray"), " out"
+                )
+        serve_on_cluster(settings, address, ray, replicas, announce)
+        return
+    if replicas != 1:
+        raise InvalidRequest(Field("replicas"), " are for a cluster; name it with --ray")
+    chosen_devices(settings.devices, dtype)
+    require_fitting(settings)
     known = nearest_sounds(training, training_work, training_null)
     serve(settings, address, partial(announce, has_review=review is not None), review, known)
 

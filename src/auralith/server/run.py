@@ -59,7 +59,7 @@ def serve(
         MissingExtra: the libraries of the extra are missing.
     """
     uvicorn: Any = require("uvicorn", "serve")
-    rules = _rules(address)
+    rules = rules_of(address)
     from auralith.server.app import make_app
     from auralith.server.protocol import Protocol
 
@@ -84,8 +84,7 @@ def serve(
 
         try:
             service.start()
-            name = f"[{address.host}]" if ":" in address.host else address.host
-            announce(f"http://{name}:{bound.getsockname()[1]}")
+            announce(url_of(address, bound.getsockname()[1]))
             Server(config).run([bound])
         finally:
             service.stop(address.grace_seconds)
@@ -93,7 +92,8 @@ def serve(
         bound.close()
 
 
-def _rules(address: Address) -> Rules:
+def rules_of(address: Address) -> Rules:
+    """Return the rules for requests to an address; raise `InvalidRequest` if it would be open to others without a key."""
     secrets = os.environ.get(KEY_VARIABLE, "").split(",")
     keys = tuple(plain_key(key.strip()) for key in secrets if key.strip())
     if address.keys is not None:
@@ -105,6 +105,18 @@ def _rules(address: Address) -> Rules:
             f" {address.host} lets others in without a key; put one into {KEY_VARIABLE} or --keys, or say --insecure",
         )
     return Rules(allowed_hosts(address.host, address.hosts), not is_local, keys)
+
+
+def url_of(address: Address, port: int) -> str:
+    """Return the URL of a server."""
+    name = f"[{address.host}]" if ":" in address.host else address.host
+    return f"http://{name}:{port}"
+
+
+def free_port(address: Address) -> int:
+    """Return the port of an address, for another process to take. Raise `ResourceError` if it can't be had."""
+    with _bound(address) as bound:
+        return bound.getsockname()[1]
 
 
 def _bound(address: Address) -> socket.socket:

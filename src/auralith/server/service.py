@@ -84,7 +84,7 @@ class Service:
         `training` are sounds that outputs are compared with.
         """
         self.settings, self.training, self.bell = settings, training, Bell()
-        found = {place: _located(place) for place in settings.models}
+        found = {place: located(place) for place in settings.models}
         self.models = {place.name: Resolver(raw.model) for place, raw in found.items()}
         self._folders = {place.name: raw.files[0].parent for place, raw in found.items()}
         self._words = {
@@ -319,7 +319,8 @@ def worker_settings(settings: ServiceSettings) -> list[WorkerSettings]:
     ]
 
 
-def _located(place: ModelPlace) -> RawCheckpoint:
+def located(place: ModelPlace) -> RawCheckpoint:
+    """Return what `load` would load, without its weights. Raises as `locate` does."""
     source = EMBEDDED if place.source is None else place.source
     return locate(source, files=Files(place.weights, place.config))
 
