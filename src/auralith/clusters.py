@@ -1,13 +1,18 @@
 """Clusters of Ray: this process joins one, or says in one line why it can't."""
 
+import signal
 import socket
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
 from auralith.errors import Field, InvalidRequest, ResourceError, shown
 from auralith.extras import require
+from auralith.signals import ENDING
 
 ADDRESS_VARIABLE = "RAY_ADDRESS"
 LOCAL = "local"
@@ -29,8 +34,22 @@ def join_cluster(address: str, timeout_s: float = 60.0) -> Any:
             _check_port(address, timeout_s)
         if address != LOCAL:
             _check_answer(address, timeout_s)
-        ray.init(address, log_to_driver=False)
+        with _own_handlers():
+            ray.init(address, log_to_driver=False)
     return ray
+
+
+@contextmanager
+def _own_handlers() -> Iterator[None]:
+    """Put back what takes the signals that end a process: Ray takes SIGTERM, and ends it without more ado."""
+    former = {number: signal.getsignal(number) for number in ENDING}
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in former.items():
+                if handler is not None:
+                    signal.signal(number, handler)
 
 
 def _check_port(address: str, timeout_s: float) -> None:

@@ -14,6 +14,7 @@ _MARKDOWN = re.compile(r"[\\`*_{}\[\]|~!$]")
 _AT_START = re.compile(r"^(\d{1,9}(?=[.)])|(?=[#+=-]))")
 """Lists, headings and rules: what means something at the beginning of a line alone."""
 _WORD = re.compile(r"([\s<>`|]+)")
+_PASSWORD = re.compile(r"(://[^/?#:@]*:)[^/?#]*(?=@)|([?&]password=)[^&]*")
 _LINK = re.compile(r"://|www\.|\w@\w|mailto:|xmpp:", re.IGNORECASE)
 """In words that renderers turn into a link by themselves, even where they are escaped."""
 MOST_SHOWN = 500
@@ -25,6 +26,11 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if is_visible(c) else c.encode("unicode_escape").decode() for c in text)
+
+
+def without_password(text: str) -> str:
+    """Return a text in which "…" stands for the password of a URL, if it is one that has a password."""
+    return _PASSWORD.sub(lambda found: f"{found[1] or found[2]}…", text)
 
 
 def is_visible(sign: str) -> bool:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from auralith.errors import InvalidRequest
+from auralith.escaping import without_password
 from auralith.jobs.database import Unreachable
 from auralith.jobs.keeping import SWEEPING
 from auralith.jobs.making import LEASE_SECONDS
@@ -315,6 +316,21 @@ def test_what_is_no_url_is_refused(url: str) -> None:
 def test_nobody_answers(place: str) -> None:
     pytest.importorskip("psycopg")
     assert "can't be used (" in refusal(f"postgresql://me:hunter2@{place}")
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("postgresql://me:hunter2@host/name", "postgresql://me:…@host/name"),
+        ("postgresql://:hunt@r2@host:1/name?a=b", "postgresql://:…@host:1/name?a=b"),
+        ("postgres://me@host/name?password=hunter2&a=b", "postgres://me@host/name?password=…&a=b"),
+        ("--database=postgresql://me:hunter2@host", "--database=postgresql://me:…@host"),
+        ("postgresql://me@host:5432/a:b@c", "postgresql://me@host:5432/a:b@c"),
+        ("a drum: loud @ 120 bpm", "a drum: loud @ 120 bpm"),
+    ],
+)
+def test_a_command_is_shown_without_its_password(text: str, shown: str) -> None:
+    assert without_password(text) == shown
 
 
 def test_a_user_who_may_not(postgres: Cluster) -> None:

@@ -41,7 +41,7 @@ from auralith.cli.train import train
 from auralith.cli.vary import vary
 from auralith.cli.weights import weights
 from auralith.errors import AuralithError, Interrupted, is_out_of_memory
-from auralith.escaping import one_line
+from auralith.escaping import one_line, without_password
 from auralith.signals import leave, raised_signals
 
 RESUMED = (
@@ -163,7 +163,7 @@ def _interrupted(error: KeyboardInterrupt, arguments: Sequence[str]) -> int:
 
 
 def _command(arguments: Sequence[str]) -> str:
-    """Return the command line that started this process, as a shell takes it."""
+    """Return the command line that started this process, as a shell takes it; passwords are left out."""
     processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     if processes > 1:
         program = ["torchrun", "--nproc-per-node", str(processes), "-m", "auralith"]
@@ -171,7 +171,8 @@ def _command(arguments: Sequence[str]) -> str:
         program = [*sys.orig_argv[:3]]
     else:
         program = ["auralith" if _is_on_path(sys.argv[0]) else sys.argv[0]]
-    return shlex.join([*program, *(a for a in arguments if a != "--no-resume")])
+    given = (without_password(a) for a in arguments if a != "--no-resume")
+    return shlex.join([*program, *given])
 
 
 def _is_on_path(script: str) -> bool:

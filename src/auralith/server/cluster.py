@@ -117,8 +117,9 @@ def _check(settings: ServiceSettings) -> None:
 
 
 def _serve_library() -> Any:
+    serve: Any = require("ray.serve", "ray")
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
-    return require("ray.serve", "ray")
+    return serve
 
 
 def _num_gpus(ray: Any) -> int:
