@@ -12,7 +12,7 @@ from auralith.errors import InvalidRequest
 from auralith.jobs.records import Limits
 from auralith.server.guard import Rules
 from auralith.server.keys import ApiKey, Bucket, KeyRing, plain_key, read_keys
-from auralith.server.run import Address, _rules
+from auralith.server.run import Address, rules_of
 from auralith.server.service import Service
 from tests.jobs.stores import claimed, make_output
 from tests.serving import QUICK, RULES, Client, settings
@@ -154,12 +154,12 @@ def test_a_file_of_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     )
     assert read_keys(path) == (ApiKey("Ann", digest, 4, None, 2, "2999-01-31"),)
     monkeypatch.setenv("AURALITH_API_KEY", " first ,, second")
-    names = [one.name for one in _rules(Address(keys=path, host="0.0.0.0")).keys]
+    names = [one.name for one in rules_of(Address(keys=path, host="0.0.0.0")).keys]
     assert len(names) == 3 and names[2] == "Ann"
     monkeypatch.delenv("AURALITH_API_KEY")
-    assert len(_rules(Address(keys=path, host="0.0.0.0")).keys) == 1
+    assert len(rules_of(Address(keys=path, host="0.0.0.0")).keys) == 1
     with pytest.raises(InvalidRequest, match="--insecure"):
-        _rules(Address(host="0.0.0.0"))
+        rules_of(Address(host="0.0.0.0"))
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ import ssl
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
@@ -68,7 +68,7 @@ class WebhookSettings:
     """Settings of webhooks; without a target none is allowed."""
 
     allowed: tuple[Target, ...] = ()
-    secret: bytes = b""
+    secret: bytes = field(default=b"", repr=False)
     """Key of the signatures."""
 
 
