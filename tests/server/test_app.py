@@ -17,7 +17,7 @@ import soundfile
 from auralith.cli.serve import announce
 from auralith.jobs.names import FORMATS, NAMES
 from auralith.jobs.orders import TASKS, setting_names
-from auralith.jobs.records import Limits
+from auralith.jobs.records import Event, Limits
 from auralith.request import MAX_STEPS, GenerationRequest
 from auralith.samplers import SAMPLERS
 from auralith.server import page
@@ -438,3 +438,23 @@ def test_what_there_is_is_listed(idle: Client) -> None:
     first = idle("GET", "/v1/jobs?limit=1").json()
     second = idle("GET", f"/v1/jobs?limit=1&cursor={first['cursor']}").json()
     assert [first["jobs"][0]["id"], second["jobs"][0]["id"]] == ids[::-1]
+
+
+def test_an_end_between_two_looks_is_told(idle: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = idle.service.store
+    job = idle("POST", "/v1/audio/generations", json=QUICK).json()["id"]
+    looks: list[int] = []
+    look = store.events
+
+    def events(job_id: str, after: int = 0) -> list[Event]:
+        found = look(job_id, after)
+        looks.append(len(found))
+        if len(looks) == 1:
+            idle.service.bell.ring()
+        elif len(looks) == 2:
+            store.cancel(job)
+        return found
+
+    monkeypatch.setattr(store, "events", events)
+    text = idle("GET", f"/v1/jobs/{job}/events").text
+    assert looks[1] == 0 and text.count("event: end") == 1

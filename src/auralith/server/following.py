@@ -49,6 +49,8 @@ async def events_of(
     with seat, service.bell.listening() as heard:
         while True:
             heard.clear()
+            # looked at before the events, or the end could come in between and never be told
+            is_over = await run_in_threadpool(_is_over, service, job_id)
             found = await run_in_threadpool(store.events, job_id, after)
             for event in found:
                 after = event.number
@@ -56,11 +58,7 @@ async def events_of(
             if service.bell.is_closed:
                 yield 'event: shutdown\ndata: {"detail": "the server stops; connect again"}\n\n'
                 return
-            if found:
-                if found[-1].kind == "end":
-                    return
-                continue
-            if await run_in_threadpool(_is_over, service, job_id):
+            if is_over or (found and found[-1].kind == "end"):
                 return
             if not await wait_for(heard, COMMENT_SECONDS):
                 yield ": alive\n\n"
