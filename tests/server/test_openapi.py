@@ -30,6 +30,8 @@ from tests.jobs.stores import claimed, make_output
 from tests.serving import Answer, Client
 
 METHODS = ("get", "post", "put", "delete")
+REFUSED = {"/v1/audio/generate": 503, "/v1/audio/{sound_id}/nearest": 404}
+"""Answers of a server that makes nothing, and knows no training sounds."""
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +108,7 @@ def every(described: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]
 
 def test_every_route_is_described(client: Client, described: dict[str, Any]) -> None:
     routes = {
-        (method.lower(), route.path)
+        (method.lower(), route.path.replace(":path}", "}"))
         for route in client.app._app.routes  # type: ignore[attr-defined] (within the guard)
         if isinstance(route, APIRoute) and route.include_in_schema
         for method in route.methods or ()
@@ -186,7 +188,7 @@ def test_every_example_is_taken(
         if "Idempotency-Key" in headers:
             headers["Idempotency-Key"] = f"{one['operationId']}-{number}"
         answer = hasty(method, where, params=query, headers=headers, **body)
-        assert answer.is_success or (path == "/v1/audio/generate" and answer.status_code == 503)
+        assert answer.is_success or answer.status_code == REFUSED.get(path)
         if answer.is_success:
             check(described, one, answer)
 

@@ -90,7 +90,7 @@ function Transport({ studio }) {
       <${Icon} name=${player.paused ? 'play' : 'stop'} />${player.paused ? 'Play' : 'Stop'}</button>
     <${Button} icon="loop" text=${state.selection ? 'Loop selection' : 'Loop'} isOn=${player.isLooping} isDisabled=${isDisabled} keys="L"
       onClick=${() => sounds.loop()} />
-    <${Button} text="A / B" label=${`Compare with ${reference?.name ?? 'a source'}`} isOn=${state.isReference} isDisabled=${!reference} keys="B"
+    <${Button} text="A / B" label=${`A / B: compare with ${reference?.name ?? 'a source'}`} isOn=${state.isReference} isDisabled=${!reference} keys="B"
       onClick=${() => sounds.swap()} />
     <${Button} icon="pin" label="Compare others with this one" kind="quiet" isOn=${state.pinned !== null && state.pinned.sound.id === sounds.sound.id}
       isDisabled=${isDisabled} onClick=${() => sounds.pin()} />
