@@ -24,8 +24,8 @@ function Draft({ studio }) {
   };
   return html`<div class="field"><label for="set-text">Prompts, one a line, or a table (CSV) with a column prompt and others called like settings</label>
       <textarea id="set-text" rows="3" value=${draft.text} onInput=${(event) => queueing.setDraft({ text: event.target.value })}
-        aria-invalid=${draft.problem ? 'true' : null} aria-describedby="set-problem" placeholder="a door that slams\na dog far away"></textarea>
-      <p id="set-problem" role="alert" class="problem">${draft.problem}</p></div>
+        aria-invalid=${draft.problem ? 'true' : null} aria-describedby=${draft.problem ? 'set-problem' : null} placeholder="a door that slams\na dog far away"></textarea>
+      ${draft.problem && html`<p id="set-problem" role="alert" class="problem">${draft.problem}</p>`}</div>
     <div class="row"><${Text} id="set-label" label="Name" isWide value=${draft.label} placeholder="the date and the time" onValue=${(label) => queueing.setDraft({ label })} />
       <${Text} id="set-n" label="Sounds each" isNumber value=${draft.n} onValue=${(n) => queueing.setDraft({ n })} />
       <label class="file"><${Icon} name="open" />Open a table <input type="file" accept=".csv,.tsv,.txt,text/csv,text/plain" onChange=${onFile} /></label>
