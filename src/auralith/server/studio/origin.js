@@ -74,7 +74,7 @@ function Nearest({ studio }) {
   }
   return html`<h3 id="nearest">Nearest training sounds</h3><div aria-live="polite">
     ${found.items === null ? html`<p>Comparing …</p>` : html`<ol class="nearest" aria-labelledby="nearest">${found.items.map((item) => html`<${Item} key=${item.id} item=${item} />`)}</ol>
-      <p class="hint">Near is no proof of copied: p says how often sounds that were never trained on are as near.</p>`}</div>`;
+      <p class="hint">Being near is no proof of copying; a p-value, where there is one, says how often sounds that were never trained on are as near.</p>`}</div>`;
 }
 
 function Item({ item }) {
@@ -82,12 +82,16 @@ function Item({ item }) {
   const facts = [
     ['p', item.p_value], ['p of landmarks', item.landmark_p], ['cosine', item.cosine], ['spectral correlation', item.mel_correlation],
   ].filter(([, value]) => typeof value === 'number');
+  const place = `at ${item.start_s.toFixed(2)} s like ${item.training_start_s.toFixed(2)} s there`;
   return html`<li><b>${item.title ?? item.id}</b> ${item.author ? `by ${item.author}` : ', author not stated'}
     <small>${item.license ?? 'license not stated'} · ${address
       ? html`<a href=${address} target="_blank" rel="noopener noreferrer">${new URL(address).host}</a>`
       : (item.url ?? 'no link')}</small>
-    <small>${facts.map(([name, value]) => `${name} ${value < 0.001 ? value.toExponential(1) : value.toFixed(3)}`).join(' · ')}
-      · at ${item.start_s.toFixed(2)} s like ${item.training_start_s.toFixed(2)} s there</small></li>`;
+    <small>${[...facts.map(([name, value]) => `${name} ${digits(value)}`), place].join(' · ')}</small></li>`;
+}
+
+function digits(value) {
+  return value !== 0 && Math.abs(value) < 0.001 ? value.toExponential(1) : value.toFixed(3);
 }
 
 /** Return an address that a page may link to, or null: a manifest may hold anything. */
