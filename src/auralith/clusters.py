@@ -30,8 +30,9 @@ def join_cluster(address: str, timeout_s: float = 60.0) -> Any:
     """
     ray: Any = require("ray", "ray")
     if not ray.is_initialized():
-        if address not in (LOCAL, "auto"):
-            _check_port(address, timeout_s)
+        place = place_of(address)
+        if place is not None:
+            _check_port(address, place, timeout_s)
         if address != LOCAL:
             _check_answer(address, timeout_s)
         with _own_handlers():
@@ -52,8 +53,10 @@ def _own_handlers() -> Iterator[None]:
                     signal.signal(number, handler)
 
 
-def _check_port(address: str, timeout_s: float) -> None:
-    """Raise at once if nothing listens at the address, as with most wrong addresses."""
+def place_of(address: str) -> tuple[str, int] | None:
+    """Return host and port of an address, None for "auto" and "local". Raise `InvalidRequest` for a malformed one."""
+    if address in (LOCAL, "auto"):
+        return None
     parts = urlsplit(address if "//" in address else f"//{address}")
     try:
         host, port, is_ray = parts.hostname, parts.port, parts.scheme in ("", "ray")
@@ -63,8 +66,13 @@ def _check_port(address: str, timeout_s: float) -> None:
         raise InvalidRequest(
             Field("ray"), f" is {shown(address)}, not the address of a Ray cluster; write HOST:PORT"
         )
+    return host, port
+
+
+def _check_port(address: str, place: tuple[str, int], timeout_s: float) -> None:
+    """Raise at once if nothing listens at the address, as with most wrong addresses."""
     try:
-        socket.create_connection((host, port), min(timeout_s, 10.0)).close()
+        socket.create_connection(place, min(timeout_s, 10.0)).close()
     except OSError as error:
         raise _silence(address, timeout_s, error.strerror or str(error)) from error
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from auralith.clusters import join_cluster
+from auralith.clusters import join_cluster, place_of
 from auralith.errors import Field, InvalidRequest, ResourceError
 from auralith.extras import require
 from auralith.jobs.store import JobStore
@@ -62,10 +62,11 @@ def serve_on_cluster(
     """Serve on a cluster until a signal comes. `announce` gets the URL once requests are taken.
 
     Raises:
-        InvalidRequest: there is no database for all, or a device is named that only one machine has; as `locate`, `JobStore`.
+        InvalidRequest: the cluster's address is malformed, there is no database for all, or a device is named that only one machine has; as `locate`, `JobStore`.
         ResourceError: the cluster does not answer, or has too few GPUs; the address can't be had.
         MissingExtra: the libraries of the extras are missing.
     """
+    place_of(cluster)  # refused before all that depends on it
     rules = rules_of(address)
     _check(settings)
     port = free_port(address)
