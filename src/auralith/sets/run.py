@@ -4,7 +4,7 @@ A sound is one file, its picture, and its line of the manifest, in this order: a
 that its tags make known, so nothing is lost and nothing made twice.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from itertools import count
@@ -79,7 +79,7 @@ def make_set(
     folder: str | Path,
     settings: SetSettings | None = None,
     on_step: OnSetStep | None = None,
-) -> Iterator[Made | Problem]:
+) -> Generator[Made | Problem]:
     """Make what a table asks for and the folder lacks. Yields each sound, those that are there first, and each problem.
 
     However it ends, the page shows what is there then.
