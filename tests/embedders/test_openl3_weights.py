@@ -93,7 +93,13 @@ def test_another_file_is_refused_in_one_line(tmp_path: Path, change: Change, rea
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"no gzip", gzip.compress(b"no HDF5"), gzip.compress(bytes(200_000_000), 1)]
+    "data",
+    [
+        b"",
+        b"no gzip",
+        gzip.compress(b"no HDF5", mtime=0),
+        gzip.compress(bytes(200_000_000), 1, mtime=0),
+    ],
 )
 def test_what_is_no_keras_file_is_refused_before_it_fills_the_memory(
     tmp_path: Path, data: bytes
