@@ -22,7 +22,8 @@ def test_every_real_number_is_taken_as_pythons_own(value: object) -> None:
     request = GenerationRequest("rain", seconds_total=value, cfg_interval=(np.float32(0), 1))  # pyright: ignore
     assert request == GenerationRequest("rain", seconds_total=2, cfg_interval=(0, 1))
     assert all(
-        type(one) in (str, int, float, tuple, dict, type(None)) for one in asdict(request).values()
+        type(one) in (str, int, float, bool, tuple, dict, type(None))
+        for one in asdict(request).values()
     )
     assert Loop(seconds=value).seconds == 2  # pyright: ignore
     assert Variation(np.float32(0.5)).strength == 0.5  # pyright: ignore

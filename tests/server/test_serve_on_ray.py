@@ -56,7 +56,7 @@ def test_two_replicas_share_their_jobs(server: Server, postgres: Cluster) -> Non
         assert time.monotonic() - begun < 20
         assert "drum" not in server.log
         with pytest.raises(httpx.ConnectError):
-            httpx.get(f"{base}healthz")
+            httpx.get(base.join("/healthz"))
         until(lambda: connections(postgres) == 0, 10)
     finally:
         with suppress(ProcessLookupError):
