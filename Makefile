@@ -20,7 +20,7 @@ SERVE := .venv/.serve-installed
 STUDIO := src/auralith/server/studio
 MODULES := $(STUDIO)/node_modules/.package-lock.json
 
-.PHONY: setup demo studio serve test test-narrow check fuzz fix bench peer-tests docs clean train-tiny
+.PHONY: setup demo studio serve test test-slow test-narrow check fuzz fix bench peer-tests docs clean train-tiny
 
 setup: $(DEV)  ## everything for development
 
@@ -53,6 +53,9 @@ $(SERVE): $(CORE)
 
 test: $(DEV)  ## prints what is skipped, and why
 	$(TEST)
+
+test-slow: $(DEV)  ## what starts servers, browsers and clusters for long, beside `make test`
+	$(TEST) -m slow
 
 test-narrow: $(DEV)  ## numerical tests again, as CPUs with AVX2 alone compute and as those without, on two threads
 	$(AVX2) $(TEST) $(NUMERIC)

@@ -17,6 +17,8 @@ from auralith.sets.jobs import FOLDER
 from auralith.sound.writing import write
 from tests.conftest import GOLDEN
 
+pytestmark = pytest.mark.slow
+
 MODEL = str(GOLDEN / "sao_tiny")
 QUICK = {"steps": 2, "seconds_total": 0.3, "window": "fit"}
 TWO = Devices(("cpu", "cpu"), ModelPlace("tiny", MODEL), "float32")

@@ -22,6 +22,8 @@ from tests.e2e.test_studio import (
 )
 from tests.server.test_serve import Server, until
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["browser"]  # a fixture
 NOTED = """() => {
     window.started = [];

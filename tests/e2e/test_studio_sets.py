@@ -18,6 +18,8 @@ from tests.e2e.test_studio import (
 )
 from tests.server.test_serve import Server, until
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["browser"]
 PLACE = "id,audio,title,author,license,url"
 

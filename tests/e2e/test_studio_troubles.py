@@ -21,7 +21,7 @@ from tests.e2e.test_studio import (
 from tests.server.test_serve import Server, until
 
 __all__ = ["browser"]  # a fixture
-pytestmark = [needs_browser, needs_page]
+pytestmark = [needs_browser, needs_page, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

@@ -130,6 +130,7 @@ def test_jobs_wait_while_the_disk_is_full(
     assert wait(store, waiting, lambda job: job.is_final).status == "succeeded"
 
 
+@pytest.mark.slow
 def test_a_worker_that_hangs_or_dies_costs_an_attempt_and_then_the_job(
     store: JobStore, lanes: Lanes, model: auralith.Auralith
 ) -> None:

@@ -190,6 +190,7 @@ def test_no_network_is_loaded_for_it() -> None:
     assert done.stdout == "False\n"
 
 
+@pytest.mark.slow
 def test_a_command_makes_the_same_file_here_and_there(
     url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

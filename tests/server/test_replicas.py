@@ -15,6 +15,8 @@ from tests.jobs.postgres import Cluster
 from tests.server.test_app import QUICK, Client, settings
 from tests.server.test_serve import until
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def replicas(tmp_path: Path, schema_url: str) -> Iterator[tuple[Client, Client]]:

@@ -24,7 +24,7 @@ from auralith.jobs.store import JobStore
 from tests.conftest import GOLDEN
 
 TINY = str(GOLDEN / "sao_tiny")
-KILLS = int(os.environ.get("SERVER_KILLS", "2"))
+KILLS = int(os.environ.get("SERVER_KILLS", "1"))
 SEED = int(os.environ.get("KILL_SEED", "0"))
 JOBS = [
     {

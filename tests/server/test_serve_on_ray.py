@@ -32,6 +32,7 @@ def connections(postgres: Cluster) -> int:
     return found[0]
 
 
+@pytest.mark.slow
 def test_two_replicas_share_their_jobs(server: Server, postgres: Cluster) -> None:
     try:
         server.start()
