@@ -9,7 +9,6 @@ request only.
 import logging
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -27,7 +26,7 @@ from auralith.checkpoints import (
     with_adapters,
 )
 from auralith.conditioning import Conditioner, MaskedInput
-from auralith.diffusion import OBJECTIVES, Predictor
+from auralith.diffusion import OBJECTIVES, Guidance, Predictor
 from auralith.edits import Edit, SourceFile
 from auralith.errors import InvalidRequest, NonFiniteError, shown
 from auralith.guided import guided
@@ -45,38 +44,11 @@ from auralith.samplers.repaint import repainted_steps
 from auralith.samplers.step import in_inference_mode
 from auralith.sound.arrays import AnyLatents, AnyWaveform, batched, latents_of, waveforms_of
 from auralith.stages import stage
+from auralith.steering import UNSTEERED, Steering
 
 EMBEDDED = Path(__file__).parent / "embedded"
 STREAM_FRAMES = 64
 log = logging.getLogger(__name__)
-
-
-def _unconstrained(predictor: Predictor) -> Predictor:
-    return predictor
-
-
-@dataclass(frozen=True, eq=False)
-class Steering:
-    """Inputs that lead a generation besides its request."""
-
-    init_latents: AnyLatents | None = None
-    """Noised to the first level and started from, instead of noise alone; of every request, or of a single one without
-    the batch axis. As many frames as the request is long."""
-    constrain: Callable[[Predictor], Predictor] = _unconstrained
-    """Puts something around the network, for every call that the sampler makes."""
-    passes: int = 1
-    """Times that every stretch of steps is walked; see `auralith.samplers.repaint`."""
-    shown: MaskedInput | None = None
-    """Part of a sound that a model trained for inpainting sees; None: nothing. Other models lack this input."""
-
-    @property
-    def leads(self) -> bool:
-        """Return whether anything leads the generation."""
-        given = self.init_latents is not None or self.shown is not None
-        return given or self.passes != 1 or self.constrain is not _unconstrained
-
-
-UNSTEERED = Steering()
 
 
 class Auralith(Resolver):
@@ -363,7 +335,7 @@ class Auralith(Resolver):
         """The guided network for a group. What stays the same over the steps is computed here, once."""
         guidance = self.guidance(group[0])
         with stage("text", self.device):
-            context, global_embed = self._conditions(group)
+            context, global_embed = self._conditions(group, guidance)
         rows = global_embed.shape[0] // len(group)
         extra = None if shown is None else shown.channels(self.config.input_ids, rows)
         objective = OBJECTIVES[self.config.objective]
@@ -371,9 +343,10 @@ class Auralith(Resolver):
             self.dit, objective, guidance, len(group), context, global_embed, num_frames, extra
         )
 
-    def _conditions(self, group: list[GenerationRequest]) -> tuple[Tensor, Tensor]:
+    def _conditions(
+        self, group: list[GenerationRequest], guidance: Guidance
+    ) -> tuple[Tensor, Tensor]:
         """Return the context and the global vectors of a group, those of guidance behind them."""
-        guidance = self.guidance(group[0])
         numbers = self.numbers(group)
         conditioning = self.conditioner(
             [self.conditioner.mix(item.mixture) for item in group], numbers
