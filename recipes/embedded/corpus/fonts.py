@@ -19,7 +19,7 @@ FONTS = {
     "fluid": Path("/usr/share/sounds/sf2/FluidR3_GM.sf2"),
     "muse": Path("/usr/share/sounds/sf3/MuseScore_General_Lite.sf3"),
 }
-"""Where Debian's packages fluid-soundfont-gm and musescore-general-soundfont-small put their fonts."""
+"""Fonts of Debian's packages fluid-soundfont-gm and musescore-general-soundfont-small."""
 GAIN = 0.4
 VOICES = 256
 BLOCK = 64

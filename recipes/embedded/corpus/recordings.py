@@ -32,7 +32,7 @@ class Recorded:
     """Path in the table."""
     form: str
     text: str
-    """What its caption says, "~" marking where adjectives may stand."""
+    """Caption, "~" marking where adjectives may stand."""
     seconds: float
     speed: float
     descriptors: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""What the corpus contains: the draw of a sound that is played, hit or recorded, and how it is rendered.
+"""Draw of a sound that is played or hit, and its rendering.
 
 A `Played` says everything that its caption may state. What is procedural (nature, machines, sirens, test tones) is a
 `Sound` of the small recipe, drawn and rendered there.

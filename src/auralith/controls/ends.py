@@ -20,7 +20,7 @@ _FULL_SCALE = 0.999
 _CUT_SECONDS = 0.00025
 _SEAM_SECONDS = 0.002
 _BESIDE_SECONDS = (0.006, 0.03)
-"""What is this close to the wrap, but not at it."""
+"""Distances from the wrap at which the waveform beside it is measured, nearest and farthest."""
 _LEAST_LOOP_SECONDS = 0.1
 _USUAL_QUANTILE = 0.999
 

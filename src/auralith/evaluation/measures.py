@@ -85,7 +85,7 @@ class MetricValue:
     """Reason by id for each that has no part in the value."""
     protocol: Protocol
     origin: WeightsOrigin
-    """Whether the embedder's weights are the published ones."""
+    """Origin of the embedder's weights: the published ones, or others."""
     interval: Interval | None = None
     """95 % bootstrap interval over ids, or over the files of a distance."""
     frames: int | None = None

@@ -1,4 +1,4 @@
-"""What every part of the store stands on: the database, the folder, and looking at what is there."""
+"""Base of the store's parts: the database, the folder, and looking at what is there."""
 
 import json
 import shutil

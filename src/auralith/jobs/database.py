@@ -1,4 +1,4 @@
-"""What the jobs need of a database: rows, changes that are kept together, a clock.
+"""Interface of a database of jobs: rows, changes that are kept together, a clock.
 
 `Database.write` is the one way to change anything. The SQL is what SQLite and PostgreSQL share; where a row must not
 change until a change of it is done, a query ends with `for_update`.
@@ -26,14 +26,14 @@ class Database(ABC):
     """One connection, shared by the threads of one process."""
 
     is_shared: ClassVar[bool]
-    """Whether other processes work with it at the same time."""
+    """True where other processes work with it at the same time."""
     for_update: ClassVar[str]
     """End of a query whose rows nobody else changes before the change around it is kept."""
     for_update_unlocked: ClassVar[str]
     """The same for the rows that nobody else is about to change; the others are left out."""
 
     types: ClassVar[tuple[tuple[str, str], ...]] = ()
-    """What is written in another way where tables are made."""
+    """Pairs of words in the statements that make tables: SQLite's, and this database's for it."""
 
     @abstractmethod
     def close(self) -> None:

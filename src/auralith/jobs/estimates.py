@@ -35,7 +35,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Forecast:
-    """What a job would take. What was not measured yet is None."""
+    """Time and memory that a job would take; None where nothing was measured yet."""
 
     seconds: float | None
     """Seconds to make it, once it is its turn."""

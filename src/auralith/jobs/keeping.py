@@ -1,4 +1,4 @@
-"""What is kept, for how long, and what is deleted. A file is written whole before its row, and removed after it."""
+"""Sounds and uploads that are kept, starred or deleted. A file is written whole before its row, and removed after it."""
 
 import json
 from collections.abc import Mapping

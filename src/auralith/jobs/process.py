@@ -41,9 +41,9 @@ class WorkerProcess:
         self.models: list[Json] = []
         """The models it has loaded, as `ModelCache.summary` gives them."""
         self.is_ready = False
-        """Whether it has loaded what it should before its first job."""
+        """True once it has loaded what it should before its first job."""
         self.trouble: str | None = None
-        """Why it could not load its models before the first job."""
+        """Reason for which models could not be loaded before the first job."""
         threading.Thread(target=self._listen, daemon=True).start()
         self.send(asdict(settings))
 

@@ -81,7 +81,7 @@ class Job:
     created: float
     started: float | None
     ready: float | None
-    """When its model was loaded."""
+    """Time at which its model was loaded."""
     finished: float | None
     claim: str | None
     crashes: int

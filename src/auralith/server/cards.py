@@ -6,7 +6,7 @@ from pathlib import Path
 from auralith.jobs.records import Json
 
 MOST_CHARACTERS = 200_000
-"""Of a text that is shown; the rest is left out."""
+"""Length at which a text is cut."""
 CARDS = ("README.md", "MODEL_CARD.md", "model_card.md")
 LICENSES = ("LICENSE", "LICENSE.md", "LICENSE.txt", "COPYING")
 _FRONT = re.compile(r"\A---\r?\n(.*?)\r?\n---\r?\n", re.DOTALL)

@@ -62,7 +62,7 @@ class ApiKey:
 
 @dataclass(frozen=True)
 class Caller:
-    """Who sent a request. `owner` is whose jobs and sounds there are for it; None: all of them, where no keys are needed."""
+    """Sender of a request, who sees the jobs and sounds of `owner`; None where no keys are needed: those of everybody."""
 
     owner: str | None = None
     key: ApiKey | None = None

@@ -1,4 +1,4 @@
-"""What a model makes, for clients that let people choose: its settings with their defaults, limits and choices."""
+"""Description of a model for clients that let people choose: its settings with their defaults, limits and choices."""
 
 import re
 from dataclasses import fields

@@ -26,12 +26,12 @@ _MOST_CHARACTERS = 120
 
 @dataclass(frozen=True)
 class WeightsOrigin:
-    """Whether weights are the published ones, by their hash."""
+    """Origin of weights, by their hash: the published ones, or others."""
 
     status: Literal["none", "published", "unverified", "other"]
     """ "none" where there are no weights; "unverified" where no published hash is known."""
     note: str = ""
-    """What other weights are, if it is known."""
+    """Description of other weights, empty if nobody gave one."""
 
     @property
     def remark(self) -> str:

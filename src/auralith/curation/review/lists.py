@@ -1,4 +1,4 @@
-"""What a page of the review shows beside one item: lists for a reviewer, progress, and who has decided how much."""
+"""Lists of a reviewer's items, progress, and how much each has decided: the frame of the review page around one item."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence

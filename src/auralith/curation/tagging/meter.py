@@ -114,7 +114,7 @@ class Tagger(Protocol):
 
 
 class WeightsTagger:
-    """What every tagger is made from."""
+    """Base of the taggers: weights, a device, a threshold and windows of a length."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""What is said of each route: summary, parameters, body, answers and errors, with examples that the server takes."""
+"""Description of each route: summary, parameters, body, answers and errors, with examples that the server takes."""
 
 from typing import Any, get_args
 
