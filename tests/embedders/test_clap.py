@@ -27,6 +27,7 @@ from auralith.embedders.clap_front import (
     through_int16,
 )
 from auralith.errors import AudioError, CheckpointError
+from scripts.random_weights import small_clap
 
 NAMES = ("clap-fused", "clap-unfused")
 WORDS = "rain on a tin roof dog barks far away piano".split()
@@ -35,24 +36,9 @@ TOLERANCE = 1e-5
 
 
 def tiny_config(fused: bool) -> dict[str, Any]:
-    audio = {
-        "patch_embeds_hidden_size": 8,
-        "depths": [1, 1],
-        "num_attention_heads": [1, 2],
-        "num_hidden_layers": 2,
-        "hidden_size": 16,
-        "enable_fusion": fused,
-        "aff_block_r": 2,
-    }
-    text = {
-        "vocab_size": 40,
-        "hidden_size": 16,
-        "num_hidden_layers": 1,
-        "num_attention_heads": 2,
-        "intermediate_size": 32,
-        "max_position_embeddings": 90,
-    }
-    return {"model_type": "clap", "audio_config": audio, "text_config": text, "projection_dim": 12}
+    config = small_clap(fused=fused)
+    config["text_config"]["vocab_size"] = 40
+    return config
 
 
 def tiny_model(fused: bool) -> Any:

@@ -13,7 +13,14 @@ from auralith.controls.prompt import read_prompt
 from recipes.embedded.corpus import Corpus, Library, Played, of_json, sounds, to_json
 from recipes.embedded.corpus.captions import caption, chord_name, number_words
 from recipes.embedded.corpus.fonts import FONTS, Event, Preset, player
-from recipes.embedded.corpus.scores import QUALITIES, Register, chord_keys, guitar_keys, phrase
+from recipes.embedded.corpus.scores import (
+    QUALITIES,
+    Part,
+    Register,
+    chord_keys,
+    guitar_keys,
+    phrase,
+)
 from recipes.embedded.corpus.sounds import drums, groups, instruments, loop_events
 from recipes.embedded.corpus.stage import staged
 from recipes.tiny.synth.pitch import midi_number, note_hz
@@ -117,7 +124,7 @@ def test_phrases_stay_in_key_and_register() -> None:
     rng = np.random.default_rng(1)
     register = Register(55, 84)
     for root in range(12):
-        events = phrase(root, "minor", 120.0, 6.0, 90, register, rng)
+        events = phrase(Part(root, "minor", 120.0, 6.0, 90, register), rng)
         scale = {(root + step) % 12 for step in (0, 2, 3, 5, 7, 8, 10)}
         assert {event.key % 12 for event in events} <= scale
         assert all(register.low <= event.key <= register.high for event in events)

@@ -24,13 +24,6 @@ QUALITIES = {
 }
 """Semitones of each kind of chord above its root."""
 SCALES = {"major": (0, 2, 4, 5, 7, 9, 11), "minor": (0, 2, 3, 5, 7, 8, 10)}
-_TRIADS = {
-    "major": "major",
-    "7": "major",
-    "major 7": "major",
-    "sus4": "major",
-    "augmented": "major",
-}
 _PROGRESSIONS = {
     "major": ((0, 7, 9, 5), (0, 5, 7, 0), (0, 9, 5, 7)),
     "minor": ((0, 8, 3, 10), (0, 5, 7, 0)),
@@ -60,9 +53,17 @@ class Register:
         return (self.low + self.high) // 2
 
 
-def mode_of(quality: str) -> str:
-    """Return the scale that a chord belongs to."""
-    return _TRIADS.get(quality, "minor")
+@dataclass(frozen=True)
+class Part:
+    """Common facts of what is played in a key at a tempo."""
+
+    root: int
+    """Pitch class of the key, 0 for C."""
+    mode: str
+    bpm: float
+    seconds: float
+    velocity: int
+    register: Register
 
 
 def note(key: int, seconds: float, velocity: int) -> list[Event]:
@@ -137,71 +138,49 @@ def arpeggio(
     ]
 
 
-def phrase(
-    root: int,
-    mode: str,
-    bpm: float,
-    seconds: float,
-    velocity: int,
-    register: Register,
-    rng: np.random.Generator,
-) -> list[Event]:
+def phrase(part: Part, rng: np.random.Generator) -> list[Event]:
     """Return a melody in a scale that steps more often than it leaps and begins and rests on the chord's tones."""
-    scale = [step for octave in range(-2, 3) for step in (12 * octave + s for s in SCALES[mode])]
-    start = register.place(root, register.middle)
+    scale = [
+        step for octave in range(-2, 3) for step in (12 * octave + s for s in SCALES[part.mode])
+    ]
+    start = part.register.place(part.root, part.register.middle)
     index, events, at = scale.index(0), [], 0.0
-    beat = 60.0 / bpm
-    while at < seconds:
+    beat = 60.0 / part.bpm
+    while at < part.seconds:
         length = beat * float(rng.choice((0.5, 0.5, 1.0, 1.0, 1.5, 2.0)))
         key = start + scale[index]
-        if register.low <= key <= register.high:
-            events.append(Event(at, 0.95 * length, key, _around(velocity, rng)))
+        if part.register.low <= key <= part.register.high:
+            events.append(Event(at, 0.95 * length, key, _around(part.velocity, rng)))
         at += length
         leap = int(rng.choice((-4, -2, -2, -1, -1, -1, 0, 1, 1, 1, 2, 2, 4)))
         index = int(np.clip(index + leap, scale.index(0) - 7, scale.index(0) + 9))
-    return events or note(start, seconds, velocity)
+    return events or note(start, part.seconds, part.velocity)
 
 
-def chords(
-    root: int,
-    mode: str,
-    bpm: float,
-    seconds: float,
-    velocity: int,
-    register: Register,
-    rng: np.random.Generator,
-) -> list[Event]:
+def chords(part: Part, rng: np.random.Generator) -> list[Event]:
     """Return a progression with a chord for each half bar or bar."""
-    progression = _PROGRESSIONS[mode][int(rng.integers(len(_PROGRESSIONS[mode])))]
-    length = (120.0 if seconds < 480.0 / bpm else 240.0) / bpm
+    progression = _PROGRESSIONS[part.mode][int(rng.integers(len(_PROGRESSIONS[part.mode])))]
+    length = (120.0 if part.seconds < 480.0 / part.bpm else 240.0) / part.bpm
     events: list[Event] = []
-    for number in range(int(np.ceil(seconds / length))):
+    for number in range(int(np.ceil(part.seconds / length))):
         step = progression[number % len(progression)]
-        quality = _diatonic(step, mode)
-        keys = chord_keys((root + step) % 12, quality, register)
+        quality = _diatonic(step, part.mode)
+        keys = chord_keys((part.root + step) % 12, quality, part.register)
         events += [
-            Event(number * length, 0.97 * length, key, _around(velocity, rng)) for key in keys
+            Event(number * length, 0.97 * length, key, _around(part.velocity, rng)) for key in keys
         ]
     return events
 
 
-def bass_line(
-    root: int,
-    mode: str,
-    bpm: float,
-    seconds: float,
-    velocity: int,
-    register: Register,
-    rng: np.random.Generator,
-) -> list[Event]:
+def bass_line(part: Part, rng: np.random.Generator) -> list[Event]:
     """Return a line of eighths of root, fifth and octave with rests, one bar repeated."""
-    third = SCALES[mode][2]
+    third = SCALES[part.mode][2]
     bar = [int(rng.choice((0, 0, 0, 7, 12, third, -99, -99))) for _ in range(8)]
     bar[0] = 0
-    first, eighth = register.place(root, register.low + 7), 30.0 / bpm
+    first, eighth = part.register.place(part.root, part.register.low + 7), 30.0 / part.bpm
     return [
-        Event(i * eighth, 0.9 * eighth, first + bar[i % 8], _around(velocity, rng))
-        for i in range(int(np.ceil(seconds / eighth)))
+        Event(i * eighth, 0.9 * eighth, first + bar[i % 8], _around(part.velocity, rng))
+        for i in range(int(np.ceil(part.seconds / eighth)))
         if bar[i % 8] != -99
     ]
 

@@ -32,7 +32,8 @@ Form = Literal[
 ]  # fmt: skip
 TIMED = ("strumming", "arpeggio", "phrase", "chords", "bass_line", "loop")
 """Forms with a tempo."""
-IN_KEY = ("phrase", "chords", "bass_line")
+IN_KEY = {"phrase": scores.phrase, "chords": scores.chords, "bass_line": scores.bass_line}
+"""Players of the forms that are in a key."""
 CHORDAL = ("chord", "power_chord", "strum", "strumming", "arpeggio")
 
 
@@ -157,12 +158,9 @@ def _musical_events(sound: Played, register: Register, rng: np.random.Generator)
             return scores.arpeggio(
                 scores.chord_keys(root, quality, register), bpm, seconds, velocity, rng
             )
-        case "phrase":
-            return scores.phrase(root, quality, bpm, seconds, velocity, register, rng)
-        case "chords":
-            return scores.chords(root, quality, bpm, seconds, velocity, register, rng)
         case _:
-            return scores.bass_line(root, quality, bpm, seconds, velocity, register, rng)
+            part = scores.Part(root, quality, bpm, seconds, velocity, register)
+            return IN_KEY[sound.form](part, rng)
 
 
 def loop_events(sound: Played, rng: np.random.Generator) -> list[Event]:
