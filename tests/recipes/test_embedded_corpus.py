@@ -1,7 +1,10 @@
 """The corpus of the embedded model: what is drawn can be played, is what it is called, and is the same every time."""
 
 import json
+import os
 import re
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -140,6 +143,25 @@ def test_loops_keep_their_tempo() -> None:
         straight = [one for one in late if min(one, 1 - one) < 1e-6]
         assert len(straight) >= 0.4 * len(late)  # the others are swung
         assert all(event.onset < sound.seconds + step for event in loop_events(sound, rng))
+
+
+def test_loops_are_the_same_in_every_process() -> None:
+    """A set's order depends on the process: nothing may be drawn in it."""
+    program = (
+        "import numpy as np; from recipes.embedded.corpus import sounds; rng = np.random.default_rng(1); "
+        "print([sounds.loop_events(sounds.draw_loop(rng), rng) for _ in range(20)])"
+    )
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", program],
+            env=os.environ | {"PYTHONHASHSEED": seed},
+            cwd=Path(__file__).parents[2],
+            capture_output=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(found) == 1
 
 
 def test_the_stage_does_what_descriptors_say() -> None:

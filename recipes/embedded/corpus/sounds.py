@@ -169,7 +169,7 @@ def loop_events(sound: Played, rng: np.random.Generator) -> list[Event]:
     assert sound.bpm is not None
     step, swing = 15.0 / sound.bpm, style.get("swing", 0.0)
     events = []
-    for voice in style.keys() & keys.keys():
+    for voice in (name for name in style if name in keys):  # in the order of the table
         bar, key = str(rng.choice(style[voice])), int(keys[voice][0])
         for index in range(int(np.ceil(sound.seconds / step))):
             if bar[index % 16] != ".":
