@@ -3,9 +3,11 @@
 import re
 import secrets
 from pathlib import Path
+from typing import Any
 
 from auralith.extras import require
 from auralith.jobs.records import Unknown
+from auralith.pages import template
 
 require("fastapi", "serve")
 
@@ -31,7 +33,20 @@ POLICY = (
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 _IMPORT = re.compile(r"^import .* from '\./(.+)';$", re.MULTILINE)
-_ENTRY = re.compile(r'<script type="module" src="studio/(.+)"></script>')
+_PAGES: dict[str, dict[str, Any]] = {
+    "/": {
+        "title": "Studio",
+        "entry": "app.js",
+        "styles": ("style.css",),
+        "without_script": "The studio needs JavaScript; what it does can be had from the API too.",
+    },
+    "/review": {
+        "title": "Review",
+        "entry": "review.js",
+        "styles": ("style.css", "review.css"),
+        "without_script": "The review needs JavaScript; auralith curate review does the same on the command line.",
+    },
+}
 HOW_TO_BUILD = "the studio page is not built; run make studio to get it"
 
 
@@ -47,17 +62,25 @@ def add_page(app: FastAPI, has_review: bool = False) -> None:
     """
     own = [path.name for path in FOLDER.iterdir() if path.suffix in MEDIA]
     files = {name: FOLDER / name for name in (*own, *MODULES)}
-    texts = {name: _with_preloads(f"{name}.html") for name in ("index", "review")}
+    frame = template("auralith.server", "page.html.j2")
+    modules = {path: _modules(about["entry"]) for path, about in _PAGES.items()}
+
+    def answer(path: str) -> Response:
+        """Return a page with a nonce that is drawn for it."""
+        nonce = secrets.token_urlsafe(16)
+        headers = {"Content-Security-Policy": POLICY.format(nonce), "Cache-Control": "no-store"}
+        text = frame.render(nonce=nonce, modules=modules[path], **_PAGES[path])
+        return Response(text, media_type="text/html", headers=headers)
 
     @app.get("/", include_in_schema=False)
     def page() -> Response:
-        return _page(texts["index"])
+        return answer("/")
 
     @app.get("/review", include_in_schema=False)
     def review() -> Response:
         if not has_review:
             raise Unknown("no review is served; start auralith serve with --review FOLDER")
-        return _page(texts["review"])
+        return answer("/review")
 
     @app.get("/studio/{name:path}", include_in_schema=False)
     def file(name: str) -> Response:
@@ -68,22 +91,10 @@ def add_page(app: FastAPI, has_review: bool = False) -> None:
         return FileResponse(path, media_type=MEDIA[path.suffix], headers=headers)
 
 
-def _with_preloads(name: str) -> str:
-    """Return the text of a page that names all its modules, so that a browser need not find them one after another."""
-    text = (FOLDER / name).read_text("utf-8")
-    entry = _ENTRY.search(text)
-    assert entry is not None
-    found = dict.fromkeys([entry[1]])
-    for module in (waiting := [entry[1]]):
-        new = _IMPORT.findall((FOLDER / module).read_text("utf-8"))
-        waiting += [one for one in new if one not in found]
-        found |= dict.fromkeys(new)
-    links = (f'<link rel="modulepreload" href="studio/{module}">\n' for module in found)
-    return text.replace(entry[0], "".join(links) + entry[0])
-
-
-def _page(text: str) -> Response:
-    """Return a page with a nonce that is drawn for it."""
-    nonce = secrets.token_urlsafe(16)
-    headers = {"Content-Security-Policy": POLICY.format(nonce), "Cache-Control": "no-store"}
-    return Response(text.replace("NONCE", nonce), media_type="text/html", headers=headers)
+def _modules(entry: str) -> list[str]:
+    """Return all modules of a page, so that a browser need not find them one after another."""
+    found = [entry]
+    for module in found:
+        imported = _IMPORT.findall((FOLDER / module).read_text("utf-8"))
+        found += dict.fromkeys(one for one in imported if one not in found)
+    return found
