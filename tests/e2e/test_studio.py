@@ -80,7 +80,8 @@ def serious(page: Any) -> list[str]:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    server = Server(tmp_path_factory.mktemp("studio") / "data", "--grace", "0")
+    # a worker's start and its libraries may take longer than a page is waited for
+    server = Server(tmp_path_factory.mktemp("studio") / "data", "--grace", "0", "--preload")
     server.start()
     yield server
     server.end()

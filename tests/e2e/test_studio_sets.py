@@ -39,7 +39,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     )
     options = ("--adapters", "adapters", "--training", "training.csv", "--training-work", "work")
     places = [one if one.startswith("--") else str(folder / one) for one in options]
-    server = Server(folder / "data", "--grace", "0", "--queue", "2", *places)
+    server = Server(folder / "data", "--grace", "0", "--queue", "2", "--preload", *places)
     server.start()
     yield server
     server.end()

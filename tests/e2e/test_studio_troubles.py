@@ -30,7 +30,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
     # always at the same port, as the page of a restarted server is
-    options = ("--grace", "0", "--port", port, "--queue", "1", "--retries", "10")
+    options = ("--grace", "0", "--port", port, "--queue", "1", "--retries", "10", "--preload")
     server = Server(tmp_path_factory.mktemp("troubles") / "data", *options)
     server.start()
     yield server

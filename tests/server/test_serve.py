@@ -49,7 +49,7 @@ class Server:
         self.log = ""
 
     def start(self, port: int = 0) -> None:
-        """Start at a port, or at a free one, and wait until requests are taken."""
+        """Start at a port, or at a free one, and wait until requests are taken; with --preload, until jobs are made at once."""
         command = [
             sys.executable,
             "-m",
@@ -69,6 +69,8 @@ class Server:
             lines.append(line)
             if found := re.search(r"serving on (\S+)", line):
                 self.client.base_url = found[1]
+                if "--preload" in self._options:
+                    until(lambda: self.client.get("/readyz").status_code == 200, 300)
                 return
         raise AssertionError("".join(lines))
 
