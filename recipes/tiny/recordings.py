@@ -1,8 +1,8 @@
-"""The procedural corpus as a dataset like any other: recordings that are rendered when they are read."""
+"""A corpus as a dataset like any other: recordings that are rendered when they are read."""
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,37 +12,57 @@ from torch import Tensor
 from auralith.data.recording import Recording, Recordings
 from auralith.foreign import parse_json
 from auralith.sound.reading import SoundInfo
-from recipes.tiny.synth import SAMPLE_RATE, Sound, clip, draw_sound
+from recipes.tiny.corpus import Corpus, Describable, ProceduralCorpus
+from recipes.tiny.synth import SAMPLE_RATE, Sound
 
 FIELD = "sound"
 
 
-class ProceduralRecordings(Recordings):
+class CorpusRecordings(Recordings):
     """Clips 0 to count − 1. They have no prompt of their own: captions are drawn from the sound in the metadata."""
 
-    def __init__(self, count: int) -> None:
-        self._count = count
+    def __init__(self, corpus: Corpus[Any], count: int) -> None:
+        self._corpus, self._count = corpus, count
 
     def __len__(self) -> int:
         return self._count
 
     def __getitem__(self, i: int) -> Recording:
-        # the first draw of `clip(i)`, without rendering
-        sound = draw_sound(np.random.default_rng((i, 0)))
+        sound = self._corpus.draw(np.random.default_rng((i, 0)))
         name = f"clip-{i:06d}"
-        return Recording(name, name, (), {FIELD: json.dumps(asdict(sound))})
+        return Recording(name, name, (), {FIELD: json.dumps(self._corpus.to_json(sound))})
 
     def info(self, i: int) -> SoundInfo:
-        seconds = sound_of(self[i].metadata).seconds
+        seconds = described(self._corpus, self[i].metadata).seconds
         return SoundInfo(round(seconds * SAMPLE_RATE), SAMPLE_RATE, 2)
 
     def read(
         self, i: int, start: int = 0, stop: int | None = None
     ) -> tuple[Float[Tensor, "channel sample"], int]:
-        return torch.from_numpy(clip(i).waveform[:, start:stop]).float(), SAMPLE_RATE
+        waveform = rendered(self._corpus, i)
+        return torch.from_numpy(waveform[:, start:stop]).float(), SAMPLE_RATE
+
+
+def rendered(corpus: Corpus[Any], seed: int) -> Float[np.ndarray, "channel sample"]:
+    """Return the clip of a seed, whose caption is drawn before it is rendered."""
+    rng = np.random.default_rng((seed, 0))
+    sound = corpus.draw(rng)
+    corpus.caption(sound, rng)
+    return corpus.render(sound, rng)
+
+
+def described(corpus: Corpus[Any], metadata: Mapping[str, str]) -> Describable:
+    """Return the sound that a recording of a corpus says it is."""
+    return corpus.of_json(parse_json(metadata[FIELD]))
+
+
+class ProceduralRecordings(CorpusRecordings):
+    """Clips of the procedural corpus."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__(ProceduralCorpus(), count)
 
 
 def sound_of(metadata: Mapping[str, str]) -> Sound:
-    """The sound that a procedural recording says it is."""
-    fields = parse_json(metadata[FIELD])
-    return Sound(**{**fields, "descriptors": tuple(fields["descriptors"])})
+    """Return the sound that a procedural recording says it is."""
+    return ProceduralCorpus().of_json(parse_json(metadata[FIELD]))

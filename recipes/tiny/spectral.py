@@ -1,4 +1,4 @@
-"""Training the spectral autoencoder on the procedural corpus: random crops of freshly rendered clips.
+"""Training the spectral autoencoder on a corpus: random crops of freshly rendered clips.
 
 The level's error is measured by the likelihood of a Laplace distribution whose scale the decoder predicts, weighted
 by loudness, so that what can't be heard costs little and what is noise by nature costs no more than it must. The mean
@@ -7,7 +7,7 @@ absolute error beside it keeps the level exact where the scale has already expla
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -18,7 +18,8 @@ from auralith.errors import InvalidRequest
 from auralith.models.spectral import Spectral, SpectralPrediction, Spectrum
 from auralith.training.optimizers import OptimizerSettings
 from auralith.training.task import Batch, Share, item_rng
-from recipes.tiny.synth import SAMPLE_RATE, draw_sound, render
+from recipes.tiny.corpus import Corpus
+from recipes.tiny.synth import SAMPLE_RATE
 
 VALIDATION_STREAM = 2**40
 
@@ -78,6 +79,7 @@ class SpectralTask:
     def __init__(
         self,
         network: Spectral,
+        corpus: Corpus[Any],
         settings: SpectralSettings,
         optimization: OptimizerSettings,
         seed: int,
@@ -85,7 +87,8 @@ class SpectralTask:
         self.networks: dict[str, nn.Module] = {"autoencoder": SpectralNetwork(network)}
         self.optimization = {"autoencoder": optimization}
         # its analysis has no weights, so that it is called where the losses need a target
-        self.network, self.settings, self.seed = network, settings, seed
+        self.network, self.corpus = network, corpus
+        self.settings, self.seed = settings, seed
 
     def turn(self, step: int) -> str:
         return "autoencoder"
@@ -120,7 +123,7 @@ class SpectralTask:
         return {name: float(losses[name]) for name in ("level", "likelihood", "stereo", "kl")}
 
     def _crop(self, rng: np.random.Generator) -> Float[Tensor, "channel sample"]:
-        waveform = torch.from_numpy(render(draw_sound(rng), rng)).float()
+        waveform = torch.from_numpy(self.corpus.render(self.corpus.draw(rng), rng)).float()
         length = self.settings.crop_frames * self.network.samples_per_frame
         missing = length - waveform.shape[-1]
         if missing >= 0:

@@ -12,7 +12,7 @@ A recipe is a TOML file that states what differs from the defaults here.
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -45,9 +45,9 @@ from auralith.training.optimizers import OptimizerSettings
 from auralith.training.scratch import new_transformer, seeded
 from auralith.training.state import States
 from auralith.training.task import LoopSettings, Progress
-from recipes.tiny.recordings import ProceduralRecordings, sound_of
+from recipes.tiny.corpus import Corpus
+from recipes.tiny.recordings import CorpusRecordings, described, rendered
 from recipes.tiny.spectral import SpectralSettings, SpectralTask
-from recipes.tiny.synth import caption, clip, draw_sound
 from recipes.tiny.text import TextNetwork, TextSettings, TextTask, build_tokenizer
 
 AUTOENCODER_NAME = "autoencoder.safetensors"
@@ -160,15 +160,16 @@ class Recipe:
         )
 
 
-def train_text(recipe: Recipe, folder: Path) -> Iterator[Progress]:
+def train_text(recipe: Recipe, corpus: Corpus[Any], folder: Path) -> Iterator[Progress]:
     """Tokenizer and text encoder, from captions alone."""
     seed = recipe.text_loop.seed
     rng = np.random.default_rng(seed)
-    captions = (caption(draw_sound(rng), rng) for _ in range(recipe.text.vocabulary_captions))
+    count = recipe.text.vocabulary_captions
+    captions = (corpus.caption(corpus.draw(rng), rng) for _ in range(count))
     tokenizer = build_tokenizer(captions, recipe.text.max_tokens)
     with seeded(seed):
-        network = TextNetwork(recipe.text, tokenizer)
-    task = TextTask(network, tokenizer, recipe.text, recipe.text_optimizer, seed)
+        network = TextNetwork(recipe.text, tokenizer, corpus)
+    task = TextTask(network, tokenizer, corpus, recipe.text, recipe.text_optimizer, seed)
     run = Run(task, recipe.text_loop, folder / "text", {"text": asdict(recipe.text)})
     yield from train(run)
     network.load_state_dict(run.averaged_state(), strict=True)
@@ -176,18 +177,19 @@ def train_text(recipe: Recipe, folder: Path) -> Iterator[Progress]:
     tokenizer.save_pretrained(folder / SUBFOLDER)
 
 
-def train_autoencoder(recipe: Recipe, folder: Path) -> Iterator[Progress]:
+def train_autoencoder(recipe: Recipe, corpus: Corpus[Any], folder: Path) -> Iterator[Progress]:
+    """Autoencoder, from crops of clips; then mean and spread of its latents."""
     seed = recipe.autoencoder_loop.seed
     with seeded(seed):
         network = Spectral(recipe.spectral)
-    task = SpectralTask(network, recipe.autoencoder, recipe.autoencoder_optimizer, seed)
+    task = SpectralTask(network, corpus, recipe.autoencoder, recipe.autoencoder_optimizer, seed)
     identity = {"spectral": asdict(recipe.spectral), "autoencoder": asdict(recipe.autoencoder)}
     run = Run(task, recipe.autoencoder_loop, folder / "autoencoder", identity)
     yield from train(run)
     task.networks["autoencoder"].load_state_dict(run.averaged_state(), strict=True)
     network.eval()
     encoder = _encoder(network, recipe)
-    clips = [clip(i).waveform for i in range(recipe.autoencoder.calibration_clips)]
+    clips = [rendered(corpus, i) for i in range(recipe.autoencoder.calibration_clips)]
     latents = torch.cat([encoder.encode(torch.from_numpy(c).float())[0] for c in clips], dim=-1)
     network.latent_mean.copy_(latents.mean(1, keepdim=True))
     network.latent_std.copy_(latents.std(1, keepdim=True))
@@ -200,16 +202,17 @@ def _encoder(network: Spectral, recipe: Recipe) -> LatentEncoder:
 
 
 def encode_corpus(
-    recipe: Recipe, folder: Path, part: int = 0, parts: int = 1
+    recipe: Recipe, corpus: Corpus[Any], folder: Path, part: int = 0, parts: int = 1
 ) -> Iterator[EncodeProgress]:
     """Latents of every clip. Processes may share the work as parts."""
     encoder = _encoder(trained_autoencoder(recipe, folder), recipe)
-    clips = ProceduralRecordings(recipe.corpus.clips)
+    clips = CorpusRecordings(corpus, recipe.corpus.clips)
     options = EncodeOptions(variants=0, shard_mb=16)
     yield from encode_dataset(encoder, clips, folder / "latents", options, part=part, parts=parts)
 
 
-def train_dit(recipe: Recipe, folder: Path) -> Iterator[Progress]:
+def train_dit(recipe: Recipe, corpus: Corpus[Any], folder: Path) -> Iterator[Progress]:
+    """Transformer, from latents and captions that are drawn each time a clip is seen."""
     autoencoder = trained_autoencoder(recipe, folder)
     cache = LatentCache.open(folder / "latents", weights_hash(autoencoder))
     network, conditioner = build_dit(recipe, folder)
@@ -217,7 +220,7 @@ def train_dit(recipe: Recipe, folder: Path) -> Iterator[Progress]:
         recipe.config,
         network,
         cache,
-        drawn_captions(cache, conditioner),
+        drawn_captions(corpus, cache, conditioner),
         recipe.dit,
         recipe.dit_optimizer,
         recipe.dit_loop.seed,
@@ -230,12 +233,12 @@ def train_dit(recipe: Recipe, folder: Path) -> Iterator[Progress]:
     yield from train(Run(task, recipe.dit_loop, folder / "dit", identity))
 
 
-def drawn_captions(cache: LatentCache, conditioner: Conditioner) -> TextSource:
-    """A caption drawn anew each time a clip is seen."""
+def drawn_captions(corpus: Corpus[Any], cache: LatentCache, conditioner: Conditioner) -> TextSource:
+    """Return what draws a caption anew each time a clip is seen."""
 
     def texts(indices: Sequence[int], rngs: Sequence[np.random.Generator]) -> TextStates:
-        sounds = [sound_of(cache.record(index).metadata) for index in indices]
-        drawn = [caption(sound, rng) for sound, rng in zip(sounds, rngs, strict=True)]
+        sounds = [described(corpus, cache.record(index).metadata) for index in indices]
+        drawn = [corpus.caption(sound, rng) for sound, rng in zip(sounds, rngs, strict=True)]
         with torch.no_grad():
             return conditioner.encode_text(drawn)
 

@@ -1,33 +1,36 @@
 """Training the small text encoder: a T5 encoder learns to tell from a caption what its sound is.
 
-The published model uses a pretrained T5, frozen. Ours is trained first, on captions alone, to predict the kind, the
-descriptors, the tempo and the pitch from the mean of its output tokens; then it is frozen too. Tokens that name a
+The published model uses a pretrained T5, frozen. Ours is trained first, on captions alone, to predict the classes, the
+descriptors, the tempo and the pitch of a sound from the mean of its output tokens; then it is frozen too. Tokens that name a
 number or a note have fixed embeddings made of sines of their log₂ value, so that values never seen in training lie
 between their neighbors.
 """
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, processors
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerFast, T5Config, T5EncoderModel
 
 from auralith.training.optimizers import OptimizerSettings
 from auralith.training.task import Batch, Share, item_rng
-from recipes.tiny.synth import KINDS, Sound, axes_of, caption, draw_sound, numeric_value
+from recipes.tiny.corpus import Corpus, Describable
+from recipes.tiny.synth import numeric_value
 
 PAD, END, UNKNOWN = "<pad>", "</s>", "<unk>"
 NOTES = tuple(f"{n}{o}" for o in range(9) for n in "c c# d d# e f f# g g# a a# b".split())
 NUMBERS = tuple(str(n) for n in (*range(2_001), *range(2_050, 20_001, 50)))
 WORD = r"[a-g]#?[0-8](?![a-z0-9])|[0-9]+|[a-z]+|[^\sa-z0-9]"
-DESCRIPTORS = tuple(sorted({word for kind in KINDS for axis in axes_of(kind) for word in axis}))
+NONE = -1
+"""Class of a sound that has none."""
 CYCLES_PER_OCTAVE = tuple(2.0**e for e in np.arange(-4, 3.51, 0.5))
 
 
@@ -82,7 +85,9 @@ def numeric_features(value: float) -> Float[Tensor, " feature"]:
 class TextNetwork(nn.Module):
     """The encoder and the heads that are thrown away after training."""
 
-    def __init__(self, settings: TextSettings, tokenizer: PreTrainedTokenizerFast) -> None:
+    def __init__(
+        self, settings: TextSettings, tokenizer: PreTrainedTokenizerFast, corpus: Corpus[Any]
+    ) -> None:
         super().__init__()
         self.encoder = T5EncoderModel(
             T5Config(
@@ -99,10 +104,10 @@ class TextNetwork(nn.Module):
             )
         )
         width = settings.d_model
-        self.kind = nn.Linear(width, len(KINDS))
-        self.descriptors = nn.Linear(width, len(DESCRIPTORS))
-        self.tempo = nn.Linear(width, 2 * len(CYCLES_PER_OCTAVE))
-        self.pitch = nn.Linear(width, 2 * len(CYCLES_PER_OCTAVE))
+        sizes = {name: len(classes) for name, classes in corpus.labels.items()}
+        sizes["descriptors"] = len(corpus.descriptors)
+        sizes["tempo"] = sizes["pitch"] = 2 * len(CYCLES_PER_OCTAVE)
+        self.heads = nn.ModuleDict({name: nn.Linear(width, size) for name, size in sizes.items()})
         self._fix_numbers(tokenizer)
 
     def _fix_numbers(self, tokenizer: PreTrainedTokenizerFast) -> None:
@@ -124,13 +129,7 @@ class TextNetwork(nn.Module):
         """What the heads tell from the mean of the output tokens."""
         states = self.encoder(input_ids=ids, attention_mask=mask).last_hidden_state
         pooled = (states * mask.unsqueeze(-1)).sum(1) / mask.sum(1, keepdim=True)
-        heads = {
-            "kind": self.kind,
-            "descriptors": self.descriptors,
-            "tempo": self.tempo,
-            "pitch": self.pitch,
-        }
-        return {name: head(pooled) for name, head in heads.items()}
+        return {name: head(pooled) for name, head in self.heads.items()}
 
 
 class TextTask:
@@ -140,22 +139,24 @@ class TextTask:
         self,
         network: TextNetwork,
         tokenizer: PreTrainedTokenizerFast,
+        corpus: Corpus[Any],
         settings: TextSettings,
         optimization: OptimizerSettings,
         seed: int,
     ) -> None:
         self.networks: dict[str, nn.Module] = {"text": network}
         self.optimization = {"text": optimization}
-        self.tokenizer, self.settings, self.seed = tokenizer, settings, seed
+        self.tokenizer, self.corpus = tokenizer, corpus
+        self.settings, self.seed = settings, seed
 
     def turn(self, step: int) -> str:
         return "text"
 
     def batch(self, step: int, share: Share) -> Batch:
         rngs = [item_rng(self.seed, step, p) for p in share.positions(self.settings.batch_size)]
-        sounds = [draw_sound(rng) for rng in rngs]
+        sounds = [self.corpus.draw(rng) for rng in rngs]
         encoded = self.tokenizer(
-            [caption(sound, rng) for sound, rng in zip(sounds, rngs, strict=True)],
+            [self.corpus.caption(sound, rng) for sound, rng in zip(sounds, rngs, strict=True)],
             truncation=True,
             max_length=self.settings.max_tokens,
             padding=True,
@@ -166,7 +167,7 @@ class TextTask:
         rates = torch.from_numpy(np.stack([rng.random(ids.shape[1]) for rng in rngs]))
         unknown = rates < self.settings.unknown_rate
         ids = torch.where(unknown & (ids >= 3 + len(NUMBERS) + len(NOTES)), 2, ids)
-        return {"ids": ids, "mask": encoded["attention_mask"]} | attributes(sounds)
+        return {"ids": ids, "mask": encoded["attention_mask"]} | attributes(sounds, self.corpus)
 
     def losses(
         self, batch: Batch, step: int, networks: Mapping[str, nn.Module]
@@ -179,30 +180,50 @@ class TextTask:
         return {}
 
 
-def attributes(sounds: list[Sound]) -> Batch:
-    """What the heads are to tell; NaN where a sound has no tempo or no pitch."""
+def attributes(sounds: Sequence[Describable], corpus: Corpus[Any]) -> Batch:
+    """Return what the heads are to tell: NaN where a sound has no tempo or no pitch, NONE where it has no class."""
     nothing = torch.full((2 * len(CYCLES_PER_OCTAVE),), float("nan"))
     tempo = [nothing if s.bpm is None else numeric_features(s.bpm) for s in sounds]
     pitch = [nothing if s.hz is None else numeric_features(s.hz) for s in sounds]
-    return {
-        "kind": torch.tensor([KINDS.index(sound.kind) for sound in sounds]),
-        "descriptors": torch.tensor(
-            [[float(word in sound.descriptors) for word in DESCRIPTORS] for sound in sounds]
-        ),
+    says = [[float(word in sound.descriptors) for word in corpus.descriptors] for sound in sounds]
+    return _classes(sounds, corpus) | {
+        "descriptors": torch.tensor(says),
         "tempo": torch.stack(tempo),
         "pitch": torch.stack(pitch),
     }
 
 
-def attribute_losses(told: Mapping[str, Tensor], target: Batch) -> dict[str, Tensor]:
+def _classes(sounds: Sequence[Describable], corpus: Corpus[Any]) -> Batch:
+    labels = [corpus.label(sound) for sound in sounds]
+    places = {
+        name: {one: index for index, one in enumerate(classes)}
+        for name, classes in corpus.labels.items()
+    }
     return {
-        "kind": F.cross_entropy(told["kind"], target["kind"]),
+        name: torch.tensor([known[one[name]] if name in one else NONE for one in labels])
+        for name, known in places.items()
+    }
+
+
+def attribute_losses(told: Mapping[str, Tensor], target: Batch) -> dict[str, Tensor]:
+    """Return the error of each head; of a class, over the sounds that have one."""
+    losses = {
         "descriptors": F.binary_cross_entropy_with_logits(
             told["descriptors"], target["descriptors"]
         ),
         "tempo": _value_loss(told["tempo"], target["tempo"]),
         "pitch": _value_loss(told["pitch"], target["pitch"]),
     }
+    classes = {name: value for name, value in told.items() if name not in losses}
+    return losses | {name: _class_loss(value, target[name]) for name, value in classes.items()}
+
+
+def _class_loss(
+    told: Float[Tensor, "batch class"], target: Int64[Tensor, " batch"]
+) -> Float[Tensor, ""]:
+    """Return the cross entropy over the sounds that have a class; zero if none has."""
+    total = F.cross_entropy(told, target, ignore_index=NONE, reduction="sum")
+    return total / (target != NONE).sum().clamp(min=1)
 
 
 def _value_loss(told: Float[Tensor, "batch feature"], target: Float[Tensor, "batch feature"]):

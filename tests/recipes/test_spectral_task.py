@@ -7,6 +7,7 @@ from auralith.config import SpectralConfig
 from auralith.models.spectral import Spectral
 from auralith.training.optimizers import OptimizerSettings
 from auralith.training.task import Share
+from recipes.tiny.corpus import ProceduralCorpus
 from recipes.tiny.spectral import SpectralSettings, SpectralTask
 
 
@@ -18,7 +19,7 @@ def task() -> SpectralTask:
             SpectralConfig(fine_width=8, coarse_width=16, fine_blocks=1, coarse_blocks=1)
         )
     settings = SpectralSettings(batch_size=2, crop_frames=6)
-    return SpectralTask(network, settings, OptimizerSettings(), seed=3)
+    return SpectralTask(network, ProceduralCorpus(), settings, OptimizerSettings(), seed=3)
 
 
 def test_items_do_not_depend_on_the_share(task: SpectralTask) -> None:

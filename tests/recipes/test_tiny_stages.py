@@ -19,10 +19,12 @@ from auralith.training.encoder import weights_hash
 from auralith.training.task import LoopSettings
 from recipes.tiny import stages
 from recipes.tiny.__main__ import app
+from recipes.tiny.corpus import ProceduralCorpus
 from recipes.tiny.spectral import SpectralSettings
 from recipes.tiny.stages import CorpusSettings, ModelSettings, Recipe
 from recipes.tiny.text import TextSettings
 
+CORPUS = ProceduralCorpus()
 LOOP = LoopSettings(steps=2, save_every=1, device="cpu")
 MINIATURE = Recipe(
     text=TextSettings(
@@ -42,10 +44,10 @@ MINIATURE = Recipe(
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("run")
-    list(stages.train_text(MINIATURE, folder))
-    list(stages.train_autoencoder(MINIATURE, folder))
-    assert [p.done for p in stages.encode_corpus(MINIATURE, folder)][-1] == 12
-    assert len(list(stages.train_dit(MINIATURE, folder))) == 2
+    list(stages.train_text(MINIATURE, CORPUS, folder))
+    list(stages.train_autoencoder(MINIATURE, CORPUS, folder))
+    assert [p.done for p in stages.encode_corpus(MINIATURE, CORPUS, folder)][-1] == 12
+    assert len(list(stages.train_dit(MINIATURE, CORPUS, folder))) == 2
     return folder
 
 
@@ -61,7 +63,7 @@ def test_the_exported_model_generates(folder: Path) -> None:
 def test_encoding_again_does_nothing(folder: Path) -> None:
     shards = sorted((folder / "latents").glob("*.safetensors"))
     before = [shard.stat().st_mtime_ns for shard in shards]
-    list(stages.encode_corpus(MINIATURE, folder))
+    list(stages.encode_corpus(MINIATURE, CORPUS, folder))
     assert [shard.stat().st_mtime_ns for shard in shards] == before
 
 
@@ -73,14 +75,14 @@ def test_latents_of_another_autoencoder_are_refused(folder: Path, tmp_path: Path
     state["latent_mean"] += 1
     save_file(state, tmp_path / stages.AUTOENCODER_NAME)
     with pytest.raises(CheckpointError, match="another autoencoder"):
-        list(stages.train_dit(MINIATURE, tmp_path))
+        list(stages.train_dit(MINIATURE, CORPUS, tmp_path))
 
 
 def test_captions_are_drawn_anew_from_the_sound(folder: Path) -> None:
     autoencoder = stages.trained_autoencoder(MINIATURE, folder)
     cache = LatentCache.open(folder / "latents", weights_hash(autoencoder))
     _, conditioner = stages.build_dit(MINIATURE, folder)
-    texts = stages.drawn_captions(cache, conditioner)
+    texts = stages.drawn_captions(CORPUS, cache, conditioner)
     drawn = [texts([3], [np.random.default_rng(seed)]).states for seed in range(4)]
     assert any(not torch.equal(drawn[0], other) for other in drawn[1:])
     assert torch.equal(drawn[0], texts([3], [np.random.default_rng(0)]).states)
@@ -88,7 +90,7 @@ def test_captions_are_drawn_anew_from_the_sound(folder: Path) -> None:
 
 def test_a_missing_stage_is_named(tmp_path: Path) -> None:
     with pytest.raises(InvalidRequest, match="run the stage 'autoencoder' first"):
-        list(stages.encode_corpus(MINIATURE, tmp_path))
+        list(stages.encode_corpus(MINIATURE, CORPUS, tmp_path))
 
 
 def test_the_published_recipe_reads() -> None:

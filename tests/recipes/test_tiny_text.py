@@ -6,6 +6,7 @@ from transformers import PreTrainedTokenizerFast
 
 from auralith.training.optimizers import OptimizerSettings
 from auralith.training.task import Share
+from recipes.tiny.corpus import ProceduralCorpus
 from recipes.tiny.synth import numeric_value
 from recipes.tiny.text import (
     TextNetwork,
@@ -49,8 +50,8 @@ def test_numeric_embeddings_stay_fixed_while_words_learn(
 ) -> None:
     settings = TextSettings(d_model=48, d_ff=32, layers=1, heads=2, batch_size=32)
     with torch.random.fork_rng():
-        network = TextNetwork(settings, tokenizer)
-    task = TextTask(network, tokenizer, settings, OptimizerSettings(), 1)
+        network = TextNetwork(settings, tokenizer, ProceduralCorpus())
+    task = TextTask(network, tokenizer, ProceduralCorpus(), settings, OptimizerSettings(), 1)
     losses = task.losses(task.batch(0, Share(0, 1)), 0, task.networks)
     assert set(losses) == {"kind", "descriptors", "tempo", "pitch"}
     torch.stack(list(losses.values())).sum().backward()

@@ -15,6 +15,7 @@ from recipes.tiny.synth.captions import caption
 from recipes.tiny.synth.pitch import midi_number, note_hz, note_name, numeric_value
 from recipes.tiny.synth.signals import SAMPLE_RATE, Stereo
 from recipes.tiny.synth.sounds import (
+    DESCRIPTORS,
     FAMILIES,
     HELD_OUT_NOTES,
     KINDS,
@@ -28,6 +29,7 @@ from recipes.tiny.synth.sounds import (
 from recipes.tiny.synth.stage import render
 
 __all__ = [
+    "DESCRIPTORS",
     "FAMILIES",
     "HELD_OUT_NOTES",
     "KINDS",

@@ -152,6 +152,11 @@ TEST_TONES = ("sine_tone", "square_tone", "saw_tone")
 _SHARES = {"drums": 0.28, "note": 0.32}
 
 
+DESCRIPTORS = tuple(
+    sorted({word for traits in _CATALOG.values() for axis in traits.axes for word in axis})
+)
+
+
 def family_of(kind: str) -> str:
     """Family of one of KINDS."""
     return _CATALOG[kind].family
