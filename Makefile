@@ -85,6 +85,9 @@ peer-tests: $(DEV)  ## diffusers' own tests against our pipeline and autoencoder
 docs: $(DEV)  ## rewrite docs/cli.md from --help
 	$(BIN)/python scripts/cli_reference.py
 
+train-embedded: $(DEV)  ## the same on real instruments and drums; see recipes/embedded/README.md
+	$(BIN)/python -m recipes.embedded --output $(RUN)
+
 train-tiny: $(DEV)  ## train the embedded model from nothing; see recipes/tiny/README.md
 	$(BIN)/python -m recipes.tiny --output $(RUN)
 

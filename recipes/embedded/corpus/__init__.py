@@ -5,12 +5,13 @@ sounds  the draw of a sound     scores  what is played     fonts  who plays it  
 stage   how it is recorded      captions  what people would type for it
 """
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
-from recipes.embedded.corpus import captions, recordings, sounds
+from recipes.embedded.corpus import captions, recordings, scores, sounds
 from recipes.embedded.corpus.recordings import Library, Recorded
 from recipes.embedded.corpus.sounds import Played
 from recipes.embedded.corpus.stage import staged
@@ -37,6 +38,9 @@ _PROCEDURAL = frozenset(
     kind for kind in synth.KINDS
     if kind not in UNLIKE and (synth.family_of(kind) not in ("drums", "hit", "note") or kind in ("metronome",))
 ) | {"sine_tone", "square_tone", "saw_tone"}  # fmt: skip
+_DESCRIPTORS = tuple(
+    sorted({*synth.DESCRIPTORS, *sounds.LENGTH, *(word for axis in sounds.AXES for word in axis)})
+)
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,8 @@ class Corpus:
 
     def __init__(self, library: Library | None = None) -> None:
         self.library = library
+        self.labels = _labels(library)
+        self.descriptors = _DESCRIPTORS
         shares = {name: share for name, share in SHARES.items() if name != "recording" or library}
         self._names = list(shares)
         self._shares = np.array(list(shares.values())) / sum(shares.values())
@@ -94,6 +100,29 @@ class Corpus:
             )
         return captions.caption(sound, rng, held_out=held_out)
 
+    def label(self, sound: AnySound) -> Mapping[str, str]:
+        """Return what a caption tells of a sound: its kind, and of music its form and its chord or key."""
+        if isinstance(sound, Recorded):
+            assert self.library is not None
+            return {"kind": self.library.title(sound.kind)}
+        if isinstance(sound, synth.Sound):
+            return {"kind": sound.kind}
+        kind, _, kit = sound.kind.partition("/")
+        labels = {"kind": kind, "form": sound.form}
+        if kit:
+            labels["kit"] = kit
+        if sound.root is not None:
+            labels["root"] = sounds.ROOTS[sound.root]
+        if sound.quality is not None:
+            labels["quality"] = sound.quality
+        return labels
+
+    def to_json(self, sound: AnySound) -> dict[str, Any]:
+        return to_json(sound)
+
+    def of_json(self, values: dict[str, Any]) -> AnySound:
+        return of_json(values)
+
     def clip(self, seed: int, *, held_out: bool = False) -> Clip:
         """Return the clip of a seed, the same every time."""
         rng = np.random.default_rng((seed, int(held_out)))
@@ -113,6 +142,20 @@ def of_json(values: dict[str, Any]) -> AnySound:
     kinds: dict[str, Any] = {"Played": Played, "Recorded": Recorded, "Sound": synth.Sound}
     kind = kinds[values.pop("type")]
     return kind(**values | {"descriptors": tuple(values["descriptors"])})
+
+
+def _labels(library: Library | None) -> dict[str, tuple[str, ...]]:
+    drums = sounds.drums()
+    kinds = [*sounds.instruments(), *drums["styles"], *drums["hits"], *sorted(_PROCEDURAL)]
+    if library is not None:
+        kinds += library.titles
+    return {
+        "kind": tuple(dict.fromkeys(kinds)),
+        "form": get_args(sounds.Form),
+        "kit": tuple(drums["kits"]),
+        "root": sounds.ROOTS,
+        "quality": tuple(scores.QUALITIES),
+    }
 
 
 def _procedural(rng: np.random.Generator, held_out: bool) -> synth.Sound:

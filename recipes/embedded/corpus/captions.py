@@ -39,7 +39,8 @@ def words() -> dict[str, dict[str, list[str]]]:
 
 def caption(sound: Played, rng: np.random.Generator, *, held_out: bool = False) -> str:
     """Return what a person might type to ask for a sound."""
-    shapes = words()["held_out" if held_out else "training"][sound.form]
+    form = "chord" if sound.form == "power_chord" else sound.form
+    shapes = words()["held_out" if held_out else "training"][form]
     text = _choice(rng, shapes).format(**_slots(sound, rng))
     text = with_descriptors(text, sound.descriptors, rng)
     return finished(text, sound.seconds, rng)

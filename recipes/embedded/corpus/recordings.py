@@ -50,6 +50,11 @@ class Entry:
     keeps_pitch: bool
     weight: float
 
+    @property
+    def title(self) -> str:
+        """First of its texts."""
+        return self.texts[0].replace("~", "")
+
 
 class Library:
     """Recordings of a table."""
@@ -60,11 +65,21 @@ class Library:
         with table.open(encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))
         entries = [_entry(row["path"], row["caption"]) for row in rows]
+        self._titles = {entry.path: entry.title for entry in entries}
         is_held = [any(part in entry.path for part in held_out) for entry in entries]
         self.held_out = [e for e, held in zip(entries, is_held, strict=True) if held]
         self.entries = [e for e, held in zip(entries, is_held, strict=True) if not held]
         weights = np.array([entry.weight for entry in self.entries])
         self._shares = weights / weights.sum()
+
+    @property
+    def titles(self) -> list[str]:
+        """Names of all recordings, each once."""
+        return list(dict.fromkeys(self._titles.values()))
+
+    def title(self, path: str) -> str:
+        """Return the name of a recording, which others may share."""
+        return self._titles[path]
 
     def draw(self, rng: np.random.Generator, *, held_out: bool = False) -> Recorded:
         """Return a recording at a speed, with what is done to it."""

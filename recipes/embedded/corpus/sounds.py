@@ -22,6 +22,7 @@ from recipes.tiny.synth.sounds import HALL, HELD_OUT_NOTES, LEVEL, STAGE, bpm_is
 
 HERE = Path(__file__).parent
 LENGTH = ("short", "sustained")
+AXES = (LEVEL, HALL, STAGE)
 ROOTS = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
 CHORDS = {"major": 0.34, "minor": 0.34, "7": 0.09, "minor 7": 0.07, "major 7": 0.06, "diminished": 0.03,
           "augmented": 0.02, "sus4": 0.05}  # fmt: skip
@@ -84,7 +85,7 @@ def draw_instrument(rng: np.random.Generator, *, held_out: bool = False) -> Play
     forms = {form: share for form, share in group.items() if form != "rings"}
     form = str(rng.choice(list(forms), p=np.array(list(forms.values())) / sum(forms.values())))
     preset = str(rng.choice(one["held_out"] if held_out else one["presets"]))
-    says = _descriptors(rng, (LEVEL, HALL, STAGE))
+    says = _descriptors(rng, AXES)
     common: dict[str, Any] = {"kind": name, "form": form, "preset": preset}
     if form == "note":
         return _drawn_note(common, one, bool(group["rings"]), says, rng, held_out)
@@ -105,7 +106,7 @@ def draw_loop(rng: np.random.Generator, *, held_out: bool = False) -> Played:
     low, high = styles[style]["bpm"] if rng.random() < 0.6 else (70, 180)
     bpm = float(rng.choice(_tempi(low, high, held_out)))
     preset = str(rng.choice(kits[kit]["held_out" if held_out else "presets"]))
-    says = _descriptors(rng, (LEVEL, HALL, STAGE))
+    says = _descriptors(rng, AXES)
     return Played(f"{style}/{kit}", "loop", _music_seconds("loop", bpm, rng), preset,
                   _velocity(says, rng), bpm=bpm, descriptors=says)  # fmt: skip
 
@@ -115,7 +116,7 @@ def draw_hit(rng: np.random.Generator, *, held_out: bool = False) -> Played:
     name = str(rng.choice(list(drums()["hits"])))
     kit = str(rng.choice(drums()["hits"][name]["kits"]))
     preset = str(rng.choice(drums()["kits"][kit]["held_out" if held_out else "presets"]))
-    says = _descriptors(rng, (LEVEL, HALL, STAGE))
+    says = _descriptors(rng, AXES)
     seconds = float(round(rng.uniform(0.6, 2.5), 2))
     return Played(f"{name}/{kit}", "hit", seconds, preset, _velocity(says, rng), descriptors=says)
 
