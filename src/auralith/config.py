@@ -91,6 +91,72 @@ class SpectralConfig:
 
 
 @dataclass(frozen=True)
+class SameNetworkConfig:
+    """Encoder or decoder of SAME; the defaults are those of SAME-S."""
+
+    width: int = 768
+    depth: int = 6
+    head_dim: int = 64
+    attention: Literal["chunks", "band"] = "chunks"
+    """"chunks": all rows of some frames see each other, and halfway through the blocks the chunks shift by half their
+    length; "band": a row sees so many frames' rows on both sides."""
+    chunk_frames: int = 2
+    """Frames of a chunk, an even number."""
+    window_frames: int = 1
+    """Frames on each side that a row sees in a band."""
+    sine_blocks: int = 0
+    """One more than the number of blocks, counted from the last, whose gate is a sine."""
+    kernel_size: int = 1
+    """Width of the convolution between patches and rows: 1 or 3."""
+    token_noise: float = 0.0
+    """Noise that the published code adds to the learned tokens."""
+
+    @property
+    def rotary_dim(self) -> int:
+        """Dimensions of a head that rotary positions turn."""
+        return self.head_dim // 2
+
+    @property
+    def frame_group(self) -> int:
+        """Frames that are computed together."""
+        return self.chunk_frames if self.attention == "chunks" else 1
+
+    @property
+    def reach(self) -> int:
+        """Frames on each side that a frame depends on by attention, up to whole groups."""
+        if self.attention == "chunks":
+            return self.chunk_frames
+        return self.depth * self.window_frames
+
+
+@dataclass(frozen=True)
+class SameConfig:
+    """SAME, the transformer autoencoder of Stable Audio 3; the defaults are SAME-S."""
+
+    channels: int = 2
+    latent_channels: int = 256
+    patch_size: int = 256
+    """Samples that are folded into one row."""
+    stride: int = 16
+    """Rows of a latent frame."""
+    encoder: SameNetworkConfig = SameNetworkConfig()
+    decoder: SameNetworkConfig = SameNetworkConfig(kernel_size=3, token_noise=0.01)
+
+    @property
+    def sample_rate(self) -> None:
+        """The network is the same at any rate."""
+
+    @property
+    def samples_per_frame(self) -> int:
+        return self.patch_size * self.stride
+
+    @property
+    def patch_width(self) -> int:
+        """Features of a row of folded samples."""
+        return self.channels * self.patch_size
+
+
+@dataclass(frozen=True)
 class DiTConfig:
     """The diffusion transformer. Widths are in features, `depth` in blocks."""
 
@@ -233,7 +299,7 @@ INPAINT_INPUTS = ("inpaint_mask", "inpaint_masked_input")
 Condition = TextCondition | NumberCondition
 SECONDS_IDS = ("seconds_start", "seconds_total")
 """Number conditions whose values are those of the sound itself; all others are given by their id."""
-AutoencoderConfig = OobleckConfig | SpectralConfig
+AutoencoderConfig = OobleckConfig | SpectralConfig | SameConfig
 Window = Literal["full", "fit"]
 ObjectiveName = Literal["v", "rectified_flow", "rf_denoiser"]
 

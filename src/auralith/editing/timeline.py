@@ -79,15 +79,24 @@ class Timeline:
     def decode(self, span: Span) -> Float[Tensor, "channel sample"]:
         """The waveform of known frames; the frames around them are the context, as far as they are known."""
         start, stop = span
-        context = self.model.autoencoder.decoder_halo
-        first, last = start, stop
-        while first > 0 and start - first < context and self.known[first - 1]:
-            first -= 1
-        while last < self.num_frames and last - stop < context and self.known[last]:
-            last += 1
+        first, last = self._context(start, stop)
         waveform = self.model.decode(self.latents[..., first:last])[0].cpu()
         rate = self.model.config.audio.samples_per_frame
         return waveform[:, (start - first) * rate : (stop - first) * rate]
+
+    def _context(self, start: int, stop: int) -> Span:
+        """Return a span with the known frames around it that its sound depends on, from the first of a group on."""
+        autoencoder = self.model.autoencoder
+        halo, group = autoencoder.decoder_halo, autoencoder.frame_group
+        first, last = start, stop
+        least = max(0, start - halo) // group * group
+        while first > least and self.known[first - 1]:
+            first -= 1
+        most = min(self.num_frames, -(-(stop + halo) // group) * group)
+        while last < most and self.known[last]:
+            last += 1
+        whole = -(-first // group) * group
+        return (whole if whole <= start else first), last
 
     def _placed(self, window: Span, request: GenerationRequest) -> GenerationRequest:
         """The request for a window. A model that knows no start is told of each window as of a whole recording."""
@@ -115,8 +124,8 @@ def encode_span(
     """Latents of some frames of a waveform at the model's rate; silence is what comes after it."""
     start, stop = span
     rate = model.config.audio.samples_per_frame
-    halo = model.autoencoder.encoder_halo
-    first, last = max(0, start - halo), stop + halo
+    halo, group = model.autoencoder.encoder_halo, model.autoencoder.frame_group
+    first, last = max(0, start - halo) // group * group, -(-(stop + halo) // group) * group
     latents = model.encode(waveform[None, :, first * rate : last * rate])
     return latents[..., start - first : stop - first]
 

@@ -11,7 +11,7 @@ maps at the sample rate never exist as a whole.
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -21,6 +21,9 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
 from auralith.config import OobleckConfig
+
+Draw = Callable[[tuple[int, ...]], Tensor]
+"""Unit normal noise of a shape; each call goes on in the stream."""
 
 DILATIONS = (1, 3, 9)
 SLICED_BLOCKS = 2
@@ -51,6 +54,8 @@ class Autoencoder(nn.Module, ABC):
     """Frames per side that the sound of a frame depends on, or more."""
     is_tileable: bool = True
     """Says whether a part with its halos is encoded and decoded as in the whole."""
+    frame_group: int = 1
+    """Frames that are computed together: a part must begin at a multiple of so many."""
 
     @property
     def tail_frames(self) -> int:
@@ -78,6 +83,21 @@ class Autoencoder(nn.Module, ABC):
     ) -> Float[Tensor, "batch audio_channel sample"]:
         """Decode latents that are one turn of a circle: the waveform's end runs into its start."""
 
+    def encode_as_reference(
+        self, waveform: Float[Tensor, "batch channel sample"], draw: Draw
+    ) -> Float[Tensor, "batch latent frame"]:
+        """Return latents as the published code makes them, which may differ from the posterior's mean.
+
+        What it draws is drawn in its order.
+        """
+        return self.encode(waveform).mean
+
+    def decode_as_reference(
+        self, latents: Float[Tensor, "batch channel frame"], draw: Draw
+    ) -> Float[Tensor, "batch audio_channel sample"]:
+        """Return a waveform as the published code makes it, with what it draws."""
+        return self.decode(latents)
+
     def decode_tiles(
         self, latents: Float[Tensor, "batch channel frame"], tile: int
     ) -> Iterator[Float[Tensor, "batch audio_channel sample"]]:
@@ -89,7 +109,9 @@ class Autoencoder(nn.Module, ABC):
         if not self.is_tileable or latents.shape[-1] <= tile:
             yield self.decode(latents)
             return
-        for start, end, kept_start, kept_end in tile_bounds(latents.shape[-1], tile, halo):
+        for start, end, kept_start, kept_end in tile_bounds(
+            latents.shape[-1], tile, halo, self.frame_group
+        ):
             piece = self.decode(latents[..., start:end])
             yield piece[..., (kept_start - start) * rate : (kept_end - start) * rate]
 
@@ -299,11 +321,18 @@ def weight_normed(network: nn.Module) -> None:
             weight_norm(module)
 
 
-def tile_bounds(num_frames: int, tile: int, halo: int) -> Iterator[tuple[int, int, int, int]]:
-    """(start, end) of each tile with its context, then (start, end) of what is kept, all in frames."""
+def tile_bounds(
+    num_frames: int, tile: int, halo: int, group: int = 1
+) -> Iterator[tuple[int, int, int, int]]:
+    """(start, end) of each tile with its context, then (start, end) of what is kept, all in frames.
+
+    A tile starts and ends at multiples of `group`, but for the end of the whole.
+    """
     for kept_start in range(0, num_frames, tile):
         kept_end = min(kept_start + tile, num_frames)
-        yield max(0, kept_start - halo), min(num_frames, kept_end + halo), kept_start, kept_end
+        start = max(0, kept_start - halo) // group * group
+        end = min(num_frames, -(-(kept_end + halo) // group) * group)
+        yield start, end, kept_start, kept_end
 
 
 def tail_halo(strides: tuple[int, ...]) -> int:

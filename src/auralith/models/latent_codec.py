@@ -56,7 +56,9 @@ class LatentCodec:
         """Return how many of the first `available` frames the sound of the first `wanted` ones depends on."""
         if not self.autoencoder.is_tileable:
             return available
-        return min(available, wanted + self.autoencoder.decoder_halo)
+        group = self.autoencoder.frame_group
+        needed = wanted + self.autoencoder.decoder_halo
+        return min(available, -(-needed // group) * group)
 
     def _posterior(self, waveform: Float[Tensor, "batch channel sample"]) -> Posterior:
         autoencoder, tile = self.autoencoder, self.tile_frames
@@ -66,7 +68,7 @@ class LatentCodec:
             return autoencoder.encode(waveform)
         pieces = []
         for start, end, kept_start, kept_end in tile_bounds(
-            num_frames, tile, autoencoder.encoder_halo
+            num_frames, tile, autoencoder.encoder_halo, autoencoder.frame_group
         ):
             # the samples after the last whole frame belong to the last tile: its frames can see them
             stop = waveform.shape[-1] if end == num_frames else end * rate
