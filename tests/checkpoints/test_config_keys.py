@@ -14,10 +14,10 @@ from tests.conftest import GOLDEN
 
 Keys = tuple[str | int, ...]
 CONFIGS = {
-    path.parent.name if path.parent != GOLDEN else path.stem: json.loads(path.read_bytes())
+    path.parent.name if path.stem == "model_config" else path.stem: json.loads(path.read_bytes())
     for path in sorted(GOLDEN.rglob("*model_config.json"))
 }
-TABLES = {key for table in IRRELEVANT.values() for key in table}
+TABLES = {key for name, table in IRRELEVANT.items() for key in table if name != "same"}
 READ_BY_THE_REFERENCE: dict[str, dict[str, Any]] = {
     # in objects that have the key: a value of each key that stable-audio-tools reads there, other than its default
     "model_type": {"sample_rate": 1, "audio_channels": 1},
@@ -56,7 +56,37 @@ READ_BY_THE_REFERENCE: dict[str, dict[str, Any]] = {
         "supports_x": True,
     },
     "min_val": {"padding": "learned"},
+    "patch_size": {"oversampling": 2, "postfilter_channels": 8},
+    "auto_scale": {
+        "dim": 7,
+        "auto_scale": False,
+        "noise_augment_dim": 4,
+        "noise_regularize": False,
+    },
+    "variable_stride": {
+        "variable_stride": False,
+        "dyt": False,
+        "differential": False,
+        "ff_mult": 4,
+        "mapping_bias": False,
+        "conv_mapping": True,
+        "conformer": True,
+        "layer_scale": True,
+        "feat_scale": True,
+        "cross_attn": True,
+        "dim_heads": 32,
+        "sliding_window": [2, 2],
+        "mask_noise": 0.5,
+        "sinusoidal_blocks": [3],
+    },
 }
+
+
+def changes_nothing(key: str, found: dict[str, Any], config: dict[str, Any]) -> bool:
+    """Whether the reference does not compute with a key of an object."""
+    if key == "sample_size" and config["model_type"] == "autoencoder":
+        return True
+    return key in TABLES or ("variable_stride" in found and key in IRRELEVANT["same"])
 
 
 def objects(data: Any, path: Keys = ()) -> Iterator[tuple[Keys, dict[str, Any]]]:
@@ -83,7 +113,7 @@ def altered(value: Any) -> Any:
         return value * 2 + 2
     if isinstance(value, str):
         return f"{value}_other"
-    return value[::-1] if isinstance(value, list) and len(value) > 1 else [7]
+    return value[::-1] if isinstance(value, list) and value[::-1] != value else [7]
 
 
 def is_noticed(name: str, changed: dict[str, Any]) -> bool:
@@ -102,7 +132,7 @@ def test_every_altered_key_is_noticed(name: str) -> None:
         if "training" in path:
             continue
         for key, value in found.items():
-            if isinstance(value, dict) or key in TABLES:
+            if isinstance(value, dict) or changes_nothing(key, found, CONFIGS[name]):
                 continue
             changed = deepcopy(CONFIGS[name])
             at(changed, path)[key] = altered(value)
@@ -130,12 +160,14 @@ def test_every_key_that_the_reference_reads_is_honored_or_refused(name: str) -> 
             if marker not in found or "training" in path:
                 continue
             for key, value in keys.items():
+                if changes_nothing(key, found, CONFIGS[name]):
+                    continue
                 changed = deepcopy(CONFIGS[name])
                 at(changed, path)[key] = value
                 same = value == found.get(key)
                 assert same or is_noticed(name, changed), (*path, key)
                 tried.add((marker, key))
-    assert len(tried) > 25
+    assert len(tried) > (20 if CONFIGS[name]["model_type"] == "autoencoder" else 25)
 
 
 def test_keys_that_change_nothing_are_in_the_table() -> None:

@@ -150,7 +150,7 @@ def _diffusers_names(name: str, table: Prefixes, spec: Spec) -> tuple[str, ...]:
         return ()
     target = _known(renamed, name)
     for fused, parts in FUSED.items():
-        if target.endswith(fused):
+        if target.startswith("transformer.") and target.endswith(fused):
             return tuple(target.removesuffix(fused) + part for part in parts)
     return (target,)
 
@@ -158,7 +158,8 @@ def _diffusers_names(name: str, table: Prefixes, spec: Spec) -> tuple[str, ...]:
 def _diffusers_shape(name: str, tensor: LazyTensor, spec: Spec) -> tuple[int, ...]:
     if is_column(name, spec):
         return tensor.shape[:1]
-    if name.startswith("pretransform.") and name.endswith((".alpha", ".beta")):
+    vectors = family_of(spec.autoencoder).autoencoder.map_vectors
+    if name.startswith("pretransform.") and name.endswith(vectors):
         return (1, *tensor.shape, 1)
     return tensor.shape
 

@@ -99,14 +99,22 @@ class AutoencoderKind(Generic[Config]):
     title: str
     """Its name in messages, with an article."""
     config: type[Config]
-    type: str | None
-    """`type` of its object in `model_config.json`; None: the object has none."""
+    describes: Callable[[Json], bool]
+    """Tells whether its object in `model_config.json` is of this kind."""
     read: Callable[[Section], Config]
     to_json: Callable[[Config], Json]
     build: Callable[[Config], Autoencoder]
     rows: Callable[[Config], tuple[NameRow, ...]]
     weight_norm: bool = False
     """Says whether published files store weight norm for its convolutions (weights of three dimensions)."""
+    map_vectors: tuple[str, ...] = ()
+    """Ends of published names of vectors that diffusers stores with the three axes of a map."""
+    is_untrained: Callable[[Config, str], bool] = lambda _config, _name: False
+    """Tells whether a tensor of published files carries no information."""
+    buffers: Callable[[Config], Weights] = lambda _config: {}
+    """Makes all such tensors."""
+    optional: re.Pattern[str] | None = None
+    """Their names, which a file may lack."""
 
 
 @dataclass(frozen=True)

@@ -11,18 +11,19 @@ from auralith.families.embedded import EMBEDDED
 from auralith.families.family import Column, ConditionKind, Family, NameRow, Prefixes, Spec, nest
 from auralith.families.sections import Section
 from auralith.families.stable_audio_1 import STABLE_AUDIO_1
+from auralith.families.stable_audio_3 import STABLE_AUDIO_3
 from auralith.models.autoencoder import Autoencoder
 from auralith.models.dit import DiT
 from auralith.models.lazy_tensor import Weights
 from auralith.text.encoder import TextEncoderKind
 
-FAMILIES = (EMBEDDED, STABLE_AUDIO_1)
+AUTOENCODER = "pretransform.model"
+FAMILIES = (EMBEDDED, STABLE_AUDIO_3, STABLE_AUDIO_1)
 
 
 def described_family(autoencoder: Section) -> Family:
-    """Return the family of a config's autoencoder: Stable Audio Open where its type is missing or unknown."""
-    stated = autoencoder.data.get("type")
-    return next((f for f in FAMILIES if f.autoencoder.type == stated), STABLE_AUDIO_1)
+    """Return the family of a config's autoencoder: Stable Audio Open where no other knows it."""
+    return next(f for f in FAMILIES if f.autoencoder.describes(autoencoder.data))
 
 
 def family_of(autoencoder: AutoencoderConfig) -> Family:
@@ -52,9 +53,8 @@ def prefixes(spec: Spec, source: Column, target: Column) -> Prefixes:
 
 def _rows(spec: Spec) -> Iterator[NameRow]:
     family, model = family_of(spec.autoencoder), spec.model
-    vae = "vae" if family.diffusers else None
     inside = family.autoencoder.rows(spec.autoencoder)
-    yield from nest(NameRow("autoencoder", "pretransform.model", vae), inside)
+    yield from nest(NameRow("autoencoder", AUTOENCODER, "vae"), inside)
     if model is not None:
         for condition in model.conditions:
             yield from condition_kind(model, condition).rows(condition)
@@ -65,6 +65,9 @@ def _rows(spec: Spec) -> Iterator[NameRow]:
 def is_untrained(name: str, spec: Spec) -> bool:
     """Return whether a published tensor is saved without ever being trained."""
     model, family = spec.model, family_of(spec.autoencoder)
+    if name.startswith(f"{AUTOENCODER}."):
+        inside = name.removeprefix(f"{AUTOENCODER}.")
+        return family.autoencoder.is_untrained(spec.autoencoder, inside)
     return model is not None and family.transformer.is_untrained(model.dit, name)
 
 
@@ -76,15 +79,22 @@ def is_column(name: str, spec: Spec) -> bool:
 
 def with_buffers(published: Weights, spec: Spec) -> Weights:
     """Return published tensors with the untrained ones that they lack."""
-    if spec.model is None:
-        return published
-    transformer = family_of(spec.autoencoder).transformer
-    return published | transformer.buffers(spec.model.dit, published)
+    family = family_of(spec.autoencoder)
+    made = family.autoencoder.buffers(spec.autoencoder)
+    weights = {f"{AUTOENCODER}.{name}": tensor for name, tensor in made.items()} | published
+    if spec.model is not None:
+        weights |= family.transformer.buffers(spec.model.dit, published)
+    return weights
 
 
 def may_be_missing(name: str) -> bool:
     """Return whether files of some family may lack a tensor."""
-    return any(family.transformer.optional.fullmatch(name) for family in FAMILIES)
+    inside = name.removeprefix(f"{AUTOENCODER}.")
+    return any(
+        family.transformer.optional.fullmatch(name)
+        or (family.autoencoder.optional and family.autoencoder.optional.fullmatch(inside))
+        for family in FAMILIES
+    )
 
 
 class Networks(nn.Module):

@@ -184,5 +184,17 @@ IRRELEVANT: dict[str, dict[str, str]] = {
     },
     "feed_forward": {"conv_kernel_size": "only read with use_conv"},
     "norm": {"force_fp32": "norms are computed in float32 here"},
+    "same": {
+        "checkpointing": "saves memory in training",
+        "freeze_backbone": "whether training changes it",
+        "use_flash": "another implementation of attention, with the same result",
+        "causal": "not read by the reference",
+        "conv_bias": "not read by the reference",
+        "enable_inner_layer_dropout": "not read by the reference",
+        "mapping_style": "not read by the reference",
+        "use_dilated_conv": "not read by the reference",
+        "use_snake": "not read by the reference",
+    },
+    "soft_norm": {"freeze": "whether training changes it"},
 }
 """By object, the keys of a config that do not change what a loaded model computes, each with the reason."""

@@ -37,7 +37,7 @@ def _rows(config: SpectralConfig) -> tuple[NameRow, ...]:
 SPECTRAL = AutoencoderKind(
     title="a spectral autoencoder",
     config=SpectralConfig,
-    type="spectral",
+    describes=lambda data: data.get("type") == "spectral",
     read=_read,
     to_json=_to_json,
     build=Spectral,

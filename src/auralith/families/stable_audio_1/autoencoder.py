@@ -135,10 +135,11 @@ def _rows(config: OobleckConfig) -> tuple[NameRow, ...]:
 OOBLECK = AutoencoderKind(
     title="an Oobleck autoencoder",
     config=OobleckConfig,
-    type=None,
+    describes=lambda data: True,  # as the reference takes any other
     read=_read,
     to_json=_to_json,
     build=Oobleck,
     rows=_rows,
     weight_norm=True,
+    map_vectors=(".alpha", ".beta"),
 )
