@@ -88,7 +88,7 @@ def test_its_numbers_are_those_of_the_tables(made: tuple[Store, CurationSettings
 
 
 def test_it_names_the_versions_of_what_judged(made: tuple[Store, CurationSettings]) -> None:
-    assert re.search(r"- license: auralith, version 2, settings [0-9a-f]{12}\n", text_of(made))
+    assert re.search(r"- license: auralith, version 3, settings [0-9a-f]{12}\n", text_of(made))
     assert "What uploaders say about generative AI was not looked at." in text_of(made)
     assert "Nothing was reviewed by people." in text_of(made)
 

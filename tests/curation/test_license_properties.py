@@ -1,4 +1,7 @@
-"""Whatever surrounds it, a restriction or a denial never passes; what only decorates a license never spoils it."""
+"""Whatever surrounds it, a restriction or a denial never passes; what only decorates a license never spoils it.
+
+A choice between licenses ("or") is another matter: see test_license_expressions.
+"""
 
 import time
 from pathlib import Path
@@ -107,7 +110,6 @@ SEPARATORS = st.sampled_from(
         ": ",
         ". ",
         " and ",
-        " or ",
         "\u00a0",
         " | ",
     ]

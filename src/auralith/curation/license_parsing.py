@@ -5,10 +5,6 @@ sequence of statements: whatever is not understood ("Attribution, but ask me fir
 the whole field unknown, so a denial can't pass as a grant. NC, ND, SA or another license anywhere are enough to refuse
 it. Spaces, hyphens and line breaks between words don't count, so that no spelling of "non-commercial" is overlooked.
 All passes are linear in the length of the text.
-
-A `License` is the code of its deed URL ("by", "by-nc-sa", "zero", "sampling+"), a version and a jurisdiction ("port").
-Its SPDX id follows from SPDX's own list (license-expression), to which we add two ids: for CC BY without a version, and
-for CC BY 2.1, which existed only in ports.
 """
 
 import html
@@ -20,30 +16,11 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from itertools import permutations
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import NamedTuple
 from urllib.parse import unquote
 
-from auralith.extras import require
+from auralith.curation.license_ids import ELEMENTS, License, is_known_id
 
-if TYPE_CHECKING:
-    from license_expression import Licensing
-
-CC0 = "CC0-1.0"
-UNVERSIONED = "LicenseRef-CC-BY-unversioned"
-"""CC BY without any version: accepted, counted apart, under the strictest terms of all versions."""
-SAMPLING_PLUS = "LicenseRef-scancode-cc-sampling-plus-1.0"
-SAMPLING_PLUS_DEED = "https://creativecommons.org/licenses/sampling+/1.0/"
-_BY_2_1 = "LicenseRef-CC-BY-2.1"
-OWN_IDS = (UNVERSIONED, _BY_2_1)
-
-Family = Literal["cc0", "cc-by", "sampling+"]
-"""Families for selection: `--licenses cc0,cc-by`."""
-FAMILIES: tuple[Family, ...] = ("cc0", "cc-by", "sampling+")
-_FAMILY_OF_CODE: dict[str, Family] = {"zero": "cc0", "by": "cc-by", "sampling+": "sampling+"}
-_PUBLIC_DOMAIN = {"zero": "zero/1.0", "mark": "mark/1.0", "pddc": "certification/1.0/us"}
-_FIXED_IDS = {"zero": CC0, "mark": "CC-PDM-1.0", "pddc": "CC-PDDC", "sampling+": SAMPLING_PLUS}
-ELEMENTS = ("by", "nc", "nd", "sa")
-"""Elements of licenses, in the order of a deed's code."""
 _FIXED_VERSIONS: dict[str, str] = dict.fromkeys(
     ("zero", "mark", "sampling", "sampling+", "nc-sampling+"), "1.0"
 )
@@ -102,67 +79,6 @@ _DENIALS = {"no", "not", "non", "never", "without", "except"}
 
 
 @dataclass(frozen=True)
-class License:
-    """A license, as a text or URL names it."""
-
-    code: str
-    """Code of the deed's URL, with elements in the order by-nc-nd-sa; "other" if it isn't Creative Commons."""
-    version: str | None = None
-    port: str | None = None
-    """Jurisdiction, such as "us"; None for the unported text."""
-    other_id: str | None = None
-    """SPDX id of a license that isn't Creative Commons."""
-
-    @property
-    def family(self) -> Family | None:
-        """Return the family that selects the license; None if none does."""
-        return _FAMILY_OF_CODE.get(self.code)
-
-    @property
-    def spdx(self) -> str | None:
-        """Return the SPDX id of the port if SPDX has one, else of the version; None without either."""
-        if self.code == "other":
-            return self.other_id
-        if self.code in _FIXED_IDS:
-            return _FIXED_IDS[self.code]
-        if self.version is None:
-            return UNVERSIONED if self.code == "by" else None
-        base = f"CC-{self.code.upper()}-{self.version}"
-        known = spdx_licensing().known_symbols
-        if self.port and f"{base}-{self.port.upper()}" in known:
-            return f"{base}-{self.port.upper()}"
-        return base if base in known else _BY_2_1 if base == "CC-BY-2.1" else None
-
-    @property
-    def uri(self) -> str | None:
-        """Return the link to the deed; None if the version is unknown."""
-        if self.code in _PUBLIC_DOMAIN:
-            return f"https://creativecommons.org/publicdomain/{_PUBLIC_DOMAIN[self.code]}/"
-        if self.version is None or self.code == "other":
-            return None
-        port = f"{self.port}/" if self.port else ""
-        return f"https://creativecommons.org/licenses/{self.code}/{self.version}/{port}"
-
-    @property
-    def elements(self) -> frozenset[str]:
-        """Return the license's elements among by, nc, nd and sa."""
-        return frozenset(ELEMENTS) & set(self.code.split("-"))
-
-
-@cache
-def spdx_licensing() -> "Licensing":
-    """Return license-expression's SPDX list with our own ids, which contains every id that we write."""
-    library = require("license_expression", "curate")
-    symbols = library.get_spdx_licensing().known_symbols.values()
-    return library.Licensing([*symbols, *map(library.LicenseSymbol, OWN_IDS)])
-
-
-def is_known_id(spdx: str) -> bool:
-    """Return whether an SPDX id is in `spdx_licensing`."""
-    return spdx in spdx_licensing().known_symbols
-
-
-@dataclass(frozen=True)
 class Statements:
     """The statements in a text."""
 
@@ -172,6 +88,8 @@ class Statements:
     """Everything in the text is understood; also true for a blank text."""
     is_choice: bool = False
     """The statements are joined by "or"."""
+    restricted: bool = False
+    """Restrictions, or another license, stand outside of understood statements."""
 
 
 class _Token(NamedTuple):
@@ -185,24 +103,25 @@ class _Token(NamedTuple):
 
 def parse(written: str) -> Statements:
     """Return the statements in text, HTML, Markdown or a JSON list, by names, links or both; never raises."""
-    plain = _plain(written)
-    if not plain:
+    text = plain_text(written)
+    if not text:
         return Statements()
-    if is_known_id(plain) and not plain.startswith(("CC", "LicenseRef")):
-        return Statements((License("other", other_id=plain),))
-    tokens = _classified(plain)
+    if is_known_id(text) and not text.startswith(("CC", "LicenseRef")):
+        return Statements((License("other", other_id=text),))
+    tokens = _classified(text)
     found, is_read, is_choice = _statements(tokens)
-    limits = _limits(plain, tokens) - {name for one in found for name in one.elements}
+    limits = _limits(text, tokens) - {name for one in found for name in one.elements}
     if limits:
         code = "-".join(["by", *(name for name in ELEMENTS if name in limits)])
         found, is_read = [*found, License(code)], True
-    if _has_other_license(plain, tokens):
+    is_other = _has_other_license(text, tokens)
+    if is_other:
         found, is_read = [*found, License("other")], True
-    is_read = is_read and not plain.endswith("-")  # cut off: what follows "CC BY-" is not known
-    return Statements(tuple(found), is_read, is_choice)
+    is_read = is_read and not text.endswith("-")  # cut off: what follows "CC BY-" is not known
+    return Statements(tuple(found), is_read, is_choice, bool(limits) or is_other)
 
 
-def _plain(written: str) -> str:
+def plain_text(written: str) -> str:
     """Return the text without markup and encodings: one form of each character, without accents, trimmed."""
     text = written.replace("\r\n", "\n").replace("\r", "\n").replace("\\/", "/")
     text = _AUTOLINK.sub(r" \1 ", text)

@@ -1,9 +1,9 @@
 """The steps `license` and `preference`: permission to use a recording, by its license and by the preference of its uploader.
 
 The license step reads license text and URL. CC0, CC BY (each version and port) and CC Sampling+ 1.0 are accepted unless the
-selection leaves them out; everything else, including unknown licenses, is refused with its reason. Every statement in text
-and URL counts and the strictest wins; of two versions or ports of one license neither is stricter, so they are refused as
-a conflict. Verdicts are cached by the raw pair, since a source repeats a few of them thousands of times. Obligations are
+selection leaves them out, and other licenses if it names them; everything else, including unknown licenses, is refused
+with its reason. Every statement in text and URL counts and the strictest wins, unless the text offers a choice ("or"); of
+two versions or ports of one license neither is stricter, so they are refused as a conflict. Verdicts are cached by the raw pair, since a source repeats a few of them thousands of times. Obligations are
 recorded per license; whether training triggers them is not decided here.
 
 The preference step compares the preference of an uploader about generative AI with the intended use of the model. The
@@ -20,7 +20,9 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
-from auralith.curation.license_parsing import (
+from auralith.curation.license_expressions import Expression, Joined, exact, read_expression
+from auralith.curation.license_expressions import shown as expressed
+from auralith.curation.license_ids import (
     CC0,
     FAMILIES,
     SAMPLING_PLUS,
@@ -28,8 +30,9 @@ from auralith.curation.license_parsing import (
     Family,
     License,
     is_known_id,
-    parse,
+    spdx_licensing,
 )
+from auralith.curation.license_parsing import parse
 from auralith.curation.stage import Finding, Row
 from auralith.errors import Field, InvalidRequest, shown
 
@@ -57,9 +60,12 @@ __all__ = [
 _CACHED = 65_536
 """Number of raw pairs in the cache; sources have some hundreds."""
 _ALIASES: dict[str, Family] = {"sampling-plus": "sampling+", "cc-sampling+": "sampling+"}
-_COLUMNS = ("license_spdx", "license_version", "license_port", "license_uri")
-_NO_GRANT, _REFUSED = 4, 5
-_SEVERITIES = {"public-domain": 0, "zero": 1, "by": 2, "sampling+": 3, "mark": 4, "pddc": 4}
+_COLUMNS = ("license_spdx", "license_version", "license_port", "license_uri", "license_stated")
+PERMISSIVE = ("MIT", "ISC", "BSD-2-Clause", "BSD-3-Clause", "Apache-2.0", "Zlib")
+"""Licenses of software that ask for their notice alone; accepted if they are named."""
+_NAMED, _NO_GRANT, _REFUSED = 5, 6, 7
+_SEVERITIES = {"public-domain": 0, "zero": 1, "by": 3, "sampling+": 4, "mark": 6, "pddc": 6}
+_PERMISSIVE_SEVERITY = 2
 _BY_ID = re.compile(r"(?:LicenseRef-)?CC-BY-(\d\.\d)(?:-[A-Z]+)?")
 IntendedUse = Literal["open", "open-noncommercial", "closed"]
 NOT_STATED = "not-stated"
@@ -78,28 +84,40 @@ class LicenseSettings:
     """Selection of accepted licenses."""
 
     licenses: tuple[str, ...] = FAMILIES
-    """Accepted families, among "cc0", "cc-by" and "sampling+"."""
+    """Accepted families, among "cc0", "cc-by" and "sampling+", and other licenses by their SPDX ids, such as "MIT"."""
     public_domain_marks: bool = False
     """Accept the Public Domain Mark (PDM) and CC-PDDC too, which grant no rights."""
 
     def __post_init__(self) -> None:
-        if not self.licenses or set(self.licenses) - set(FAMILIES):
+        unknown = [one for one in self.licenses if one not in FAMILIES and not is_known_id(one)]
+        if not self.licenses or unknown:
             raise InvalidRequest(
                 Field("licenses"),
                 f" are {', '.join(self.licenses) or 'none'};"
-                f" choose one or more of {', '.join(FAMILIES)}",
+                f" choose one or more of {', '.join(FAMILIES)}, or SPDX ids such as MIT",
             )
 
 
-def parse_selection(text: str) -> tuple[Family, ...]:
-    """Return the families of `--licenses cc0,cc-by` in fixed order. Raises `InvalidRequest` for unknown ones."""
-    names = {_ALIASES.get(name, name) for name in text.casefold().replace(" ", "").split(",")}
-    if unknown := sorted(names - set(FAMILIES)):
+def parse_selection(text: str) -> tuple[str, ...]:
+    """Return the licenses of `--licenses cc0,cc-by,MIT`: families in fixed order, then SPDX ids in theirs.
+
+    Raises `InvalidRequest` for unknown ones.
+    """
+    found = [_selected(name.strip()) for name in text.split(",")]
+    return tuple(sorted(set(found), key=lambda one: (one not in FAMILIES, one != "cc0", one)))
+
+
+def _selected(name: str) -> str:
+    key = _ALIASES.get(name.casefold(), name.casefold())
+    if key in FAMILIES:
+        return key
+    ids = (id for id in spdx_licensing().known_symbols if id.casefold() == key)
+    if (found := next(ids, None)) is None:
         raise InvalidRequest(
             Field("licenses"),
-            f": {shown(unknown[0])} is not one to choose; known are {', '.join(FAMILIES)}",
+            f": {shown(name)} is not one to choose; known are {', '.join(FAMILIES)}, and SPDX ids such as MIT",
         )
-    return tuple(family for family in FAMILIES if family in names)
+    return found
 
 
 @dataclass(frozen=True)
@@ -108,31 +126,89 @@ class Reading:
 
     license: License | None
     problem: Literal["license_unknown", "license_conflict"] | None = None
+    stated: str | None = None
+    """Statement of several licenses that this one was chosen from, or that all apply, as an SPDX expression."""
 
 
-def read_license(text: str | None, url: str | None) -> Reading:
+def read_license(
+    text: str | None, url: str | None, settings: LicenseSettings | None = None
+) -> Reading:
     """Return the license of a raw text (which may hold links) and a raw URL; None and blank both mean "not given".
 
-    All statements in both count, as if joined by AND, and the strictest wins. Licenses that are always refused (NC, another
-    license) come before text that is not understood, and that before every accepted license.
+    All statements in both count, as if joined by AND, and the strictest wins. Of a choice ("or") the strictest license
+    wins that the settings accept. Licenses that are refused come before text that is not understood, and that before
+    every accepted license.
     """
-    fields = [parse(written) for written in (text, url) if written and not written.isspace()]
-    stated = [license for found in fields for license in found.licenses]
-    if refused := [license for license in stated if _severity(license) == _REFUSED]:
+    settings = settings or LicenseSettings()
+    fields = [written for written in (text, url) if written and not written.isspace()]
+    read = [read_expression(written) for written in fields]
+    known = [one for one in read if one is not None]
+    if len(known) == len(fields) and any(map(_is_beyond_deeds, known)):
+        whole = known[0] if len(known) == 1 else Joined("AND", tuple(known))
+        found = _resolved(whole, settings)
+        return replace(found, stated=expressed(whole)) if isinstance(whole, Joined) else found
+    return _read_statements(fields, settings)
+
+
+def _is_beyond_deeds(expression: Expression) -> bool:
+    """Return whether an expression is more than one license of Creative Commons."""
+    return isinstance(expression, Joined) or expression.code == "other"
+
+
+def _resolved(expression: Expression, settings: LicenseSettings) -> Reading:
+    """Return the license under which something may be used, or the one that refuses it."""
+    if isinstance(expression, License):
+        return Reading(expression)
+    found = [_resolved(part, settings) for part in expression.parts]
+    licenses = [one.license for one in found if one.license is not None]
+    refused = [one for one in licenses if refusal(one, settings)]
+    accepted = [one for one in licenses if not refusal(one, settings)]
+    if expression.operator == "OR":
+        if accepted:
+            return Reading(max(accepted, key=lambda one: _preference(one, settings)))
+    elif not refused and len(licenses) == len(found):
+        return _strictest(accepted, settings)
+    if refused:
         return Reading(max(refused, key=_exactness))
-    if not stated or not all(found.understood for found in fields):
+    return Reading(None, "license_conflict")
+
+
+def _preference(license: License, settings: LicenseSettings) -> tuple[int, str, str]:
+    """Return a rank among licenses to choose from: the strictest of those accepted by family, and its newest version."""
+    severity = _severity(license, settings)
+    rank = severity if severity < _NAMED else -severity
+    return rank, license.version or "", license.port or ""
+
+
+def _read_statements(fields: Sequence[str], settings: LicenseSettings) -> Reading:
+    """Return the license of fields that are no expressions: of all statements in them, the strictest."""
+    parsed = [parse(written) for written in fields]
+    stated = [license for found in parsed for license in found.licenses]
+    if refused := [one for one in stated if _severity(one, settings) == _REFUSED]:
+        return Reading(max(refused, key=_exactness))
+    if not stated or not all(found.understood for found in parsed):
         return Reading(None, "license_unknown")
-    strictest = max(map(_severity, stated))
-    is_choice = len(fields) == 1 and fields[0].is_choice
-    merged = _merged([one for one in stated if _severity(one) == strictest], is_choice)
-    if len({_severity(one) for one in stated} - {0}) > 1 and strictest >= _NO_GRANT:
+    return _strictest(stated, settings)
+
+
+def _strictest(licenses: Sequence[License], settings: LicenseSettings) -> Reading:
+    """Return the strictest of licenses that all apply, or their contradiction."""
+    severities = [_severity(one, settings) for one in licenses]
+    strictest = max(severities)
+    merged = _merged(
+        [one for one, rank in zip(licenses, severities, strict=True) if rank == strictest]
+    )
+    if len(set(severities) - {0}) > 1 and strictest == _NO_GRANT:
         merged = None  # a mark without obligations contradicts a license with obligations
     return Reading(merged, None if merged else "license_conflict")
 
 
-def _severity(license: License) -> int:
+def _severity(license: License, settings: LicenseSettings) -> int:
     """Return the rank of a license's demands; "public domain" adds nothing to an exact statement."""
-    return _SEVERITIES.get(license.code, _REFUSED)
+    if license.spdx in PERMISSIVE and license.spdx in settings.licenses:
+        return _PERMISSIVE_SEVERITY
+    otherwise = _NAMED if license.spdx in settings.licenses else _REFUSED
+    return _SEVERITIES.get(license.code, otherwise)
 
 
 def _exactness(license: License) -> tuple[bool, bool, bool, bool]:
@@ -141,23 +217,20 @@ def _exactness(license: License) -> tuple[bool, bool, bool, bool]:
     return "nc" in limits, "nd" in limits, "sa" in limits, license.spdx is not None
 
 
-def _merged(licenses: Sequence[License], is_choice: bool) -> License | None:
+def _merged(licenses: Sequence[License]) -> License | None:
     """Return one license for several of the same kind: the exact one if the others leave its version or port open.
 
-    None if they contradict each other, unless they are a choice, of which the newest version wins.
+    None if they contradict each other; several licenses of software don't, and the first stands for them.
     """
-    exact = max(licenses, key=lambda one: (one.version or "", one.port or ""))
-    agree = all(
-        one.code == exact.code
-        and one.version in (None, exact.version)
-        and one.port in (None, exact.port)
-        for one in licenses
-    )
-    return exact if agree or is_choice else None
+    if all(one.code == "other" for one in licenses):
+        return licenses[0]
+    return exact(licenses)
 
 
 def refusal(license: License, settings: LicenseSettings) -> str | None:
     """Return the reason code of a refused license; None if it is accepted."""
+    if license.spdx in settings.licenses:
+        return None
     if limits := [name for name in ("nc", "nd", "sa") if name in license.code.split("-")]:
         return f"license_{limits[0]}"
     if license.code == "sampling":
@@ -176,7 +249,7 @@ class LicenseStage:
 
     name = "license"
     provider = "auralith"
-    provider_version = "2"
+    provider_version = "3"
     inputs: tuple[str, ...] = ("license_raw", "license_url_raw")
 
     def __init__(self, settings: LicenseSettings | None = None) -> None:
@@ -196,20 +269,20 @@ class LicenseStage:
         if found is None:
             if len(self._findings) >= _CACHED:
                 self._findings.clear()
-            found = self._findings[text, url] = self._judge(read_license(text, url))
+            found = self._findings[text, url] = self._judge(read_license(text, url, self.settings))
         return found
 
     def _judge(self, reading: Reading) -> Finding:
         if reading.license is None:
-            return Finding("ok", "refuse", reading.problem, columns=_columns(None))
+            return Finding("ok", "refuse", reading.problem, columns=_columns(reading))
         reason = refusal(reading.license, self.settings)
-        columns = _columns(reading.license)
-        return Finding("ok", "refuse" if reason else "pass", reason, columns=columns)
+        return Finding("ok", "refuse" if reason else "pass", reason, columns=_columns(reading))
 
 
-def _columns(license: License | None) -> Mapping[str, Any]:
-    found = license and (license.spdx, license.version, license.port, license.uri)
-    return dict(zip(_COLUMNS, found or (None,) * len(_COLUMNS), strict=True))
+def _columns(reading: Reading) -> Mapping[str, Any]:
+    found = reading.license
+    exact = (found.spdx, found.version, found.port, found.uri) if found else (None,) * 4
+    return dict(zip(_COLUMNS, (*exact, reading.stated), strict=True))
 
 
 @dataclass(frozen=True)
@@ -226,12 +299,15 @@ class Obligations:
     derivative_commercial: bool
     advertising: Literal["allowed", "derivative_only"]
     """derivative_only: advertising only for the derivative itself."""
-    notice: Literal["none", "uri_or_copy", "uri_or_link", "source_page", "deed"]
-    """Form of the license notice; "source_page" is a link to the source, with "version as stated there"."""
+    notice: Literal["none", "uri_or_copy", "uri_or_link", "source_page", "deed", "copy"]
+    """Form of the license notice; "source_page" is a link to the source, with "version as stated there", "copy" the text."""
 
 
 _OLD_BY = Obligations(True, "if_supplied", "name_the_use", True, True, "allowed", "uri_or_copy")
+_SOFTWARE = Obligations(True, "none", "none", True, True, "allowed", "copy")
 _OBLIGATIONS = {
+    **dict.fromkeys(PERMISSIVE, _SOFTWARE),
+    "Apache-2.0": replace(_SOFTWARE, changes="label_changes"),
     CC0: Obligations(False, "none", "none", True, True, "allowed", "none"),
     SAMPLING_PLUS: Obligations(
         True, "required", "label_changes", False, True, "derivative_only", "deed"
@@ -244,7 +320,7 @@ _OBLIGATIONS = {
 
 
 def obligations(spdx: str) -> Obligations | None:
-    """Return the obligations of a license; None for one that isn't accepted by default."""
+    """Return the obligations of a license; None for one that is neither Creative Commons' nor in `PERMISSIVE`."""
     match = _BY_ID.fullmatch(spdx)
     return _OBLIGATIONS.get(match[1] if match else spdx)
 
@@ -255,7 +331,7 @@ def family_of(spdx: str) -> Family | None:
         return "cc0"
     if spdx == SAMPLING_PLUS:
         return "sampling+"
-    return "cc-by" if obligations(spdx) else None
+    return "cc-by" if spdx == UNVERSIONED or _BY_ID.fullmatch(spdx) else None
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ def register(app: typer.Typer) -> None:
 def licenses(
     folder: Folder,
     licenses: Annotated[
-        str, typer.Option(help="Accepted: of cc0, cc-by and sampling+.")
+        str, typer.Option(help="Accepted: of cc0, cc-by and sampling+, and SPDX ids such as MIT.")
     ] = "cc0,cc-by,sampling+",
     *,
     marks: Annotated[Given, Options(CURATION, public_domain_marks="license.public_domain_marks")],

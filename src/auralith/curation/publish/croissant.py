@@ -12,7 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from auralith.curation.license_parsing import OWN_IDS, SAMPLING_PLUS, SAMPLING_PLUS_DEED
+from auralith.curation.license_ids import OWN_IDS, SAMPLING_PLUS, SAMPLING_PLUS_DEED
 from auralith.curation.publish.manifest import NAME as MANIFEST
 from auralith.curation.publish.manifest import SCHEMA, read_manifest
 from auralith.curation.settings import PublishSettings
@@ -61,6 +61,8 @@ _ABOUT_COLUMNS = {
     "author": "Whom to credit.",
     "license_spdx": "SPDX id, or a LicenseRef where SPDX has none.",
     "license_uri": "The license's deed; null where the source names no version.",
+    "license_stated": "Several licenses as an SPDX expression, where the source states them: that of license_spdx was"
+    " chosen, or is the strictest of those that all apply.",
     "partition": "sampling+ for recordings whose whole copies may not be sold, main for the others.",
     "sha256": "Of the sound file.",
     "duration_s": "Seconds, as decoded, else as the source states them.",

@@ -41,7 +41,7 @@ _AS_INGESTED = (
     *("title", "author", "author_url", "tags", "description", "album", "genres", "year", "url"),
     "retrieved_at",
 )
-_LICENSE = ("license_version", "license_uri")
+_LICENSE = ("license_version", "license_uri", "license_stated")
 _PROBE = ("sha256", "pcm_sha256", "sample_rate_hz", "channels", "full_band", "codec", "status")
 SCHEMA = pa.schema(
     [
@@ -55,6 +55,10 @@ SCHEMA = pa.schema(
         ("license_spdx", pa.string()),
         ("license_version", pa.string()),
         ("license_uri", pa.string()),
+        (
+            "license_stated",
+            pa.string(),
+        ),  # several licenses as stated, of which the others are one or all
         ("partition", pa.string()),  # "sampling+" or "main"
         ("sha256", pa.string()),  # of the sound file
         ("duration_s", pa.float64()),  # as decoded, else as the source states it

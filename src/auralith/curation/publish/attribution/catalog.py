@@ -24,7 +24,7 @@ from typing import Any
 import pyarrow as pa
 
 from auralith.curation.http import web_link
-from auralith.curation.license_parsing import SAMPLING_PLUS_DEED
+from auralith.curation.license_ids import SAMPLING_PLUS_DEED
 from auralith.curation.licenses import CC0, SAMPLING_PLUS, UNVERSIONED, family_of, obligations
 from auralith.curation.publish.manifest import read_manifest
 from auralith.curation.sources.tables import ATTRIBUTION_COLUMNS
@@ -37,7 +37,7 @@ _WORD = re.compile(r"[^\W_]+")
 _PORT = re.compile(r"/licenses/by/\d\.\d/([a-z]+)/?", re.IGNORECASE)
 COLUMNS = (
     *("rec_id", "source", "title", "author", "author_url", "url", "license_spdx"),
-    *("license_version", "license_uri", "retrieved_at", "sha256", "duration_s"),
+    *("license_version", "license_uri", "license_stated", "retrieved_at", "sha256", "duration_s"),
 )
 """Columns of the manifest that entries are made from."""
 _BATCH = 5_000
@@ -50,7 +50,7 @@ LIST = "_attribution.csv"
 _LABELS = {"cc0": "cc0", "cc-by": "ccby", "sampling+": "sampling+"}
 _EXTENDED = (
     *("rec_id", "title", "author", "author_url", "url", "license_spdx", "license_version"),
-    *("license_uri", "retrieved_at", "sha256", "changes"),
+    *("license_uri", "license_stated", "retrieved_at", "sha256", "changes"),
 )
 _ABOUT = {
     EXTENDED: "all that is known, not for spreadsheets, which take titles that begin with = + - or @ for formulas",
@@ -71,6 +71,8 @@ class Credit:
     license_spdx: str
     license_version: str
     license_uri: str | None
+    license_stated: str
+    """Several licenses as an SPDX expression, if the source states them; else empty."""
     retrieved_at: str
     sha256: str
     seconds: float
@@ -102,9 +104,10 @@ class Credit:
         return self.url if self.license_spdx == UNVERSIONED else self.license_uri
 
     @property
-    def restriction(self) -> str:
-        """Return the restrictions on using the recording; empty for most licenses."""
-        return _restriction(self.license_spdx)
+    def note(self) -> str:
+        """Return the restrictions on using the recording, and the licenses this one stands for; empty for most."""
+        stated = self.license_stated and f"stated as {self.license_stated}"
+        return "; ".join(filter(None, (_restriction(self.license_spdx), stated)))
 
 
 @cache
@@ -276,6 +279,7 @@ def _entry(row: Mapping[str, Any]) -> Credit:
         row["license_spdx"],
         row["license_version"] or "",
         web_link(row["license_uri"]),
+        row["license_stated"] or "",
         row["retrieved_at"] or "",
         row["sha256"] or "",
         row["duration_s"] or 0.0,

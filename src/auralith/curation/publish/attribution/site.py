@@ -319,7 +319,7 @@ def _shown(entry: Credit) -> list[str | None]:
         entry.source,
         entry.license_text,
         entry.license_link,
-        entry.restriction,
+        entry.note,
     ]
 
 
