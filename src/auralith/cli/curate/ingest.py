@@ -25,11 +25,12 @@ def ingest(
         typer.Argument(help="Table or folder to read; for freesound a file of ids, one a line."),
     ] = None,
     kind: Annotated[
-        Literal["pack", "freesound", "fma", "attribution", "folder", "table"],
+        Literal["pack", "freesound", "fma", "attribution", "folder", "table", "debian"],
         typer.Option(
             "--from",
             help="pack: Freesound data pack; freesound: its API; fma: tracks.csv or raw_tracks.csv;"
-            " attribution: id,title,author,license,url; folder: sounds with sidecars; table: any.",
+            " attribution: id,title,author,license,url; folder: sounds with sidecars; table: any; debian: the"
+            " copyright file of an unpacked package (with --root).",
         ),
     ] = "folder",
     column: Annotated[
@@ -40,7 +41,7 @@ def ingest(
         Given,
         Options(
             "auralith.curation.sources.SourceSettings",
-            *("name", "separator", "query", "filter", "level"),
+            *("name", "prefix", "separator", "query", "filter", "level"),
             root="sounds",
         ),
     ],

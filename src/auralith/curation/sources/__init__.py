@@ -4,9 +4,11 @@ records    a row as a recording; paths that stay below the root; the interface o
 tables     any table with a map of its columns, attribution lists of Stability AI, and folders of sounds with sidecars
 fma        the Free Music Archive's metadata
 freesound  data packs, and the API
+debian     the sounds of a Debian package, by its copyright file
 intake     sources opened as settings name them; rows into the store, counted: new, repeated, or rejected with a reason
 """
 
+from auralith.curation.sources.debian import DebianSource
 from auralith.curation.sources.fma import fma_tracks
 from auralith.curation.sources.freesound import (
     FreesoundClient,
@@ -29,6 +31,7 @@ from auralith.curation.sources.tables import FolderSource, MappedTable, mapped_t
 __all__ = [
     "REJECTED",
     "Column",
+    "DebianSource",
     "FolderSource",
     "FreesoundClient",
     "FreesoundSearch",

@@ -20,6 +20,7 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
+from auralith.curation.sources.debian import DebianSource
 from auralith.curation.sources.fma import fma_tracks
 from auralith.curation.sources.freesound import (
     FreesoundClient,
@@ -35,7 +36,7 @@ from auralith.files import make_folder, whole_file
 from auralith.foreign import SHAPE_ERRORS, parse_json
 from auralith.tables.row import listed
 
-SourceKind = Literal["pack", "freesound", "fma", "attribution", "folder", "table"]
+SourceKind = Literal["pack", "freesound", "fma", "attribution", "folder", "table", "debian"]
 ROOTS = "roots.json"
 """File with the folders in which runs and single steps found sounds, for the manifest and for reviewers' ears."""
 REFERENCES = "references"
@@ -80,11 +81,14 @@ class SourceSettings:
     kind: SourceKind
     path: Path | None = None
     """The metadata: a file, or a folder for a data pack, FMA and "folder". For "freesound" a file of ids, one a line; the
-    API is searched without one."""
+    API is searched without one. For "debian" the copyright file of a package."""
     sounds: Path | None = None
-    """Folder that the paths of the sounds start from; of a folder of sounds it is that folder."""
+    """Folder that the paths of the sounds start from; of a folder of sounds it is that folder, of a Debian package any
+    folder of the unpacked one."""
     name: str = ""
-    """Source in the ids, of a folder or table; "folder" or the name of the table if left out."""
+    """Source in the ids, of a folder, table or package; "folder", "debian" or the name of the table if left out."""
+    prefix: str = ""
+    """For "debian": place of the folder of sounds in the source package, from where the copyright file's globs start."""
     columns: tuple[Column, ...] = ()
     """For "table": columns whose names differ from ours."""
     separator: str | None = None
@@ -97,10 +101,12 @@ class SourceSettings:
     """Level of the Freesound key; sets the request limits."""
 
     def __post_init__(self) -> None:
-        if self.path is None and self.kind != "freesound":
-            raise InvalidRequest(
-                Field("path"), f" is missing; a source of the kind '{self.kind}' needs it"
-            )
+        needed = {"path": self.kind != "freesound", "sounds": self.kind == "debian"}
+        for name, is_needed in needed.items():
+            if is_needed and getattr(self, name) is None:
+                raise InvalidRequest(
+                    Field(name), f" is missing; a source of the kind '{self.kind}' needs it"
+                )
 
 
 def open_source(settings: SourceSettings, store: Store) -> Source:
@@ -115,6 +121,9 @@ def open_source(settings: SourceSettings, store: Store) -> Source:
     assert path is not None
     if settings.kind == "folder":
         return FolderSource(path, source_names(settings)[0])
+    if settings.kind == "debian":
+        assert root is not None
+        return DebianSource(path, root, source_names(settings)[0], settings.prefix)
     if settings.kind == "table":
         columns = {one.ours: one.theirs for one in settings.columns}
         name = source_names(settings)[0]
@@ -153,6 +162,7 @@ def source_names(settings: SourceSettings) -> tuple[str, ...]:
         "attribution": ("freesound", "fma"),
         "table": (written,),
         "folder": (settings.name or "folder",),
+        "debian": (settings.name or "debian",),
     }
     return names[settings.kind]
 
