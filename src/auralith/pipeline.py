@@ -9,6 +9,7 @@ request only.
 import logging
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -297,7 +298,20 @@ class Auralith(Resolver):
         subtype: str | None = None,
     ) -> Audio:
         """Return a result with its fades, checked; raise `NonFiniteError`. The rate is the model's if None."""
-        return finished(waveform, sample_rate or self.config.audio.sample_rate, provenance, subtype)
+        rate = sample_rate or self.config.audio.sample_rate
+        found = finished(waveform, rate, provenance, subtype)
+        unknown = self.unknown_words(provenance.settings)
+        if not unknown:
+            return found
+        return replace(found, warnings=(*found.warnings, f"it does not know: {', '.join(unknown)}"))
+
+    def unknown_words(self, request: GenerationRequest) -> list[str]:
+        """Return the words of a request's prompts that the model has not learned; none where that can't be told."""
+        if self.checkpoint.text is None:
+            return []
+        given = (*(prompt for _, prompt in request.mixture), request.negative_prompt or "")
+        texts = (prompt if isinstance(prompt, str) else prompt.text for prompt in given)
+        return self.checkpoint.text.unknown_words(texts)
 
     def _denoise(self, group: list[GenerationRequest], steering: Steering) -> Generator[Step]:
         first = group[0]

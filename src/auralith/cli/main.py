@@ -40,6 +40,7 @@ from auralith.cli.serve import serve
 from auralith.cli.train import train
 from auralith.cli.vary import vary
 from auralith.cli.weights import weights
+from auralith.cli.words import words
 from auralith.errors import AuralithError, Interrupted, is_out_of_memory
 from auralith.escaping import one_line, without_password
 from auralith.signals import leave, raised_signals
@@ -84,7 +85,7 @@ app = typer.Typer(
 )
 for sounds in (generate, batch, vary, inpaint, extend, loop, serve):
     app.command()(sounds)
-for models in (info, inspect, convert, encode, finetune, plan, train):
+for models in (info, inspect, words, convert, encode, finetune, plan, train):
     app.command()(models)
 for judges in (evaluate, memorization, attribute):
     app.command()(judges)

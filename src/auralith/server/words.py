@@ -11,6 +11,9 @@ from auralith.families.registry import text_encoder_kind
 from auralith.jobs.records import Json
 from auralith.text.vocabulary import FILE, Vocabulary
 
+PROMPTS = Path(__file__).with_name("prompts.txt")
+"""Prompts in the words that the embedded model knows, one a line; its recipe writes them."""
+
 
 class KnownWords:
     """Words that a model has learned, read from its tokenizer when they are first asked for."""
@@ -30,7 +33,7 @@ class KnownWords:
     def _vocabulary(self) -> Vocabulary | None:
         if self._folder is not None:
             with suppress(CheckpointError):  # who loads the model will say so
-                return Vocabulary(self._folder)
+                return Vocabulary.read(self._folder)
         return None
 
 

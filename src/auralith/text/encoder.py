@@ -4,8 +4,9 @@ Each kind has a file beside this one; a model's family names the kind that its t
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from auralith.errors import CheckpointError
 from auralith.foreign import rust_errors
+from auralith.text.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     import transformers  # slow to import
@@ -48,6 +50,18 @@ class TextEncoder:
     @property
     def device(self) -> torch.device:
         return self.model.device
+
+    def unknown_words(self, texts: Iterable[str]) -> list[str]:
+        """Return the words of texts that the model has not learned, each once, in their order, as far as can be told."""
+        vocabulary = self._vocabulary
+        if vocabulary is None:
+            return []
+        return list(dict.fromkeys(word for text in texts for word in vocabulary.unknown(text)))
+
+    @cached_property
+    def _vocabulary(self) -> Vocabulary | None:
+        backend = getattr(self.tokenizer, "backend_tokenizer", None)  # slow tokenizers have none
+        return None if backend is None else Vocabulary(backend)
 
     def encode(self, prompts: Sequence[str], max_tokens: int) -> TextStates:
         """Return the states of prompts, each cut to `max_tokens` (end token included) with a warning that shows the cut.

@@ -2,19 +2,17 @@
 
 import secrets
 from functools import cache
-from pathlib import Path
 from random import Random
 
 from auralith.extras import require
 from auralith.server.answers import whole
+from auralith.server.words import PROMPTS
 
 require("fastapi", "serve")
 
 from fastapi import FastAPI, Response  # noqa: E402 (after its absence was named)
 from fastapi.responses import JSONResponse  # noqa: E402
 
-FILE = Path(__file__).parents[1] / "prompts.txt"
-"""Prompts in the words that the embedded model knows, one a line; its recipe writes them."""
 MOST_PROMPTS = 100
 
 
@@ -31,4 +29,4 @@ def add_prompts(app: FastAPI) -> None:
 
 @cache
 def _known() -> list[str]:
-    return FILE.read_text(encoding="utf-8").splitlines()
+    return PROMPTS.read_text(encoding="utf-8").splitlines()
