@@ -46,11 +46,10 @@ PICKLE_SUFFIXES = (".ckpt", ".pt", ".pth", ".bin")
 
 @dataclass(frozen=True)
 class TensorFile:
-    """The tensors of one file and, for pickled checkpoints, the configs of model or adapter saved with them."""
+    """The tensors of one file and, for pickled checkpoints, the config of the model saved with them."""
 
     weights: Weights
     config: dict[str, Any] | None = None
-    adapter: dict[str, Any] | None = None
 
 
 def read_tensor_file(path: Path) -> TensorFile:
@@ -195,11 +194,8 @@ def read_pickle(path: Path) -> TensorFile:
             raise CheckpointError(
                 f"{path} holds no values for {shown(name)}, or not one for each place; get the file again"
             )
-    config, adapter = (
-        value if isinstance(value, dict) else None
-        for value in (data.get("model_config"), data.get("lora_config"))
-    )
-    return TensorFile(weights, config, adapter)
+    config = data.get("model_config")
+    return TensorFile(weights, config if isinstance(config, dict) else None)
 
 
 def _has_values(tensor: Tensor) -> bool:

@@ -14,6 +14,7 @@ import peft
 import pytest
 import torch
 from foreign import State, merged, random
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -111,12 +112,30 @@ def test_all_kinds_of_stable_audio_3(
     assert relative_error(outputs[key], output(base, golden)) > 0.01
 
 
-def test_a_pickled_adapter_of_stable_audio_3(base: Checkpoint, tmp_path: Path) -> None:
+def test_a_pickled_adapter_of_stable_audio_3_is_refused(tmp_path: Path) -> None:
     path = ADAPTERS / "sa3_dora-rows.safetensors"
-    settings = {"rank": 3, "alpha": 4.5, "adapter_type": "dora"}
-    torch.save({"state_dict": load_file(path), "lora_config": settings}, tmp_path / "a.ckpt")
-    found, expected = (merged(base, one).dit.state_dict() for one in (tmp_path / "a.ckpt", path))
-    assert all(torch.equal(found[name], expected[name]) for name in expected)
+    torch.save({"state_dict": load_file(path)}, tmp_path / "a.ckpt")
+    with pytest.raises(CheckpointError, match=r"a\.ckpt is a pickle; .*\.safetensors"):
+        read_adapter(tmp_path / "a.ckpt")
+
+
+def test_adapters_of_stable_audio_3_stack(base: Checkpoint, tmp_path: Path) -> None:
+    """The second changes what the first has made of a weight, and also weights that the first leaves alone."""
+    one, two = (ADAPTERS / f"sa3_{kind}.safetensors" for kind in ("lora", "dora-rows"))
+    part = {n: t for n, t in load_file(one).items() if n.startswith("model.to_global_embed.0.")}
+    first = tmp_path / "first.safetensors"
+    with safe_open(one, framework="pt") as file:
+        save_file(part, first, file.metadata())
+    plain = base.dit.state_dict()
+    both = with_adapters(base, open_adapters([(first, 1.0), (two, 1.0)])).dit.state_dict()
+    alone = merged(base, two).dit.state_dict()
+    shared = "global_embed.0.weight"
+    lengths = [both[shared].norm(dim=1), alone[shared].norm(dim=1)]
+    assert torch.allclose(*lengths, rtol=1e-5)  # the trained ones, whatever came before
+    assert relative_error(both[shared], alone[shared]) > 1e-3
+    for name in plain:
+        if name != shared:
+            assert torch.equal(both[name], alone[name]), name
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 A change is a low-rank sum, with or without trained lengths of rows and columns. With W as out × in (a convolution's
 taps belong to "in"), s = α/r, and Δ = s·BA, or s·U·M·Vᵀ for the kinds that end in `-xs`, where U and V are the first r
-singular vectors of W itself:
+singular vectors of the model's weight:
 
 | kind      | trained weight                                                        | paper            |
 |-----------|-----------------------------------------------------------------------|------------------|
@@ -52,8 +52,9 @@ class Change:
     core: LazyTensor | None = None
     rows: LazyTensor | None = None
     columns: LazyTensor | None = None
-    strength_inside: bool = False
-    """Strength multiplies Δ before lengths are applied, as Stable Audio 3 does; else the whole change."""
+    stacks: bool = False
+    """It changes what those before it have made, and strength multiplies Δ before lengths are applied, as Stable Audio 3
+    does; else it changes the model's weight, and strength multiplies the whole change."""
     scales_bias: bool = False
     """The factors of the rows apply to the module's bias too, as in LoRAW."""
 
@@ -81,11 +82,17 @@ class Change:
         return None
 
     def change(
-        self, weight: Float[Tensor, "out columns"], strength: float = 1.0
+        self,
+        weight: Float[Tensor, "out columns"],
+        pristine: Float[Tensor, "out columns"],
+        strength: float = 1.0,
     ) -> Float[Tensor, "out columns"]:
-        """Return what the adapter adds to a float32 weight. A row or column of zeros stays zero."""
-        inner, outer = (strength, 1.0) if self.strength_inside else (1.0, strength)
-        low_rank = inner * self.scale * self._product(weight)
+        """Return what the adapter adds to a float32 weight. A row or column of zeros stays zero.
+
+        The singular vectors are those of the model's weight, `pristine`.
+        """
+        inner, outer = (strength, 1.0) if self.stacks else (1.0, strength)
+        low_rank = inner * self.scale * self._product(pristine)
         if self.rows is None and self.columns is None:
             return outer * low_rank
         changed = weight + low_rank

@@ -1,8 +1,7 @@
 """Adapters as other programs write them: LoRAW, Stable Audio 3, peft, diffusers, and kohya's scripts.
 
 A file is recognized by the endings of its tensors' names, and its settings are read where that program puts them: in
-`adapter_config.json`, in the header of the safetensors file, beside the state dict of a checkpoint, in tensors named
-`alpha`, or in the `lora` section of a model config. What this reader does not know it refuses by name, because a part
+`adapter_config.json`, in the header of the safetensors file, in tensors named `alpha`, or in the `lora` section of a model config. What this reader does not know it refuses by name, because a part
 that is left out gives another sound without an error.
 """
 
@@ -19,7 +18,7 @@ from auralith.checkpoints.adapter_changes import Change, flat_shape
 from auralith.errors import CheckpointError, shown
 from auralith.foreign import SHAPE_ERRORS, parse_json, read_json
 from auralith.models.lazy_tensor import FLOATING, LazyTensor, Weights
-from auralith.tensor_files import read_tensor_file
+from auralith.tensor_files import PICKLE_SUFFIXES, read_tensor_file
 
 PEFT_CONFIG = "adapter_config.json"
 PEFT_WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
@@ -115,7 +114,12 @@ def read_foreign(path: Path) -> tuple[Foreign, Weights, tuple[Path, ...]] | None
         return None
     if rest:
         raise CheckpointError(f"{path}: {rest[0]!r:.120} can't be used: {_why_strange(rest[0])}")
-    settings, beside = _settings(path, program, file.adapter)
+    if program == "Stable Audio 3" and path.suffix in PICKLE_SUFFIXES:
+        raise CheckpointError(
+            f"{path} is a pickle; adapters of Stable Audio 3 are read from .safetensors alone, which that program "
+            "writes, too"
+        )
+    settings, beside = _settings(path, program)
     reader = _ChangeReader(path, program, settings)
     changes = {name: reader.change(name, slots) for name, slots in modules.items()}
     files = (path,) if beside is None else (path, beside)
@@ -216,12 +220,12 @@ class _ChangeReader:
     def _with_lengths(self, name: str, change: Change, slots: Slots) -> Change:
         lengths = slots.get("lengths")
         axis = None if lengths is None else self._axis(change, lengths)
-        inside = self.program == "Stable Audio 3"
+        stacks = self.program == "Stable Audio 3"
         change = replace(
             change,
             rows=lengths if axis == "rows" else slots.get("rows"),
             columns=lengths if axis == "columns" else slots.get("columns"),
-            strength_inside=inside,
+            stacks=stacks,
             scales_bias=self.program == "LoRAW",
         )
         kind = self.settings.kind
@@ -251,9 +255,7 @@ def _by_pattern(name: str, patterns: Mapping[str, Any], default: Any) -> Any:
     return default
 
 
-def _settings(
-    path: Path, program: str, beside_state: Mapping[str, Any] | None
-) -> tuple[Settings, Path | None]:
+def _settings(path: Path, program: str) -> tuple[Settings, Path | None]:
     """The settings of a file, and the file beside it in which they were found."""
     header = header_of(path) or {}
     config = path.with_name(PEFT_CONFIG)
@@ -265,7 +267,7 @@ def _settings(
             plain = {name.rpartition("transformer.")[2]: value for name, value in data.items()}
             return _peft_settings({"peft_type": "LORA", **plain}, path), None
         if program == "Stable Audio 3":
-            data = _object(header[SA3_KEY], path) if SA3_KEY in header else beside_state or {}
+            data = _object(header[SA3_KEY], path) if SA3_KEY in header else {}
             return _sa3_settings(data), None
         if program == "LoRAW":
             return _loraw_settings(path)

@@ -3,8 +3,11 @@
 An adapter is a change ΔW of some weights, always taken from the base weights: with strengths s the model is
 W + Σ s·ΔW, computed in float32 and rounded once. So strength 0 is the base bit for bit, the order of several adapters
 doesn't matter, DoRA interpolates between base and trained weights, and generation costs what it costs without adapters.
-(The kinds of Stable Audio 3 put the strength inside the lengths, as that program does.) The base weights are read from
-the checkpoint's file again, whatever precision the model runs in.
+The base weights are read from the checkpoint's file again, whatever precision the model runs in.
+
+Adapters of Stable Audio 3 differ, as in that program: strength multiplies the low-rank part inside the lengths, and each
+changes what those before it have made of the weight, in the order in which they are given. There a second one is lost
+on every weight that the first does not change; here it applies to all of its own.
 
 `import_adapter` rewrites an adapter of another program as a file of ours, for a given model. Our format has one kind,
 one rank and linear layers of the transformer only. Queries, keys and values that are apart become one projection whose
@@ -240,10 +243,15 @@ def _changed(raw: RawCheckpoint, applied: Sequence[Applied]) -> Weights:
 
 def _merged_weight(module: str, base: LazyTensor, parts: list[Part]) -> Tensor:
     weight = base.read().float()
-    merged, rows = weight.flatten(1).clone(), weight.flatten(1)
+    rows = weight.flatten(1)
+    merged, stack = rows.clone(), rows.clone()
     for strength, place, change in parts:
         block = slice(place.first, place.end)
-        merged[block] += change.change(rows[block], strength)
+        current = stack[block] if change.stacks else rows[block]
+        added = change.change(current, rows[block], strength)
+        merged[block] += added
+        if change.stacks:
+            stack[block] += added
     if not merged.sum().isfinite():
         raise CheckpointError(
             f"an adapter makes {module.removeprefix('dit.')} NaN or infinite; it is damaged or diverged"
