@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,10 +12,13 @@ from torch import Tensor
 
 from auralith.checkpoints import convert, inspect_checkpoint, open_autoencoder
 from auralith.checkpoints.transform import published_weights, to_diffusers
+from auralith.config import SameConfig
 from auralith.errors import CheckpointError
 from auralith.families.family import Spec
 from auralith.families.model_config import spec_from_json, spec_to_json
-from tests.conftest import GOLDEN
+from auralith.families.sections import Section
+from auralith.families.stable_audio_3.autoencoder import SAME
+from tests.conftest import GOLDEN, relative_error
 
 FOLDER = GOLDEN / "sa3"
 CPU = torch.device("cpu")
@@ -117,3 +121,42 @@ def test_what_the_network_has_no_form_for_is_refused(
     with pytest.raises(CheckpointError, match=message) as error:
         spec_from_json(data)
     assert "\n" not in str(error.value)
+
+
+def test_diffusers_runs_what_is_written(tmp_path: Path) -> None:
+    """Its class computes what ours does, and what is read back is the codec bit for bit."""
+    from diffusers.models.autoencoders.autoencoder_same import AutoencoderSAME
+
+    convert(FOLDER / "same_l_tiny", tmp_path / "out", "diffusers")
+    peer = AutoencoderSAME.from_pretrained(tmp_path / "out")
+    codec = open_autoencoder(tmp_path / "out", device=CPU, dtype=torch.float32).autoencoder
+    plain = open_autoencoder(FOLDER / "same_l_tiny", device=CPU, dtype=torch.float32).autoencoder
+    assert_equal(codec.state_dict(), plain.state_dict())
+    generator = torch.Generator().manual_seed(0)
+    waveform = torch.randn(1, 2, 9 * 64, generator=generator)
+    with torch.inference_mode():
+        latents = codec.encode(waveform).mean
+        assert relative_error(latents, peer.encode(waveform).latents) <= 1e-5
+        assert relative_error(codec.decode(latents), peer.decode(latents).sample) <= 1e-5
+    convert(tmp_path / "out", tmp_path / "back")
+    stored = load_file(FOLDER / "same_l_tiny" / "model.safetensors")
+    assert_equal(load_file(tmp_path / "back" / "model.safetensors"), stored)
+
+
+def test_diffusers_has_no_form_for_chunks(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="attention in chunks has no diffusers form"):
+        convert(FOLDER / "same_s_tiny", tmp_path / "out", "diffusers")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_published_large_codec_is_what_diffusers_is_told() -> None:
+    spec = config("SAME-L")
+    form = SAME.diffusers
+    assert form is not None and isinstance(spec.autoencoder, SameConfig)
+    audio, found = form.read(Section(form.to_json(spec.audio, spec.autoencoder), "config.json"))
+    silent = [
+        replace(network, token_noise=0.0)
+        for network in (spec.autoencoder.encoder, spec.autoencoder.decoder)
+    ]
+    assert audio == spec.audio
+    assert found == replace(spec.autoencoder, encoder=silent[0], decoder=silent[1])

@@ -51,9 +51,15 @@ def find_weights(path: Path, wanted: str | None, variant: str | None) -> Path:
         single_file = None if variant else next((p for p in published if p.is_file()), None)
         if single_file is not None:
             return single_file
-        if (folder / INDEX_NAME).is_file():
+        if (folder / INDEX_NAME).is_file() or is_component(folder):
             return folder
     return folder / choose_weights(_files_in(folder, wanted), wanted, folder)
+
+
+def is_component(folder: Path) -> bool:
+    """Return whether a folder is a component of the diffusers layout by itself: one whose config names a class."""
+    config = folder / "config.json"
+    return config.is_file() and "_class_name" in read_json(config)
 
 
 def _files_in(folder: Path, wanted: str | None) -> list[str]:

@@ -4,7 +4,11 @@ from pathlib import Path
 from typing import Literal
 
 from auralith.checkpoints.choosing import FOUND, Files
-from auralith.checkpoints.diffusers_folder import require_expressible, write_diffusers
+from auralith.checkpoints.diffusers_folder import (
+    require_expressible,
+    write_diffusers,
+    write_diffusers_autoencoder,
+)
 from auralith.checkpoints.opening import locate
 from auralith.checkpoints.single_file import write_raw
 from auralith.checkpoints.text_encoders import copy_text_encoder, locate_text_encoder
@@ -29,7 +33,9 @@ def convert(
     """
     raw = locate(source, with_text_encoder=text_encoder is None, files=files)
     with whole_folder(out) as folder:
-        if to == "diffusers":
+        if to == "diffusers" and raw.spec.model is None:
+            write_diffusers_autoencoder(folder, raw)
+        elif to == "diffusers":
             require_expressible(raw.spec)
             write_diffusers(folder, raw, locate_text_encoder(raw, text_encoder))
         else:

@@ -2,7 +2,7 @@
 
 It can express Stable Audio Open 1.0 and models of its shape (v objective, prepended global conditioning, one range for
 both timing embedders); `write_diffusers` refuses the rest by naming what does not fit. Diffusers' own autoencoder class ties the encoder's width to twice the latent channels:
-folders of other widths are written and read here all the same, but not by it.
+folders of other widths are written and read here all the same, but not by it. An autoencoder alone is a folder by itself.
 """
 
 from functools import partial
@@ -21,7 +21,12 @@ from auralith.checkpoints.transform import (
 from auralith.config import ModelConfig, TextCondition
 from auralith.errors import CheckpointError
 from auralith.families.family import DiffusersForm, Spec
-from auralith.families.registry import FAMILIES, family_of, text_encoder_kind
+from auralith.families.registry import (
+    FAMILIES,
+    autoencoder_forms,
+    family_of,
+    text_encoder_kind,
+)
 from auralith.families.sections import Section
 from auralith.foreign import read_json
 from auralith.models.lazy_tensor import Weights
@@ -38,6 +43,7 @@ from auralith.text.t5 import tokenizer_limit
 
 VERSION = "0.30.0.dev0"  # the version that the published folder names
 STEM = "diffusion_pytorch_model"
+CONFIG_NAME = "config.json"
 SCHEDULER = "scheduler/scheduler_config.json"
 
 
@@ -71,6 +77,22 @@ def read_diffusers_folder(folder: Path, source: str, variant: str | None = None)
     weights = from_diffusers(weights, spec)
     spec = as_stored(spec, weights)
     return RawCheckpoint("diffusers", source, spec, weights, files, folder)
+
+
+def read_diffusers_autoencoder(
+    folder: Path, source: str, variant: str | None = None
+) -> RawCheckpoint:
+    """Read header and config of a folder that holds an autoencoder alone. Raises CheckpointError."""
+    path = folder / CONFIG_NAME
+    section = Section(read_json(path), str(path))
+    form = section.choice("_class_name", {form.class_name: form for form in autoencoder_forms()})
+    spec = Spec(*form.read(section))
+    file = find_component(folder, STEM, variant)
+    found = {f"vae.{name}": tensor for name, tensor in read_component(file).items()}
+    weights = with_old_weight_norm(found)
+    check_weights(weights, to_diffusers(published_weights(spec), spec), folder)
+    files = (*component_files(file), path)
+    return RawCheckpoint("diffusers", source, spec, from_diffusers(weights, spec), files, folder)
 
 
 def _forms() -> tuple[DiffusersForm, ...]:
@@ -112,6 +134,21 @@ def require_expressible(spec: Spec) -> tuple[ModelConfig, DiffusersForm]:
     else:
         return config, family.diffusers
     raise CheckpointError(f"{reason} has no diffusers form; use single-file")
+
+
+def write_diffusers_autoencoder(folder: Path, raw: RawCheckpoint) -> None:
+    """Write an autoencoder alone, values bit for bit. Raises CheckpointError if it has no such form."""
+    kind = family_of(raw.spec.autoencoder).autoencoder
+    refusals = kind.diffusers.refusals(raw.spec.autoencoder) if kind.diffusers else []
+    if kind.diffusers is None or refusals:
+        reason = f"{kind.title} with {refusals[0]}" if refusals else f"{kind.title} alone"
+        raise CheckpointError(f"{reason} has no diffusers form; use single-file")
+    weights = to_diffusers(raw.weights, raw.spec)
+    plain = {name.removeprefix("vae."): tensor for name, tensor in weights.items()}
+    write_safetensors(folder / f"{STEM}.safetensors", plain)
+    head = {"_class_name": kind.diffusers.class_name, "_diffusers_version": VERSION}
+    data = kind.diffusers.to_json(raw.spec.audio, raw.spec.autoencoder)
+    write_json(folder / CONFIG_NAME, head | data)
 
 
 def write_diffusers(folder: Path, raw: RawCheckpoint, text_encoder: TextEncoderFolders) -> None:

@@ -12,8 +12,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from auralith.checkpoints.choosing import FOUND, Files, find_weights
-from auralith.checkpoints.diffusers_folder import read_diffusers_folder
+from auralith.checkpoints.choosing import FOUND, Files, find_weights, is_component
+from auralith.checkpoints.diffusers_folder import read_diffusers_autoencoder, read_diffusers_folder
 from auralith.checkpoints.hub import DEFAULTS, HubOptions, fetch_checkpoint, is_repository
 from auralith.checkpoints.single_file import Layout, RawCheckpoint, read_single_file
 from auralith.checkpoints.text_encoders import locate_text_encoder
@@ -162,6 +162,8 @@ def locate(
             files=files,
         )
     path = find_weights(path, files.weights, variant)
+    if path.is_dir() and is_component(path):
+        return read_diffusers_autoencoder(path, str(source), variant)
     if path.is_dir():
         return read_diffusers_folder(path, str(source), variant)
     return read_single_file(path, str(source), files.config)

@@ -121,6 +121,9 @@ def to_diffusers(published: Weights, spec: Spec) -> Weights:
     out: Weights = {}
     for name, tensor in published.items():
         targets = _diffusers_names(name, table, spec)
+        order = _block_order(name, spec)
+        if order is not None:
+            tensor = _in_order(tensor, order)
         parts = _split(tensor, len(targets), _diffusers_shape(name, tensor, spec))
         out |= zip(targets, parts, strict=True)
     return out
@@ -140,6 +143,10 @@ def from_diffusers(weights: Weights, spec: Spec) -> Weights:
             published[name] = _join(parts)
         elif parts:
             published[name] = parts[0].reshaped(expected.shape)
+            order = _block_order(name, spec)
+            if order is not None:
+                back = tuple(order.index(place) for place in range(len(order)))
+                published[name] = _in_order(published[name], back)
     return with_buffers(published, spec)
 
 
@@ -153,6 +160,23 @@ def _diffusers_names(name: str, table: Prefixes, spec: Spec) -> tuple[str, ...]:
         if target.startswith("transformer.") and target.endswith(fused):
             return tuple(target.removesuffix(fused) + part for part in parts)
     return (target,)
+
+
+def _block_order(name: str, spec: Spec) -> tuple[int, ...] | None:
+    """Return the places of diffusers' blocks of rows in a published tensor; None if they are in the same order."""
+    orders = family_of(spec.autoencoder).autoencoder.block_orders
+    if not name.startswith("pretransform."):
+        return None
+    return next((order for end, order in orders.items() if name.endswith(end)), None)
+
+
+def _in_order(tensor: LazyTensor, order: tuple[int, ...]) -> LazyTensor:
+    return LazyTensor(tensor.shape, tensor.dtype, partial(_blocks_in_order, tensor, order))
+
+
+def _blocks_in_order(tensor: LazyTensor, order: tuple[int, ...]) -> Tensor:
+    blocks = tensor.read().chunk(len(order))
+    return torch.cat([blocks[place] for place in order])
 
 
 def _diffusers_shape(name: str, tensor: LazyTensor, spec: Spec) -> tuple[int, ...]:

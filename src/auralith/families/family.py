@@ -12,7 +12,7 @@ names: diffusers keeps queries, keys and values apart (`FUSED`), and published a
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 from torch import nn
@@ -93,6 +93,17 @@ Config = TypeVar("Config", bound=AutoencoderConfig)
 
 
 @dataclass(frozen=True)
+class AutoencoderForm(Generic[Config]):
+    """The form of an autoencoder in diffusers' layout: a folder with a config and weights."""
+
+    class_name: str
+    read: Callable[[Section], tuple[AudioFormat, Config]]
+    to_json: Callable[[AudioFormat, Config], Json]
+    refusals: Callable[[Config], list[str]]
+    """Names everything in an autoencoder that the form can't express."""
+
+
+@dataclass(frozen=True)
 class AutoencoderKind(Generic[Config]):
     """A kind of autoencoder. Its rows pair names below the module itself."""
 
@@ -109,12 +120,17 @@ class AutoencoderKind(Generic[Config]):
     """Says whether published files store weight norm for its convolutions (weights of three dimensions)."""
     map_vectors: tuple[str, ...] = ()
     """Ends of published names of vectors that diffusers stores with the three axes of a map."""
+    block_orders: Mapping[str, tuple[int, ...]] = field(default_factory=dict[str, tuple[int, ...]])
+    """Ends of published names of weights whose rows diffusers keeps in another order of equal blocks: the places, in the
+    published file, of its blocks."""
     is_untrained: Callable[[Config, str], bool] = lambda _config, _name: False
     """Tells whether a tensor of published files carries no information."""
     buffers: Callable[[Config], Weights] = lambda _config: {}
     """Makes all such tensors."""
     optional: re.Pattern[str] | None = None
     """Their names, which a file may lack."""
+    diffusers: AutoencoderForm[Config] | None = None
+    """The form of one alone."""
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """The list of families, and what depends on a model's family: its networks, its names of tensors, which were never trained."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import nn
@@ -8,7 +9,16 @@ from torch import nn
 from auralith.config import AutoencoderConfig, Condition, ModelConfig
 from auralith.errors import CheckpointError
 from auralith.families.embedded import EMBEDDED
-from auralith.families.family import Column, ConditionKind, Family, NameRow, Prefixes, Spec, nest
+from auralith.families.family import (
+    AutoencoderForm,
+    Column,
+    ConditionKind,
+    Family,
+    NameRow,
+    Prefixes,
+    Spec,
+    nest,
+)
 from auralith.families.sections import Section
 from auralith.families.stable_audio_1 import STABLE_AUDIO_1
 from auralith.families.stable_audio_3 import STABLE_AUDIO_3
@@ -29,6 +39,12 @@ def described_family(autoencoder: Section) -> Family:
 def family_of(autoencoder: AutoencoderConfig) -> Family:
     """Return the family of models with this autoencoder."""
     return next(f for f in FAMILIES if type(autoencoder) is f.autoencoder.config)
+
+
+def autoencoder_forms() -> tuple[AutoencoderForm[Any], ...]:
+    """Return the forms of autoencoders alone in diffusers' layout."""
+    forms = (family.autoencoder.diffusers for family in FAMILIES)
+    return tuple(dict.fromkeys(form for form in forms if form is not None))
 
 
 def condition_kind(config: ModelConfig, condition: Condition) -> ConditionKind:

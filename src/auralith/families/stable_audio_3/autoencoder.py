@@ -1,16 +1,18 @@
 """SAME, the transformer autoencoder, in `model_config.json`, in diffusers' config, and under its foreign names.
 
 Two kinds of published tensors carry no information: the rotary `inv_freq`, which is recomputed, and an empty tensor of
-the bottleneck. Diffusers has neither. Its class knows no chunks, only bands, and equal shapes of both networks.
+the bottleneck. Diffusers has neither. Its class knows no chunks, only bands, and equal shapes of both networks; it keeps q, q′, k, k′, v in
+this order, where published files have q, k, v, q′, k′.
 """
 
 import re
+from dataclasses import MISSING, replace
 from functools import partial
 
 import torch
 
-from auralith.config import SameConfig, SameNetworkConfig
-from auralith.families.family import AutoencoderKind, NameRow, nest
+from auralith.config import AudioFormat, SameConfig, SameNetworkConfig
+from auralith.families.family import AutoencoderForm, AutoencoderKind, NameRow, nest
 from auralith.families.sections import IRRELEVANT, Section
 from auralith.families.stable_audio_1.transformer import inverse_frequencies
 from auralith.foreign import Json
@@ -184,8 +186,8 @@ def _check_heads(network: SameNetworkConfig, section: Section, key: str) -> None
         raise section.error(key, f"must be a multiple of 4 that divides the width {network.width}")
 
 
-def _single(side: Section, key: str) -> int:
-    values = side.integers(key)
+def _single(side: Section, key: str, default: object = MISSING) -> int:
+    values = side.integers(key, default)
     if len(values) != 1:
         raise side.error(key, f"must be one number, not {list(values)}")
     return values[0]
@@ -198,14 +200,12 @@ def _window(side: Section) -> int:
     return int(before)
 
 
-def _sine_blocks(side: Section) -> int:
-    """Return the number of the decoder; the encoder's config has none."""
-    if "sinusoidal_blocks" not in side:
-        side.ignore("sinusoidal_blocks")
-        return 0
-    (count,) = side.numbers("sinusoidal_blocks", count=1)
+def _sine_blocks(side: Section, start: str = "") -> int:
+    """Return the number in a list of one; none where it is absent, as in the encoder's config."""
+    key = f"{start}sinusoidal_blocks"
+    (count,) = side.numbers(key, (0,), count=1)
     if not count.is_integer() or not 0 <= count < 2**16:
-        raise side.error("sinusoidal_blocks", "must be a number of blocks")
+        raise side.error(key, "must be a number of blocks")
     return int(count)
 
 
@@ -266,6 +266,84 @@ def _network_json(config: SameConfig, network: SameNetworkConfig) -> Json:
     return data | {"chunk_size": rows, "chunk_midpoint_shift": True}
 
 
+# --- diffusers ---
+
+
+def _read_diffusers(section: Section) -> tuple[AudioFormat, SameConfig]:
+    """Read the config of an `AutoencoderSAME`. It knows no noise."""
+    stride = _single(section, "encoder_strides", (16,))
+    section.expect("use_differential_attention", True, True)
+    section.expect("ff_mult", FEED_FORWARD_MULTIPLE, FEED_FORWARD_MULTIPLE)
+    multiple = _single(section, "encoder_c_mults", (6,))
+    depth = _single(section, "encoder_transformer_depths", (6,))
+    network = SameNetworkConfig(
+        width=section.integer("encoder_channels", 128) * multiple,
+        depth=depth,
+        head_dim=section.integer("dim_heads", 64),
+        attention="band",
+        window_frames=section.integer("sliding_window", 1),
+    )
+    _check_heads(network, section, "dim_heads")
+    if depth > LARGEST_DEPTH:
+        raise section.error("encoder_transformer_depths", f"must be at most {LARGEST_DEPTH}")
+    config = SameConfig(
+        channels=section.integer("audio_channels", 2),
+        latent_channels=section.integer("latent_dim", 256),
+        patch_size=section.integer("patch_size", 256),
+        stride=stride,
+        encoder=replace(network, sine_blocks=_sine_blocks(section, "encoder_")),
+        decoder=replace(network, sine_blocks=_sine_blocks(section, "decoder_")),
+    )
+    if config.patch_width == network.width:
+        raise section.error("patch_size", f"must not give rows of {network.width} features")
+    audio = AudioFormat(
+        section.integer("sampling_rate", 44_100),
+        config.channels,
+        config.latent_channels,
+        config.samples_per_frame,
+    )
+    section.ignore(*(key for key in section.data if key.startswith("_")))
+    section.finish()
+    return audio, config
+
+
+def _diffusers_json(audio: AudioFormat, config: SameConfig) -> Json:
+    encoder, decoder = config.encoder, config.decoder
+    return {
+        "audio_channels": config.channels,
+        "patch_size": config.patch_size,
+        "encoder_channels": encoder.width,
+        "encoder_c_mults": [1],
+        "encoder_strides": [config.stride],
+        "encoder_transformer_depths": [encoder.depth],
+        "latent_dim": config.latent_channels,
+        "use_differential_attention": True,
+        "dim_heads": encoder.head_dim,
+        "ff_mult": FEED_FORWARD_MULTIPLE,
+        "sliding_window": encoder.window_frames,
+        "encoder_sinusoidal_blocks": [encoder.sine_blocks],
+        "decoder_sinusoidal_blocks": [decoder.sine_blocks],
+        "sampling_rate": audio.sample_rate,
+    }
+
+
+def _refusals(config: SameConfig) -> list[str]:
+    networks = (config.encoder, config.decoder)
+    plain = [replace(network, sine_blocks=0, token_noise=0.0) for network in networks]
+    reasons = {
+        "attention in chunks": any(network.attention == "chunks" for network in networks),
+        "a convolution over several rows": any(network.kernel_size > 1 for network in networks),
+        "an encoder and a decoder of different shapes": plain[0] != plain[1],
+    }
+    return [reason for reason, applies in reasons.items() if applies]
+
+
+DIFFUSERS = AutoencoderForm(
+    class_name="AutoencoderSAME",
+    read=_read_diffusers,
+    to_json=_diffusers_json,
+    refusals=_refusals,
+)
 SAME = AutoencoderKind(
     title="a SAME autoencoder",
     config=SameConfig,
@@ -275,7 +353,9 @@ SAME = AutoencoderKind(
     build=Same,
     rows=_rows,
     weight_norm=True,
+    block_orders={"self_attn.to_qkv.weight": (0, 3, 1, 4, 2)},
     is_untrained=_is_untrained,
     buffers=_buffers,
     optional=UNTRAINED,
+    diffusers=DIFFUSERS,
 )
