@@ -81,13 +81,16 @@ class Accepting(Books):
         return self.job(rows[0]["job"])
 
     def _require_place(self, owner: str, owner_queue: int | None) -> None:
+        """Raise `QueueFull` where there is no place, and remember it within the change, as `Refusals` needs it."""
         waiting = self.count("queued")
         if waiting >= self.limits.queue:
-            raise self._full(f"{waiting} jobs wait")
+            raise self._full(f"{waiting} jobs wait", None)
         if owner_queue is not None and (own := self.count("queued", owner)) >= owner_queue:
-            raise self._full(f"{own} jobs of this API key wait")
+            raise self._full(f"{own} jobs of this API key wait", owner)
 
-    def _full(self, what: str) -> QueueFull:
-        return QueueFull(
+    def _full(self, what: str, owner: str | None) -> QueueFull:
+        refusal = QueueFull(
             f"{what}, the most that are taken; ask again later", retry_after(self._db, self._now())
         )
+        self.refusals.note(owner, refusal)
+        return refusal

@@ -11,6 +11,7 @@ from auralith.files import size_text
 from auralith.jobs.database import Database, Row, StorageFull
 from auralith.jobs.estimates import Estimate, Forecast, estimate, forecast
 from auralith.jobs.records import Event, Job, Limits, Stored, Unknown, job_of
+from auralith.jobs.refusals import Refusals
 from auralith.jobs.search import search_patterns
 
 OnChange = Callable[[str, Job], None]
@@ -33,7 +34,8 @@ class Books:
         self.folder, self.limits = Path(folder), limits or Limits()
         self.listeners: list[OnChange] = []
         """Called for every change that this process makes."""
-        self.watchers: list[Callable[[], None]] = []
+        self.refusals = Refusals()
+        self.watchers: list[Callable[[], None]] = [self.refusals.forget]
         """Called soon after other processes changed something."""
         self.sounds, self.uploads = self.folder / "audio", self.folder / "assets"
         self._clock = clock

@@ -22,7 +22,7 @@ class Making(Books):
     def claim(self) -> Job | None:
         """Return the job that waited longest, running now and claimed by the caller; None without one."""
         claim, now = secrets.token_hex(16), self._now()
-        with self._db.write() as db:
+        with self._db.write(durable=False) as db:  # a job whose claim is lost still waits
             cancelled = self._requeue("status = 'running' AND lease < ?", (now,), "its lease ended")
             rows = db.execute(
                 "UPDATE jobs SET status = 'running', claim = ?, lease = ?, started = ?, ready = NULL, progress = NULL "
@@ -31,6 +31,7 @@ class Making(Books):
                 (claim, now + LEASE_SECONDS, now),
             )
             for row in rows:
+                self.refusals.forget()
                 record(db, row["id"], "state", {"status": "running"})
         for job in cancelled:
             self._tell("end", job)
@@ -81,6 +82,7 @@ class Making(Books):
             "output",
             {"id": output_id, **facts},
             insert,
+            durable=False,  # it is durable with the job's end, before which it would be made again, byte for byte
         )
 
     def finish(
@@ -179,6 +181,7 @@ class Making(Books):
 
     def _end_cancelled(self, db: Database, job: Job) -> None:
         now = self._now()
+        self.refusals.forget()
         db.execute(
             f"UPDATE jobs SET status = 'cancelled', finished = ?, {_OVER} WHERE id = ?",
             (now, job.id),

@@ -75,6 +75,22 @@ class ServiceSettings:
     webhooks: WebhookSettings = field(default_factory=WebhookSettings)
 
 
+@dataclass(frozen=True)
+class Submission:
+    """Request of a caller that was read, and is not a job yet."""
+
+    order: Order
+    body: Json
+    caller: Caller
+    key: str | None
+    """Idempotency key."""
+
+    @property
+    def owner(self) -> str:
+        """Return whose the job will be; empty without API keys."""
+        return self.caller.owner or ""
+
+
 class Service:
     """Jobs of a folder, made on some devices."""
 
@@ -131,22 +147,34 @@ class Service:
         """Return the models that are in memory now, with their device, adapters and bytes."""
         return self._lanes.models
 
-    def submit(
-        self, body: Any, caller: Caller | None = None, key: str | None = None
-    ) -> tuple[Job, bool]:
-        """Return the job of a parsed body, and whether it is new. Raises `AuralithError` where it is not accepted."""
-        caller = caller or Caller()
-        owner = caller.owner or ""
+    def read(self, body: Any, caller: Caller, key: str | None) -> Submission:
+        """Return what a parsed body and its idempotency key ask for, without a look at the database or the disk.
+
+        Raises:
+            InvalidRequest: the request can't be one of any model.
+            QueueFull: the queue is known to be full, and no key could have given a job before.
+        """
         if key is not None and not _KEY.fullmatch(key):
             raise InvalidRequest(
                 "the Idempotency-Key is not 1 to 255 printable characters; choose such"
             )
-        scoped = None if key is None else (owner, key)
         order = read_order(body)
-        body_hash = sha256(canonical_json(body).encode()).hexdigest()
+        if caller.key is not None:
+            _require_few(order, caller.key)
+        found = Submission(order, body, caller, key)
+        if key is None:
+            self.store.refusals.require_none(found.owner)
+        return found
+
+    def submit(self, asked: Submission) -> tuple[Job, bool]:
+        """Return the job of what was read, and whether it is new. Raises `AuralithError` where it is not accepted."""
+        order, caller, owner = asked.order, asked.caller, asked.owner
+        scoped = None if asked.key is None else (owner, asked.key)
+        body_hash = sha256(canonical_json(asked.body).encode()).hexdigest()
         known = None if scoped is None else self.store.replay(scoped, body_hash)
         if known is not None:  # though its source or its adapter may be gone
             return known, False
+        self.store.refusals.require_none(owner)
         request, cost_of_it = self._resolved(order, caller)
         return self.store.accept(
             request,
@@ -159,9 +187,12 @@ class Service:
             webhook=order.making.webhook,
         )
 
-    def estimate(self, body: Any, caller: Caller | None = None) -> Json:
+    def estimate(self, body: Any, caller: Caller) -> Json:
         """Return what a parsed body would take, without a job. Raises as `submit` does."""
-        request, cost_of_it = self._resolved(read_order(body), caller or Caller())
+        order = read_order(body)
+        if caller.key is not None:
+            _require_few(order, caller.key)
+        request, cost_of_it = self._resolved(order, caller)
         found = self.store.forecast(request["model"], cost_of_it)
         return {
             "request": request,
@@ -174,8 +205,6 @@ class Service:
 
     def _resolved(self, order: Order, caller: Caller) -> tuple[Json, float]:
         """Return a request with all defaults filled in, and its cost."""
-        if caller.key is not None:
-            _require_few(order, caller.key)
         if order.making.webhook is not None:
             self.webhooks.require_allowed(order.making.webhook)
         place = order.making.model or self.settings.models[0].name
