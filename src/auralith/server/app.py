@@ -54,7 +54,7 @@ def make_app(
         add_review(app, review)
     if has_page():
         add_page(app, has_review=review is not None)
-    return Guard(app, rules, meters.reject)
+    return Guard(app, rules, meters.reject, meters.answer)
 
 
 def _answer_errors(app: FastAPI, meters: Meters) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import ipaddress
 import json
 import secrets
+import time
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -68,8 +69,16 @@ class _Refusal(Exception):
 class Guard:
     """An ASGI application around another one."""
 
-    def __init__(self, app: Asgi, rules: Rules, on_refusal: Callable[[str], None]) -> None:
-        self._app, self._rules, self._on_refusal = app, rules, on_refusal
+    def __init__(
+        self,
+        app: Asgi,
+        rules: Rules,
+        on_refusal: Callable[[str], None],
+        on_answer: Callable[[int, float], None],
+    ) -> None:
+        """`on_refusal` gets a reason; `on_answer` a status, and the seconds from a request's head to that of its answer."""
+        self._app, self._rules = app, rules
+        self._on_refusal, self._on_answer = on_refusal, on_answer
         self._keys = KeyRing(rules.keys)
         self._answering = 0
 
@@ -79,12 +88,14 @@ class Guard:
             await self._app(scope, receive, send)
             return
         fixed = (*HEADERS, (b"x-request-id", secrets.token_hex(8).encode()))
+        begin = time.perf_counter()
 
         async def answer(message: Message) -> None:
             if message["type"] == "http.response.start":
                 names = {name.lower() for name, _ in message["headers"]}
                 more = [pair for pair in fixed if pair[0] not in names]
                 message["headers"] = [*message["headers"], *more]
+                self._on_answer(message["status"], time.perf_counter() - begin)
             await asyncio.wait_for(send(message), self._rules.send_seconds)
 
         headers = {name.lower(): value.decode("latin-1") for name, value in scope["headers"]}

@@ -10,6 +10,7 @@ from auralith.server.service import Service
 
 prometheus = LazyModule("prometheus_client", "serve")
 SECONDS = (0.1, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 1_800)
+ANSWER_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 30)
 FACTORS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 50)
 
 
@@ -25,6 +26,13 @@ class Meters:
         )
         self._rejected = prometheus.Counter(
             "auralith_rejected", "Requests that were refused", ["reason"], registry=registry
+        )
+        self._answers = prometheus.Histogram(
+            "auralith_answer_seconds",
+            "From the head of a request to that of its answer",
+            ["status"],
+            buckets=ANSWER_SECONDS,
+            registry=registry,
         )
         self._audio = prometheus.Counter(
             "auralith_audio_seconds", "Seconds of sound that were made", registry=registry
@@ -65,6 +73,10 @@ class Meters:
     def reject(self, reason: str) -> None:
         """Count a request that was refused."""
         self._rejected.labels(reason).inc()
+
+    def answer(self, status: int, seconds: float) -> None:
+        """Note how long a request waited for its answer to begin."""
+        self._answers.labels(status).observe(seconds)
 
     def page(self) -> bytes:
         """Return the text that Prometheus reads."""
