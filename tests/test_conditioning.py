@@ -74,10 +74,13 @@ def test_the_null_condition_keeps_the_numbers_in_the_global_vector(sao: Conditio
 
 
 def test_a_long_prompt_warns_and_shows_what_was_cut(
-    sao: Conditioner, caplog: pytest.LogCaptureFixture
+    sao: Conditioner, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """It alone does: transformers, which would warn of it once, does not."""
+    monkeypatch.setattr(logging.getLogger("transformers"), "propagate", True)
+    sao.text.tokenizer.deprecation_warnings.clear()
     with caplog.at_level(logging.WARNING, "auralith"), torch.inference_mode():
-        sao.encode_text(["drum " * 40 + "thunder"])
+        sao.encode_text(["drum " * 90 + "thunder"])
         sao.encode_text(["short"])
     (record,) = caplog.records
     assert "the limit is 32" in record.getMessage()

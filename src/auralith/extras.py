@@ -1,6 +1,7 @@
 """Optional libraries: imported where they are used, and missed with one line that says how to get them."""
 
 import json
+import logging
 from contextlib import suppress
 from functools import cache
 from importlib import import_module, metadata
@@ -40,6 +41,15 @@ class LazyModule:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(require(self._module, self._extra), name)
+
+
+def quiet_libraries() -> None:
+    """Keep libraries from warning about what nobody asked for.
+
+    transformers imports torchao where it is installed, which complains about GPUs that are not there.
+    """
+    for name in ("torchao", "torch.utils._pytree"):
+        logging.getLogger(name).setLevel(logging.ERROR)
 
 
 def how_to_install(extra: str) -> str:

@@ -287,6 +287,7 @@ def check_a_polite_end(server: Server) -> None:
     until(lambda: all(map(gone, workers)), 5)
     assert "terminated" in server.log or "interrupted" in server.log
     assert "marmalade" not in server.log and "drum" not in server.log
+    assert "transformers" not in server.log and "torchao" not in server.log
     store = JobStore(server.folder)
     assert store.job(job).status == "queued"
     store.close()

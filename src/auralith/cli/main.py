@@ -43,6 +43,7 @@ from auralith.cli.weights import weights
 from auralith.cli.words import words
 from auralith.errors import AuralithError, Interrupted, is_out_of_memory
 from auralith.escaping import one_line, without_password
+from auralith.extras import quiet_libraries
 from auralith.signals import leave, raised_signals
 
 RESUMED = (
@@ -191,6 +192,4 @@ def _log_to_stderr() -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(LineFormatter())
     logging.getLogger("auralith").handlers = [handler]
-    # transformers imports torchao where it is installed, which complains about GPUs that nobody asked for
-    for name in ("torchao", "torch.utils._pytree"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+    quiet_libraries()

@@ -19,6 +19,7 @@ from typing import IO
 import torch
 
 from auralith.errors import AuralithError
+from auralith.extras import quiet_libraries
 from auralith.jobs.running import JobRunner
 from auralith.jobs.tasks import Json, Task, WorkerSettings
 from auralith.settings import build_settings
@@ -32,6 +33,7 @@ def main() -> None:
     out = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)  # what a library prints is no message
     logging.getLogger("auralith").setLevel(logging.ERROR)  # warnings may quote prompts
+    quiet_libraries()
     lines = sys.stdin.buffer
     settings = build_settings(WorkerSettings, json.loads(lines.readline()))
     if settings.threads is not None:

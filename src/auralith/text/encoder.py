@@ -86,7 +86,8 @@ class TextEncoder:
         return TextStates(states.float() * mask.unsqueeze(-1), mask.bool())
 
     def _warn_of_cut(self, prompt: str, limit: int) -> None:
-        (ids,) = self._tokenized([prompt], truncation=False)["input_ids"]
+        # not verbose: transformers would warn too, that the model fails on what is cut off here
+        (ids,) = self._tokenized([prompt], truncation=False, verbose=False)["input_ids"]
         if len(ids) > limit:
             kept = self.tokenizer.decode(ids[: limit - 1], skip_special_tokens=True)
             cut = self.tokenizer.decode(ids[limit - 1 :], skip_special_tokens=True)
