@@ -5,6 +5,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -225,6 +226,18 @@ def test_a_full_disk_refuses_whole(tmp_path: Path) -> None:
     assert [job.id for job in reversed(store.jobs(limit=2_000))] == accepted
     db._connection.execute(f"PRAGMA max_page_count={pages + 1_000}")
     assert add(store).id and store.count("queued") >= 2
+    store.close()
+
+
+def test_who_reads_does_not_wait_for_a_change(tmp_path: Path) -> None:
+    """It sees what was committed before, and the change once that is."""
+    store = JobStore(tmp_path)
+    job = add(store)
+    with ThreadPoolExecutor(1) as others, store._db.write() as db:
+        db.execute("UPDATE jobs SET cost = 7.0")
+        assert others.submit(store.job, job.id).result(5).cost == job.cost != 7.0
+        assert store.job(job.id).cost == 7.0
+    assert store.job(job.id).cost == 7.0
     store.close()
 
 

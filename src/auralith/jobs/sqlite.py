@@ -4,7 +4,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,11 @@ from auralith.jobs.schema import APPLICATION_ID, VERSION, create, upgrade
 
 
 class SqliteDatabase(Database):
-    """A file that one process works with; the folder's lock sees to that."""
+    """A file that one process works with; the folder's lock sees to that.
+
+    What is read goes through a connection of its own, unless it is read within a change: so nobody who reads waits for
+    a change that waits for the disk. What was committed is seen by the next statement.
+    """
 
     is_shared = False
     for_update = for_update_unlocked = ""  # a change has the whole file
@@ -27,25 +31,30 @@ class SqliteDatabase(Database):
             InvalidRequest: the file is damaged, of another program, or of a newer version; it is left as it is.
             ResourceError: it can't be read or written.
         """
-        self.path, self._lock = path, threading.RLock()
-        with _named_errors(path):
-            self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-        try:
-            with _named_errors(path):
-                self._prepare()
-        except BaseException:
-            self._connection.close()
-            raise
+        self.path = path
+        self._lock, self._reading = threading.RLock(), threading.Lock()
+        self._writer: int | None = None
+        with ExitStack() as stack, _named_errors(path):
+            self._connection = stack.enter_context(closing(_connected(path)))
+            self._reader = self._connection  # the only one yet
+            self._prepare()
+            self._reader = stack.enter_context(closing(_connected(path)))
+            self._reader.execute("PRAGMA query_only=ON")
+            self._open = stack.pop_all()
 
     def close(self) -> None:
         """Close the connection; what was committed stays."""
-        with self._lock:
-            self._connection.close()
+        with self._lock, self._reading:
+            self._open.close()
 
     def execute(self, query: str, values: Sequence[Any] = ()) -> list[Row]:
         """Return the rows of a statement."""
-        with self._lock, _named_errors(self.path):
-            return self._connection.execute(query, [storable(value) for value in values]).fetchall()
+        mine = [storable(value) for value in values]
+        if self._writer == threading.get_ident():
+            with _named_errors(self.path):
+                return self._connection.execute(query, mine).fetchall()
+        with self._reading, _named_errors(self.path):
+            return self._reader.execute(query, mine).fetchall()
 
     @contextmanager
     def write(self, *, durable: bool = True, alone: bool = False) -> Iterator[Database]:
@@ -53,6 +62,7 @@ class SqliteDatabase(Database):
         with self._lock, _named_errors(self.path):
             self._connection.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
             self._connection.execute("BEGIN IMMEDIATE")
+            self._writer = threading.get_ident()
             try:
                 yield self
                 self._connection.execute("COMMIT")
@@ -60,13 +70,14 @@ class SqliteDatabase(Database):
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
                 raise
+            finally:
+                self._writer = None
 
     def now(self) -> float:
         """Return the time of this machine."""
         return time.time()
 
     def _prepare(self) -> None:
-        self._connection.row_factory = _row
         application, version = self._number("application_id"), self._number("user_version")
         is_empty = not self.execute("SELECT 1 AS one FROM sqlite_schema")
         if not is_empty and application != APPLICATION_ID:
@@ -91,6 +102,12 @@ class SqliteDatabase(Database):
 
     def _number(self, pragma: str) -> int:
         return self.execute(f"PRAGMA {pragma}")[0][pragma]
+
+
+def _connected(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    connection.row_factory = _row
+    return connection
 
 
 def _row(cursor: sqlite3.Cursor, values: tuple[Any, ...]) -> Row:
