@@ -76,12 +76,12 @@ def server(
 
 
 def throughput() -> list[Figure]:
-    """Return the time of four sounds by the API over that of the same jobs, in turns."""
+    """Return the time of three sounds by the API over that of the same jobs, in turns."""
     model, ratios = load(), []
     with server() as (client, _), tempfile.TemporaryDirectory() as folder:
         for number in range(ROUNDS + 1):
-            own = _own_seconds(model, folder, SOUND, 4)
-            served = _served_seconds(client, SOUND, 4)
+            own = _own_seconds(model, folder, SOUND, 3)
+            served = _served_seconds(client, SOUND, 3)
             if number:  # the first round warms up
                 ratios.append(own / served)
     ratio = statistics.median(ratios)
@@ -91,14 +91,14 @@ def throughput() -> list[Figure]:
 
 
 def overhead() -> list[Figure]:
-    """Return what a job costs besides its sound: what 20 short ones take longer than by the API, in turns."""
+    """Return what a job costs besides its sound: what ten short ones take longer than by the API, in turns."""
     model, costs = load(), []
     with server() as (client, _), tempfile.TemporaryDirectory() as folder:
-        for number in range(2 * ROUNDS + 1):
-            own = _own_seconds(model, folder, SHORT, 20)
-            served = _served_seconds(client, SHORT, 20)
+        for number in range(ROUNDS + 1):
+            own = _own_seconds(model, folder, SHORT, 10)
+            served = _served_seconds(client, SHORT, 10)
             if number:
-                costs.append((served - own) / 20 * 1000)
+                costs.append((served - own) / 10 * 1000)
     cost = statistics.median(costs)
     return [Figure("cost of a job besides its sound", cost, "ms", "<= 20", cost <= 20)]
 
