@@ -1,22 +1,32 @@
-"""Wake coroutines when a job changes, in whatever thread that was."""
+"""Wake coroutines when their job changes, in whatever thread that was."""
 
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+from auralith.jobs.records import Job
+
 
 class Bell:
-    """Rings for all who listen; once it is closed, nobody should wait any more."""
+    """Rings for who listens for a job; once it is closed, nobody should wait any more."""
 
     def __init__(self) -> None:
-        self._listeners: dict[asyncio.Event, asyncio.AbstractEventLoop] = {}
+        self._listeners: dict[asyncio.Event, tuple[str, asyncio.AbstractEventLoop]] = {}
         self.is_closed = False
 
-    def ring(self, *_: object) -> None:
+    def changed(self, kind: str, job: Job) -> None:
+        """Wake who listens for a job."""
+        self._wake(job.id)
+
+    def ring(self) -> None:
         """Wake all who listen."""
-        for heard, loop in list(self._listeners.items()):
-            with suppress(RuntimeError):  # its loop has ended
-                loop.call_soon_threadsafe(heard.set)
+        self._wake(None)
+
+    def _wake(self, job_id: str | None) -> None:
+        for heard, (own, loop) in list(self._listeners.items()):
+            if job_id in (None, own):
+                with suppress(RuntimeError):  # its loop has ended
+                    loop.call_soon_threadsafe(heard.set)
 
     def close(self) -> None:
         """Tell all who listen to end."""
@@ -24,10 +34,10 @@ class Bell:
         self.ring()
 
     @contextmanager
-    def listening(self) -> Iterator[asyncio.Event]:
-        """Give an event that every ring sets; clear it before looking, so that nothing is missed."""
+    def listening(self, job_id: str) -> Iterator[asyncio.Event]:
+        """Give an event that every change of a job sets; clear it before looking, so that nothing is missed."""
         heard = asyncio.Event()
-        self._listeners[heard] = asyncio.get_running_loop()
+        self._listeners[heard] = job_id, asyncio.get_running_loop()
         try:
             yield heard
         finally:

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import ExitStack
 
 from auralith.extras import require
-from auralith.jobs.records import Job, Unknown
+from auralith.jobs.records import Event, Job, Unknown
 from auralith.server.bell import wait_for
 from auralith.server.service import Service
 
@@ -29,7 +29,7 @@ async def ended(
     A client that has gone `cancels` its job, or leaves it to be made.
     """
     deadline = asyncio.get_running_loop().time() + seconds
-    with service.bell.listening() as heard:
+    with service.bell.listening(job.id) as heard:
         while True:
             heard.clear()
             job = await run_in_threadpool(service.store.job, job.id)
@@ -45,13 +45,10 @@ async def events_of(
     service: Service, job_id: str, after: int, seat: ExitStack
 ) -> AsyncIterator[str]:
     """Yield the events of a job after a number, until its end, its deletion, or the end of the server; then leave the seat."""
-    store = service.store
-    with seat, service.bell.listening() as heard:
+    with seat, service.bell.listening(job_id) as heard:
         while True:
             heard.clear()
-            # looked at before the events, or the end could come in between and never be told
-            is_over = await run_in_threadpool(_is_over, service, job_id)
-            found = await run_in_threadpool(store.events, job_id, after)
+            is_over, found = await run_in_threadpool(_look, service, job_id, after)
             for event in found:
                 after = event.number
                 yield f"id: {after}\nevent: {event.kind}\ndata: {json.dumps(event.data)}\n\n"
@@ -64,8 +61,11 @@ async def events_of(
                 yield ": alive\n\n"
 
 
-def _is_over(service: Service, job_id: str) -> bool:
+def _look(service: Service, job_id: str, after: int) -> tuple[bool, list[Event]]:
+    """Return whether a job has ended or is gone, and its events after a number."""
     try:
-        return service.store.job(job_id).is_final
+        is_over = service.store.job(job_id).is_final
     except Unknown:
-        return True
+        is_over = True
+    # after the job, or the end could come in between and never be told
+    return is_over, service.store.events(job_id, after)

@@ -108,7 +108,7 @@ class Service:
             for place, raw in found.items()
         }
         self.store = JobStore(settings.data, settings.limits, database=settings.database)
-        self.store.listeners.append(self.bell.ring)
+        self.store.listeners.append(self.bell.changed)
         self.store.watchers.append(self.bell.ring)
         self._lanes = Lanes(
             self.store, worker_settings(settings), self._adapter_files, settings.attempts
@@ -303,6 +303,8 @@ class Service:
                 )
 
     def _adapter_files(self, request: Json) -> tuple[tuple[str, float], ...]:
+        if not request.get("adapters"):
+            return ()
         order = read_order(request)
         self._require_adapters(order)
         known = self.adapters()
