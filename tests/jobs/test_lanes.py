@@ -64,7 +64,7 @@ def add(store: JobStore, model: Resolver, **body: object) -> Job:
     return store.accept(order.to_json(), cost(order, model, None))[0]
 
 
-def wait(store: JobStore, job: Job, is_met: Callable[[Job], object], seconds: float = 60.0) -> Job:
+def wait(store: JobStore, job: Job, is_met: Callable[[Job], object], seconds: float = 300.0) -> Job:
     end = time.monotonic() + seconds
     while not is_met(found := store.job(job.id)):
         assert time.monotonic() < end, found
@@ -106,6 +106,25 @@ def test_cancelling_stops_at_a_step(
     assert wait(store, job, lambda job: job.is_final, 2).status == "cancelled"
     assert wait(store, add(store, model), lambda job: job.is_final).status == "succeeded"
     assert worker_pid(lanes) == pid
+
+
+def test_the_next_job_is_begun_before_the_end_of_one_is_noted(
+    store: JobStore, lanes: Lanes, model: auralith.Auralith, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that dies in between costs the next one an attempt, and the other nothing."""
+    first = wait(store, add(store, model, steps=300), is_stepping)
+    second, finish, seen = add(store, model), store.finish, list[str]()
+
+    def killed(job: Job, *how: Any) -> Job | None:
+        if not seen:
+            os.kill(worker_pid(lanes), signal.SIGKILL)
+        seen.append(store.job(second.id).status)
+        return finish(job, *how)
+
+    monkeypatch.setattr(store, "finish", killed)
+    both = [wait(store, job, lambda job: job.is_final) for job in (first, second)]
+    assert [(job.status, job.crashes) for job in both] == [("succeeded", 0), ("succeeded", 1)]
+    assert seen[0] == "running"
 
 
 def test_an_error_is_a_problem_and_an_adapter_may_be_gone(

@@ -4,6 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -18,6 +19,8 @@ from auralith.jobs.store import JobStore
 from auralith.jobs.tasks import OUT_OF_MEMORY, Json, Task, WorkerSettings
 
 TICK_SECONDS = 0.1
+RENEWAL_SECONDS = LEASE_SECONDS / 10
+"""Between two renewals of a lease while a worker says nothing."""
 ENDINGS = ("done", "cancelled", "failed", "full")
 """Kinds of the messages that end a job."""
 PAUSE_SECONDS = 2.0
@@ -54,6 +57,8 @@ class Lane:
         self._worker: WorkerProcess | None = None
         self._wake, self._stopping = threading.Event(), threading.Event()
         self._deadline = 0.0
+        self._begun: Job | None = None
+        """Job that the worker was given while the end of the one before was noted."""
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def start(self) -> None:
@@ -109,10 +114,14 @@ class Lane:
                 self._work()
         finally:
             self._drop_worker()
+            if self._begun is not None:
+                with suppress(ResourceError):  # its lease ends by itself
+                    self._store.release(self._begun, "the server stops")
 
     def _work(self) -> None:
         try:
-            job = self._store.claim() if self._store.has_room() else None
+            job = self._begun or self._begin()
+            self._begun = None
             if job is None:
                 self._wake.wait(1.0)
                 self._wake.clear()
@@ -121,18 +130,29 @@ class Lane:
         except ResourceError as error:
             # the lease on the job ends by itself; when there is room again, it is made again
             log.warning("jobs wait: %s", error)
+            self._begun = None
             self._drop_worker()
             self._stopping.wait(PAUSE_SECONDS)
 
-    def _make(self, job: Job) -> None:
+    def _begin(self) -> Job | None:
+        """Return a job that was claimed and given to the worker; None where none is."""
+        job = self._store.claim() if self._store.has_room() else None
+        if job is None:
+            return None
         try:
             task = self._task(job)
         except AuralithError as error:
             self._store.finish(job, "failed", problem(error))
-            return
+            self._wake.set()  # others may wait
+            return None
         if self._worker is None:
             self._worker = WorkerProcess(self._settings)
         self._worker.send(task.to_json())
+        return job
+
+    def _make(self, job: Job) -> None:
+        """Have a job made that the worker has."""
+        assert self._worker is not None
         try:
             self._follow(job, self._worker)
         except EOFError:
@@ -160,13 +180,21 @@ class Lane:
 
     def _follow(self, job: Job, worker: WorkerProcess) -> None:
         """Note what a worker says of a job, until the job has ended or the claim on it is lost."""
-        is_told = False
+        is_told, renewed = False, time.monotonic()
         while True:
             message = worker.receive(TICK_SECONDS)
             if message is not None and message["kind"] in ENDINGS:
+                if message["kind"] != "full" and not self._stopping.is_set():
+                    with suppress(ResourceError):  # what is said of it next time
+                        # begun before the end of this one is on the disk, so that the worker need not wait for that
+                        self._begun = self._begin()
                 self._insist(lambda message=message: self._ended(job, message))
                 return
-            current = self._insist(lambda message=message: self._noted(job, message))
+            if message is None and time.monotonic() < renewed + RENEWAL_SECONDS:
+                current = self._insist(lambda: self._store.look(job))
+            else:
+                current = self._insist(lambda message=message: self._noted(job, message))
+                renewed = time.monotonic()
             if current is None:
                 self._drop_worker()
                 return

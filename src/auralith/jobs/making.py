@@ -3,13 +3,14 @@
 import json
 import secrets
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from auralith.jobs.books import Books, record
 from auralith.jobs.database import Database
 from auralith.jobs.delivering import announce_end
-from auralith.jobs.records import FINAL, Job, Status, job_of
+from auralith.jobs.records import FINAL, Job, Status, Unknown, job_of
 
 LEASE_SECONDS = 30.0
 _WAITING = "status = 'queued', claim = NULL, lease = NULL, ready = NULL, progress = NULL"
@@ -39,6 +40,14 @@ class Making(Books):
             job = job_of(row)
             self._tell("state", job)
             return job
+        return None
+
+    def look(self, job: Job) -> Job | None:
+        """Return a claimed job as it is now; None if the claim is lost."""
+        with suppress(Unknown):  # deleted
+            current = self.job(job.id)
+            if current.claim == job.claim and current.status == "running":
+                return current
         return None
 
     def renew(self, job: Job) -> Job | None:
