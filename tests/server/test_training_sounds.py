@@ -121,12 +121,15 @@ def test_the_embedded_model_has_a_card(tmp_path: Path) -> None:
     ],
 )
 def test_a_card_names_its_license_as_the_hub_reads_it(
-    front: str, license: str | None, tmp_path: Path
+    front: str, license: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "README.md").write_text(f"---\n{front}\n---\n# A model\n")
     (tmp_path / "LICENSE").write_bytes(b"Do what you \xff want")
     found = read_card(tmp_path)
     assert (found["license"], found["card"]) == (license, "# A model")
     assert found["license_text"] == "Do what you \ufffd want"
+    with monkeypatch.context() as closed:  # files that have not changed are not read again
+        closed.delattr(Path, "open")
+        assert read_card(tmp_path) == found
     (tmp_path / "README.md").write_text("no metadata, license: none\n")
     assert read_card(tmp_path)["license"] is None
