@@ -18,10 +18,12 @@ from auralith.curation.run import curate
 from auralith.curation.settings import CurationSettings
 from auralith.curation.store import Store
 from auralith.errors import InvalidRequest
+from auralith.server.review import OPERATIONS
 from auralith.server.service import Service
 from auralith.sound.excerpt import SAMPLE_RATE
 from tests.curation.suspects import KNOWN_FROM, MARKUP, SUSPECT_FROM, curate_suspects
 from tests.curation.test_review import suspect
+from tests.server.test_openapi import check, every
 from tests.serving import Answer, Client, settings
 
 
@@ -69,6 +71,32 @@ def reviewing(made: CurationSettings, service: Service, tmp_path: Path) -> Revie
     """A review of real sounds without a decision."""
     folder = shutil.copytree(made.folder.parent, tmp_path / "made") / "curation"
     return Reviewing(Client(service, review=folder), folder)
+
+
+def test_every_route_is_described_by_examples_that_it_takes(reviewing: Reviewing) -> None:
+    described = reviewing.client("GET", "/openapi.json").json()
+    routes = {(m, path) for m, path, _ in every(described) if path.startswith("/v1/review")}
+    assert routes == OPERATIONS.keys()
+    item = reviewing.items("ann")[0]
+    reviewing.decide(item, "bob", "keep")
+    for method, path in OPERATIONS:
+        one = described["paths"][path][method]
+        given = {p["name"]: (p["in"], str(p["example"])) for p in one.get("parameters", ())}
+        where = path.replace("{item_id}", item).replace("{side}", given.get("side", ("", ""))[1])
+        content = one.get("requestBody", {}).get("content", {"": {}})
+        examples = [
+            one["value"] for one in next(iter(content.values())).get("examples", {}).values()
+        ]
+        for body in examples or [None]:
+            answer = reviewing.client(
+                method,
+                where,
+                params={name: text for name, (place, text) in given.items() if place == "query"},
+                headers={name: text for name, (place, text) in given.items() if place == "header"},
+                json=body,
+            )
+            assert answer.is_success, answer.text
+            check(described, one, answer)
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from auralith.server.answers import problem_answer
 from auralith.server.guard import Asgi, Guard, Rules
 from auralith.server.meters import Meters
 from auralith.server.openapi import describe
+from auralith.server.openapi.paths import operations
 from auralith.server.page import add_page, has_page
 from auralith.server.routes.assets import add_assets
 from auralith.server.routes.audio import add_audio
@@ -37,7 +38,7 @@ def make_app(
         MissingExtra: the libraries of the extra are missing.
     """
     app = FastAPI(docs_url=None, redoc_url=None)
-    describe(app)
+    described = operations()
     meters = Meters(service)
     _answer_errors(app, meters)
     add_jobs(app, service)
@@ -49,9 +50,12 @@ def make_app(
     add_docs(app)
     add_generate(app, service, sync_seconds)
     if review is not None:
-        from auralith.server.review import add_review  # the extra curate is needed for it alone
+        # the extra curate is needed for it alone
+        from auralith.server.review import OPERATIONS, add_review
 
         add_review(app, review)
+        described |= OPERATIONS
+    describe(app, described)
     if has_page():
         add_page(app, has_review=review is not None)
     return Guard(app, rules, meters.reject, meters.answer)

@@ -18,6 +18,7 @@ from auralith.jobs.problems import make_problem
 from auralith.jobs.records import Unknown
 from auralith.numbers import check_number
 from auralith.server.answers import outline_answer, problem_answer, whole
+from auralith.server.openapi.reviewing import review_operations
 from auralith.settings import build_settings
 from auralith.sound.excerpt import excerpt_wav
 from auralith.sound.stream import open_sound
@@ -29,6 +30,8 @@ from fastapi.concurrency import run_in_threadpool  # noqa: E402
 from fastapi.responses import FileResponse, JSONResponse  # noqa: E402
 
 PREFIX = "/v1/review"
+OPERATIONS = review_operations(review.CHOICES)
+"""What is said of the routes."""
 MOST_LISTED = 500
 MOST_MATCHES = 20
 LONGEST_EXCERPT = 120.0
@@ -139,7 +142,7 @@ def _add_items(app: FastAPI, folder: Path) -> None:
         """Return an item as a reviewer may see it: both sides, evidence, and decisions of others once it is settled."""
         return JSONResponse(_shown_item(folder, item_id, reviewer))
 
-    @app.post(f"{PREFIX}/items/{{item_id}}/decisions", status_code=201, openapi_extra=_BODY)
+    @app.post(f"{PREFIX}/items/{{item_id}}/decisions", status_code=201)
     async def decide(item_id: str, request: Request) -> Response:
         """Record a decision. One that rests on a state that has changed is answered by 409, and nothing is written."""
         body = parse_body(await request.body())
@@ -275,32 +278,3 @@ def _sound(folder: Path, item_id: str, side: str) -> Path:
     if path is None:
         raise Unknown(f"there is no such sound of {item_id}")
     return path
-
-
-_BODY = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "application/json": {
-                "schema": {
-                    "type": "object",
-                    "required": ["reviewer", "decision"],
-                    "additionalProperties": False,
-                    "properties": {
-                        "reviewer": {"type": "string"},
-                        "decision": {"enum": list(review.CHOICES)},
-                        "reason": {"type": ["string", "null"]},
-                        "note": {"type": "string"},
-                        "replaces": {"type": ["integer", "null"]},
-                    },
-                },
-                "example": {
-                    "reviewer": "ann",
-                    "decision": "remove",
-                    "reason": "commercial_recording",
-                },
-            }
-        },
-    }
-}
-"""Description of a decision's body."""

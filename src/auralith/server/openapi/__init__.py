@@ -1,11 +1,11 @@
 """The description of the HTTP interface (OpenAPI 3.1): every route with its parameters, bodies, answers, errors and examples."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import auralith
 from auralith.extras import require
-from auralith.server.openapi.paths import operations
-from auralith.server.openapi.schemas import ERRORS, problem_schema, schemas
+from auralith.server.openapi.schemas import ERRORS, Json, problem_schema, schemas
 
 require("fastapi", "serve")
 
@@ -18,18 +18,18 @@ DESCRIPTION = (
 )
 
 
-def describe(app: FastAPI) -> None:
-    """Have an application describe itself at /openapi.json by what is stated here; routes that aren't, as FastAPI does."""
+def describe(app: FastAPI, operations: Mapping[tuple[str, str], Json]) -> None:
+    """Have an application describe itself at /openapi.json by what is said of its routes, by method and path."""
 
     def document() -> dict[str, Any]:
         if app.openapi_schema is None:
-            app.openapi_schema = _document(app)
+            app.openapi_schema = _document(app, operations)
         return app.openapi_schema
 
     app.openapi = document  # type: ignore[method-assign] (the way that FastAPI documents)
 
 
-def _document(app: FastAPI) -> dict[str, Any]:
+def _document(app: FastAPI, operations: Mapping[tuple[str, str], Json]) -> dict[str, Any]:
     found = get_openapi(
         title="Auralith",
         version=auralith.__version__,
@@ -37,9 +37,8 @@ def _document(app: FastAPI) -> dict[str, Any]:
         description=DESCRIPTION,
         routes=app.routes,
     )
-    for (method, path), operation in operations().items():
-        if path in found["paths"]:
-            found["paths"][path][method] = operation
+    for (method, path), operation in operations.items():
+        found["paths"][path][method] = operation
     found["webhooks"] = {"jobEnded": {"post": _webhook()}}
     found["servers"] = [{"url": "/"}]
     found["security"] = [{}, {"bearer": []}, {"apiKey": []}]

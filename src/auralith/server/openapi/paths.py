@@ -1,10 +1,11 @@
 """Description of each route: summary, parameters, body, answers and errors, with examples that the server takes."""
 
-from typing import Any, get_args
+from typing import get_args
 
 from auralith.jobs.names import FORMATS
 from auralith.jobs.records import Status
 from auralith.server.answers import MEDIA
+from auralith.server.openapi.parts import answer, json_answer, operation, parameter
 from auralith.server.openapi.schemas import (
     ASSET_ID,
     COUNT,
@@ -57,66 +58,11 @@ NEAREST: Json = {
         }
     ]
 }
-ALWAYS = (400, 401, 403, 408, 413, 429, 431, 500, 503)
-"""Errors that every route may give."""
 
 
 def operations() -> dict[tuple[str, str], Json]:
     """Return what is said of each route, by method and path."""
     return {**_jobs(), **_sounds(), **_facts(), **_probes()}
-
-
-def _operation(
-    name: str,
-    summary: str,
-    answers: Json,
-    *errors: int,
-    parameters: tuple[Json, ...] = (),
-    body: Json | None = None,
-    is_open: bool = False,
-    **more: Any,
-) -> Json:
-    refusals = {
-        str(status): {"$ref": f"#/components/responses/Error{status}"}
-        for status in sorted({*errors, *(() if is_open else ALWAYS)})
-    }
-    found: Json = {"operationId": name, "summary": summary, **more}
-    if parameters:
-        found["parameters"] = list(parameters)
-    if body is not None:
-        found["requestBody"] = {"required": True, "content": body}
-    if is_open:
-        found["security"] = [{}]
-    return found | {"responses": answers | refusals}
-
-
-def _parameter(place: str, name: str, schema: Json, description: str, example: Any) -> Json:
-    required = {"required": True} if place == "path" else {}
-    return {
-        "name": name,
-        "in": place,
-        "description": description,
-        "schema": schema,
-        "example": example,
-        **required,
-    }
-
-
-def _json(schema: Json, description: str, example: Any = None, **headers: str) -> Json:
-    content: Json = {"schema": schema}
-    if example is not None:
-        content["example"] = example
-    return _answer(description, {"application/json": content}, **headers)
-
-
-def _answer(description: str, content: Json, **headers: str) -> Json:
-    found: Json = {"description": description, "content": content}
-    if headers:
-        found["headers"] = {
-            name.replace("_", "-"): {"description": text, "schema": TEXT}
-            for name, text in headers.items()
-        }
-    return found
 
 
 def _body(examples: dict[str, Json]) -> Json:
@@ -128,9 +74,9 @@ def _sound_content() -> Json:
     return {media: {"schema": {"contentMediaType": media}} for media in MEDIA.values()}
 
 
-JOB = _parameter("path", "job_id", TEXT, "Id of a job.", JOB_ID)
-SOUND = _parameter("path", "sound_id", TEXT, "Id of a sound that was made.", SOUND_ID)
-KEY = _parameter(
+JOB = parameter("path", "job_id", TEXT, "Id of a job.", JOB_ID)
+SOUND = parameter("path", "sound_id", TEXT, "Id of a sound that was made.", SOUND_ID)
+KEY = parameter(
     "header",
     "Idempotency-Key",
     TEXT | {"pattern": "^[!-~]{1,255}$"},
@@ -141,7 +87,7 @@ NO_CONTENT: Json = {"description": "It is deleted."}
 
 
 def _jobs() -> dict[tuple[str, str], Json]:
-    a_job = _json(ref("Job"), "The job.")
+    a_job = json_answer(ref("Job"), "The job.")
     accepted = {
         "Location": "Path of the job.",
         "Retry_After": "Seconds after which it may have ended.",
@@ -149,10 +95,10 @@ def _jobs() -> dict[tuple[str, str], Json]:
     listed = record(
         {"jobs": {"type": "array", "items": ref("Job")}, "cursor": {"type": ["string", "null"]}}
     )
-    wait = _parameter(
+    wait = parameter(
         "header", "Prefer", TEXT, "wait=N waits N s for its end, 60 at most.", "wait=1"
     )
-    last = _parameter("header", "Last-Event-ID", TEXT, "Go on after this event.", "2")
+    last = parameter("header", "Last-Event-ID", TEXT, "Go on after this event.", "2")
     query = (
         ("status", {"enum": list(get_args(Status))}, "Jobs of this status.", "succeeded"),
         ("limit", {"type": "integer", "minimum": 1, "maximum": 200}, "Most jobs.", 20),
@@ -166,42 +112,44 @@ def _jobs() -> dict[tuple[str, str], Json]:
         ("starred", {"type": "boolean"}, "Jobs of which a sound is starred.", False),
         ("source", TEXT, "Jobs that start from this sound.", SOUND_ID),
     )
-    number = _parameter("path", "number", COUNT, "Number of the preview, as its event says.", 1)
+    number = parameter("path", "number", COUNT, "Number of the preview, as its event says.", 1)
     return {
-        ("get", "/v1/jobs/{job_id}/preview/{number}"): _operation(
+        ("get", "/v1/jobs/{job_id}/preview/{number}"): operation(
             "preview",
             "Hear what a running job has so far",
             {
-                "200": _answer(
+                "200": answer(
                     "A sound.", {"audio/wav": {"schema": {"contentMediaType": "audio/wav"}}}
                 )
             },
             *(404, 422),
             parameters=(JOB, number),
         ),
-        ("post", "/v1/audio/generations"): _operation(
+        ("post", "/v1/audio/generations"): operation(
             "submit",
             "Submit a job",
             {
-                "200": _json(ref("Job"), "The job, which ended within the time of Prefer: wait."),
-                "202": _json(ref("Job"), "The job, accepted and on the disk.", **accepted),
+                "200": json_answer(
+                    ref("Job"), "The job, which ended within the time of Prefer: wait."
+                ),
+                "202": json_answer(ref("Job"), "The job, accepted and on the disk.", **accepted),
             },
             *(400, 404, 422, 507),
             parameters=(KEY, wait),
             body=_body(REQUESTS),
         ),
-        ("post", "/v1/estimates"): _operation(
+        ("post", "/v1/estimates"): operation(
             "estimate",
             "What a request would take, without making it",
-            {"200": _json(ref("Estimate"), "Its time and memory.")},
+            {"200": json_answer(ref("Estimate"), "Its time and memory.")},
             *(400, 404, 422),
             body=_body(REQUESTS),
         ),
-        ("post", "/v1/audio/generate"): _operation(
+        ("post", "/v1/audio/generate"): operation(
             "generate",
             "Make one sound and answer with it, in the shape of vLLM-Omni",
             {
-                "200": _answer(
+                "200": answer(
                     "The sound.", _sound_content(), X_Job_Id="Its job.", X_Seed="Its seed."
                 )
             },
@@ -209,31 +157,31 @@ def _jobs() -> dict[tuple[str, str], Json]:
             parameters=(KEY,),
             body=_body({"one": ONE_SOUND}),
         ),
-        ("get", "/v1/jobs"): _operation(
+        ("get", "/v1/jobs"): operation(
             "listJobs",
             "List jobs, the newest first",
-            {"200": _json(listed, "Jobs, and the cursor of the next page; null at the end.")},
+            {"200": json_answer(listed, "Jobs, and the cursor of the next page; null at the end.")},
             422,
-            parameters=tuple(_parameter("query", *one) for one in query),
+            parameters=tuple(parameter("query", *one) for one in query),
         ),
-        ("get", "/v1/jobs/{job_id}"): _operation(
+        ("get", "/v1/jobs/{job_id}"): operation(
             "job", "Look at a job", {"200": a_job}, 404, parameters=(JOB,)
         ),
-        ("delete", "/v1/jobs/{job_id}"): _operation(
+        ("delete", "/v1/jobs/{job_id}"): operation(
             "cancel",
             "Cancel a job, or delete one that has ended, with its sounds",
             {
-                "202": _json(ref("Job"), "The job, which is cancelled at its next step."),
+                "202": json_answer(ref("Job"), "The job, which is cancelled at its next step."),
                 "204": NO_CONTENT,
             },
             *(404, 409),
             parameters=(JOB,),
         ),
-        ("get", "/v1/jobs/{job_id}/events"): _operation(
+        ("get", "/v1/jobs/{job_id}/events"): operation(
             "events",
             "Follow a job by server-sent events: state, step, preview, output and end",
             {
-                "200": _answer(
+                "200": answer(
                     "Events, to the end of the job; a comment every 15 s; shutdown where the server stops.",
                     {"text/event-stream": {"schema": TEXT, "example": EVENTS}},
                 )
@@ -250,82 +198,90 @@ def _sounds() -> dict[tuple[str, str], Json]:
     form = record({"file": {"contentMediaType": "application/octet-stream"}})
     upload = {"id": ASSET_ID, "seconds": 0.5, "num_samples": 22_050, "sample_rate": 44_100}
     upload |= {"channels": 2, "codec": "pcm_16", "sha256": "0" * 64, "request": None}
-    asset = _parameter("path", "asset_id", TEXT, "Id of an upload.", ASSET_ID)
+    asset = parameter("path", "asset_id", TEXT, "Id of an upload.", ASSET_ID)
     stretches = {"type": "integer", "minimum": 1, "maximum": 8_192}
     files = _sound_content() | {"application/octet-stream": {"schema": {}}}
-    starred = {"200": _json(ref("Output"), "The sound.")}
+    starred = {"200": json_answer(ref("Output"), "The sound.")}
     near = record({"nearest": {"type": "array", "items": {"type": "object"}}})
     return {
-        ("get", "/v1/audio/{sound_id}"): _operation(
+        ("get", "/v1/audio/{sound_id}"): operation(
             "sound",
             "Fetch a sound that was made, or an upload",
             {
-                "200": _answer("The file.", files, ETag="Its SHA-256, quoted."),
-                "206": _answer("Part of the file.", files),
+                "200": answer("The file.", files, ETag="Its SHA-256, quoted."),
+                "206": answer("Part of the file.", files),
                 "304": {"description": "The file is as it was."},
             },
             *(404, 416, 422),
             parameters=(
                 SOUND,
-                _parameter(
+                parameter(
                     *("query", "format", {"enum": list(FORMATS)}),
                     "Format to convert to, of a sound that was made; as it is, if left out.",
                     "flac",
                 ),
-                _parameter("header", "Range", TEXT, "Part of the file.", "bytes=0-99"),
-                _parameter("header", "If-None-Match", TEXT, "ETag of what is there.", '"0"'),
+                parameter("header", "Range", TEXT, "Part of the file.", "bytes=0-99"),
+                parameter("header", "If-None-Match", TEXT, "ETag of what is there.", '"0"'),
             ),
         ),
-        ("get", "/v1/audio/{sound_id}/peaks"): _operation(
+        ("get", "/v1/audio/{sound_id}/peaks"): operation(
             "peaks",
             "Lowest and highest sample of stretches of a sound",
-            {"200": _json(outline, "As many of each as stretches.")},
+            {"200": json_answer(outline, "As many of each as stretches.")},
             *(404, 422),
-            parameters=(SOUND, _parameter("query", "n", stretches, "Number of stretches.", 8)),
+            parameters=(SOUND, parameter("query", "n", stretches, "Number of stretches.", 8)),
         ),
-        ("get", "/v1/audio/{sound_id}/spectrogram.png"): _operation(
+        ("get", "/v1/audio/{sound_id}/spectrogram.png"): operation(
             "spectrogram",
             "Waveform and spectrogram of a sound",
             {
-                "200": _answer(
+                "200": answer(
                     "A picture.", {"image/png": {"schema": {"contentMediaType": "image/png"}}}
                 )
             },
             404,
             parameters=(SOUND,),
         ),
-        ("get", "/v1/audio/{sound_id}/provenance"): _operation(
+        ("get", "/v1/audio/{sound_id}/provenance"): operation(
             "provenance",
             "How a sound was made",
-            {"200": _json({"type": "object"}, "The tags of its file.")},
+            {"200": json_answer({"type": "object"}, "The tags of its file.")},
             404,
             parameters=(SOUND,),
         ),
-        ("get", "/v1/audio/{sound_id}/nearest"): _operation(
+        ("get", "/v1/audio/{sound_id}/nearest"): operation(
             "nearest",
             "The training sounds that a sound is nearest to, where an index of them is loaded",
-            {"200": _json(near, "The nearest first, with what their manifest says.", NEAREST)},
+            {
+                "200": json_answer(
+                    near, "The nearest first, with what their manifest says.", NEAREST
+                )
+            },
             *(404, 422),
             parameters=(SOUND,),
         ),
-        ("put", "/v1/audio/{sound_id}/star"): _operation(
+        ("put", "/v1/audio/{sound_id}/star"): operation(
             "star",
             "Star a sound, so that it is kept until it is deleted by hand",
             starred,
             404,
             parameters=(SOUND,),
         ),
-        ("delete", "/v1/audio/{sound_id}/star"): _operation(
+        ("delete", "/v1/audio/{sound_id}/star"): operation(
             "unstar", "Take the star of a sound", starred, 404, parameters=(SOUND,)
         ),
-        ("post", "/v1/assets"): _operation(
+        ("post", "/v1/assets"): operation(
             "upload",
             "Upload a sound, which decoding decides",
-            {"201": _json(ref("Asset"), "The upload; its id is the source of an edit.", upload)},
+            {
+                "201": json_answer(
+                    ref("Asset"), "The upload; its id is the source of an edit.", upload
+                )
+            },
             *(400, 415, 422, 507),
             body={"multipart/form-data": {"schema": form}},
         ),
-        ("delete", "/v1/assets/{asset_id}"): _operation(
+        ("delete", "/v1/assets/{asset_id}"): operation(
             "deleteUpload",
             "Delete an upload",
             {"204": NO_CONTENT},
@@ -342,44 +298,44 @@ def _facts() -> dict[tuple[str, str], Json]:
     number = {"type": "integer", "minimum": 1, "maximum": 100}
     seed = {"type": "integer", "minimum": 0}
     return {
-        ("get", "/v1/models"): _operation(
+        ("get", "/v1/models"): operation(
             "models",
             "Models, and what each takes and makes",
-            {"200": _json(record({"models": things}), "The models, the default first.")},
+            {"200": json_answer(record({"models": things}), "The models, the default first.")},
         ),
-        ("get", "/v1/models/{name}/card"): _operation(
+        ("get", "/v1/models/{name}/card"): operation(
             "card",
             "License and card of a model, where they lie beside its weights",
-            {"200": _json(record({"id": TEXT, **said}), "What is there, as text.")},
+            {"200": json_answer(record({"id": TEXT, **said}), "What is there, as text.")},
             404,
-            parameters=(_parameter("path", "name", TEXT, "Id of a model.", "embedded"),),
+            parameters=(parameter("path", "name", TEXT, "Id of a model.", "embedded"),),
         ),
-        ("get", "/v1/adapters"): _operation(
+        ("get", "/v1/adapters"): operation(
             "adapters",
             "Adapters that requests may name",
             {
-                "200": _json(
+                "200": json_answer(
                     record({"adapters": things}), "Their ids.", {"adapters": [{"id": "warm"}]}
                 )
             },
         ),
-        ("get", "/v1/limits"): _operation(
+        ("get", "/v1/limits"): operation(
             "limits",
             "Limits of requests, and of what is kept",
-            {"200": _json({"type": "object"}, "The limits.")},
+            {"200": json_answer({"type": "object"}, "The limits.")},
         ),
-        ("get", "/v1/prompts/random"): _operation(
+        ("get", "/v1/prompts/random"): operation(
             "randomPrompts",
             "Prompts for those who have none",
             {
-                "200": _json(
+                "200": json_answer(
                     record({"prompts": prompts}), "Prompts.", {"prompts": ["a deep kick drum"]}
                 )
             },
             422,
             parameters=(
-                _parameter("query", "n", number, "How many.", 3),
-                _parameter("query", "seed", seed, "The same prompts for the same seed.", 7),
+                parameter("query", "n", number, "How many.", 3),
+                parameter("query", "seed", seed, "The same prompts for the same seed.", 7),
             ),
         ),
     }
@@ -387,21 +343,21 @@ def _facts() -> dict[tuple[str, str], Json]:
 
 def _probes() -> dict[tuple[str, str], Json]:
     ready = record({"status": TEXT, "models": {"type": "array", "items": {"type": "object"}}})
-    status = _json(record({"status": TEXT}), "It is.", {"status": "alive"})
+    status = json_answer(record({"status": TEXT}), "It is.", {"status": "alive"})
     return {
-        ("get", "/healthz"): _operation(
+        ("get", "/healthz"): operation(
             "alive", "Whether the process answers", {"200": status}, is_open=True
         ),
-        ("get", "/readyz"): _operation(
+        ("get", "/readyz"): operation(
             "ready",
             "Whether jobs are taken and made",
-            {"200": _json(ready, "They are.", {"status": "ready", "models": []})},
+            {"200": json_answer(ready, "They are.", {"status": "ready", "models": []})},
             *(503, 507),
             is_open=True,
         ),
-        ("get", "/metrics"): _operation(
+        ("get", "/metrics"): operation(
             "metrics",
             "Numbers for Prometheus",
-            {"200": _answer("Its text format.", {"text/plain": {"schema": TEXT}})},
+            {"200": answer("Its text format.", {"text/plain": {"schema": TEXT}})},
         ),
     }
