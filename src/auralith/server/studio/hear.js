@@ -20,7 +20,7 @@ export class Hear extends Component {
     const { sounds, editing, state } = studio;
     if (!state.shown) return html`<section class="card empty"><p>Describe a sound above, or drop a file here.</p></section>`;
     const { sound, buffer, reference } = sounds;
-    const warnings = sound.warnings ?? (buffer ? troubles(buffer) : []);
+    const warnings = sound.warnings ?? (buffer && !state.shown.isPreview ? troubles(buffer) : []);
     const zoomTo = (next) => this.setState({ zoom: Math.max(1, Math.min(MOST_ZOOM, next)) });
     return html`<section class="card hear" aria-labelledby="hear-title">
       <div class="head"><h2 id="hear-title">Hear</h2>
