@@ -76,12 +76,12 @@ def server(
 
 
 def throughput() -> list[Figure]:
-    """Return the time of three sounds by the API over that of the same jobs, in turns."""
+    """Return the time of two sounds by the API over that of the same jobs, in turns."""
     model, ratios = load(), []
     with server() as (client, _), tempfile.TemporaryDirectory() as folder:
-        for number in range(ROUNDS + 1):
-            own = _own_seconds(model, folder, SOUND, 3)
-            served = _served_seconds(client, SOUND, 3)
+        for number in range(4):
+            own = _own_seconds(model, folder, SOUND, 2)
+            served = _served_seconds(client, SOUND, 2)
             if number:  # the first round warms up
                 ratios.append(own / served)
     ratio = statistics.median(ratios)

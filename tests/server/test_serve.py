@@ -159,7 +159,7 @@ def test_kills_lose_nothing_and_change_nothing(server: Server) -> None:
     """The server and its worker are killed at random moments while jobs come in, wait and run."""
     draw = random.Random(SEED)
     calm = [server.post(body)["id"] for body in JOBS]
-    until(lambda: all_done(server, calm))
+    until(lambda: all_done(server, calm), 300)
     wanted = hashes(server, calm)
     shaken = [server.post(body, **{"Idempotency-Key": f"{i}"})["id"] for i, body in enumerate(JOBS)]
     for kill in range(KILLS):
@@ -176,7 +176,7 @@ def test_kills_lose_nothing_and_change_nothing(server: Server) -> None:
             server.post(body, **{"Idempotency-Key": f"{i}"})["id"] for i, body in enumerate(JOBS)
         ]
         assert again == shaken
-    until(lambda: all_done(server, shaken))
+    until(lambda: all_done(server, shaken), 300)
     assert hashes(server, shaken) == wanted
     sounds = server.folder / "audio"
     assert len(list(sounds.iterdir())) == 2 * sum(body["n"] for body in JOBS)
