@@ -11,11 +11,11 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from auralith.checkpoints import open_autoencoder
-from auralith.config import SameConfig, SameNetworkConfig
 from auralith.families.model_config import spec_from_json
 from auralith.models import same
 from auralith.models.latent_codec import LatentCodec
 from auralith.models.same import Same, reference_chunks
+from auralith.network_config import SameConfig, SameNetworkConfig
 from tests.conftest import GOLDEN, relative_error
 
 FOLDER = GOLDEN / "sa3"

@@ -21,7 +21,6 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from auralith.config import SameConfig, SameNetworkConfig
 from auralith.models.attention import Rotary, rotary_table, rotate, split_heads
 from auralith.models.autoencoder import (
     Autoencoder,
@@ -32,6 +31,7 @@ from auralith.models.autoencoder import (
     wrapped,
 )
 from auralith.models.gradients import swiglu
+from auralith.network_config import SameConfig, SameNetworkConfig
 
 LATENT_NOISE = 1e-3
 """Noise that the published decoder adds to latents, as a share of their standard deviation."""

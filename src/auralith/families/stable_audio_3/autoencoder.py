@@ -11,13 +11,14 @@ from functools import partial
 
 import torch
 
-from auralith.config import AudioFormat, SameConfig, SameNetworkConfig
+from auralith.config import AudioFormat
 from auralith.families.family import AutoencoderForm, AutoencoderKind, NameRow, nest
 from auralith.families.sections import IRRELEVANT, Section
 from auralith.families.stable_audio_1.transformer import inverse_frequencies
 from auralith.foreign import Json
 from auralith.models.lazy_tensor import LazyTensor, Weights
 from auralith.models.same import FEED_FORWARD_MULTIPLE, Same
+from auralith.network_config import SameConfig, SameNetworkConfig
 
 TYPE = "taae_v2"
 LARGEST_DEPTH = 512
