@@ -24,7 +24,7 @@ def sao() -> Conditioner:
 
 def test_a_tokenizer_of_another_text_encoder_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     sao = conditioner_of(open_tiny("sao_tiny"))
-    monkeypatch.setattr(sao.text.model.config, "vocab_size", 3)
+    monkeypatch.setattr(sao.text.model.get_input_embeddings(), "num_embeddings", 3)
     with pytest.raises(CheckpointError, match=r"it gives token \d+, and the text encoder has 3"):
         sao.encode_text(["rain"])
 

@@ -1,7 +1,8 @@
 """Prompt and seconds → the context and the global vector that the diffusion transformer is conditioned on.
 
 `model_config.json` routes every condition by its id to cross-attention, to the global vector, or to both. Text is
-padded to the token limit; its padding rows are zero but take part in attention, as in the reference. In the global
+padded to the token limit; its padding rows are zero, or a trained vector, and take part in attention, as in the
+reference. In the global
 vector a text counts by the mean of its tokens. The null condition (guidance, dropout in training) is an all-zero
 context with the global vector of the numbers alone.
 """
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 
 from auralith.config import ModelConfig
 from auralith.errors import Field, InvalidRequest
+from auralith.models.embedders import LearnedPadding
 from auralith.prompt_embedding import Prompt, PromptEmbedding, encodable, mix_prompts
 from auralith.text.encoder import TextEncoder, TextStates
 
@@ -54,7 +56,7 @@ Numbers = Mapping[str, Sequence[float] | Float[Tensor, " batch"]]
 class Router:
     """Routes text states and numbers; enough for training on cached text, which needs no text encoder.
 
-    `numbers` holds the networks of the conditions by id (`models.embedders.condition_networks`).
+    `numbers` holds the networks of the conditions by id (`families.registry.condition_networks`).
     """
 
     def __init__(self, config: ModelConfig, numbers: nn.ModuleDict) -> None:
@@ -89,14 +91,17 @@ class Router:
         ]
         return Conditioning(torch.cat(rows, dim=1), self.global_vector(mean, embedded))
 
-    def project(self, text: TextStates) -> TextStates:
-        """Text states in the width of the conditions; padding rows stay zero, as the layer's bias would fill them."""
-        if self.config.text.projected_from is None:
+    def project(self, text: TextStates, *, negative: bool = False) -> TextStates:
+        """Return text states as the transformer takes them: in the width of the conditions, with their padding.
+
+        The padding of a `negative` prompt is zero even where the model has a trained vector for it, as in the reference.
+        """
+        if self.config.text.id not in self.numbers:
             return text
-        layer = self.numbers[self.config.text.id]
-        assert isinstance(layer, nn.Linear)
-        states = layer(text.states.to(layer.weight.dtype)).float()
-        return TextStates(states * text.mask.unsqueeze(-1), text.mask)
+        network = self.numbers[self.config.text.id]
+        if negative and isinstance(network, LearnedPadding):
+            return text
+        return TextStates(network(text.states, text.mask), text.mask)
 
     def _embed(
         self, numbers: Numbers, device: torch.device
@@ -137,9 +142,33 @@ class Conditioner(Router):
         super().__init__(config, numbers)
         self.text = text
 
-    def __call__(self, prompts: Sequence[str | PromptEmbedding], numbers: Numbers) -> Conditioning:
-        """Conditioning of a batch of prompts and their numbers."""
-        return self._route(*self._encoded(prompts), numbers)
+    def __call__(
+        self,
+        prompts: Sequence[str | PromptEmbedding],
+        numbers: Numbers,
+        *,
+        negative: bool = False,
+    ) -> Conditioning:
+        """Conditioning of a batch of prompts, which may be negative ones, and their numbers."""
+        return self._route(*self._encoded(prompts, negative=negative), numbers)
+
+    def both(
+        self,
+        prompts: Sequence[str | PromptEmbedding],
+        negatives: Sequence[str | PromptEmbedding] | None,
+        numbers: Numbers,
+        *,
+        guided: bool,
+    ) -> Conditioning:
+        """Return the conditioning of a batch and, if it is `guided`, that of negative prompts or of none behind it."""
+        found = self(prompts, numbers)
+        if not guided:
+            return found
+        if negatives is None:
+            return Conditioning(found.context, torch.cat((found.global_embed, self.null(numbers))))
+        negative = self(negatives, numbers, negative=True)
+        context = torch.cat((found.context, negative.context))
+        return Conditioning(context, torch.cat((found.global_embed, negative.global_embed)))
 
     def embed(self, prompts: Sequence[str | PromptEmbedding]) -> list[PromptEmbedding]:
         """Return prompts encoded, as values that a batch takes in their place."""
@@ -155,14 +184,14 @@ class Conditioner(Router):
         return mix_prompts(list(zip(weights, embedded, strict=True)))
 
     def _encoded(
-        self, prompts: Sequence[str | PromptEmbedding]
+        self, prompts: Sequence[str | PromptEmbedding], *, negative: bool = False
     ) -> tuple[Float[Tensor, "batch token dim"], Float[Tensor, "batch dim"]]:
         """Return states and means, with the texts among the prompts encoded as one batch."""
         device = self.text.device
         texts = [prompt for prompt in prompts if isinstance(prompt, str)]
         encoded: Iterator[tuple[Tensor, Tensor]] = iter(())
         if texts:
-            text = self.project(self.encode_text(texts))
+            text = self.project(self.encode_text(texts), negative=negative)
             encoded = zip(text.states, text.mean(), strict=True)
         found = [
             next(encoded)

@@ -21,7 +21,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -44,13 +44,12 @@ from auralith.checkpoints.opening import Checkpoint, locate
 from auralith.checkpoints.single_file import RawCheckpoint, write_raw
 from auralith.checkpoints.text_encoders import copy_text_encoder
 from auralith.checkpoints.transform import to_ours, to_single_file
-from auralith.config import DiTConfig
 from auralith.errors import CheckpointError, InvalidRequest
 from auralith.extras import require
 from auralith.families.family import Spec
 from auralith.families.registry import is_untrained, without_memory
 from auralith.files import whole_folder
-from auralith.models.dit import DiT
+from auralith.models.diffusion_transformer import DiffusionTransformer
 from auralith.models.lazy_tensor import LazyTensor, Weights
 from auralith.tensor_files import sha256_of
 
@@ -75,7 +74,9 @@ class Applied:
 # --- training ---
 
 
-def add_adapter(dit: DiT, config: AdapterConfig, rng: np.random.Generator) -> list[nn.Parameter]:
+def add_adapter(
+    dit: DiffusionTransformer[Any], config: AdapterConfig, rng: np.random.Generator
+) -> list[nn.Parameter]:
     """Place an adapter into a transformer, in place, and freeze the rest; returns what is trained, in float32.
 
     A starts uniform in ±1/√in (He et al. 2015, as in peft), B at zero: the output is at first that of the base.
@@ -118,12 +119,16 @@ def base_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name.replace(BASE, ""): t for name, t in state.items() if INJECTED not in name}
 
 
-def save_adapter(path: str | Path, dit: DiT, metadata: AdapterMetadata) -> None:
+def save_adapter(
+    path: str | Path, dit: DiffusionTransformer[Any], metadata: AdapterMetadata
+) -> None:
     """Write the adapter in a transformer to a file, whole or not at all; raises as `write_adapter` does."""
     write_adapter(path, adapter_state(dit.state_dict()), metadata)
 
 
-def targeted_projections(dit: DiT, config: AdapterConfig) -> dict[str, tuple[int, int]]:
+def targeted_projections(
+    dit: DiffusionTransformer[Any], config: AdapterConfig
+) -> dict[str, tuple[int, int]]:
     """(out, in) features of every projection that the config targets. Raises InvalidRequest for an idle target."""
     linear = {n: m for n, m in dit.named_modules() if isinstance(m, nn.Linear)}
     for target in config.targets:
@@ -132,7 +137,7 @@ def targeted_projections(dit: DiT, config: AdapterConfig) -> dict[str, tuple[int
     return {n: (m.out_features, m.in_features) for n, m in linear.items() if config.targeted(n)}
 
 
-def _require_directions(dit: DiT, projections: Iterable[str]) -> None:
+def _require_directions(dit: DiffusionTransformer[Any], projections: Iterable[str]) -> None:
     for name in projections:
         weight = dit.get_parameter(f"{name}.weight")
         if not weight.is_meta and not weight.any(dim=1).all():
@@ -164,10 +169,10 @@ def with_adapters(
     raw = locate(checkpoint.source, files=checkpoint.files)
     base, changed = to_ours(raw.weights, raw.spec), _changed(raw, applied)
     fresh = base | changed
-    parts: dict[str, nn.Module] = {"dit": _without_memory(checkpoint.config.dit)}
+    networks = without_memory(raw.spec)
+    parts: dict[str, nn.Module] = {"dit": networks.dit}
     touched = dict.fromkeys((*_changed(raw, before), *changed))
     if any(name.startswith(("numbers.", "autoencoder.")) for name in touched):
-        networks = without_memory(raw.spec)
         parts |= {"numbers": networks.numbers, "autoencoder": networks.autoencoder}
     for part, network in parts.items():
         state = base_state(getattr(checkpoint, part).state_dict())
@@ -213,7 +218,7 @@ def merge_adapters(source: str | Path, choices: Sequence[Choice], out: Path) -> 
 def fit_adapter(adapter: Adapter, spec: Spec) -> Fit:
     """Return how an adapter fits a model. One of our own must also be whole. Raises CheckpointError if it is not."""
     if adapter.metadata is not None and spec.model is not None:
-        _require_whole(adapter, adapter.metadata.config, _without_memory(spec.model.dit))
+        _require_whole(adapter, adapter.metadata.config, without_memory(spec).dit)
     return fit(adapter.changes, spec)
 
 
@@ -268,7 +273,7 @@ def _merged_bias(weight: LazyTensor, base: LazyTensor, parts: list[Part]) -> Ten
     return merged
 
 
-def _require_whole(adapter: Adapter, config: AdapterConfig, dit: DiT) -> None:
+def _require_whole(adapter: Adapter, config: AdapterConfig, dit: DiffusionTransformer[Any]) -> None:
     try:
         expected = adapter_shapes(config, targeted_projections(dit, config))
     except InvalidRequest as error:
@@ -284,11 +289,6 @@ def unfit(adapter: Adapter, problem: str) -> CheckpointError:
     return CheckpointError(
         f"{adapter.path} does not fit the model: {problem}; use a model like the one it was trained on"
     )
-
-
-def _without_memory(config: DiTConfig) -> DiT:
-    with torch.device("meta"):
-        return DiT(config)
 
 
 def _strength(path: str | Path, value: float) -> float:

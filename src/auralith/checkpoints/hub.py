@@ -25,15 +25,16 @@ from auralith.checkpoints.choosing import (
     config_names,
 )
 from auralith.errors import CheckpointError
+from auralith.families.registry import text_patterns
 from auralith.tensor_files import component_files
-from auralith.text.t5 import SUBFOLDER, TOKENIZER_FILES
+from auralith.text.encoder import TextEncoderKind
 
 REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 FILE_SUFFIXES = frozenset(WEIGHTS_SUFFIXES) | frozenset(
     ".safetensor .pth .th .gguf .onnx .msgpack .h5 .npz"
     " .json .jsonl .toml .yaml .yml .txt .csv .zip .tar .gz .wav".split()
 )
-TEXT_ENCODER_PATTERNS = (f"{SUBFOLDER}/*", "text_encoder/*", "tokenizer/*")
+TEXT_ENCODER_PATTERNS = (*text_patterns(), "text_encoder/*", "tokenizer/*")
 MAX_CONFIGS = 20
 DIFFUSERS_WEIGHTS = "transformer/diffusion_pytorch_model.safetensors"
 DIFFUSERS_PATTERNS = (
@@ -161,10 +162,11 @@ def fetch_component(repository: str, subfolder: str, stem: str, options: HubOpti
     return _fetch_folder(repository, (f"{start}config.json", f"{start}{stem}*"), options)
 
 
-def fetch_text_encoder(repository: str, options: HubOptions = DEFAULTS) -> Path:
-    """Local folder with a T5 encoder and its tokenizer, such as `t5-base`. Raises CheckpointError."""
-    patterns = ("config.json", "model.safetensors", *TOKENIZER_FILES, *TEXT_ENCODER_PATTERNS)
-    return _fetch_folder(repository, patterns, options)
+def fetch_text_encoder(
+    repository: str, kind: TextEncoderKind, options: HubOptions = DEFAULTS
+) -> Path:
+    """Return a local folder with a text encoder and its tokenizer, such as `t5-base`. Raises CheckpointError."""
+    return _fetch_folder(repository, (*kind.alone, *TEXT_ENCODER_PATTERNS), options)
 
 
 def _only_diffusers_cached(repository: str, options: HubOptions) -> bool:

@@ -8,6 +8,7 @@ and shapes were checked against the config before.
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -23,7 +24,7 @@ from auralith.errors import CheckpointError
 from auralith.families.family import Spec
 from auralith.families.registry import Networks, is_untrained, text_encoder_kind, without_memory
 from auralith.models.autoencoder import Autoencoder
-from auralith.models.dit import DiT
+from auralith.models.diffusion_transformer import DiffusionTransformer
 from auralith.tensor_files import sha256_of
 from auralith.text.encoder import TextEncoder
 
@@ -47,7 +48,7 @@ class Checkpoint(_Hashed):
 
     config: ModelConfig
     autoencoder: Autoencoder
-    dit: DiT
+    dit: DiffusionTransformer[Any]
     numbers: nn.ModuleDict
     text: TextEncoder
     source: str

@@ -24,7 +24,7 @@ from auralith.config import ModelConfig
 from auralith.errors import CheckpointError
 from auralith.families.family import Spec
 from auralith.families.model_config import spec_from_json, spec_to_json
-from auralith.families.registry import text_encoder_kind, without_memory
+from auralith.families.registry import text_encoder_kind, text_folder, without_memory
 from auralith.foreign import Json, read_json
 from auralith.models.lazy_tensor import Weights, weights_of
 from auralith.tensor_files import (
@@ -192,7 +192,7 @@ def save_single_file(
     _save(folder, Spec.of(config), parts, dtype, training)
     if text is not None:
         kind = text_encoder_kind(config)
-        kind.save(folder / kind.subfolder, text, dtype)
+        kind.save(folder / text_folder(config), text, dtype)
 
 
 def save_autoencoder(

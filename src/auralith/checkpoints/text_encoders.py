@@ -6,7 +6,7 @@ from pathlib import Path
 from auralith.checkpoints.hub import DEFAULTS, HubOptions, fetch_text_encoder, is_repository
 from auralith.checkpoints.single_file import RawCheckpoint
 from auralith.errors import CheckpointError, shown
-from auralith.families.registry import text_encoder_kind
+from auralith.families.registry import text_encoder_kind, text_folder
 from auralith.text.encoder import TextEncoderFolders, TextEncoderKind
 
 
@@ -20,6 +20,11 @@ def locate_text_encoder(
         if beside is not None:
             return beside
         wanted = raw.model.text.encoder
+        if not wanted:
+            raise CheckpointError(
+                f"{raw.source} lacks its text encoder, and its config names none; put the folder "
+                f"{text_folder(raw.model)} of {kind.title} beside it, or name one with --text-encoder"
+            )
         if not is_repository(wanted, owned=False):
             raise CheckpointError(
                 f"the config of {raw.source} names the text encoder {shown(wanted)}, which is not a model of the "
@@ -39,7 +44,7 @@ def named_text_encoder(
                 f"there is no folder {wanted}; name the folder of {kind.title}, or a model on the Hub"
             )
         # a revision is the model's, not that of the text encoder's own repository
-        folder = fetch_text_encoder(str(wanted), replace(hub, revision=None))
+        folder = fetch_text_encoder(str(wanted), kind, replace(hub, revision=None))
     found = kind.find(folder)
     if found is None:
         raise CheckpointError(
@@ -58,4 +63,5 @@ def copy_text_encoder(raw: RawCheckpoint, folder: Path, wanted: str | Path | Non
     kind = text_encoder_kind(raw.spec.model)
     found = kind.find(raw.folder) if wanted is None else locate_text_encoder(raw, wanted)
     if found is not None:
-        kind.copy(found, TextEncoderFolders(folder / kind.subfolder, folder / kind.subfolder))
+        target = folder / text_folder(raw.spec.model)
+        kind.copy(found, TextEncoderFolders(target, target))

@@ -28,11 +28,12 @@ from auralith.embedders.clap_front import (
 )
 from auralith.embedders.embedder import OWN_NETWORK, ProtocolValue, at_peak, checked, mono, windows
 from auralith.errors import CheckpointError, shown
-from auralith.foreign import Json
+from auralith.foreign import Json, without_code
 from auralith.models.lazy_tensor import Weights, require_tensors, weights_of
 from auralith.sound.resampling import resample
 from auralith.tensor_files import read_component, read_json
-from auralith.text.t5 import CONFIG_ERRORS, open_tokenizer, without_code
+from auralith.text.encoder import CONFIG_ERRORS
+from auralith.text.tokenizer import open_tokenizer
 from auralith.weights import WeightsOrigin, find_weights
 
 if TYPE_CHECKING:

@@ -21,16 +21,16 @@ from auralith.config import (
     AudioFormat,
     AutoencoderConfig,
     Condition,
-    DiTConfig,
     ModelConfig,
     NumberCondition,
     ObjectiveName,
     SamplingDefaults,
+    TransformerConfig,
 )
 from auralith.families.sections import Section
 from auralith.foreign import Json
 from auralith.models.autoencoder import Autoencoder
-from auralith.models.dit import DiT
+from auralith.models.diffusion_transformer import DiffusionTransformer
 from auralith.models.lazy_tensor import Weights
 from auralith.text.encoder import TextEncoderKind
 
@@ -58,6 +58,7 @@ class NameRow(NamedTuple):
     diffusers: str | None
 
 
+Inputs = Literal["input_concat", "local_add_cond"]
 Column = Literal["ours", "single_file", "diffusers"]
 Prefixes = dict[str, str]
 
@@ -90,6 +91,7 @@ def rename(name: str, table: Prefixes) -> str | None:
 
 
 Config = TypeVar("Config", bound=AutoencoderConfig)
+Transformer = TypeVar("Transformer", bound=TransformerConfig)
 
 
 @dataclass(frozen=True)
@@ -134,26 +136,30 @@ class AutoencoderKind(Generic[Config]):
 
 
 @dataclass(frozen=True)
-class TransformerKind:
+class TransformerKind(Generic[Transformer]):
     """A kind of transformer. Its rows pair names below the module itself; everything else has whole published names."""
 
-    read: Callable[[Section, bool], DiTConfig]
+    read: Callable[[Section, bool], Transformer]
     """The second argument says whether the model is conditional."""
-    to_json: Callable[[DiTConfig], Json]
-    build: Callable[[DiTConfig], DiT]
-    rows: Callable[[DiTConfig], tuple[NameRow, ...]]
-    is_untrained: Callable[[DiTConfig, str], bool]
+    to_json: Callable[[Transformer], Json]
+    build: Callable[[Transformer], DiffusionTransformer[Any]]
+    rows: Callable[[Transformer], tuple[NameRow, ...]]
+    is_untrained: Callable[[Transformer, str], bool]
     """Tells whether a tensor of published files carries no information."""
-    check_untrained: Callable[[DiTConfig, Weights], None]
+    check_untrained: Callable[[Transformer, Weights], None]
     """Raises CheckpointError if such a tensor has values that only training gives."""
-    buffers: Callable[[DiTConfig, Weights], Weights]
+    buffers: Callable[[Transformer, Weights], Weights]
     """Makes those that the given tensors lack."""
     columns: tuple[str, ...]
     """Published names of vectors that a single file stores as matrices of one column."""
     optional: re.Pattern[str]
     """Names that a file may lack, in diffusers' layout as well."""
-    as_stored: Callable[[DiTConfig, Weights], DiTConfig]
+    as_stored: Callable[[Transformer, Weights], Transformer]
     """Adds to a config what only the tensors tell."""
+    inputs: Inputs = "input_concat"
+    """Says how channels beside the latents come in, as `model_config.json` has it: its keys `…_ids` and `…_dim`."""
+    irrelevant: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Keys of the object `diffusion` that do not change what a model computes, each with the reason."""
 
 
 @dataclass(frozen=True)
@@ -197,7 +203,7 @@ class Family:
     """Parts that the models of a family are made of, and the way they are sampled."""
 
     autoencoder: AutoencoderKind[Any]
-    transformer: TransformerKind
+    transformer: TransformerKind[Any]
     conditions: Mapping[str, ConditionKind]
     sampling: Mapping[ObjectiveName, SamplingDefaults]
     """The published way to sample, by objective."""

@@ -8,6 +8,7 @@ and a top-level object "auralith" with the model's sampling defaults.
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import get_args
 
 from torch.nn import ModuleDict
 
@@ -22,16 +23,11 @@ from auralith.config import (
     SamplingDefaults,
 )
 from auralith.errors import CheckpointError
-from auralith.families.family import Family, Spec
+from auralith.families.family import Family, Inputs, Spec
 from auralith.families.registry import described_family, family_of
 from auralith.families.sections import IRRELEVANT, Section, read_fields
 from auralith.foreign import Json
 
-OBJECTIVES: dict[str, ObjectiveName] = {
-    "v": "v",
-    "rectified_flow": "rectified_flow",
-    "rf_denoiser": "rf_denoiser",
-}
 MODEL_TYPES = {
     "diffusion_cond": "model",
     "diffusion_cond_inpaint": "inpainting",
@@ -96,8 +92,8 @@ def _unconditional(root: Section) -> ModelConfig:
     audio, autoencoder, scale = _pretransform(root, model)
     model.expect("type", "dit")
     section = model.section("config")
-    objective = section.choice("diffusion_objective", OBJECTIVES, "v")
     family = family_of(autoencoder)
+    objective = section.choice("diffusion_objective", _objectives(family), "v")
     dit = family.transformer.read(section, False)
     model.finish()
     if dit.latent_channels != audio.latent_channels:
@@ -125,7 +121,7 @@ def _model(root: Section) -> ModelConfig:
     conditioning, diffusion = model.section("conditioning"), model.section("diffusion")
     diffusion.expect("type", "dit")
     diffusion.expect("prepend_cond_ids", [], [])
-    objective = diffusion.choice("diffusion_objective", OBJECTIVES, "v")
+    objective = diffusion.choice("diffusion_objective", _objectives(family), "v")
     extension = root.section("auralith", optional=True)
     conditioning.expect("pre_encoded_keys", [], [])
     config = ModelConfig(
@@ -143,17 +139,30 @@ def _model(root: Section) -> ModelConfig:
         context_ids=diffusion.strings("cross_attention_cond_ids"),
         global_ids=diffusion.strings("global_cond_ids"),
         distribution_shift=_shift(diffusion),
-        input_ids=diffusion.strings("input_concat_ids", ()),
+        input_ids=_input_ids(diffusion, family),
         default_keys=conditioning.names("default_keys"),
         sampling=read_fields(extension.section("sampling"), SamplingDefaults)
         if "sampling" in extension
         else family.sampling[objective],
     )
+    diffusion.ignore(*family.transformer.irrelevant)
     for section in (model, conditioning, diffusion, extension):
         section.finish()
     _check_model(config, diffusion)
-    _check_inputs(config, root, diffusion)
+    _check_inputs(config, root, diffusion, family.transformer.inputs)
     return config
+
+
+def _objectives(family: Family) -> dict[str, ObjectiveName]:
+    return {name: name for name in family.sampling}
+
+
+def _input_ids(diffusion: Section, family: Family) -> tuple[str, ...]:
+    """The inputs beside the latents, which come in as the family's transformer takes them."""
+    for inputs in get_args(Inputs):
+        if inputs != family.transformer.inputs:
+            diffusion.expect(f"{inputs}_ids", [], [])
+    return diffusion.strings(f"{family.transformer.inputs}_ids", ())
 
 
 def _shift(diffusion: Section) -> DistributionShift | None:
@@ -161,7 +170,9 @@ def _shift(diffusion: Section) -> DistributionShift | None:
     if "distribution_shift_options" not in diffusion:
         diffusion.ignore("distribution_shift_options")
         return None
-    section = diffusion.section("distribution_shift_options")
+    stated = diffusion.section("distribution_shift_options")
+    stated.expect("type", "full", "full")
+    section = Section({k: v for k, v in stated.data.items() if k != "type"}, stated.path)
     shift = read_fields(section, DistributionShift)
     if not 0 <= shift.min_length < shift.max_length:
         raise section.error("min_length", "must be at least 0 and below max_length")
@@ -190,19 +201,19 @@ def _check_model(config: ModelConfig, diffusion: Section) -> None:
             raise diffusion.error(f"config.{key}", f"is {found}, but the other parts need {needed}")
 
 
-def _check_inputs(config: ModelConfig, root: Section, diffusion: Section) -> None:
+def _check_inputs(config: ModelConfig, root: Section, diffusion: Section, inputs: Inputs) -> None:
     """Raise CheckpointError where the input channels are not those of the model type."""
     ids, found = config.input_ids, config.dit.extra_channels
     if not set(ids) <= set(INPAINT_INPUTS) or len(set(ids)) != len(ids):
         raise diffusion.error(
-            "input_concat_ids", f"is {list(ids)!r:.80}; supported: {', '.join(INPAINT_INPUTS)}"
+            f"{inputs}_ids", f"is {list(ids)!r:.80}; supported: {', '.join(INPAINT_INPUTS)}"
         )
     kind = "diffusion_cond_inpaint" if ids else "diffusion_cond"
     if root.value("model_type") != kind:
-        raise root.error("model_type", f"must be {kind!r} with input_concat_ids {list(ids)}")
+        raise root.error("model_type", f"must be {kind!r} with {inputs}_ids {list(ids)}")
     if found != config.extra_channels:
         raise diffusion.error(
-            "config.input_concat_dim", f"is {found}, but its inputs need {config.extra_channels}"
+            f"config.{inputs}_dim", f"is {found}, but its inputs need {config.extra_channels}"
         )
 
 
@@ -255,7 +266,7 @@ def spec_to_json(spec: Spec) -> Json:
     kind = "diffusion_cond"
     if config.input_ids:
         kind = "diffusion_cond_inpaint"
-        diffusion["input_concat_ids"] = list(config.input_ids)
+        diffusion[f"{family.transformer.inputs}_ids"] = list(config.input_ids)
     data: Json = {"model_type": kind, "sample_size": config.window_samples, **head}
     data["model"] = {
         "pretransform": pretransform,

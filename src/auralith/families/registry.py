@@ -23,7 +23,7 @@ from auralith.families.sections import Section
 from auralith.families.stable_audio_1 import STABLE_AUDIO_1
 from auralith.families.stable_audio_3 import STABLE_AUDIO_3
 from auralith.models.autoencoder import Autoencoder
-from auralith.models.dit import DiT
+from auralith.models.diffusion_transformer import DiffusionTransformer
 from auralith.models.lazy_tensor import Weights
 from auralith.text.encoder import TextEncoderKind
 
@@ -56,6 +56,17 @@ def text_encoder_kind(config: ModelConfig) -> TextEncoderKind:
     kind = condition_kind(config, config.text).text
     assert kind is not None  # a text condition has one
     return kind
+
+
+def text_folder(config: ModelConfig) -> str:
+    """Return the name of the text encoder's folder beside a single file of the model."""
+    return config.text.subfolder or text_encoder_kind(config).subfolder
+
+
+def text_patterns() -> tuple[str, ...]:
+    """Return patterns of the files of text encoders that lie in folders beside single files."""
+    kinds = (kind.text for family in FAMILIES for kind in family.conditions.values())
+    return tuple(dict.fromkeys(name for kind in kinds if kind for name in kind.beside))
 
 
 def prefixes(spec: Spec, source: Column, target: Column) -> Prefixes:
@@ -117,7 +128,7 @@ class Networks(nn.Module):
     """All networks of a checkpoint; `dit` and `numbers` only of a whole model."""
 
     autoencoder: Autoencoder
-    dit: DiT
+    dit: DiffusionTransformer[Any]
     numbers: nn.ModuleDict
 
     def __init__(self, spec: Spec) -> None:
@@ -125,8 +136,13 @@ class Networks(nn.Module):
         family = family_of(spec.autoencoder)
         self.autoencoder = family.autoencoder.build(spec.autoencoder)
         if spec.model is not None:
-            self.dit = family.transformer.build(spec.model.dit)
+            self.dit = transformer_network(spec.model)
             self.numbers = condition_networks(spec.model)
+
+
+def transformer_network(config: ModelConfig) -> DiffusionTransformer[Any]:
+    """Return a new transformer of a model."""
+    return family_of(config.autoencoder).transformer.build(config.dit)
 
 
 def condition_networks(config: ModelConfig) -> nn.ModuleDict:

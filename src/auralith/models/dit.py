@@ -1,9 +1,7 @@
 """The diffusion transformer (arXiv 2407.14358, section 3.3): latents, timestep and conditioning in, network output out.
 
-`prepare` computes once per request what depends on neither the latents nor the timestep: the projected global vector,
-the keys and values of the context in every block, the rotary table. `step` is the rest and is what a sampler calls.
-`forward` is both in a row, for training. Rows of the batch beyond those that have a context (the unconditional half
-under guidance) skip cross-attention: without biases, an all-zero context contributes exactly zero.
+Prepared once per request are the projected global vector, the keys and values of the context in every block and the
+rotary table.
 """
 
 import math
@@ -11,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
@@ -23,6 +21,7 @@ from auralith.models.attention import (
     SelfAttention,
     rotary_table,
 )
+from auralith.models.diffusion_transformer import DiffusionTransformer
 from auralith.models.embedders import Fourier
 from auralith.models.gradients import Linear, Recipe, normalize, swiglu
 
@@ -70,12 +69,12 @@ class FourierFeatures(Fourier):
 
 
 class FeedForward(nn.Module):
-    """SwiGLU (Shazeer 2020) of four times the width: value rows first, then gate rows."""
+    """SwiGLU (Shazeer 2020): value rows first, then gate rows."""
 
-    def __init__(self, dim: int) -> None:
+    def __init__(self, dim: int, hidden_dim: int) -> None:
         super().__init__()
-        self.up = Linear(dim, 8 * dim)
-        self.down = Linear(4 * dim, dim)
+        self.up = Linear(dim, 2 * hidden_dim)
+        self.down = Linear(hidden_dim, dim)
 
     def forward(
         self, x: Float[Tensor, "*batch dim"], recipe: Recipe | None = None
@@ -114,7 +113,7 @@ class Block(nn.Module):
                 dim, config.context_width, config.num_heads, config.num_context_heads, qk_norm
             )
         self.feed_forward_norm = Norm(config)
-        self.feed_forward = FeedForward(dim)
+        self.feed_forward = FeedForward(dim, 4 * dim)
         if config.global_conditioning == "adaln":
             self.modulation = nn.Parameter(torch.randn(6 * dim) / dim**0.5)
 
@@ -151,10 +150,8 @@ class Block(nn.Module):
         return attended if rows == x.shape[0] else torch.cat((attended, x[rows:]))
 
 
-class DiT(nn.Module):
-    """`checkpoint_activations` keeps only the input of every block while gradients are on, and computes it twice."""
-
-    checkpoint_activations: bool
+class DiT(DiffusionTransformer[Prepared]):
+    """The transformer of a `DiTConfig`."""
 
     def __init__(self, config: DiTConfig) -> None:
         super().__init__()
@@ -179,7 +176,6 @@ class DiT(nn.Module):
         self.conv_out = nn.Conv1d(config.latent_channels, config.latent_channels, 1, bias=False)
 
     def reset_parameters(self) -> None:
-        """Zero the branches' last layers, so that training starts from the identity (as the reference does)."""
         for module in self.modules():
             if isinstance(module, (SelfAttention, CrossAttention)):
                 nn.init.zeros_(module.out.weight)
@@ -199,9 +195,10 @@ class DiT(nn.Module):
         global_embed: Float[Tensor, "batch global_dim"],
         num_frames: int,
         extra: Float[Tensor, "batch extra frame"] | None = None,
+        valid: Bool[Tensor, "batch frame"] | None = None,
     ) -> Prepared:
-        """Compute what all steps share. `context` may have fewer rows than `global_embed`: the rest are unconditional."""
-        positions = num_frames + (self.config.global_conditioning == "prepend")
+        assert valid is None  # trained on windows in which all frames count
+        positions = num_frames + self.config.extra_positions
         memories = ()
         if context is not None:
             tokens = self.context_embed(context)
@@ -219,7 +216,6 @@ class DiT(nn.Module):
         t: Float[Tensor, " batch"],
         prepared: Prepared,
     ) -> Float[Tensor, "batch channel frame"]:
-        """One evaluation at timesteps t in [0, 1] (float32 even when the network is in half precision)."""
         features = self.timestep_features(t).to(latents.dtype)
         condition = prepared.global_embed + self.timestep_embed(features)
         inputs = self._with_extra(latents, prepared.extra)
@@ -241,17 +237,6 @@ class DiT(nn.Module):
                 x = block(*arguments)
         out = self.project_out(x[:, -latents.shape[-1] :]).transpose(1, 2)
         return self.conv_out(out) + out
-
-    def forward(
-        self,
-        latents: Float[Tensor, "batch channel frame"],
-        t: Float[Tensor, " batch"],
-        context: Float[Tensor, "batch token context_dim"] | None,
-        global_embed: Float[Tensor, "batch global_dim"],
-        extra: Float[Tensor, "batch extra frame"] | None = None,
-    ) -> Float[Tensor, "batch channel frame"]:
-        prepared = self.prepare(context, global_embed, latents.shape[-1], extra)
-        return self.step(latents, t, prepared)
 
     def _with_extra(
         self, latents: Float[Tensor, "batch channel frame"], extra: Tensor | None

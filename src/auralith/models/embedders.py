@@ -7,10 +7,24 @@ import math
 from collections.abc import Callable
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from auralith.config import ModelConfig, NumberCondition
+from auralith.config import NumberCondition
+
+LOWEST_FREQUENCY, HIGHEST_FREQUENCY = 0.5, 10_000.0
+
+
+def geometric_features(
+    values: Float[Tensor, " batch"], num_features: int
+) -> Float[Tensor, "batch feature"]:
+    """[cos 2πfu, sin 2πfu] for frequencies f from 0.5 to 10,000, evenly spaced in ln f; in float32."""
+    half = num_features // 2
+    low, high = math.log(LOWEST_FREQUENCY), math.log(HIGHEST_FREQUENCY)
+    ramp = torch.linspace(0, 1, half, dtype=torch.float32, device=values.device)
+    frequencies = (ramp * (high - low) + low).exp()
+    angles = values.float()[:, None] * frequencies * (2 * math.pi)
+    return torch.cat((angles.cos(), angles.sin()), dim=-1)
 
 
 class Fourier(nn.Module):
@@ -67,12 +81,41 @@ class IntegerEmbedder(nn.Module):
         return self.table(values.round().long().clamp(0, self.maximum))[:, None]
 
 
-def condition_networks(config: ModelConfig) -> nn.ModuleDict:
-    """Return new networks of a model's conditions by id: an embedder of every number, a layer for projected text."""
-    kinds = {"number": NumberEmbedder, "int": IntegerEmbedder}
-    networks: dict[str, nn.Module] = {
-        c.id: kinds[c.kind](c, config.condition_dim) for c in config.numbers
-    }
-    if config.is_conditional and config.text.projected_from is not None:
-        networks[config.text.id] = nn.Linear(config.text.projected_from, config.condition_dim)
-    return nn.ModuleDict(networks)
+class GeometricNumberEmbedder(nn.Module):
+    """`geometric_features` of the value scaled to u in [0, 1], then one linear layer."""
+
+    def __init__(self, condition: NumberCondition, dim: int, num_features: int = 256) -> None:
+        super().__init__()
+        self.minimum, self.maximum = condition.minimum, condition.maximum
+        self.linear = nn.Linear(num_features, dim)
+
+    def forward(self, values: Float[Tensor, " batch"]) -> Float[Tensor, "batch 1 dim"]:
+        """Embeddings of values in their own unit (seconds); values out of range are clamped."""
+        clamped = values.float().clamp(self.minimum, self.maximum)
+        unit = (clamped - self.minimum) / (self.maximum - self.minimum)
+        features = geometric_features(unit, self.linear.in_features)
+        return self.linear(features.to(self.linear.weight.dtype))[:, None]
+
+
+class TextProjection(nn.Linear):
+    """A layer that brings the states of a text encoder to the width of the conditions; padding stays zero."""
+
+    def forward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, states: Float[Tensor, "batch token dim"], mask: Bool[Tensor, "batch token"]
+    ) -> Float[Tensor, "batch token width"]:
+        """Return the states in float32."""
+        return super().forward(states.to(self.weight.dtype)).float() * mask.unsqueeze(-1)
+
+
+class LearnedPadding(nn.Module):
+    """A trained vector that stands in the place of padding."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.vector = nn.Parameter(torch.zeros(dim))
+
+    def forward(
+        self, states: Float[Tensor, "batch token dim"], mask: Bool[Tensor, "batch token"]
+    ) -> Float[Tensor, "batch token dim"]:
+        """Return the states in float32, with the vector where `mask` is false."""
+        return torch.where(mask.unsqueeze(-1), states.float(), self.vector.float())

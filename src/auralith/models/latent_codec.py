@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from auralith.models.autoencoder import Autoencoder, Posterior, tile_bounds, wrapped
+from auralith.models.autoencoder import Autoencoder, Draw, Posterior, tile_bounds, wrapped
 
 TILE_FRAMES = 256
 
@@ -36,6 +36,19 @@ class LatentCodec:
     ) -> Float[Tensor, "batch audio_channel sample"]:
         """Return the waveform of latents, in the autoencoder's number format."""
         return torch.cat(tuple(self.pieces(latents, self.tile_frames)), dim=-1)
+
+    def encode_as_reference(
+        self, waveform: Float[Tensor, "batch channel sample"], draw: Draw
+    ) -> Float[Tensor, "batch latent frame"]:
+        """Return the latents that the published code makes of a waveform, in float32, with what it draws."""
+        found = self.autoencoder.encode_as_reference(self._fitting(waveform), draw)
+        return found.float() / self.latent_scale
+
+    def decode_as_reference(
+        self, latents: Float[Tensor, "batch channel frame"], draw: Draw
+    ) -> Float[Tensor, "batch audio_channel sample"]:
+        """Return the waveform that the published code makes of latents, with what it draws."""
+        return self.autoencoder.decode_as_reference(self._scaled(latents), draw)
 
     def pieces(
         self, latents: Float[Tensor, "batch channel frame"], frames: int

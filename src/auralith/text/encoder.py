@@ -4,7 +4,7 @@ Each kind has a file beside this one; a model's family names the kind that its t
 """
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,27 +12,35 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Bool, Float
-from torch import Tensor
+from torch import Tensor, nn
 
-from auralith.errors import CheckpointError
-from auralith.foreign import rust_errors
+from auralith.errors import CheckpointError, shown
+from auralith.foreign import Json, read_json, rust_errors
+from auralith.tensor_files import find_component, read_component, write_json, write_safetensors
+from auralith.text.tokenizer import TOKENIZER_FILES, TOKENIZER_SETTINGS, copy_tokenizer
 from auralith.text.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     import transformers  # slow to import
+
+# exceptions of transformers for a config.json of another model
+CONFIG_ERRORS = (ValueError, TypeError, LookupError, AttributeError, RuntimeError, ArithmeticError)
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class TextStates:
-    """Text tokens with padding rows set to zero, and which rows are real."""
+    """Text tokens, and which rows are real; the others are zero, or what a model was trained to put there."""
 
     states: Float[Tensor, "batch token dim"]
     mask: Bool[Tensor, "batch token"]
 
     def mean(self) -> Float[Tensor, "batch dim"]:
-        return self.states.sum(1) / self.mask.sum(1, keepdim=True).clamp(min=1)
+        """Return the mean over the real rows."""
+        return (self.states * self.mask.unsqueeze(-1)).sum(1) / self.mask.sum(
+            1, keepdim=True
+        ).clamp(min=1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,11 +49,19 @@ class TextEncoder:
 
     model: "transformers.PreTrainedModel"
     tokenizer: "transformers.PreTrainedTokenizerBase"
+    special_tokens: bool = True
+    """Says whether the tokenizer's special tokens, such as one for the end, are put around a text."""
 
     @property
     def width(self) -> int:
         """Width of its states."""
-        return self.model.config.hidden_size
+        return self._embedding.embedding_dim
+
+    @property
+    def _embedding(self) -> nn.Embedding:
+        embedding = self.model.get_input_embeddings()
+        assert isinstance(embedding, nn.Embedding)
+        return embedding
 
     @property
     def device(self) -> torch.device:
@@ -78,7 +94,7 @@ class TextEncoder:
             padding="max_length",
             return_tensors="pt",
         )
-        highest, known = int(encoded["input_ids"].max()), self.model.config.vocab_size
+        highest, known = int(encoded["input_ids"].max()), self._embedding.num_embeddings
         if highest >= known:
             raise self._refused(f"it gives token {highest}, and the text encoder has {known}")
         ids, mask = encoded["input_ids"].to(self.device), encoded["attention_mask"].to(self.device)
@@ -89,15 +105,16 @@ class TextEncoder:
         # not verbose: transformers would warn too, that the model fails on what is cut off here
         (ids,) = self._tokenized([prompt], truncation=False, verbose=False)["input_ids"]
         if len(ids) > limit:
-            kept = self.tokenizer.decode(ids[: limit - 1], skip_special_tokens=True)
-            cut = self.tokenizer.decode(ids[limit - 1 :], skip_special_tokens=True)
+            room = limit - self.tokenizer.num_special_tokens_to_add() * self.special_tokens
+            kept = self.tokenizer.decode(ids[:room], skip_special_tokens=True)
+            cut = self.tokenizer.decode(ids[room:], skip_special_tokens=True)
             log.warning(
                 "prompt has %d tokens, the limit is %d: kept %r, cut %r", len(ids), limit, kept, cut
             )
 
     def _tokenized(self, texts: Sequence[str], **options: Any) -> "transformers.BatchEncoding":
         with rust_errors(self._refused):
-            return self.tokenizer(list(texts), **options)
+            return self.tokenizer(list(texts), add_special_tokens=self.special_tokens, **options)
 
     def _refused(self, reason: str) -> CheckpointError:
         name = self.tokenizer.name_or_path
@@ -120,6 +137,10 @@ class TextEncoderKind:
     """Its name in messages, with an article."""
     subfolder: str
     """Names the folder where it lies beside a checkpoint in the single-file layout."""
+    beside: tuple[str, ...]
+    """Patterns of its files in a repository of a checkpoint in the single-file layout."""
+    alone: tuple[str, ...]
+    """Patterns of its files in a repository without a folder for it."""
     find: Callable[[Path], TextEncoderFolders | None]
     """Finds one in a folder, in its `subfolder`, or in its `text_encoder/` and `tokenizer/`."""
     open: Callable[..., TextEncoder]
@@ -129,3 +150,46 @@ class TextEncoderKind:
     """Copies the files: (source, target, max_tokens=None). The limit is written where diffusers looks for it."""
     save: Callable[..., None]
     """Writes one in the form of the transformers library: (folder, text, dtype=None), with None in its own format."""
+
+
+def copy_text_encoder(
+    source: TextEncoderFolders, target: TextEncoderFolders, max_tokens: int | None = None
+) -> None:
+    """Copy the files; `max_tokens` is written as the tokenizer's limit, where diffusers looks for it."""
+    path = find_component(source.model, "model")
+    write_safetensors(target.model / "model.safetensors", read_component(path))
+    write_json(target.model / "config.json", read_json(source.model / "config.json"))
+    copy_tokenizer(source.tokenizer, target.tokenizer)
+    if max_tokens is not None:
+        settings = target.tokenizer / TOKENIZER_SETTINGS
+        existing = read_json(settings) if settings.is_file() else {}
+        write_json(settings, existing | {"model_max_length": max_tokens})
+
+
+def find_text_encoder(
+    model_type: str, subfolders: Sequence[str], folder: Path
+) -> TextEncoderFolders | None:
+    """Find one in subfolders, in a folder's `text_encoder/` and `tokenizer/`, or in the folder itself."""
+    beside = [(folder / name, folder / name) for name in subfolders]
+    diffusers = (folder / "text_encoder", folder / "tokenizer")
+    for model, tokenizer in (*beside, diffusers, (folder, folder)):
+        has_tokenizer = any((tokenizer / name).is_file() for name in TOKENIZER_FILES)
+        if has_tokenizer and is_of_type(model, model_type):
+            return TextEncoderFolders(model, tokenizer)
+    return None
+
+
+def is_of_type(folder: Path, model_type: str) -> bool:
+    """Return whether the model in a folder is of a type of the transformers library."""
+    path = folder / "config.json"
+    return path.is_file() and read_json(path).get("model_type") == model_type
+
+
+def require_sizes(data: Json, largest: Mapping[str, int], path: Path, title: str) -> None:
+    """Raise CheckpointError for sizes beyond any such encoder's: layers are built one by one, before weights are seen."""
+    for name, limit in largest.items():
+        value = data.get(name)
+        if value is not None and (type(value) is not int or not 0 < value <= limit):
+            raise CheckpointError(
+                f"{path} is no {title} config: {name} is {shown(value)}, not a whole number from 1 to {limit:,}"
+            )

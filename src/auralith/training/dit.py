@@ -8,7 +8,7 @@ the null condition, which guidance needs. Everything random of an item comes fro
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -22,7 +22,7 @@ from auralith.data.crops import crop_start, crop_timing
 from auralith.data.latents import LatentRecord
 from auralith.diffusion import OBJECTIVES, Objective, shift_times
 from auralith.errors import Field, InvalidRequest
-from auralith.models.dit import DiT
+from auralith.models.diffusion_transformer import DiffusionTransformer
 from auralith.numbers import check_integer, check_number
 from auralith.text.encoder import TextStates
 from auralith.training.epochs import SPLIT_COLUMN, roles_of, split_up
@@ -102,7 +102,9 @@ class LatentWindow:
 class DiTNetwork(nn.Module):
     """The trained networks: the transformer and the embedders of numbers. The text encoder is frozen and outside."""
 
-    def __init__(self, config: ModelConfig, dit: DiT, numbers: nn.ModuleDict) -> None:
+    def __init__(
+        self, config: ModelConfig, dit: DiffusionTransformer[Any], numbers: nn.ModuleDict
+    ) -> None:
         super().__init__()
         self.dit, self.numbers = dit, numbers
         self.router = Router(config, numbers)

@@ -182,11 +182,11 @@ def activation_bytes(config: ModelConfig, settings: MemorySettings) -> int:
 def _kept_by_block(config: ModelConfig, settings: MemorySettings) -> int:
     """Values that a block keeps for an item."""
     dit, widths, half = config.dit, KEPT, _item_size(settings) == 2
-    if dit.global_conditioning == "adaln":
+    if dit.is_modulated:
         widths += KEPT_MODULATED
     if settings.mode == "lora":
         widths += KEPT_BY_ADAPTERS + (KEPT_CASTS if half else 0)
-    if dit.qk_norm == "ln":
+    if dit.normalizes_heads:
         widths += KEPT_BY_QK_NORM_HALF if half else KEPT_BY_QK_NORM
     return widths * dit.embed_dim * _positions(config, settings)
 
@@ -302,7 +302,7 @@ def _changes(settings: MemorySettings, device: torch.device) -> Iterator[dict[st
 
 def _positions(config: ModelConfig, settings: MemorySettings) -> int:
     frames = settings.frames or config.window_frames
-    return frames + (config.dit.global_conditioning == "prepend")
+    return frames + config.dit.extra_positions
 
 
 def _item_size(settings: MemorySettings) -> int:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -28,12 +28,12 @@ from auralith.config import AudioFormat, ModelConfig, OobleckConfig
 from auralith.data.recordings import open_recordings
 from auralith.data.report import scan
 from auralith.errors import InvalidRequest
-from auralith.families.registry import condition_networks, text_encoder_kind
+from auralith.families.registry import condition_networks, text_encoder_kind, transformer_network
 from auralith.files import make_folder, whole_file
 from auralith.foreign import read_json
 from auralith.models.autoencoder import Oobleck
+from auralith.models.diffusion_transformer import DiffusionTransformer
 from auralith.models.discriminator import Discriminator, DiscriminatorConfig
-from auralith.models.dit import DiT
 from auralith.pipeline import Auralith
 from auralith.settings import load_settings
 from auralith.training.autoencoder import (
@@ -243,9 +243,11 @@ def seeded(seed: int) -> Iterator[None]:
         yield
 
 
-def new_transformer(config: ModelConfig, seed: int) -> tuple[DiT, nn.ModuleDict]:
+def new_transformer(
+    config: ModelConfig, seed: int
+) -> tuple[DiffusionTransformer[Any], nn.ModuleDict]:
     """A transformer that starts from the identity, and the networks of its conditions."""
     with seeded(seed):
-        dit = DiT(config.dit)
+        dit = transformer_network(config)
         dit.reset_parameters()
         return dit, condition_networks(config)

@@ -38,6 +38,7 @@ from auralith.families.stable_audio_1.diffusers import (
 )
 from auralith.models.attention import Rotary
 from auralith.models.autoencoder import Autoencoder, Oobleck, Posterior, weight_normed
+from auralith.models.diffusion_transformer import DiffusionTransformer
 from auralith.models.dit import DiT
 from auralith.models.latent_codec import LatentCodec
 
@@ -215,7 +216,7 @@ class Transformer(Component):
     _class_name = "StableAudioDiTModel"
     _supports_gradient_checkpointing = True
 
-    def __init__(self, network: DiT, sample_size: int | float) -> None:
+    def __init__(self, network: DiffusionTransformer[Any], sample_size: int | float) -> None:
         super().__init__(transformer_json(network.config, float(sample_size)))
         self.network = network
 

@@ -43,7 +43,7 @@ from auralith.families.model_config import config_from_json, spec_to_json
 from auralith.families.registry import Networks, text_encoder_kind
 from auralith.foreign import Json, read_json
 from auralith.models.autoencoder import Autoencoder
-from auralith.models.dit import DiT
+from auralith.models.diffusion_transformer import DiffusionTransformer
 from auralith.models.lazy_tensor import weights_of
 from auralith.tensor_files import read_tensor_file
 from auralith.text.encoder import TextEncoder
@@ -140,7 +140,7 @@ def _unconditional(config: ModelConfig, networks: Networks) -> StableAudioModel:
 def _assembled(
     model_config: Json,
     config: ModelConfig,
-    networks: tuple[Autoencoder, DiT, nn.ModuleDict],
+    networks: tuple[Autoencoder, DiffusionTransformer[Any], nn.ModuleDict],
     text: TextEncoder,
 ) -> StableAudioModel:
     autoencoder, dit, numbers = networks

@@ -19,7 +19,7 @@ from auralith.config import DistributionShift, ModelConfig
 from auralith.diffusion import shift_times
 from auralith.errors import InvalidRequest, shown
 from auralith.models.autoencoder import Autoencoder
-from auralith.models.dit import DiT
+from auralith.models.diffusion_transformer import DiffusionTransformer
 from auralith.models.latent_codec import LatentCodec
 from auralith.numbers import real_number
 from auralith.request import check_unicode
@@ -155,7 +155,7 @@ class ConditionedDiffusionModel(nn.Module):
     def __init__(
         self,
         config: ModelConfig,
-        dit: DiT,
+        dit: DiffusionTransformer[Any],
         pretransform: Pretransform,
         conditioner: MultiConditioner | None,
     ) -> None:

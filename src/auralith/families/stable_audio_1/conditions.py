@@ -6,9 +6,10 @@ from auralith.config import Condition, NumberCondition, TextCondition
 from auralith.families.family import ConditionKind, NameRow, nest
 from auralith.families.sections import Section
 from auralith.foreign import Json
-from auralith.models.embedders import IntegerEmbedder, NumberEmbedder
+from auralith.models.embedders import IntegerEmbedder, NumberEmbedder, TextProjection
 from auralith.models.lazy_tensor import Weights
 from auralith.text import t5
+from auralith.text.tokenizer import MOST_TOKENS
 
 T5_WIDTHS = {
     "t5-small": 512,
@@ -38,7 +39,7 @@ TEXT_PROJECTION = "projection_model.text_projection"
 def _read_text(name: str, section: Section, width: int) -> TextCondition:
     section.expect("enable_grad", False, False)
     encoder = section.text("t5_model_name", "t5-base")
-    limit = section.integer("max_length", 128, maximum=t5.MOST_TOKENS)
+    limit = section.integer("max_length", 128, maximum=MOST_TOKENS)
     known = T5_WIDTHS.get(encoder, width)
     projected = section.flag("project_out", False) or known != width
     return TextCondition(name, encoder, limit, known if projected else None)
@@ -53,7 +54,7 @@ def _text_json(condition: Condition) -> Json:
 def _text_network(condition: Condition, width: int) -> nn.Module | None:
     assert isinstance(condition, TextCondition)
     source = condition.projected_from
-    return None if source is None else nn.Linear(source, width)
+    return None if source is None else TextProjection(source, width)
 
 
 def _text_rows(condition: Condition) -> tuple[NameRow, ...]:

@@ -260,7 +260,7 @@ def _encoder_name(width: int) -> str:
 
 def _refusals(config: ModelConfig) -> list[str]:
     autoencoder, dit, numbers = config.autoencoder, config.dit, config.numbers
-    assert isinstance(autoencoder, OobleckConfig)  # the family's
+    assert isinstance(autoencoder, OobleckConfig) and isinstance(dit, DiTConfig)  # the family's
     ids = (config.text.id, "seconds_start", "seconds_total")
     reasons = {
         f"objective {config.objective!r}": config.objective != "v",
@@ -293,14 +293,14 @@ def _refusals(config: ModelConfig) -> list[str]:
 
 
 def _to_json(config: ModelConfig) -> dict[str, Json]:
-    autoencoder, number = config.autoencoder, config.numbers[0]
-    assert isinstance(autoencoder, OobleckConfig)  # the family's
+    autoencoder, dit, number = config.autoencoder, config.dit, config.numbers[0]
+    assert isinstance(autoencoder, OobleckConfig) and isinstance(dit, DiTConfig)  # the family's
     projection = ProjectionConfig(
         config.text_width, config.condition_dim, number.minimum, number.maximum
     )
     frames = config.window_samples / config.audio.samples_per_frame
     return {
-        "transformer": transformer_json(config.dit, frames),
+        "transformer": transformer_json(dit, frames),
         "vae": vae_json(config.audio, autoencoder),
         "projection_model": projection_json(projection),
         "scheduler": scheduler_json(config.sampling),

@@ -1,8 +1,14 @@
 """Stable Audio 3: small, medium, and their autoencoders SAME-S and SAME-L (arXiv 2605.17991)."""
 
-from dataclasses import replace
-
-from auralith.families.stable_audio_1 import STABLE_AUDIO_1
+from auralith.families.family import Family
 from auralith.families.stable_audio_3.autoencoder import SAME
+from auralith.families.stable_audio_3.conditions import NUMBER, TEXT
+from auralith.families.stable_audio_3.sampling import SAMPLING
+from auralith.families.stable_audio_3.transformer import TRANSFORMER
 
-STABLE_AUDIO_3 = replace(STABLE_AUDIO_1, autoencoder=SAME, diffusers=None)
+STABLE_AUDIO_3 = Family(
+    autoencoder=SAME,
+    transformer=TRANSFORMER,
+    conditions={"t5gemma": TEXT, "number": NUMBER},
+    sampling=SAMPLING,
+)
