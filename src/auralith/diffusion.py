@@ -16,7 +16,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from auralith.config import DistributionShift, ObjectiveName
@@ -182,6 +182,9 @@ class Guidance:
     rescale: float = 0.0
     interval: tuple[float, float] = (0.0, 1.0)
     projection: Projection = Projection()
+    rounds_as_reference: bool = False
+    """Projected guidance takes differences of data, and the velocity from their result, as the reference computes it:
+    the same numbers but for rounding, which this magnifies near t = 0."""
 
     def active_at(self, objective: Objective, t: float) -> bool:
         lowest, highest = self.interval
@@ -222,6 +225,8 @@ class Predictor:
     guidance: Guidance = Guidance()
     momentum: Momentum = field(default_factory=Momentum, compare=False)
     """State of one run; see `afresh`."""
+    valid: Bool[Tensor, "batch frame"] | None = None
+    """The frames of each item's sound, where items of several lengths share a batch; guidance looks at no others."""
 
     def __call__(self, z: Latents, t: float) -> Prediction:
         times = torch.full((z.shape[0],), t, dtype=torch.float32, device=z.device)
@@ -241,9 +246,20 @@ class Predictor:
         if projection == Projection():
             return guide(v_cond, v_uncond, scale, self.guidance.rescale)
         sigma = max(float(self.objective.path(t).sigma), 1e-6)
-        difference = self.momentum.add(sigma * (v_uncond - v_cond), projection.momentum)
-        update = projection.project(difference, self.objective.denoised(z, v_cond, t))
-        return rescaled(v_cond - (scale - 1) / sigma * update, v_cond, self.guidance.rescale)
+        denoised = self.objective.denoised(z, v_cond, t)
+        difference = sigma * (v_uncond - v_cond)
+        if self.guidance.rounds_as_reference:
+            difference = denoised - self.objective.denoised(z, v_uncond, t)
+        difference = self.momentum.add(difference, projection.momentum)
+        data = denoised
+        if self.valid is not None:
+            difference, denoised = (part * self.valid[:, None] for part in (difference, denoised))
+        update = projection.project(difference, denoised)
+        if self.guidance.rounds_as_reference:
+            v = self.objective.velocity(z, data + (scale - 1) * update, t)
+        else:
+            v = v_cond - (scale - 1) / sigma * update
+        return rescaled(v, v_cond, self.guidance.rescale)
 
 
 def variance_exploding_denoiser(predictor: Predictor) -> Denoiser:

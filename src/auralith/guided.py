@@ -1,14 +1,18 @@
 """Guidance around the network: conditioned and unconditioned velocities from one batch."""
 
+from collections.abc import Sequence
+from typing import Any
+
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from auralith.diffusion import Guidance, Objective, Predictor
-from auralith.models.dit import DiT, Prepared
+from auralith.models.diffusion_transformer import DiffusionTransformer
 
 
 def guided(
-    dit: DiT,
+    dit: DiffusionTransformer[Any],
     objective: Objective,
     guidance: Guidance,
     batch: int,
@@ -16,21 +20,27 @@ def guided(
     global_embed: Float[Tensor, "rows global_dim"],
     num_frames: int,
     extra: Float[Tensor, "rows extra frame"] | None = None,
+    lengths: Sequence[int] | None = None,
 ) -> Predictor:
     """Return the network under guidance, with all that stays the same over the steps computed once.
 
     The first `batch` rows are what it is conditioned on; with guidance as many follow, of the negative prompts or of
-    none. A `context` of None conditions nothing. `extra` holds further input channels. The network computes in the number
-    format of `global_embed`.
+    none. A `context` of None conditions nothing. `extra` holds further input channels, `lengths` are the frames of each
+    item's sound, where a batch has several and the network a mask for them. The network computes in the number format of `global_embed`.
     """
-    prepared = dit.prepare(context, global_embed, num_frames, extra)
+    valid = mask = None
+    if lengths is not None:
+        ends = torch.tensor(lengths, device=global_embed.device)[:, None]
+        valid = torch.arange(num_frames, device=global_embed.device) < ends
+        mask = valid.repeat(global_embed.shape[0] // batch, 1)
+    prepared = dit.prepare(context, global_embed, num_frames, extra, mask)
     conditioned = prepared.first_rows(batch)
 
-    def network(z: Tensor, t: Tensor, prepared: Prepared = conditioned) -> Tensor:
+    def network(z: Tensor, t: Tensor, prepared: Any = conditioned) -> Tensor:
         return dit.step(z.to(global_embed.dtype), t, prepared)
 
     def both(z: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
         cond, uncond = network(z.repeat(2, 1, 1), t.repeat(2), prepared).chunk(2)
         return cond, uncond
 
-    return Predictor(objective, network, both, guidance)
+    return Predictor(objective, network, both, guidance, valid=valid)

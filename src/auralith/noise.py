@@ -82,7 +82,8 @@ class ReferenceNoise:
     """The draws of stable-audio-tools for one seed and the whole batch; `shape` is (batch, channel, frame).
 
     Its order is: the initial noise (drawn on construction), the autoencoder's draw if there is init audio (pass
-    `generator` to it), then one normal per step, or the entropy of the Brownian tree from the CPU generator.
+    `generator` or `draw` to it), then one normal per step, or the entropy of the Brownian tree from the CPU generator;
+    at last what an autoencoder draws that adds noise in decoding.
     """
 
     def __init__(
@@ -95,20 +96,21 @@ class ReferenceNoise:
         self.generator = torch.Generator(device).manual_seed(check_seed(seed))
         on_cpu = self.generator.device.type == "cpu"
         self._cpu = self.generator if on_cpu else torch.Generator().manual_seed(seed)
-        self._initial = self._draw()
+        self._initial = self.draw(shape)
 
     def initial(self) -> Float[Tensor, "batch channel frame"]:
         return self._initial
 
     def for_steps(self, levels: Sequence[float], kind: StepNoise) -> NoiseSource:
         if kind != "brownian":
-            return lambda level, next_level: self._draw()
+            return lambda level, next_level: self.draw(self._shape)
         entropy = int(torch.randint(0, 2**63 - 1, (), generator=self._cpu))
         times = [level for level in levels if level > 0]
         return BrownianTree(entropy, self._shape, min(times), max(times), self.generator.device)
 
-    def _draw(self) -> Float[Tensor, "batch channel frame"]:
-        return torch.randn(self._shape, generator=self.generator, device=self.generator.device)
+    def draw(self, shape: tuple[int, ...]) -> Float[Tensor, "*shape"]:
+        """Return the next numbers of the stream, for what the autoencoder draws."""
+        return torch.randn(shape, generator=self.generator, device=self.generator.device)
 
 
 class BrownianTree:

@@ -29,7 +29,7 @@ from auralith.checkpoints import (
 from auralith.conditioning import Conditioner, MaskedInput
 from auralith.diffusion import OBJECTIVES, Guidance, Predictor
 from auralith.edits import Edit, SourceFile
-from auralith.errors import InvalidRequest, NonFiniteError, shown
+from auralith.errors import InvalidRequest, shown
 from auralith.guided import guided
 from auralith.models.latent_codec import LatentCodec
 from auralith.noise import ItemStreams, NoiseStream, ReferenceNoise
@@ -42,7 +42,7 @@ from auralith.resources import choose_device, choose_dtype, dtype_name, require_
 from auralith.result import Audio, faded_chunks, finished
 from auralith.samplers import Step
 from auralith.samplers.repaint import repainted_steps
-from auralith.samplers.step import in_inference_mode
+from auralith.samplers.step import finite_steps, in_inference_mode
 from auralith.sound.arrays import AnyLatents, AnyWaveform, batched, latents_of, waveforms_of
 from auralith.stages import stage
 from auralith.steering import UNSTEERED, Steering
@@ -228,14 +228,29 @@ class Auralith(Resolver):
     def _generate_group(
         self, group: list[GenerationRequest], on_step: Callable[[Step], None] | None
     ) -> list[Audio]:
-        latents = self.denoise(group, on_step=on_step)
         sizes = [self.num_samples(item) for item in group]
-        frames = self.frames_to_decode(max(sizes), latents.shape[-1])
-        waveforms = self.decode(latents[..., :frames]).cpu()
+        waveforms = self._waveforms(group, max(sizes), on_step).cpu()
         return [
             self.audio(waveforms[index, :, :size], self.provenance(item, index, len(group)))
             for index, (size, item) in enumerate(zip(sizes, group, strict=True))
         ]
+
+    def _waveforms(
+        self,
+        group: list[GenerationRequest],
+        num_samples: int,
+        on_step: Callable[[Step], None] | None,
+    ) -> Float[Tensor, "batch audio_channel sample"]:
+        """Return sounds of at least so many samples; padded as the reference pads, also what it draws in decoding."""
+        padded = self.padded_frames(group)
+        if padded is None:
+            latents = self.denoise(group, on_step=on_step)
+            frames = self.frames_to_decode(num_samples, latents.shape[-1])
+            return self.decode(latents[..., :frames])
+        streams = self._reference_noise(group, padded)
+        latents = self.denoise(group, Steering(streams=streams), on_step)
+        with stage("decoding", self.device), torch.no_grad():
+            return self.codec.decode_as_reference(latents, streams.draw).float()
 
     def _stream(
         self,
@@ -246,7 +261,8 @@ class Auralith(Resolver):
         latents = self.denoise([request], on_step=on_step)
         size = self.num_samples(request)
         chunks = self._chunks(latents, size, chunk_frames)
-        yield from faded_chunks(chunks, request, size, self.config.audio.sample_rate)
+        rate, clamp = self.config.audio.sample_rate, self.clamps(request)
+        yield from faded_chunks(chunks, request, size, rate, clamp=clamp)
 
     def _chunks(
         self, latents: Float[Tensor, "one channel frame"], size: int, chunk_frames: int
@@ -299,7 +315,8 @@ class Auralith(Resolver):
     ) -> Audio:
         """Return a result with its fades, checked; raise `NonFiniteError`. The rate is the model's if None."""
         rate = sample_rate or self.config.audio.sample_rate
-        found = finished(waveform, rate, provenance, subtype)
+        clamp = self.clamps(provenance.settings) and not provenance.is_of_sound
+        found = finished(waveform, rate, provenance, subtype, clamp=clamp)
         unknown = self.unknown_words(provenance.settings)
         if not unknown:
             return found
@@ -314,9 +331,9 @@ class Auralith(Resolver):
         return self.checkpoint.text.unknown_words(texts)
 
     def _denoise(self, group: list[GenerationRequest], steering: Steering) -> Generator[Step]:
-        first = group[0]
-        num_frames = self.num_frames(first)
-        if not steering.leads:
+        first, padded = group[0], self.padded_frames(group)
+        num_frames = padded or self.num_frames(first)
+        if padded is None and not steering.leads:
             room = self.config.sampling.room_frames
             num_frames = min(num_frames + room, self.config.window_frames)
         self._require_memory(len(group), num_frames)
@@ -326,25 +343,20 @@ class Auralith(Resolver):
             init_latents = self._fitting(init_latents, shape, "init_latents")
         steps = repainted_steps(
             self.sampler(first),
-            steering.constrain(self._predictor(group, num_frames, steering.shown)),
+            steering.constrain(self._predictor(group, num_frames, steering.shown, padded)),
             self.schedule(first),
-            self._streams(group, num_frames),
+            steering.streams or self._streams(group, num_frames),
             init_latents,
             steering.passes,
         )
-        finite: list[Tensor] = []
-        for step in steps:
-            finite.append(step.x.isfinite().all())  # read at the end: no host sync inside the loop
-            yield step
-        for index, fine in enumerate(torch.stack(finite).tolist()):
-            if not fine:
-                raise NonFiniteError(
-                    f"latents became NaN or infinite at step {index + 1} of {len(finite)}; "
-                    "try --dtype float32, another sampler or a lower guidance scale"
-                )
+        yield from finite_steps(steps)
 
     def _predictor(
-        self, group: list[GenerationRequest], num_frames: int, shown: MaskedInput | None
+        self,
+        group: list[GenerationRequest],
+        num_frames: int,
+        shown: MaskedInput | None,
+        padded: int | None,
     ) -> Predictor:
         """The guided network for a group. What stays the same over the steps is computed here, once."""
         guidance = self.guidance(group[0])
@@ -352,36 +364,33 @@ class Auralith(Resolver):
             context, global_embed = self._conditions(group, guidance)
         rows = global_embed.shape[0] // len(group)
         extra = None if shown is None else shown.channels(self.config.input_ids, rows)
-        objective = OBJECTIVES[self.config.objective]
-        return guided(
-            self.dit, objective, guidance, len(group), context, global_embed, num_frames, extra
-        )
+        lengths = None if padded is None else [self.num_frames(item) for item in group]
+        network = (self.dit, OBJECTIVES[self.config.objective], guidance, len(group))
+        return guided(*network, context, global_embed, num_frames, extra, lengths)
 
     def _conditions(
         self, group: list[GenerationRequest], guidance: Guidance
     ) -> tuple[Tensor, Tensor]:
         """Return the context and the global vectors of a group, those of guidance behind them."""
-        numbers = self.numbers(group)
-        conditioning = self.conditioner(
-            [self.conditioner.mix(item.mixture) for item in group], numbers
+        prompts = [self.conditioner.mix(item.mixture) for item in group]
+        negatives = [encodable(item.negative_prompt or "") for item in group]
+        conditioning = self.conditioner.both(
+            prompts,
+            negatives if group[0].negative_prompt else None,
+            self.numbers(group),
+            guided=guidance.scale != 1,
         )
-        context, global_embed = conditioning.context, conditioning.global_embed
-        if guidance.scale != 1:
-            if group[0].negative_prompt:
-                negatives = [encodable(item.negative_prompt or "") for item in group]
-                negative = self.conditioner(negatives, numbers)
-                context = torch.cat((context, negative.context))
-                global_embed = torch.cat((global_embed, negative.global_embed))
-            else:
-                global_embed = torch.cat((global_embed, self.conditioner.null(numbers)))
-        return context.to(self.dtype), global_embed.to(self.dtype)
+        return conditioning.context.to(self.dtype), conditioning.global_embed.to(self.dtype)
 
     def _streams(self, group: list[GenerationRequest], num_frames: int) -> NoiseStream:
-        channels = self.config.audio.latent_channels
-        seeds = [known(item.seed) for item in group]
         if group[0].noise == "reference":
-            return ReferenceNoise(seeds[0], (len(group), channels, num_frames), self.device)
-        return ItemStreams(seeds, (channels, num_frames), self.device)
+            return self._reference_noise(group, num_frames)
+        seeds = [known(item.seed) for item in group]
+        return ItemStreams(seeds, (self.config.audio.latent_channels, num_frames), self.device)
+
+    def _reference_noise(self, group: list[GenerationRequest], num_frames: int) -> ReferenceNoise:
+        shape = (len(group), self.config.audio.latent_channels, num_frames)
+        return ReferenceNoise(known(group[0].seed), shape, self.device)
 
     def _require_memory(self, batch: int, num_frames: int) -> None:
         """Activations of a guided step: the feed-forward's hidden layer and its gate dominate."""

@@ -51,8 +51,12 @@ class Provenance:
     @property
     def keeps_level(self) -> bool:
         """Return whether the sound is saved at the level that it has: from a sound that was there, or because it should be."""
-        is_of_sound = self.edit is not None and not isinstance(self.edit, Loop)
-        return is_of_sound or not self.settings.normalize
+        return self.is_of_sound or self.settings.normalize is False
+
+    @property
+    def is_of_sound(self) -> bool:
+        """Return whether it is made from a sound that was there."""
+        return self.edit is not None and not isinstance(self.edit, Loop)
 
     def to_tags(self) -> dict[str, Any]:
         """Return the fields as JSON values; see `request.recorded`."""

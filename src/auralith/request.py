@@ -82,8 +82,8 @@ class GenerationRequest:
     """Guidance rescale, 0 to 1."""
     cfg_interval: tuple[float, float] = (0.0, 1.0)
     """Noise levels, 0 to 1, at which guidance acts."""
-    apg_eta: float = 1.0
-    """Projected guidance: share of its parallel part that stays, 0 to 1.
+    apg_eta: float | None = None
+    """Projected guidance: share of its parallel part that stays, 0 to 1. Default 1 (Stable Audio 3: 0).
 
     See `diffusion.Projection`; at 1, 0 and 0 guidance is the plain one.
     """
@@ -93,7 +93,8 @@ class GenerationRequest:
     """Projected guidance: share of the step before, -1 to 1; best below 0."""
     sampler: ChosenSampler | None = None
     """dpmpp-3m-sde, dpmpp-2m-sde, dpmpp-2m, k-heun, k-lms, k-dpm-2, k-dpmpp-2s-ancestral, k-dpm-fast, k-dpm-adaptive,
-    v-ddim, v-ddim-cfgpp; for flow models euler, rk4, dpmpp, pingpong. Default dpmpp-3m-sde (embedded model: dpmpp-2m).
+    v-ddim, v-ddim-cfgpp; for flow models euler, rk4, dpmpp, dpmpp-bounded, pingpong. Default dpmpp-3m-sde (embedded model: dpmpp-2m;
+    Stable Audio 3: pingpong).
 
     A name, or a sampler of the caller's own; see `samplers.own`.
     """
@@ -121,7 +122,7 @@ class GenerationRequest:
     """
     schedule: str | None = None
     """Course of the noise levels between the highest and the lowest: polyexponential, exponential, karras; for flow models linear,
-    logsnr, shifted. The sampler's own if left out."""
+    logsnr, shifted, logsnr-shift, full-shift, flux-shift. The model's own if left out."""
     rho: float | None = None
     """Bend of karras (7 if left out) and polyexponential (1 if left out)."""
     sigmas: tuple[float, ...] | None = None
@@ -134,8 +135,8 @@ class GenerationRequest:
 
     Here pairs of a weight and a prompt; see `prompt_embedding`.
     """
-    normalize: bool = True
-    """Bring the peak to full scale.
+    normalize: bool | None = None
+    """Bring the peak to full scale. Default yes (Stable Audio 3: no, samples beyond full scale are cut off).
 
     What is made from another sound keeps its level in any case.
     """
@@ -145,7 +146,7 @@ class GenerationRequest:
         object.__setattr__(self, "mix", _checked_mix(self.mix))
         if self.negative_prompt is not None:
             check_prompt("negative_prompt", self.negative_prompt, may_be_blank=True)
-        for name in ("apg_eta", "apg_norm_threshold", "apg_momentum"):
+        for name in ("apg_norm_threshold", "apg_momentum"):
             if getattr(self, name) is None:
                 raise InvalidRequest(Field(name), " is missing; give a number or leave it out")
         check_ranges(self, RANGES)
@@ -165,7 +166,7 @@ class GenerationRequest:
         if not isinstance(self.schedule, str | None):
             raise InvalidRequest(Field("schedule"), f" is {shown(self.schedule)}; give its name")
         object.__setattr__(self, "conditions", _checked_conditions(self.conditions))
-        if not isinstance(self.normalize, bool):
+        if not isinstance(self.normalize, bool | None):
             raise InvalidRequest(
                 Field("normalize"), f" is {shown(self.normalize)}; choose true or false"
             )

@@ -47,6 +47,9 @@ class Resolver:
             seed=_first(request.seed, secrets.randbelow(2**32)),
             window=_first(request.window, defaults.window),
             conditions=self.config.checked_conditions(request.conditions),
+            apg_eta=_first(request.apg_eta, defaults.apg_eta),
+            normalize=_first(request.normalize, not defaults.clamp),
+            schedule=request.schedule if request.sigmas else self._schedule_name(request),
         )
         self._check(resolved)
         return resolved
@@ -63,14 +66,44 @@ class Resolver:
         return self.config.audio.num_samples(known(request.seconds_output))
 
     def num_frames(self, request: GenerationRequest) -> int:
-        """Latent frames that a resolved request is made of."""
+        """Return the latent frames that a resolved request is made of: its sound's, and its headroom's."""
         if request.window == "full":
             return self.config.window_frames
-        return self.config.audio.num_frames(self.num_samples(request))
+        frames = self.config.audio.num_frames(self.num_samples(request))
+        return min(frames + self.config.headroom_frames, self.config.window_frames)
+
+    def padded_frames(self, group: Sequence[GenerationRequest]) -> int | None:
+        """Return the frames of a batch whose items are padded to a common length; None: all have the same one.
+
+        The reference pads, so its order of noise does, where the model has a mask for it.
+        """
+        first, sampling, audio = group[0], self.config.sampling, self.config.audio
+        if not self._pads(first):
+            return None
+        longest = max(known(item.seconds_output) for item in group)
+        frames = audio.num_frames(int((longest + sampling.headroom) * audio.sample_rate))
+        frames += -frames % sampling.frame_multiple
+        return min(frames, self.config.window_frames)
+
+    def clamps(self, request: GenerationRequest) -> bool:
+        """Return whether samples beyond full scale are cut off in what a resolved request makes."""
+        return self.config.sampling.clamp and not request.normalize
+
+    def _pads(self, request: GenerationRequest) -> bool:
+        masked = self.config.sampling.frame_multiple > 1
+        return masked and request.noise == "reference" and request.window == "fit"
+
+    def _schedule_name(self, request: GenerationRequest) -> str | None:
+        """Return the schedule asked for, else the model's own; a sampler of other schedules keeps its own."""
+        if request.schedule is not None:
+            return request.schedule
+        own = self.config.sampling.schedule
+        return own if own in self.sampler(request).schedules else None
 
     def sampler(self, request: GenerationRequest) -> Sampler:
         """The sampler of a resolved request."""
-        return sampler_for(known(request.sampler), OBJECTIVES[self.config.objective])
+        name = _first(request.sampler, self.config.sampling.sampler)
+        return sampler_for(name, OBJECTIVES[self.config.objective])
 
     def schedule(self, request: GenerationRequest) -> Schedule:
         """The schedule of a resolved request."""
@@ -83,15 +116,19 @@ class Resolver:
             self.config.distribution_shift,
             request.schedule,
             request.sigmas,
+            is_reference=request.noise == "reference",
         )
 
     def guidance(self, request: GenerationRequest) -> Guidance:
         """Return the guidance scale, rescaling, interval and projection (APG) of a resolved request."""
         projection = Projection(
-            float(request.apg_eta), float(request.apg_norm_threshold), float(request.apg_momentum)
+            float(known(request.apg_eta)),
+            float(request.apg_norm_threshold),
+            float(request.apg_momentum),
         )
         scale = float(known(request.cfg_scale))
-        return Guidance(scale, request.cfg_rescale, request.cfg_interval, projection)
+        as_reference = request.noise == "reference"
+        return Guidance(scale, request.cfg_rescale, request.cfg_interval, projection, as_reference)
 
     def numbers(self, group: list[GenerationRequest]) -> dict[str, list[float]]:
         """Return the values of the number conditions of resolved requests."""
@@ -115,7 +152,8 @@ class Resolver:
             own.add("seed")
         common = (getattr(request, f.name) for f in fields(request) if f.name not in own)
         sampler = request.sampler if isinstance(request.sampler, str) else id(request.sampler)
-        return (*common, sampler, bool(request.negative_prompt), self.num_frames(request))
+        frames = None if self._pads(request) else self.num_frames(request)
+        return (*common, sampler, bool(request.negative_prompt), frames)
 
     def _check(self, request: GenerationRequest) -> None:
         """Raise `InvalidRequest` for what this model can't do."""

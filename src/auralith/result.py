@@ -89,14 +89,20 @@ def finished(
     sample_rate: int,
     provenance: Provenance,
     subtype: str | None = None,
+    *,
+    clamp: bool = False,
 ) -> Audio:
     """Return a model's waveform as a result: faded as its request asks, with warnings of what is wrong with it.
 
-    Raise `NonFiniteError` for NaN and infinity.
+    `clamp` cuts off what is beyond full scale, and a warning tells the peak. Raise `NonFiniteError` for NaN and infinity.
     """
     _require_finite(waveform, provenance.settings)
+    warnings: list[str] = []
+    if clamp and (peak := peak_db(waveform)) > 0:
+        waveform = waveform.clamp(-1, 1)
+        warnings.append(f"its peak was {peak:+.1f} dB: samples beyond full scale were cut off")
     waveform = _faded(waveform, sample_rate, provenance)
-    warnings = [*_health_warnings(waveform, provenance.settings)]
+    warnings += _health_warnings(waveform, provenance.settings)
     peak = peak_db(waveform)
     if provenance.keeps_level and peak > 0 and subtype != "float":
         warnings.append(f"its peak is {peak:+.1f} dB: a .wav gets float samples, others clip")
@@ -108,8 +114,15 @@ def faded_chunks(
     request: GenerationRequest,
     num_samples: int,
     sample_rate: int,
+    *,
+    clamp: bool = False,
 ) -> Iterator[Float[Tensor, "channel sample"]]:
-    """Yield the pieces of a sound of so many samples with the fades of the whole; raise `NonFiniteError`."""
+    """Yield the pieces of a sound of so many samples with the fades of the whole; raise `NonFiniteError`.
+
+    `clamp` cuts off what is beyond full scale.
+    """
+    if clamp:
+        chunks = (chunk.clamp(-1, 1) for chunk in chunks)
     done, fade_in = 0, 0
     for chunk in chunks:
         ready = [chunk]

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from auralith.conditioning import MaskedInput
 from auralith.diffusion import Predictor
+from auralith.noise import NoiseStream
 from auralith.sound.arrays import AnyLatents
 
 
@@ -25,6 +26,8 @@ class Steering:
     """Times that every stretch of steps is walked; see `auralith.samplers.repaint`."""
     shown: MaskedInput | None = None
     """Part of a sound that a model trained for inpainting sees; None: nothing. Other models lack this input."""
+    streams: NoiseStream | None = None
+    """Random numbers in place of those of the requests' seeds."""
 
     @property
     def leads(self) -> bool:

@@ -51,12 +51,13 @@ class Options:
         for name, sets in self.sets.items():
             kind, default, doc = documented(self.schema, sets.field)
             metavar, shown = sets.metavar, default
-            toggles = default is True and sets.value is None  # --name/--no-name
+            three = kind is bool and default is None  # on, off, or what else decides
+            toggles = (default is True or three) and sets.value is None  # --name/--no-name
             if get_origin(kind) is Literal:
                 choices = get_args(kind)
                 kind, metavar = type(choices[0]), f"<{'|'.join(map(str, choices))}>"
             if kind is bool or sets.value is not None:
-                kind, shown = bool, name.replace("_", "-") if toggles else None
+                kind, shown = bool, name.replace("_", "-") if toggles and default else None
             elif sets.metavar:
                 kind, shown = list[str] if sets.repeated else str, None
             text = re.sub(r"`(\w+)`", lambda at: names.get(at[1], at[1]), sets.help or doc)

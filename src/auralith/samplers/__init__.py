@@ -62,6 +62,7 @@ _ALL: tuple[Sampler, ...] = (
     TimeSampler("euler", RectifiedFlow, "none", path.ddim, "logsnr"),
     TimeSampler("rk4", RectifiedFlow, "none", path.rk4, "shifted"),
     TimeSampler("dpmpp", RectifiedFlow, "none", path.dpmpp, "logsnr"),
+    TimeSampler("dpmpp-bounded", RectifiedFlow, "none", path.dpmpp_bounded, "logsnr"),
     TimeSampler("pingpong", RectifiedFlow, "independent", path.pingpong, "logsnr"),
 )
 SAMPLERS: Mapping[str, Sampler] = MappingProxyType({sampler.name: sampler for sampler in _ALL})

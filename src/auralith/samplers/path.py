@@ -12,6 +12,10 @@ from auralith.diffusion import Latents, Predictor
 from auralith.noise import NoiseSource
 from auralith.samplers.step import Step
 
+LEAST_TIME = 1e-5
+"""Networks are trained on times above 0, and guidance of the data in a velocity divides by the time."""
+BOUND = -math.log(1e-10)
+
 
 def ddim(
     predict: Predictor, x: Latents, times: Sequence[float], noise: NoiseSource
@@ -36,7 +40,7 @@ def rk4(
         k_1 = predict(x, t).v
         k_2 = predict(x + k_1 * (h / 2), middle).v
         k_3 = predict(x + k_2 * (h / 2), middle).v
-        k_4 = predict(x + k_3 * h, t_next).v
+        k_4 = predict(x + k_3 * h, max(t_next, LEAST_TIME)).v
         denoised = predict.objective.denoised(x, k_1, t)
         x = x + (k_1 + 2 * k_2 + 2 * k_3 + k_4) * (h / 6)
         yield Step(index, len(times) - 1, t, x, denoised)
@@ -49,11 +53,22 @@ def dpmpp(
 
     A step from t = 1 has infinite length in ln(alpha / sigma), so it and the one after it are of first order.
     """
+    return _dpmpp(predict, x, times, math.inf)
+
+
+def dpmpp_bounded(
+    predict: Predictor, x: Latents, times: Sequence[float], noise: NoiseSource
+) -> Iterator[Step]:
+    """`dpmpp` with ln(alpha / sigma) bounded as in Stable Audio 3, so that the second step is of second order too."""
+    return _dpmpp(predict, x, times, BOUND)
+
+
+def _dpmpp(predict: Predictor, x: Latents, times: Sequence[float], bound: float) -> Iterator[Step]:
     objective = predict.objective
     previous, h_previous = x, math.inf
     for index, (t, t_next) in enumerate(pairwise(times)):
         denoised = objective.denoised(x, predict(x, t).v, t)
-        h = _log_snr(predict, t_next) - _log_snr(predict, t)
+        h = _log_snr(predict, t_next, bound) - _log_snr(predict, t, bound)
         if t_next == 0:
             x = denoised
         else:
@@ -72,7 +87,8 @@ def pingpong(
     objective = predict.objective
     for index, (t, t_next) in enumerate(pairwise(times)):
         denoised = objective.denoised(x, predict(x, t).v, t)
-        x = denoised if t_next == 0 else objective.add_noise(denoised, noise(t, t_next), t_next)
+        # drawn at the end as well, where it counts for nothing: what is drawn behind it is the reference's
+        x = objective.add_noise(denoised, noise(t, t_next), t_next)
         yield Step(index, len(times) - 1, t, x, denoised)
 
 
@@ -88,7 +104,8 @@ def _ddim(
         yield Step(index, len(times) - 1, t, x, denoised)
 
 
-def _log_snr(predict: Predictor, t: float) -> float:
-    """ln(alpha / sigma): minus infinity at t = 1 of rectified flow, infinity at 0."""
+def _log_snr(predict: Predictor, t: float, bound: float) -> float:
+    """Return ln(alpha / sigma), at most `bound` from 0: minus infinity at t = 1 of rectified flow, infinity at 0."""
     sigma = predict.objective.sigma_from_t(t)
-    return -math.log(sigma) if sigma else math.inf
+    found = -math.log(sigma) if sigma else math.inf
+    return min(max(found, -bound), bound)

@@ -14,6 +14,7 @@ from itertools import pairwise
 from types import MappingProxyType
 
 import torch
+from torch import Tensor
 
 from auralith.config import DistributionShift
 from auralith.diffusion import shift_times
@@ -41,6 +42,8 @@ class Schedule:
     shift: DistributionShift | None = None
     name: str | None = None
     levels: Levels | None = None
+    is_reference: bool = False
+    """Published numbers, also where they are those of a fault; see `shifted_times`."""
 
     @property
     def t_max(self) -> float:
@@ -130,6 +133,47 @@ def linear_times(
     return tuple((shift_times(times, shift, num_frames) if shift else times).tolist())
 
 
+def shifted_times(
+    steps: int, t_max: float, shift: Callable[[Tensor], Tensor], *, rescaled: bool = True
+) -> Levels:
+    """Return an even grid moved by `shift`, a map of [0, 1] to itself, and begun at `t_max`.
+
+    The grid from 1 is shifted and then scaled, so that the times fall for every `t_max`. Without `rescaled` the grid is
+    scaled first, as the published code of Stable Audio 3 does it: times inside may lie above a `t_max` below 1.
+    """
+    _check_times(steps, t_max)
+    grid = torch.linspace(1.0 if rescaled else t_max, 0, steps + 1, dtype=torch.float32)
+    times = shift(grid) * (t_max if rescaled else 1.0)
+    return (t_max, *times[1:-1].tolist(), 0.0)
+
+
+def logsnr_shift(
+    num_frames: int = 0, *, rate: float = 0.0, anchor: float = -6.2, end: float = 2.0
+) -> Callable[[Tensor], Tensor]:
+    """Return the shift to times that are even in the log signal-to-noise ratio, from one at t = 1 to `end` at t = 0.
+
+    The first is `anchor` for 2,000 frames; where a `rate` is given it falls by so much with every doubling.
+    """
+    first = anchor - (rate * math.log2(num_frames / 2_000) if rate else 0.0)
+    return lambda t: torch.sigmoid(t * (end - first) - end)
+
+
+def flux_shift(
+    num_frames: int,
+    *,
+    lowest: float = 1.0,
+    highest: float = 6.93,
+    min_frames: int = 256,
+    max_frames: int = 4_096,
+) -> Callable[[Tensor], Tensor]:
+    """Return the shift a t / (1 + (a - 1) t), a geometric in the length between its values at two
+    lengths; shorter and longer ones count as these."""
+    frames = min(max(num_frames, min_frames), max_frames)
+    share = math.log(frames / min_frames) / math.log(max_frames / min_frames)
+    alpha = lowest * (highest / lowest) ** share
+    return lambda t: alpha * t / (1 + (alpha - 1) * t)
+
+
 def _polyexponential(schedule: Schedule) -> Levels:
     rho = 1.0 if schedule.rho is None else schedule.rho
     return polyexponential_sigmas(schedule.steps, schedule.sigma_min, schedule.sigma_max, rho)
@@ -160,12 +204,36 @@ def _shifted(schedule: Schedule) -> Levels:
     return linear_times(schedule.steps, schedule.t_max, schedule.shift, schedule.num_frames)
 
 
+def _logsnr_shift(schedule: Schedule) -> Levels:
+    return _by_shift(schedule, logsnr_shift())
+
+
+def _full_shift(schedule: Schedule) -> Levels:
+    shift = schedule.shift or DistributionShift()
+    return _by_shift(schedule, lambda t: shift_times(t, shift, schedule.num_frames))
+
+
+def _flux_shift(schedule: Schedule) -> Levels:
+    return _by_shift(schedule, flux_shift(schedule.num_frames))
+
+
+def _by_shift(schedule: Schedule, shift: Callable[[Tensor], Tensor]) -> Levels:
+    return shifted_times(schedule.steps, schedule.t_max, shift, rescaled=not schedule.is_reference)
+
+
 SIGMA_SCHEDULES: Mapping[str, ScheduleLevels] = MappingProxyType(
     {"polyexponential": _polyexponential, "exponential": _exponential, "karras": _karras}
 )
 """Schedules of samplers that work on sigma; the first is the published one."""
 TIME_SCHEDULES: Mapping[str, ScheduleLevels] = MappingProxyType(
-    {"linear": _linear, "logsnr": _logsnr, "shifted": _shifted}
+    {
+        "linear": _linear,
+        "logsnr": _logsnr,
+        "shifted": _shifted,
+        "logsnr-shift": _logsnr_shift,
+        "full-shift": _full_shift,
+        "flux-shift": _flux_shift,
+    }
 )
 """Schedules of samplers that walk along t."""
 BENT = ("polyexponential", "karras")

@@ -1,6 +1,6 @@
 """The steps that every sampler yields, so that progress, preview and cancel are the caller's loop."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from typing import no_type_check
@@ -8,6 +8,8 @@ from typing import no_type_check
 import torch
 from jaxtyping import Float
 from torch import Tensor
+
+from auralith.errors import NonFiniteError
 
 
 @no_type_check  # a caller's own sampler may make them: `Sampler.walk` checks the states
@@ -39,3 +41,17 @@ def in_inference_mode(steps: Generator[Step]) -> Generator[Step]:
             if step is None:
                 return
             yield step
+
+
+def finite_steps(steps: Iterable[Step]) -> Iterator[Step]:
+    """Yield the steps; behind the last raise `NonFiniteError` for the first one whose latents are NaN or infinite."""
+    finite: list[Tensor] = []
+    for step in steps:
+        finite.append(step.x.isfinite().all())  # read at the end: no host sync inside the loop
+        yield step
+    for index, fine in enumerate(torch.stack(finite).tolist()):
+        if not fine:
+            raise NonFiniteError(
+                f"latents became NaN or infinite at step {index + 1} of {len(finite)}; "
+                "try --dtype float32, another sampler or a lower guidance scale"
+            )
