@@ -9,6 +9,7 @@ import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported
 
+import copy
 import signal
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -22,8 +23,11 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from auralith.checkpoints import Checkpoint, open_checkpoint
+from auralith.families.model_config import config_from_json, config_to_json
+from auralith.pipeline import Auralith, load
 from auralith.signals import ENDING
 from tests.jobs.postgres import Cluster, cluster, find_programs
+from tests.sa3 import SIZES, write_sa3
 
 LIMITS = ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "MKL_ENABLE_INSTRUCTIONS")
 settings.register_profile("repeatable", deadline=None, derandomize=True)
@@ -92,3 +96,29 @@ def heeded_signals() -> Iterator[None]:
     yield
     for number in ignored:
         signal.signal(number, signal.SIG_IGN)
+
+
+@pytest.fixture(scope="session")
+def sa3_folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Folders of the tiny checkpoints of Stable Audio 3 by size."""
+    root = tmp_path_factory.mktemp("sa3")
+    return {size: write_sa3(size, root / size) for size in SIZES}
+
+
+@pytest.fixture(scope="session")
+def sa3_models(sa3_folders: dict[str, Path]) -> dict[tuple[str, str], Auralith]:
+    """Models by size and objective; the objectives differ in how they are sampled by default alone."""
+    found = {}
+    for size, folder in sa3_folders.items():
+        model = load(folder)
+        data = config_to_json(model.config)
+        data["model"]["diffusion"]["diffusion_objective"] = "rectified_flow"
+        base = copy.copy(model)
+        base.config = config_from_json(data)
+        found[size, "rf_denoiser"], found[size, "rectified_flow"] = model, base
+    return found
+
+
+@pytest.fixture(scope="session")
+def sa3_small(sa3_models: dict[tuple[str, str], Auralith]) -> Auralith:
+    return sa3_models["small", "rf_denoiser"]

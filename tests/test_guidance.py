@@ -202,7 +202,7 @@ def test_the_network_has_no_unconditional_rows_where_guidance_is_off(
     ("change", "message"),
     [
         ({"apg_eta": 1.5}, "apg_eta is 1.5; it must be at most 1"),
-        ({"apg_eta": None}, "apg_eta is missing"),
+        ({"apg_momentum": None}, "apg_momentum is missing"),
         ({"apg_norm_threshold": -1.0}, "at least 0"),
         ({"apg_norm_threshold": float("inf")}, "finite"),
         ({"apg_momentum": -1.5}, "at least -1"),
