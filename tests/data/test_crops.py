@@ -17,7 +17,7 @@ from auralith.data.crops import AudioOptions, crop_start, crop_timing, prepare, 
 from auralith.data.recording import Recording, Recordings
 from auralith.data.recordings import open_recordings
 from auralith.errors import InvalidRequest
-from auralith.sound.reading import SoundInfo
+from auralith.sound.extent import SoundInfo
 from auralith.sound.resampling import resample
 
 MONO = AudioOptions(sample_rate=RATE, channels=1)

@@ -19,7 +19,8 @@ from sounds import RATE, sound_bytes, tone, write_sound, write_tar
 
 from auralith.data.recordings import open_recordings
 from auralith.errors import AudioError, InvalidRequest
-from auralith.sound.reading import read, read_info
+from auralith.sound.extent import read_info
+from auralith.sound.reading import read
 
 ROWS = [
     {"path": "a.wav", "prompt": "a tone, low", "genre": "test"},

@@ -38,7 +38,7 @@ from auralith.request import GenerationRequest
 from auralith.sets import read_rows as read_prompts
 from auralith.sets.manifest import Entry, Manifest
 from auralith.settings import load_settings
-from auralith.sound import reading, writing
+from auralith.sound import extent, reading, writing
 from auralith.sound.tags import read_tags
 from auralith.tables import read_rows
 from auralith.tensor_files import read_component, read_tensor_file, write_safetensors
@@ -173,7 +173,7 @@ def _encoded(path: Path) -> None:
 
 def _read_sound(path: Path) -> None:
     read_tags(str(path))
-    reading.read_info(path)
+    extent.read_info(path)
     reading.read(path)
 
 

@@ -21,7 +21,7 @@ from auralith.jobs.orders import (
 )
 from auralith.noise import MAX_SEED
 from auralith.resolution import Resolver
-from auralith.sound.reading import SoundInfo
+from auralith.sound.extent import SoundInfo
 from tests.conftest import GOLDEN
 
 SOUND = SoundInfo(44_100, 44_100, 2)

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from auralith.data.recording import Recording
 from auralith.errors import AudioError
-from auralith.sound.reading import SoundInfo
+from auralith.sound.extent import SoundInfo
 from tests.fingerprint import melodies
 from tests.fingerprint.melodies import SAMPLE_RATE as RATE
 

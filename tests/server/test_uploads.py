@@ -16,9 +16,12 @@ import soundfile
 from auralith.errors import AudioError
 from auralith.jobs.records import Stored
 from auralith.jobs.store import JobStore
-from auralith.server import uploads
+from auralith.server import confined
+from auralith.server.confined import LIMITS, lengths, outline, probed, stretch
 from auralith.server.probe import ProbeLimits, probe
-from auralith.server.uploads import LIMITS, keep_upload, probed
+from auralith.server.uploads import keep_upload
+from auralith.sound.peaks import read_outline
+from auralith.sound.stretch import read_stretch
 
 
 @pytest.fixture(scope="module")
@@ -75,9 +78,9 @@ def test_what_is_refused_is_said_by_the_process(store: JobStore) -> None:
         ("while True: pass", "its decoder took too long"),
         ("print('{', flush=True)", "can't be read; send another file"),
         ("print('[1]')", "can't be read; send another file"),
-        ('print(\'{"probed": {"num_samples": "x"}}\')', "can't be read; send another file"),
+        ('print(\'{"found": {"num_samples": "x"}}\')', "can't be read; send another file"),
         (
-            'print(\'{"probed": {"num_samples": -1, "sample_rate": 1, "channels": 1, "codec": ""}}\')',
+            'print(\'{"found": {"num_samples": -1, "sample_rate": 1, "channels": 1, "codec": ""}}\')',
             "can't be read; send another file",
         ),
     ],
@@ -85,14 +88,14 @@ def test_what_is_refused_is_said_by_the_process(store: JobStore) -> None:
 def test_a_process_that_fails_costs_the_upload_alone(
     store: JobStore, monkeypatch: pytest.MonkeyPatch, program: str, message: str
 ) -> None:
-    monkeypatch.setattr(uploads, "module_command", lambda _: ([sys.executable, "-c", program], ""))
+    monkeypatch.setattr(confined, "module_command", lambda _: ([sys.executable, "-c", program], ""))
     assert message in refusal(store, sound(), replace(LIMITS, cpu_seconds=1))
 
 
 def test_the_process_knows_no_keys(store: JobStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AURALITH_API_KEY", "secret")
     program = "import os, sys; sys.exit(7 if 'AURALITH_API_KEY' in os.environ else 8)"
-    monkeypatch.setattr(uploads, "module_command", lambda _: ([sys.executable, "-c", program], ""))
+    monkeypatch.setattr(confined, "module_command", lambda _: ([sys.executable, "-c", program], ""))
     assert "ended with 8" in refusal(store, sound())
 
 
@@ -107,3 +110,41 @@ def test_memory_and_time_are_limited(store: JobStore) -> None:
     assert len(file.getvalue()) < 2**20
     bounds = replace(LIMITS, cpu_seconds=1, seconds=20.0)
     assert re.search("longer than|its decoder", refusal(store, file.getvalue(), bounds))
+
+
+def test_what_is_told_of_a_recording_is_what_it_holds(tmp_path: Path) -> None:
+    path = tmp_path / "sound.wav"
+    path.write_bytes(sound(seconds=2.0))
+    (tmp_path / "none").write_text("no sound")
+    assert lengths([path, tmp_path / "none", tmp_path / "missing"]) == [2.0, None, None]
+    assert outline(path, 5, "it") == read_outline(path, 5)
+    for start in (-1.0, 0.5, 1.75, 9.0):
+        found, wanted = stretch(path, start, 1.0, "it"), read_stretch(path, start, 1.0)
+        assert (found.first, found.sample_rate) == (wanted.first, wanted.sample_rate)
+        assert np.array_equal(found.samples, wanted.samples)
+    with pytest.raises(AudioError, match="it is not a readable sound file"):
+        outline(tmp_path / "none", 5, "it")
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        "import os; os.abort()",
+        'print(\'{"found": [{"num_samples": 1, "sample_rate": 44100, "channels": 1}, [0], [NaN]]}\')',
+        'print(\'{"found": [{"num_samples": 2, "sample_rate": 44100, "channels": 1}, [0, 1, 2], [0, 1, 2]]}\')',
+        "print('{\"found\": [0, 7, 1]}')",
+        "print('{\"found\": [0, 44100, 3]}\\nxxxxxxxxxxxx', end='')",
+        "print('{\"found\": [0, 44100, 1]}\\n' + 'x' * 400_000, end='')",
+        "print('{\"found\": [null, 1]}')",
+    ],
+)
+def test_a_process_that_is_taken_over_says_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str
+) -> None:
+    monkeypatch.setattr(confined, "module_command", lambda _: ([sys.executable, "-c", program], ""))
+    path = tmp_path / "sound.wav"
+    assert lengths([path, path]) in ([None, None], [None, 1.0])
+    with pytest.raises(AudioError, match="it can't be read"):
+        outline(path, 2, "it")
+    with pytest.raises(AudioError, match="it can't be read"):
+        stretch(path, 0.0, 1.0, "it")

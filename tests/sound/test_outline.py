@@ -10,6 +10,7 @@ import soundfile
 from auralith.errors import AudioError
 from auralith.sound.excerpt import SAMPLE_RATE, excerpt_wav
 from auralith.sound.peaks import outline, read_outline
+from auralith.sound.stretch import read_stretch
 
 
 def written(path: Path, samples: np.ndarray, rate: int = SAMPLE_RATE) -> Path:
@@ -37,7 +38,9 @@ def test_an_outline_of_what_is_no_number_is_refused(tmp_path: Path) -> None:
 
 def excerpt(path: Path, start: float, seconds: float) -> np.ndarray:
     found, rate = soundfile.read(
-        io.BytesIO(excerpt_wav(path, start, seconds)), dtype="float32", always_2d=True
+        io.BytesIO(excerpt_wav(read_stretch(path, start, seconds), start, seconds)),
+        dtype="float32",
+        always_2d=True,
     )
     assert rate == SAMPLE_RATE and found.shape == (round(seconds * SAMPLE_RATE), 2)
     return found

@@ -23,10 +23,11 @@ from auralith.data.crops import AudioOptions
 from auralith.data.recordings import open_recordings
 from auralith.data.report import scan
 from auralith.errors import AudioError
+from auralith.sound.extent import read_info
 from auralith.sound.levels import require_usable
 from auralith.sound.measuring import measure
 from auralith.sound.mpeg import find_frames
-from auralith.sound.reading import exact_subtype, read, read_info
+from auralith.sound.reading import exact_subtype, read
 from auralith.sound.sources import Member, opened
 from auralith.sound.stream import LENGTH_TOLERANCE_SECONDS, open_sound
 

@@ -15,7 +15,7 @@ from auralith.data.recording import Recording, Recordings
 from auralith.errors import InvalidRequest
 from auralith.models.autoencoder import Oobleck
 from auralith.models.discriminator import Discriminator, DiscriminatorConfig
-from auralith.sound.reading import SoundInfo
+from auralith.sound.extent import SoundInfo
 from auralith.training.autoencoder import (
     AutoencoderNetwork,
     AutoencoderOptimization,

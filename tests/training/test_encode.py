@@ -22,7 +22,7 @@ from auralith.data.recording import Recording, Recordings
 from auralith.errors import CheckpointError, InvalidRequest, ResourceError
 from auralith.models.autoencoder import Oobleck
 from auralith.pipeline import Auralith, load
-from auralith.sound.reading import SoundInfo
+from auralith.sound.extent import SoundInfo
 from auralith.training import encode
 from auralith.training.encode import EncodeOptions, encode_dataset
 from auralith.training.encoder import LatentEncoder, stored_reconstruction, weights_hash

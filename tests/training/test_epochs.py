@@ -15,7 +15,7 @@ from torch import Tensor
 from auralith.data.recording import Recording, Recordings
 from auralith.errors import InvalidRequest
 from auralith.settings import load_settings
-from auralith.sound.reading import SoundInfo
+from auralith.sound.extent import SoundInfo
 from auralith.training.autoencoder import AutoencoderTask
 from auralith.training.epochs import ChunkSampling, Epochs, roles_of, split_up
 from auralith.training.loop import Run, train

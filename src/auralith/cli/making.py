@@ -75,7 +75,7 @@ def _make_here(
     from auralith.editing import apply, longest_clip, read_clip
     from auralith.edits import EDITS, Extension
     from auralith.request import GenerationRequest
-    from auralith.sound.reading import read_info
+    from auralith.sound.extent import read_info
 
     edit = EDITS[task](**fields)
     request = GenerationRequest(**settings)

@@ -16,8 +16,8 @@ from torch import Tensor
 from auralith.data.recording import Recordings
 from auralith.errors import InvalidRequest
 from auralith.numbers import check_integer, check_number
+from auralith.sound.extent import SoundInfo
 from auralith.sound.levels import SILENCE_DB, peak_db
-from auralith.sound.reading import SoundInfo
 from auralith.sound.resampling import resample
 
 _FILTER_REACH = 2_048

@@ -12,7 +12,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from auralith.escaping import printable
-from auralith.sound.reading import SoundInfo, read, read_info
+from auralith.sound.extent import SoundInfo, read_info
+from auralith.sound.reading import read
 from auralith.sound.sources import Source
 from auralith.tables import cells
 

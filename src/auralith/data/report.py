@@ -19,8 +19,8 @@ from auralith.data.prompts import PromptOptions, prompt_of, usable_fields
 from auralith.data.recording import Recording, Recordings
 from auralith.errors import AuralithError, InvalidRequest
 from auralith.files import whole_file
+from auralith.sound.extent import SoundInfo
 from auralith.sound.levels import peak_db
-from auralith.sound.reading import SoundInfo
 
 MAX_BAD_FRACTION = 0.05
 """Above this share of unusable recordings something is wrong with the dataset, and training doesn't start."""

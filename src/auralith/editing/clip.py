@@ -14,8 +14,9 @@ from auralith.errors import AudioError, InvalidRequest
 from auralith.files import file_hash
 from auralith.numbers import check_integer
 from auralith.sound.arrays import AnyWaveform, waveform_of
+from auralith.sound.extent import read_info
 from auralith.sound.levels import require_usable
-from auralith.sound.reading import exact_subtype, read, read_info
+from auralith.sound.reading import exact_subtype, read
 from auralith.sound.resampling import resample
 
 HIGHEST_RATE = 1_000_000

@@ -22,7 +22,7 @@ from auralith.numbers import check_integer, check_number, limit_of
 from auralith.request import GenerationRequest
 from auralith.resolution import Resolver, known
 from auralith.settings import build_settings
-from auralith.sound.reading import SoundInfo
+from auralith.sound.extent import SoundInfo
 from auralith.tables.json_rows import distinct
 
 Task = Literal["text", "vary", "inpaint", "extend", "loop"]

@@ -28,7 +28,8 @@ from auralith.memorization.report import held_out
 from auralith.memorization.significance import verdicts
 from auralith.memorization.store import unit_rows
 from auralith.memorization.training import TrainingSounds, WorkProgress
-from auralith.sound.reading import read, read_info
+from auralith.sound.extent import read_info
+from auralith.sound.reading import read
 
 TESTS = ("landmarks", "mel")
 """Statistics of a pair, as `measure` names them."""

@@ -1,6 +1,6 @@
 """Answers that several routes give, and the numbers they take."""
 
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 from auralith.errors import Field, InvalidRequest, shown
@@ -9,7 +9,7 @@ from auralith.jobs.records import Job
 from auralith.numbers import limit_of
 from auralith.server.keys import Caller
 from auralith.server.service import Service
-from auralith.sound.peaks import read_outline
+from auralith.sound.extent import SoundInfo
 
 require("fastapi", "serve")
 
@@ -19,6 +19,8 @@ from fastapi.responses import JSONResponse  # noqa: E402
 
 MEDIA = {"wav": "audio/wav", "flac": "audio/flac", "mp3": "audio/mpeg", "ogg": "audio/ogg"}
 MOST_PEAKS = 8_192
+Outline = tuple[SoundInfo, list[float], list[float]]
+"""Extent of a sound, and the lowest and the highest samples of its stretches."""
 
 
 def caller_of(request: Request) -> Caller:
@@ -66,9 +68,8 @@ def truth(name: str, text: str) -> bool:
     return text == "true"
 
 
-def outline_answer(path: Path, stretches: str, name: str = "") -> Response:
-    """Return the outline of a file in so many stretches. Raises as `read_outline` and `whole` do."""
-    count = whole("n", stretches, 1, MOST_PEAKS)
-    info, low, high = read_outline(path, count, name=name, allow_cut=bool(name))
+def outline_answer(stretches: str, read: Callable[[int], Outline]) -> Response:
+    """Return an outline in so many stretches, as `read` gives it. Raises as `read` and `whole` do."""
+    info, low, high = read(whole("n", stretches, 1, MOST_PEAKS))
     facts = {"sample_rate": info.sample_rate, "num_samples": info.num_samples}
     return JSONResponse(facts | {"min": low, "max": high})

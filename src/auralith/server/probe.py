@@ -1,7 +1,8 @@
-"""Decode one upload in a process of its own, under limits: `python -m auralith.server.probe PATH LIMITS`.
+"""Decode sounds of strangers in a process of its own, under limits: `python -m auralith.server.probe ASKED`.
 
 Decoders are native code that reads bytes of strangers: what makes one crash, spin or unpack gigabytes ends this process and
-nothing else. One line of JSON goes out: what was found, or why the file is no sound that is taken.
+nothing else. One line of JSON goes out: what was found, or why the file is no sound that is taken; after that of a stretch
+its samples, float32.
 """
 
 import json
@@ -10,12 +11,15 @@ import sys
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 
 from auralith.errors import AudioError
 from auralith.settings import build_settings
+from auralith.sound.peaks import read_outline
 from auralith.sound.stream import SoundStream, open_sound
+from auralith.sound.stretch import read_stretch
 
 try:
     import resource
@@ -25,8 +29,6 @@ except ImportError:  # Windows
 NAME = "the upload"
 MOST_CODEC = 40
 """Most characters of the name of a codec."""
-OUTPUT_BYTES = 2**16
-"""Most bytes that the process writes."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +40,28 @@ class ProbeLimits:
     """Most samples times channels."""
     channels: int = 8
     cpu_seconds: int = 60
+    output_bytes: int = 2**16
+    """Most bytes that the process writes."""
     memory_bytes: int = 2**30
     """Bytes beyond those that the process has before it opens the file; where the system can't limit them, there is no limit."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is to be told of files: all that an upload must be, lengths, an outline, or a stretch of samples."""
+
+    kind: Literal["probe", "lengths", "outline", "stretch"]
+    paths: tuple[str, ...]
+    """Several for lengths, else one."""
+    limits: ProbeLimits
+    name: str = NAME
+    """Stands for the file in messages."""
+    count: int = 1
+    """Stretches of an outline."""
+    start: float = 0.0
+    """Start of a stretch in seconds."""
+    seconds: float = 1.0
+    """Length of a stretch."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +116,7 @@ def _limit(limits: ProbeLimits) -> None:
         return
     sizes = {
         resource.RLIMIT_CPU: limits.cpu_seconds,
-        resource.RLIMIT_FSIZE: OUTPUT_BYTES,
+        resource.RLIMIT_FSIZE: limits.output_bytes,
         resource.RLIMIT_CORE: 0,
     }
     mapped = Path("/proc/self/statm")
@@ -106,20 +128,49 @@ def _limit(limits: ProbeLimits) -> None:
             resource.setrlimit(name, (size, size))
 
 
-def main() -> None:
-    """Probe the file of the first argument under the limits of the second."""
-    limits = build_settings(ProbeLimits, json.loads(sys.argv[2]))
-    _limit(limits)
+def length(path: Path) -> float | None:
+    """Return the length of a sound in seconds, as far as its header says; None for one that can't be opened."""
     try:
-        found = {"probed": asdict(probe(Path(sys.argv[1]), limits))}
+        with open_sound(path) as stream:
+            found = stream.samples_there or stream.format.header_samples
+            return found / stream.format.sample_rate if found else None
+    except AudioError:
+        return None
+
+
+def answer(asked: Asked) -> tuple[Any, bytes]:
+    """Return what is asked for, and the samples of a stretch. Raises `AudioError`."""
+    path = Path(asked.paths[0])
+    match asked.kind:
+        case "probe":
+            return asdict(probe(path, asked.limits)), b""
+        case "lengths":
+            return [length(Path(one)) for one in asked.paths], b""
+        case "outline":
+            info, low, high = read_outline(path, asked.count, name=asked.name, allow_cut=True)
+            return [asdict(info), low, high], b""
+        case "stretch":
+            one = read_stretch(path, asked.start, asked.seconds, name=asked.name)
+            return [one.first, one.sample_rate, one.samples.shape[1]], one.samples.tobytes()
+
+
+def main() -> None:
+    """Answer what the argument asks for."""
+    asked = build_settings(Asked, json.loads(sys.argv[1]))
+    _limit(asked.limits)
+    data = b""
+    try:
+        value, data = answer(asked)
+        found = {"found": value}
     except AudioError as error:
         found = {"error": str(error), "reason_code": error.reason_code}
     except MemoryError:
         found = {
-            "error": f"{NAME} takes too much memory to read; send less",
+            "error": f"{asked.name} takes too much memory to read; send less",
             "reason_code": "too_large",
         }
-    print(json.dumps(found), flush=True)
+    sys.stdout.buffer.write(json.dumps(found).encode() + b"\n" + data)
+    sys.stdout.buffer.flush()
     os._exit(0)  # what a damaged file did to a decoder's memory is not to be tidied up
 
 

@@ -1,27 +1,28 @@
 """Routes of a review: items for a reviewer, their sounds, decisions, progress and agreement.
 
 Everything is read from and written to the log in the curation's folder by the functions of `auralith.curation.review`, as
-the command line does. A sound is named by its item and its side; no path comes in or goes out.
+the command line does. A sound is named by its item and its side; no path comes in or goes out. Recordings come from strangers,
+so they are decoded where uploads are, in a confined process.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from auralith.curation import review
-from auralith.errors import AudioError, Field, InvalidRequest, shown
+from auralith.errors import Field, InvalidRequest, shown
 from auralith.extras import require
 from auralith.jobs.orders import parse_body
 from auralith.jobs.problems import make_problem
 from auralith.jobs.records import Unknown
 from auralith.numbers import check_number
 from auralith.server.answers import outline_answer, problem_answer, whole
+from auralith.server.confined import lengths, outline, stretch
 from auralith.server.openapi.reviewing import review_operations
 from auralith.settings import build_settings
 from auralith.sound.excerpt import excerpt_wav
-from auralith.sound.stream import open_sound
 
 require("fastapi", "serve")
 
@@ -183,6 +184,8 @@ def _shown_item(folder: Path, item_id: str, reviewer: str) -> dict[str, Any]:
     name = review.reviewer_name(reviewer) if reviewer else ""
     view = _view(folder, item_id, name)
     found, item = review.compared(view.payload), view.item
+    matches = found.matches[:MOST_MATCHES]
+    sides = _sides(folder, item_id, [found.suspect, *(one.side for one in matches)])
     evidence = view.payload.get("evidence")
     facts = evidence if isinstance(evidence, Mapping) else {}
     return {
@@ -192,36 +195,33 @@ def _shown_item(folder: Path, item_id: str, reviewer: str) -> dict[str, Any]:
         **{n: getattr(view, n) for n in ("state", "role", "may_decide", "may_replace")},
         "own": _decision(view.own) if view.own else None,
         "decisions": [_decision(one) for one in view.decisions],
-        "suspect": _side(folder, item_id, found.suspect, "suspect"),
+        "suspect": sides[0],
         "matches": [
             {
-                **_side(folder, item_id, one.side, str(number)),
+                **side,
                 **{n: getattr(one, n) for n in ("query_start_s", "ref_start_s", "duration_s")},
             }
-            for number, one in enumerate(found.matches[:MOST_MATCHES], 1)
+            for side, one in zip(sides[1:], matches, strict=True)
         ],
         "evidence": _plain({n: v for n, v in facts.items() if n != "matches"}),
     }
 
 
-def _side(folder: Path, item_id: str, side: review.Side, name: str) -> dict[str, Any]:
-    texts = {n: getattr(side, n) for n in ("id", "title", "author", "album", "license", "url")}
-    path = review.sound_of(folder, side)
-    sound = {
-        "sound": path and f"{PREFIX}/items/{item_id}/sounds/{name}",
-        "seconds": path and _length(path),
-    }
-    return {**texts, "facts": _plain(side.facts), **sound}
-
-
-def _length(path: Path) -> float | None:
-    """Return the length of a sound in seconds, as far as its header says; None for one that can't be opened."""
-    try:
-        with open_sound(path) as stream:
-            length = stream.samples_there or stream.format.header_samples
-            return length / stream.format.sample_rate if length else None
-    except AudioError:
-        return None
+def _sides(folder: Path, item_id: str, sides: Sequence[review.Side]) -> list[dict[str, Any]]:
+    """Return the suspect and its matches."""
+    paths = [review.sound_of(folder, side) for side in sides]
+    there = [path for path in paths if path is not None]
+    seconds = dict(zip(there, lengths(there), strict=True))
+    names = ["suspect", *map(str, range(1, len(sides)))]
+    return [
+        {
+            **{n: getattr(one, n) for n in ("id", "title", "author", "album", "license", "url")},
+            "facts": _plain(one.facts),
+            "sound": path and f"{PREFIX}/items/{item_id}/sounds/{name}",
+            "seconds": path and seconds[path],
+        }
+        for one, path, name in zip(sides, paths, names, strict=True)
+    ]
 
 
 def _plain(value: Any) -> Any:
@@ -248,18 +248,23 @@ def _add_sounds(app: FastAPI, folder: Path) -> None:
     @app.get(f"{at}/peaks")
     def peaks(item_id: str, side: str, n: str = "1024") -> Response:
         """Return the lowest and the highest sample of n stretches."""
-        return outline_answer(_sound(folder, item_id, side), n, f"the sound {side} of {item_id}")
+        path = _sound(folder, item_id, side)
+        return outline_answer(n, lambda count: outline(path, count, _named(side, item_id)))
 
     @app.get(f"{at}/excerpt.wav")
     def excerpt(item_id: str, side: str, start: str = "0", seconds: str = "30") -> Response:
         """Return a stretch as WAV, 44.1 kHz, stereo, with silence beyond the ends, so that two sounds align."""
         chosen = Stretch(_seconds("start", start), _seconds("seconds", seconds))
         path = _sound(folder, item_id, side)
-        data = excerpt_wav(
-            path, chosen.start, chosen.seconds, name=f"the sound {side} of {item_id}"
-        )
+        found = stretch(path, chosen.start, chosen.seconds, _named(side, item_id))
+        data = excerpt_wav(found, chosen.start, chosen.seconds)
         headers = {"Cache-Control": "private, max-age=600"}
         return Response(data, media_type="audio/wav", headers=headers)
+
+
+def _named(side: str, item_id: str) -> str:
+    """Return what messages call a sound."""
+    return f"the sound {side} of {item_id}"
 
 
 def _seconds(name: str, text: str) -> float:

@@ -4,31 +4,27 @@ import io
 
 import numpy as np
 import soundfile
+import torch
 
-from auralith.sound.reading import read, read_info
 from auralith.sound.resampling import resample
-from auralith.sound.sources import Source
+from auralith.sound.stretch import Stretch
 
 SAMPLE_RATE = 44_100
 
 
-def excerpt_wav(source: Source | str, start_s: float, seconds: float, *, name: str = "") -> bytes:
+def excerpt_wav(stretch: Stretch, start_s: float, seconds: float) -> bytes:
     """Return a stretch as a WAV file: 44.1 kHz, stereo, 16 bits. Before the sound's start and behind its end is silence.
 
-    `start_s` may be negative. Raises `AudioError` as `auralith.sound.reading.read` does.
+    `start_s` and `seconds` are those with which it was read.
     """
-    info = read_info(source, name=name)
-    rate, length = info.sample_rate, round(seconds * SAMPLE_RATE)
+    rate, length = stretch.sample_rate, round(seconds * SAMPLE_RATE)
     found = np.zeros((length, 2), np.float32)
-    start, stop = round(start_s * rate), round((start_s + seconds) * rate)
-    first, last = max(0, start), min(info.num_samples, stop)
-    if first < last:
-        waveform, _ = read(source, first, last, name=name, allow_cut=True)
+    if len(stretch.samples):
+        waveform = torch.from_numpy(np.ascontiguousarray(stretch.samples.T))
         samples = resample(waveform, rate, SAMPLE_RATE).numpy()
-        stereo = samples if len(samples) == 2 else samples.mean(axis=0, keepdims=True)
-        place = round((first - start) / rate * SAMPLE_RATE)
-        fits = min(stereo.shape[1], length - place)
-        found[place : place + fits] = stereo[:, :fits].T
+        place = round((stretch.first - round(start_s * rate)) / rate * SAMPLE_RATE)
+        fits = min(samples.shape[1], length - place)
+        found[place : place + fits] = samples[:, :fits].T
     file = io.BytesIO()
     soundfile.write(file, found, SAMPLE_RATE, format="WAV", subtype="PCM_16")
     return file.getvalue()

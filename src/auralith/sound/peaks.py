@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Float
 
-from auralith.sound.reading import SoundInfo, read_info
+from auralith.sound.extent import SoundInfo, read_info
 from auralith.sound.sources import Source
 from auralith.sound.stream import open_sound
 

@@ -102,11 +102,11 @@ class SoundStream:
             self.require_whole(start + decoded)
 
     def finite_blocks(
-        self, *, allow_cut: bool = False
+        self, start: int = 0, stop: int | None = None, *, allow_cut: bool = False
     ) -> Iterator[Float[np.ndarray, "sample channel"]]:
-        """All samples as `blocks` gives them; raises `AudioError` ("nan_samples") for NaN and infinity too."""
-        decoded = 0
-        for block in self.blocks(allow_cut=allow_cut):
+        """Samples as `blocks` gives them; raises `AudioError` ("nan_samples") for NaN and infinity too."""
+        decoded = start
+        for block in self.blocks(start, stop, allow_cut=allow_cut):
             if not np.isfinite(block).all():
                 first = decoded + int(np.argmin(np.isfinite(block).all(axis=1)))
                 raise AudioError(

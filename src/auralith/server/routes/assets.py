@@ -27,7 +27,8 @@ def add_assets(app: FastAPI, service: Service) -> None:
                 raise InvalidRequest(
                     "there is no file; send it as the part file of multipart/form-data"
                 )
-            kept = await run_in_threadpool(keep_upload, store, file.file, owner_of(request) or "")
+            owner, name = owner_of(request) or "", file.filename or ""
+            kept = await run_in_threadpool(keep_upload, store, file.file, owner, name=name)
             request_of = await run_in_threadpool(service.remaking, kept)
         return JSONResponse({"id": kept.id, **kept.facts, "request": request_of}, 201)
 

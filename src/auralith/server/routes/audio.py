@@ -7,6 +7,7 @@ from auralith.provenance import read_provenance
 from auralith.server.answers import MEDIA, outline_answer, owner_of
 from auralith.server.converting import converted, format_of
 from auralith.server.service import Service
+from auralith.sound.peaks import read_outline
 from auralith.sound.picture import spectrogram_png
 from auralith.sound.reading import read
 
@@ -48,7 +49,8 @@ def add_audio(app: FastAPI, service: Service) -> None:
     @app.get("/v1/audio/{sound_id}/peaks")
     def peaks(sound_id: str, request: Request, n: str = "1024") -> Response:
         """Return the lowest and the highest sample of n stretches."""
-        return outline_answer(store.output(sound_id, owner_of(request)).path, n)
+        path = store.output(sound_id, owner_of(request)).path
+        return outline_answer(n, lambda count: read_outline(path, count))
 
     @app.get("/v1/audio/{sound_id}/spectrogram.png")
     def spectrogram(sound_id: str, request: Request) -> Response:
