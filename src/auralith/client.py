@@ -18,7 +18,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, 
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 from urllib.parse import quote
 
 from auralith.errors import AuralithError, Field, InvalidRequest
@@ -42,12 +42,13 @@ Result = TypeVar("Result")
 class ServerError(AuralithError):
     """A server refused a request, failed a job, or can't be reached. The message is its problem's line.
 
-    `problem` has the problem's members (RFC 9457), none without an answer; `status` is that of HTTP.
+    `problem` has the problem's members (RFC 9457), none without an answer; `status` is that of HTTP, `retry_after` the seconds
+    after which to ask again, 0 where it doesn't say.
     """
 
-    def __init__(self, *parts: str, problem: Json | None = None) -> None:
+    def __init__(self, *parts: str, problem: Json | None = None, retry_after: float = 0.0) -> None:
         super().__init__(*parts)
-        self.problem = problem or {}
+        self.problem, self.retry_after = problem or {}, retry_after
         self.status: int | None = self.problem.get("status")
 
 
@@ -98,7 +99,7 @@ class AsyncClient:
     def _connection(self, options: Json, transport: Any) -> Any:
         return httpx.AsyncClient(**options, transport=transport)
 
-    async def __aenter__(self) -> "AsyncClient":
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -121,12 +122,15 @@ class AsyncClient:
             raise
         return [Sound(await self.download(one["id"]), one) for one in done["outputs"]]
 
-    async def submit(self, request: Json, key: str | None = None) -> Json:
-        """Return the job of a request. It is sent under an idempotency key, so that it is accepted once however often it is sent."""
-        headers = {"Idempotency-Key": key or secrets.token_hex(16)}
-        return _json(
-            await self._send("POST", "/v1/audio/generations", json=request, headers=headers)
-        )
+    async def submit(
+        self, request: Json, key: str | None = None, patience: float | None = None
+    ) -> Json:
+        """Return the job of a request. It is sent under an idempotency key, so that it is accepted once however often it is sent.
+
+        With a `patience` that is the client's for this request.
+        """
+        sent = {"json": request, "headers": {"Idempotency-Key": key or secrets.token_hex(16)}}
+        return _json(await self._send("POST", "/v1/audio/generations", patience, **sent))
 
     async def job(self, job_id: str) -> Json:
         """Return a job."""
@@ -181,7 +185,9 @@ class AsyncClient:
             raise InvalidRequest(
                 f"{path} can't be read ({error.strerror}); give a sound"
             ) from error
-        return _json(await self._send("POST", "/v1/assets", files={"file": ("sound", data)}))
+        return _json(
+            await self._send("POST", "/v1/assets", files={"file": (Path(path).name, data)})
+        )
 
     async def download(self, sound_id: str) -> bytes:
         """Return the bytes of a sound, as its hash says they are."""
@@ -196,9 +202,12 @@ class AsyncClient:
         is_json = answer.headers.get("content-type", "").startswith("application/json")
         return _json(answer) if is_json else answer.content
 
-    async def _send(self, method: str, path: str, **options: Any) -> Any:
+    async def _send(
+        self, method: str, path: str, patience: float | None = None, **options: Any
+    ) -> Any:
         """Return the answer of a server, which is asked again where it can't be reached or asks for it."""
-        deadline, failures, refusals = time.monotonic() + self._patience, 0, 0
+        patience = self._patience if patience is None else patience
+        deadline, failures, refusals = time.monotonic() + patience, 0, 0
         while True:
             try:
                 answer = await self._io.request(method, path, **options)
@@ -213,7 +222,7 @@ class AsyncClient:
             refusals += 1
             wait = _retry_after(answer) or _pause(refusals)
             if answer.status_code not in BUSY or time.monotonic() + wait > deadline:
-                raise _error_of(_problem(answer))
+                raise _error_of(_problem(answer), _retry_after(answer))
             await self._sleep(wait)
 
     async def _stream(self, job_id: str, after: int) -> AsyncGenerator[Event, None]:
@@ -258,7 +267,7 @@ class Client:
         """Connect to a server at its first use; as `AsyncClient`."""
         self._core = _BlockingCore(url, key, patience=patience, transport=transport)
 
-    def __enter__(self) -> "Client":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -274,9 +283,9 @@ class Client:
         """Return the sounds of a request once they are made. When the wait is broken off, the job is cancelled."""
         return _run(self._core.generate(prompt, on_event=on_event, **members))
 
-    def submit(self, request: Json, key: str | None = None) -> Json:
+    def submit(self, request: Json, key: str | None = None, patience: float | None = None) -> Json:
         """Return the job of a request, which is accepted once however often it is sent."""
-        return _run(self._core.submit(request, key))
+        return _run(self._core.submit(request, key, patience))
 
     def job(self, job_id: str) -> Json:
         """Return a job."""
@@ -417,7 +426,7 @@ def _stranger(answer: Any) -> Json:
     return {"status": status, "detail": detail}
 
 
-def _error_of(problem: Json) -> ServerError:
+def _error_of(problem: Json, retry_after: float = 0.0) -> ServerError:
     """Return a problem as an error, whose line names the members it is about as `Field`."""
     parts: list[str] = [problem["detail"]]
     for entry in problem.get("errors") or ():
@@ -425,7 +434,7 @@ def _error_of(problem: Json) -> ServerError:
         before, found, after = parts[-1].partition(name)
         if found:
             parts[-1:] = [before, Field(name), after]
-    return ServerError(*parts, problem=problem)
+    return ServerError(*parts, problem=problem, retry_after=retry_after)
 
 
 def _unreachable(url: str, error: Exception) -> ServerError:

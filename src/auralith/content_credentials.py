@@ -16,7 +16,8 @@ from typing import Any
 from auralith.edits import Extension, Inpainting
 from auralith.errors import AudioError, InvalidRequest
 from auralith.extras import LazyModule, require
-from auralith.provenance import Provenance
+from auralith.files import whole_file
+from auralith.provenance import Provenance, provenance_of
 
 EXTRA = "provenance"
 c2pa = LazyModule("c2pa", EXTRA)
@@ -70,6 +71,17 @@ class ContentSigner:
         with c2pa.Signer.from_info(info) as signer, c2pa.Builder(manifest) as builder:
             builder.sign(signer, MIME_TYPES[path.suffix.lower()], io.BytesIO(data), signed)
         return signed.getvalue()
+
+
+def write_tagged(data: bytes, signer: ContentSigner | None, path: Path) -> None:
+    """Write the bytes of a file with our tags, whole or not at all; with a manifest of what they say if there is a signer.
+
+    Raises as `sign` and `read_provenance` do, and `ResourceError` where it can't be written.
+    """
+    if signer is not None:
+        data = signer.sign(data, path, provenance_of(data, path.suffix[1:]))
+    with whole_file(path) as file:
+        file.write(data)
 
 
 def manifest_of(provenance: Provenance, title: str) -> dict[str, Any]:

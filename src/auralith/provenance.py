@@ -2,6 +2,7 @@
 
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from auralith.edits import Edit, Extension, Loop, SourceFile
@@ -76,6 +77,14 @@ def read_provenance(path: str | Path) -> Provenance:
         raise AudioError(f"the tags of {path} can't be used: batch_index is not below batch_size")
     _require_moderate(provenance, path)
     return provenance
+
+
+def provenance_of(data: bytes, suffix: str) -> Provenance:
+    """Return the provenance in the bytes of a file with this suffix. Raises as `read_provenance` does."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder, f"sound.{suffix}")
+        path.write_bytes(data)
+        return read_provenance(path)
 
 
 def _require_moderate(provenance: Provenance, path: str | Path) -> None:

@@ -10,12 +10,12 @@ import typer
 from auralith.cli.fields import Given, Options
 from auralith.cli.lines import warn
 from auralith.cli.making import open_model, shared_devices
-from auralith.cli.options import Encoding, Loading, Sampling, Seconds, request_fields
+from auralith.cli.options import Encoding, Place, Sampling, Seconds, request_fields
 from auralith.cli.output import DEFAULT_FORMAT
 from auralith.cli.progress import stage_progress
 
 if TYPE_CHECKING:
-    from auralith.sets import PromptTable
+    from auralith.sets import Devices, Planner, PromptTable, ServerModel
 
 INCOMPLETE = 3
 """The exit code where rows were left out."""
@@ -35,7 +35,7 @@ def batch(
     seconds: Seconds,
     counts: Annotated[Given, Options("auralith.sets.SetSettings", "n", "batch_size")],
     sampling: Sampling,
-    loading: Loading,
+    place: Place,
     encoding: Encoding,
 ) -> None:
     """Generate the sounds of a table, with a manifest and a page to listen to them.
@@ -43,7 +43,8 @@ def batch(
     A column is called like an option (seconds, seed, cfg, n, ...), like a field of a request, or like a condition of the
     model (bpm); init_audio with strength varies a sound. Cells that are empty take the options given here; a row without a seed has one that its prompt
     decides. Run it again to go on after an interruption or to make what is new in the table. Exit code 3: some rows
-    could not be made. --device cuda:0,cuda:1 shares the work among devices, each in a process of its own.
+    could not be made. --device cuda:0,cuda:1 shares the work among devices, each in a process of its own; --server has a
+    server make the sounds.
     """
     from auralith.request import GenerationRequest
     from auralith.sets import Problem, SetSettings, make_set
@@ -53,16 +54,17 @@ def batch(
     GenerationRequest("any", **defaults)  # refused once, not in every row
     suffix = encoding.format or DEFAULT_FORMAT
     check_format(suffix)
-    table = _read(prompts, loading)
+    server = None if place.server is None else _server_model(place, counts)
+    table = _read(prompts, place, server)
     settings = SetSettings(
         **counts,
         defaults=defaults,
         format=suffix,
         subtype=encoding.subtype,
         signer=encoding.signer(output / f"sound.{suffix}"),
-        devices=shared_devices(loading),
+        devices=None if server else shared_devices(place),
     )
-    model = open_model(loading if settings.devices is None else replace(loading, device="cpu"))
+    model = server or _opened(place, settings.devices)
     made, there, missing = 0, 0, 0
     with stage_progress() as show:
 
@@ -84,7 +86,23 @@ def batch(
         raise typer.Exit(INCOMPLETE)
 
 
-def _read(prompts: Path, loading: Loading) -> "PromptTable":
+def _server_model(place: Place, counts: Given) -> "ServerModel":
+    from auralith.cli.remote import server_model
+    from auralith.errors import Field, InvalidRequest
+
+    if "batch_size" in counts:
+        raise InvalidRequest(
+            Field("batch_size"), " is the server's to choose; leave it out with --server"
+        )
+    return server_model(place)
+
+
+def _opened(place: Place, devices: "Devices | None") -> "Planner":
+    """Return the model, on a CPU where several devices load it themselves and it plans alone."""
+    return open_model(place if devices is None else replace(place, device="cpu"))
+
+
+def _read(prompts: Path, place: Place, server: "ServerModel | None") -> "PromptTable":
     """The table; the model is looked at only where a column may be one of its conditions."""
     from auralith.checkpoints import Files, inspect_checkpoint
     from auralith.pipeline import EMBEDDED
@@ -93,6 +111,9 @@ def _read(prompts: Path, loading: Loading) -> "PromptTable":
     try:
         return read_rows(prompts)
     except UnknownColumn:
-        source = EMBEDDED if loading.model is None else loading.model
-        spec = inspect_checkpoint(source, Files(loading.weights, loading.config)).spec
-        return read_rows(prompts, [condition.id for condition in spec.numbers])
+        if server is not None:
+            numbers = server.config.numbers
+        else:
+            source = EMBEDDED if place.model is None else place.model
+            numbers = inspect_checkpoint(source, Files(place.weights, place.config)).spec.numbers
+        return read_rows(prompts, [condition.id for condition in numbers])

@@ -20,6 +20,7 @@ EvaluationChanges = Annotated[
         "auralith.evaluation.settings.EvaluationSettings",
         "prompts",
         model="models",
+        server="server",
         audio="audio",
         reference="reference",
         autoencoder="autoencoder",

@@ -8,17 +8,16 @@ from auralith.errors import InvalidRequest
 from auralith.evaluation.measures import Generated
 from auralith.evaluation.prompts import Prompt, PromptList, texts_of
 from auralith.evaluation.sounds import Sounds
-from auralith.pipeline import Auralith
 from auralith.provenance import Provenance
 from auralith.resolution import known
-from auralith.sets import Problem, PromptRow, PromptTable, SetSettings, make_set
+from auralith.sets import Planner, Problem, PromptRow, PromptTable, SetSettings, make_set
 
 _OF_A_SOUND = ("prompt", "seed", "seconds_total", "seconds_output")
 """Settings that differ from sound to sound."""
 
 
 def generate_sounds(
-    model: Auralith,
+    model: Planner,
     name: str,
     prompts: PromptList,
     folder: Path,

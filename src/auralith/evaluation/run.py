@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from auralith.checkpoints import open_autoencoder
+from auralith.client import Client
 from auralith.embedders import find_embedder, open_embedder
 from auralith.errors import InvalidRequest
 from auralith.evaluation.codec import measure_codec
@@ -34,7 +35,7 @@ from auralith.pipeline import EMBEDDED as EMBEDDED_SOURCE
 from auralith.pipeline import load
 from auralith.request import GenerationRequest
 from auralith.resources import choose_device
-from auralith.sets import shared_devices
+from auralith.sets import Devices, Planner, ServerModel, shared_devices
 from auralith.weights import find_weights
 
 SOUNDS = "sounds"
@@ -55,6 +56,7 @@ def evaluate(
         InvalidRequest: there is nothing to measure, or prompts, sounds, reference and metrics do not fit each other.
         CheckpointError: a model or weights are missing or damaged.
         ResourceError: the device is not there, or the folder can't be written.
+        ServerError: the server that generates can't be reached, or refuses.
     """
     GenerationRequest("any", **settings.generation.defaults)  # refused before anything is opened
     if settings.autoencoder is None:
@@ -169,10 +171,7 @@ def _generated(
 ) -> Generated:
     if prompts is None:
         raise InvalidRequest("a model needs prompts to generate from; give them with --prompts")
-    source = None if name == EMBEDDED else name
-    devices = shared_devices(settings.device, ModelPlace(name, source))
-    # what shares the work loads the model itself; here it plans
-    model = load(source, device=settings.device if devices is None else "cpu")
+    model, devices = _opened(name, settings)
     shown = Path(name).resolve().name if Path(name).exists() else name
     return generate_sounds(
         model,
@@ -182,6 +181,16 @@ def _generated(
         replace(settings.generation, devices=devices),
         show=lambda done, total, text: show(f"generate {shown}", done, total, text),
     )
+
+
+def _opened(name: str, settings: EvaluationSettings) -> tuple[Planner, Devices | None]:
+    """Return a model, and the devices that share its work."""
+    if settings.server is not None:
+        return ServerModel(Client(settings.server), name), None
+    source = None if name == EMBEDDED else name
+    devices = shared_devices(settings.device, ModelPlace(name, source))
+    # what shares the work loads the model itself; here it plans
+    return load(source, device=settings.device if devices is None else "cpu"), devices
 
 
 def _checked(systems: Sequence[Generated], show: Show) -> dict[str, ControlReport]:

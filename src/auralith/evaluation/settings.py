@@ -18,6 +18,8 @@ class EvaluationSettings:
     and songdescriber:no-singing are the paper's subsets."""
     models: tuple[str, ...] = ()
     """Model that generates the sounds: Hub name, folder or file, or embedded; repeatable."""
+    server: str | None = None
+    """URL of a server of auralith serve that generates the sounds; models are then named as it calls them."""
     audio: tuple[Path, ...] = ()
     """Folder of sounds that are there, named by the ids; repeatable."""
     reference: tuple[Path, ...] = ()

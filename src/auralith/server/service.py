@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from auralith.checkpoints import Files
+from auralith.checkpoints import Files, config_to_json, read_adapter
 from auralith.checkpoints.opening import locate
 from auralith.checkpoints.single_file import RawCheckpoint
 from auralith.errors import Field, InvalidRequest, ResourceError, shown
@@ -42,13 +43,15 @@ from auralith.server.models import view_model
 from auralith.server.remaking import remaking
 from auralith.server.webhooks import Webhooks, WebhookSettings
 from auralith.server.words import KnownWords, prompts_of, tokenizer_of
-from auralith.sound.reading import SoundInfo
+from auralith.sound.extent import SoundInfo
+from auralith.tensor_files import sha256_of
 
 if TYPE_CHECKING:
     from auralith.server.nearest import NearestSounds
 
 SWEEP_SECONDS = 60.0
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
+_hash_of = cache(sha256_of)
 
 
 @dataclass(frozen=True)
@@ -102,7 +105,7 @@ class Service:
         self.settings, self.training, self.bell = settings, training, Bell()
         found = {place: located(place) for place in settings.models}
         self.models = {place.name: Resolver(raw.model) for place, raw in found.items()}
-        self._folders = {place.name: raw.files[0].parent for place, raw in found.items()}
+        self._files = {place.name: raw.files for place, raw in found.items()}
         self._words = {
             place.name: KnownWords(tokenizer_of(raw, place.text_encoder))
             for place, raw in found.items()
@@ -263,15 +266,26 @@ class Service:
     def view_models(self) -> list[Json]:
         """Return what each model makes, and its license."""
         return [
-            view_model(name, model.config) | {"license": read_card(self._folders[name])["license"]}
+            view_model(name, model.config)
+            | {"license": read_card(self._files[name][0].parent)["license"]}
             for name, model in self.models.items()
         ]
 
     def card(self, name: str) -> Json:
         """Return license and card of a model, as `read_card` does. Raise `Unknown`."""
-        if name not in self._folders:
+        return {"id": name, **read_card(self._known_model(name)[0].parent)}
+
+    def model_config(self, name: str) -> Json:
+        """Return the config of a model and the hash of its files, by which others resolve requests as it does. Raise `Unknown`."""
+        files = self._known_model(name)
+        config = config_to_json(self.models[name].config)
+        return {"id": name, "model_hash": _hash_of(files), "config": config}
+
+    def _known_model(self, name: str) -> tuple[Path, ...]:
+        """Return the files of a model."""
+        if name not in self._files:
             raise Unknown("there is no model of this name")
-        return {"id": name, **read_card(self._folders[name])}
+        return self._files[name]
 
     def view_limits(self) -> Json:
         """Return the limits of requests and of what is kept."""
@@ -290,6 +304,13 @@ class Service:
         folder = self.settings.adapters
         found = [] if folder is None else sorted(folder.glob("*.safetensors"))
         return {path.stem: path for path in found if path.is_file()}
+
+    def adapter(self, name: str) -> Json:
+        """Return an adapter, and the hash of its file. Raise `Unknown`; as `read_adapter`."""
+        known = self.adapters()
+        if name not in known:
+            raise Unknown("there is no adapter of this name")
+        return {"id": name, "file_hash": read_adapter(known[name]).file_hash}
 
     def _require_adapters(self, order: Order) -> None:
         known = self.adapters()

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from auralith.content_credentials import ContentSigner
+from auralith.content_credentials import ContentSigner, write_tagged
 from auralith.errors import Field, InvalidRequest, ResourceError
 from auralith.files import file_hash, whole_file
 from auralith.jobs.lanes import Lanes
@@ -24,11 +24,10 @@ from auralith.jobs.records import Job, Limits, Unknown
 from auralith.jobs.store import JobStore
 from auralith.jobs.tasks import ModelPlace, WorkerSettings
 from auralith.pipeline import Auralith
-from auralith.provenance import read_provenance
 from auralith.resources import choose_device, choose_dtype
 from auralith.sets.makers import Failed, Ready
 from auralith.sets.plan import PlannedSound
-from auralith.sound.reading import read_info
+from auralith.sound.extent import read_info
 
 FOLDER = ".jobs"
 LOOK_SECONDS = 1.0
@@ -70,7 +69,7 @@ def job_format(format: str, subtype: str | None) -> Format:
         samples = f" with {subtype} samples" if subtype else ""
         raise InvalidRequest(
             Field("format"),
-            f" {format}{samples} is not written on several devices; choose one of {', '.join(FORMATS)}, or one device",
+            f" {format}{samples} is not written on several devices or by a server; choose one of {', '.join(FORMATS)}",
         )
     return names[format, subtype]
 
@@ -180,12 +179,5 @@ class JobMaker:
         if job.status != "succeeded" or not outputs:
             reason = "it was cancelled" if job.error is None else str(job.error["detail"])
             return Failed(item, reason)
-        write = partial(self._write, outputs[0].path)
+        write = partial(write_tagged, outputs[0].path.read_bytes(), self.signer)
         return Ready(item, write, tuple(outputs[0].facts["warnings"]))
-
-    def _write(self, made: Path, path: Path) -> None:
-        data = made.read_bytes()
-        if self.signer is not None:
-            data = self.signer.sign(data, path, read_provenance(made))
-        with whole_file(path) as file:
-            file.write(data)

@@ -23,6 +23,7 @@ from auralith.numbers import plain_number
 from auralith.pipeline import Auralith
 from auralith.provenance import Provenance
 from auralith.request import GenerationRequest, recorded, require_given
+from auralith.sets.server_model import ServerModel
 from auralith.sets.table import OWN_COLUMNS, Problem, PromptRow, PromptTable
 from auralith.tables.cells import named_file
 
@@ -30,6 +31,8 @@ MAX_SEEDS = 10_000
 _LAST_BITS = ("generator", "model", "device", "dtype", "batch_index", "batch_size")
 _LATER = ("conditions", "schedule", "rho", "sigmas", "mix", "normalize")
 _DEFAULTS = asdict(GenerationRequest("-"))
+Planner = Auralith | ServerModel
+"""What resolves requests and knows what is made of them."""
 _SECONDS = ("seconds_total", "seconds_start", "seconds_output")
 
 
@@ -64,7 +67,7 @@ class Plan:
 
 
 def plan_set(
-    model: Auralith, table: PromptTable, defaults: Mapping[str, Any] | None = None, n: int = 1
+    model: Planner, table: PromptTable, defaults: Mapping[str, Any] | None = None, n: int = 1
 ) -> Plan:
     """Plan what a table asks of a model. `defaults` are fields for rows without them, `n` is how many seeds a row gets."""
     items: dict[str, PlannedSound] = {}
@@ -126,7 +129,7 @@ def _is_alone(model: Auralith, item: PlannedSound) -> bool:
 
 
 def _items(
-    model: Auralith, row: PromptRow, values: dict[str, Any], folder: Path, n: int
+    model: Planner, row: PromptRow, values: dict[str, Any], folder: Path, n: int
 ) -> list[PlannedSound]:
     """The sounds of a row, whose settings are `values`."""
     own = {name: values.pop(name, None) for name in OWN_COLUMNS}

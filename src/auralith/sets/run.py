@@ -24,11 +24,14 @@ from auralith.files import (
 from auralith.numbers import check_integer
 from auralith.pipeline import Auralith
 from auralith.provenance import read_provenance
+from auralith.result import finished
 from auralith.sets.jobs import Devices, JobMaker, job_format
 from auralith.sets.makers import Failed, LocalMaker, Maker, Ready
 from auralith.sets.manifest import Entry, Manifest
 from auralith.sets.overview import overview_page
-from auralith.sets.plan import Plan, PlannedSound, key_of, plan_set
+from auralith.sets.plan import Plan, PlannedSound, Planner, key_of, plan_set
+from auralith.sets.server_maker import ServerMaker
+from auralith.sets.server_model import ServerModel
 from auralith.sets.table import Problem, PromptTable
 from auralith.sound.formats import check_output
 from auralith.sound.picture import spectrogram_png
@@ -74,7 +77,7 @@ class Made:
 
 
 def make_set(
-    model: Auralith,
+    model: Planner,
     table: PromptTable,
     folder: str | Path,
     settings: SetSettings | None = None,
@@ -88,10 +91,11 @@ def make_set(
         InvalidRequest: the manifest in the folder is damaged, another process makes a set in it, or sounds of this
             format can't be written.
         ResourceError: memory or disk space is short; call it again to go on.
+        ServerError: a server's model can't be reached; call it again to go on.
     """
     settings = settings or SetSettings()
     folder = Path(folder)
-    _prepare(folder, settings)
+    _prepare(model, folder, settings)
     plan = plan_set(model, table, settings.defaults, settings.n)
     with exclusive(folder):
         for place in (folder, folder / PICTURES):
@@ -99,13 +103,13 @@ def make_set(
         yield from _Run(model, folder, settings, plan, on_step).events()
 
 
-def _prepare(folder: Path, settings: SetSettings) -> None:
+def _prepare(model: Planner, folder: Path, settings: SetSettings) -> None:
     """The folders; raises where nothing can be written."""
     make_folder(folder)
     make_folder(folder / PICTURES)
     sound = folder / f"sound.{settings.format}"
     check_output(sound, settings.subtype)
-    if settings.devices is not None:
+    if settings.devices is not None or isinstance(model, ServerModel):
         job_format(settings.format, settings.subtype)
     check_writable(folder / PICTURES / "picture.png")
     if settings.signer is not None:
@@ -115,7 +119,7 @@ def _prepare(folder: Path, settings: SetSettings) -> None:
 class _Run:
     def __init__(
         self,
-        model: Auralith,
+        model: Planner,
         folder: Path,
         settings: SetSettings,
         plan: Plan,
@@ -144,11 +148,15 @@ class _Run:
             self._write_page()
 
     def _maker(self) -> Maker:
-        settings = self.settings
+        settings, model = self.settings, self.model
+        if isinstance(model, ServerModel):
+            format = job_format(settings.format, settings.subtype)
+            return ServerMaker(model, self.folder.resolve().name, format, settings.signer)
         if settings.devices is None:
-            return LocalMaker(self.model, self._batch_size, settings.subtype, settings.signer)
+            size = self._batch_size(model)
+            return LocalMaker(model, size, settings.subtype, settings.signer)
         return JobMaker(
-            self.model,
+            model,
             self.folder,
             settings.devices,
             settings.format,
@@ -160,11 +168,10 @@ class _Run:
         if self._on_step is not None:
             self._on_step(step, of, self.done, len(self.plan.items))
 
-    @property
-    def _batch_size(self) -> int:
+    def _batch_size(self, model: Auralith) -> int:
         together = self.settings.together
         if together is None:
-            together = self.model.device.type != "cpu"
+            together = model.device.type != "cpu"
         return self.settings.batch_size if together else 1
 
     def _taken(self, result: Ready | Failed) -> Made | Problem:
@@ -190,7 +197,7 @@ class _Run:
         if not path.exists():
             return None
         waveform, sample_rate = read(path)
-        sound = self.model.audio(waveform, read_provenance(path), sample_rate)
+        sound = finished(waveform, sample_rate, read_provenance(path))
         return self._entered(item, path, sound.warnings)
 
     def _path(self, item: PlannedSound) -> Path:

@@ -310,6 +310,25 @@ def _facts() -> dict[tuple[str, str], Json]:
             404,
             parameters=(parameter("path", "name", TEXT, "Id of a model.", "embedded"),),
         ),
+        ("get", "/v1/models/{name}/config"): operation(
+            "modelConfig",
+            "Config of a model in the form of model_config.json, and the hash of its files",
+            {
+                "200": json_answer(
+                    record({"id": TEXT, "model_hash": TEXT, "config": {"type": "object"}}),
+                    "What it takes to resolve requests as the model does.",
+                )
+            },
+            404,
+            parameters=(parameter("path", "name", TEXT, "Id of a model.", "embedded"),),
+        ),
+        ("get", "/v1/adapters/{name}"): operation(
+            "adapter",
+            "Hash of an adapter's file, as provenance has it",
+            {"200": json_answer(record({"id": TEXT, "file_hash": TEXT}), "The adapter.")},
+            *(404, 422),
+            parameters=(parameter("path", "name", TEXT, "Id of an adapter.", "warm"),),
+        ),
         ("get", "/v1/adapters"): operation(
             "adapters",
             "Adapters that requests may name",

@@ -24,9 +24,18 @@ def add_facts(app: FastAPI, service: Service, meters: Meters) -> None:
         """Return the license of a model and its card, where they lie beside its weights."""
         return JSONResponse(service.card(name))
 
+    @app.get("/v1/models/{name:path}/config")
+    def config(name: str) -> Response:
+        """Return what programs need to resolve requests as a model does, and to tell what it would make."""
+        return JSONResponse(service.model_config(name))
+
     @app.get("/v1/adapters")
     def adapters() -> Response:
         return JSONResponse({"adapters": [{"id": name} for name in service.adapters()]})
+
+    @app.get("/v1/adapters/{name}")
+    def adapter(name: str) -> Response:
+        return JSONResponse(service.adapter(name))
 
     @app.get("/v1/limits")
     def limits() -> Response:
