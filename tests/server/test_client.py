@@ -216,7 +216,25 @@ def test_a_command_makes_the_same_file_here_and_there(
         assert run([*arguments, "--steps", "2", "--seed", "3", "--server", url]) == 0
         made = read_provenance(capsys.readouterr().out.strip())
         assert made.edit is not None and made.edit.kind == KINDS[task] and made.settings.seed == 3
+    assert_made_again(url, capsys)
     assert Path("here variation-3.wav").exists() or list(Path().glob("here-variation-3.wav"))
+
+
+def assert_made_again(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each sound that lies here comes again from the server, with the same bytes; an edit from the file that its tags name."""
+    for path in sorted(Path().glob("*-3.*")):
+        again = ["generate", "--from", str(path), "--server", url, "-o", f"again{path.suffix}"]
+        if read_provenance(path).source is not None:
+            assert run(again) == 2 and "allow that with --yes" in capsys.readouterr().err
+            again.append("--yes")
+        if path.name.startswith("here-variation"):
+            again += ["--subtype", "pcm24"]
+        assert run(again) == 0
+        assert "warning" not in capsys.readouterr().err
+        assert Path(f"again{path.suffix}").read_bytes() == path.read_bytes()
+    assert run(["generate", "another", "--from", "here.wav", "--server", url, "-o", "b.wav"]) == 0
+    origin = read_provenance("b.wav")
+    assert (origin.settings.prompt, origin.settings.seed) == ("another", 7)
 
 
 @pytest.mark.parametrize(
@@ -230,7 +248,7 @@ def test_a_command_makes_the_same_file_here_and_there(
         ("--adapter x:0.5", "--adapter: 'x' is unknown"),
         ("--model x", "--model 'x' is unknown"),
         ("--device cpu", "--device is the server's to choose; leave it out with --server"),
-        ("--from x.wav", "--from makes a sound again here alone; leave out --server"),
+        ("--from x.wav", "x.wav"),
         ("--format aac", "--format is 'aac'; choose one of"),
         ("--subtype pcm32", "--subtype: WAV files can't be pcm32"),
         ("-o no/such/folder.wav", "no/such"),

@@ -14,7 +14,7 @@ import typer
 from auralith.cli.fields import Given, Options
 from auralith.cli.making import announced_seeds, numbered, open_model, save_all
 from auralith.cli.options import REQUEST, Loading, Place, Sampling, Writing, request_fields
-from auralith.cli.origin import differences, find_clip, loading_of, read_origin
+from auralith.cli.origin import differences, find_clip, find_clip_file, loading_of, read_origin
 from auralith.cli.output import Output
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def generate(
     """Generate a sound from a prompt. Prints the path of each file, last the sound's."""
     changes = request_fields(sampling) | span | ({} if prompt is None else {"prompt": prompt})
     if place.server is not None:
-        _generate_remotely(changes, source, place, writing)
+        _generate_remotely(changes, source, yes, place, writing)
         return
     origin, clip = None, None
     loading: Loading = place
@@ -72,12 +72,16 @@ def generate(
     save_all(zip(sounds, paths, strict=True), writing, signer)
 
 
-def _generate_remotely(changes: Given, source: Path | None, place: Place, writing: Writing) -> None:
-    from auralith.cli.remote import make_remotely
-    from auralith.errors import Field, InvalidRequest
+def _generate_remotely(
+    changes: Given, source: Path | None, yes: bool, place: Place, writing: Writing
+) -> None:
+    from auralith.cli.remote import make_again_remotely, make_remotely
 
     if source is not None:
-        raise InvalidRequest(Field("source"), " makes a sound again here alone; leave out --server")
+        origin = read_origin(source, place, yes)
+        clip = find_clip_file(origin, source)
+        make_again_remotely(origin, _request(origin, changes), clip, place, writing)
+        return
     _require_prompt(changes)
     make_remotely(changes, changes["prompt"], None, place, writing)
 

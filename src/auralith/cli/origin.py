@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from auralith.cli.lines import note
-from auralith.cli.options import Loading
+from auralith.cli.options import Loading, Place
 from auralith.errors import AudioError, shown
 from auralith.escaping import one_line
 
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 
 def read_origin(source: Path, loading: Loading, is_allowed: bool) -> "Provenance":
-    """Return the tags of a file. What they name beyond it needs to be allowed, or agreed to at a terminal.
+    """Return the tags of a file. What they name beyond it needs to be allowed, or agreed to at a terminal: of a server, which
+    has its own models and adapters, only the edited file.
 
     Raises:
         AudioError: the file has no tags, what they name is not there, or nobody agreed to use it.
@@ -42,6 +43,14 @@ def _beyond(origin: "Provenance", loading: Loading, source: Path) -> Iterator[st
 
     Raises `AudioError` where something is not there.
     """
+    if not (isinstance(loading, Place) and loading.server):
+        yield from _beyond_here(origin, loading, source)
+    if _is_of_clip(origin):
+        name = "" if origin.source is None else origin.source.name
+        yield from _opened("sound", name, source, _no_clip(origin, source))
+
+
+def _beyond_here(origin: "Provenance", loading: Loading, source: Path) -> Iterator[str]:
     from auralith.checkpoints.hub import is_repository
     from auralith.provenance import EMBEDDED_NAME
 
@@ -53,9 +62,6 @@ def _beyond(origin: "Provenance", loading: Loading, source: Path) -> Iterator[st
         yield f"fetch the model {origin.model} and its text encoder from the Hub"
     for used in origin.adapters if loading.adapter is None else ():
         yield from _opened("adapter", used.name, source, _no_adapter(used, source))
-    if _is_of_clip(origin):
-        name = "" if origin.source is None else origin.source.name
-        yield from _opened("sound", name, source, _no_clip(origin, source))
 
 
 def _opened(kind: str, name: str, source: Path, missing: AudioError) -> Iterator[str]:
@@ -132,6 +138,13 @@ def find_clip(origin: "Provenance", source: Path) -> "Clip | None":
     Raises `AudioError` if it isn't found.
     """
     from auralith.editing import read_clip
+
+    path = find_clip_file(origin, source)
+    return None if path is None else read_clip(path)
+
+
+def find_clip_file(origin: "Provenance", source: Path) -> Path | None:
+    """Return the path of the sound that an edit started from. As `find_clip` otherwise."""
     from auralith.files import file_hash
 
     if not _is_of_clip(origin):
@@ -140,7 +153,7 @@ def find_clip(origin: "Provenance", source: Path) -> "Clip | None":
         for path in _places(origin.source.name, source):
             if file_hash(path) == origin.source.file_hash:
                 note(f"using {path}, the sound that the tags of {source} name")
-                return read_clip(path)
+                return path
     raise _no_clip(origin, source)
 
 
