@@ -259,6 +259,8 @@ _KINDS = {
     str: "text",
     Path: "a path",
 }
+_TYPES = {bool: "boolean", int: "integer", float: "number", str: "string"}
+"""Types in the words of JSON Schema."""
 
 
 def _mismatch(annotation: Any, value: Any, where: str) -> InvalidRequest:
@@ -270,5 +272,7 @@ def _mismatch(annotation: Any, value: Any, where: str) -> InvalidRequest:
         expected = _KINDS.get(annotation, annotation.__name__)
     else:
         expected = str(annotation).replace("typing.", "")
-    limit = {"enum": list(get_args(annotation))} if get_origin(annotation) is Literal else None
+    limit = {"type": _TYPES[annotation]} if annotation in _TYPES else None
+    if get_origin(annotation) is Literal:
+        limit = {"enum": list(get_args(annotation))}
     return InvalidRequest(Field(where), f" must be {expected}, not {shown(value)}", limit=limit)

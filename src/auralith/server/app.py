@@ -27,6 +27,12 @@ require("fastapi", "serve")
 from fastapi import FastAPI, Request, Response  # noqa: E402 (after its absence was named)
 from starlette.exceptions import HTTPException  # noqa: E402
 
+_OF_PATHS = {
+    404: "there is nothing at this path; /docs lists the routes",
+    405: "this path takes other methods; /docs lists the routes",
+}
+"""Details of errors that are about no route of ours."""
+
 
 def make_app(
     service: Service, rules: Rules, sync_seconds: float = 300.0, review: Path | None = None
@@ -74,7 +80,10 @@ def _answer_errors(app: FastAPI, meters: Meters) -> None:
 
     @app.exception_handler(HTTPException)
     async def unknown(request: Request, error: HTTPException) -> Response:
-        return problem_answer(make_problem(error.status_code, "http", str(error.detail)))
+        detail = _OF_PATHS.get(error.status_code, str(error.detail))
+        return problem_answer(
+            make_problem(error.status_code, "http", detail), dict(error.headers or {})
+        )
 
     @app.exception_handler(Exception)
     async def defect(request: Request, error: Exception) -> Response:
