@@ -18,7 +18,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, 
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 from auralith.errors import AuralithError, Field, InvalidRequest
@@ -99,7 +99,7 @@ class AsyncClient:
     def _connection(self, options: Json, transport: Any) -> Any:
         return httpx.AsyncClient(**options, transport=transport)
 
-    async def __aenter__(self) -> Self:
+    async def __aenter__(self) -> "AsyncClient":
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -267,7 +267,7 @@ class Client:
         """Connect to a server at its first use; as `AsyncClient`."""
         self._core = _BlockingCore(url, key, patience=patience, transport=transport)
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Client":
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -30,8 +30,12 @@ from tests.jobs.stores import claimed, make_output
 from tests.serving import Answer, Client
 
 METHODS = ("get", "post", "put", "delete")
-REFUSED = {"/v1/audio/generate": 503, "/v1/audio/{sound_id}/nearest": 404}
-"""Answers of a server that makes nothing, and knows no training sounds."""
+REFUSED = {
+    "/v1/audio/generate": 503,
+    "/v1/audio/{sound_id}/nearest": 404,
+    "/v1/adapters/{name}": 404,
+}
+"""Answers of a server that makes nothing, and has neither training sounds nor adapters."""
 
 
 @pytest.fixture(scope="module")

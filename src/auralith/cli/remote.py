@@ -15,10 +15,8 @@ from auralith.cli.origin import differences
 from auralith.cli.output import DEFAULT_FORMAT, Output
 from auralith.cli.progress import generation_progress
 from auralith.client import Client, Json, ServerError
-from auralith.content_credentials import write_tagged
 from auralith.errors import Field, InvalidRequest
 from auralith.jobs.names import FORMATS, KINDS, NAMES
-from auralith.provenance import provenance_of
 
 if TYPE_CHECKING:
     from auralith.content_credentials import ContentSigner
@@ -63,6 +61,8 @@ class _RemoteSound:
 
     def save(self, path: Path, subtype: str | None, signer: "ContentSigner | None") -> None:
         """Write the server's file, with a signature if there is a signer; the format was part of the request."""
+        from auralith.content_credentials import write_tagged
+
         write_tagged(self._data, signer, path)
 
     def picture(self) -> bytes:
@@ -110,6 +110,8 @@ def make_again_remotely(
         members |= _members(origin.edit) | {"task": TASKS_OF[origin.edit.kind]}
 
     def remarks(data: bytes) -> list[str]:
+        from auralith.provenance import provenance_of
+
         suffix = writing.format or (writing.output or Path()).suffix[1:] or DEFAULT_FORMAT
         return differences(origin, provenance_of(data, suffix.lower()))
 

@@ -20,7 +20,7 @@ def excerpt_wav(stretch: Stretch, start_s: float, seconds: float) -> bytes:
     rate, length = stretch.sample_rate, round(seconds * SAMPLE_RATE)
     found = np.zeros((length, 2), np.float32)
     if len(stretch.samples):
-        waveform = torch.from_numpy(np.ascontiguousarray(stretch.samples.T))
+        waveform = torch.from_numpy(np.array(stretch.samples.T, order="C"))
         samples = resample(waveform, rate, SAMPLE_RATE).numpy()
         place = round((stretch.first - round(start_s * rate)) / rate * SAMPLE_RATE)
         fits = min(samples.shape[1], length - place)
