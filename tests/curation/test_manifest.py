@@ -322,3 +322,44 @@ def test_steps_done_one_by_one_remember_where_the_sounds_are(tmp_path: Path) -> 
     (folder / ROOTS).write_text("[]")
     with pytest.raises(InvalidRequest, match="damaged"):
         remembered_roots(folder)
+
+
+def test_equal_sounds_under_different_licenses_are_flagged(tmp_path: Path) -> None:
+    rows = [
+        {"rec_id": "f:1", "license_spdx": "CC0-1.0", "sha256": "x"},
+        {"rec_id": "f:2", "license_spdx": "CC-BY-3.0", "sha256": "x"},
+        {"rec_id": "f:3", "license_spdx": "CC0-1.0", "sha256": "y"},
+        {"rec_id": "f:4", "license_spdx": "CC0-1.0", "sha256": "y"},
+    ]
+    store, settings = curation(tmp_path, rows)
+    found = manifest(store, settings)["copies_under"].to_pylist()
+    assert found == ["CC-BY-3.0, CC0-1.0", "CC-BY-3.0, CC0-1.0", None, None]
+
+
+def test_a_sound_is_flagged_that_is_equal_to_a_refused_one(tmp_path: Path) -> None:
+    for name, content in {
+        "a.wav": b"same",
+        "b.wav": b"same",
+        "c.wav": b"else",
+        "d.wav": b"x",
+    }.items():
+        (tmp_path / name).write_bytes(content)
+    digests = {
+        n: hashlib.sha256((tmp_path / n).read_bytes()).hexdigest() for n in ("a.wav", "c.wav")
+    }
+    rows = [
+        {"rec_id": "f:1", "path": "a.wav", "license_spdx": "CC0-1.0", "sha256": digests["a.wav"]},
+        {"rec_id": "f:2", "path": "b.wav"},
+        {"rec_id": "f:3", "path": "c.wav", "license_spdx": "CC0-1.0", "sha256": digests["c.wav"]},
+        {"rec_id": "f:4", "path": "d.wav"},
+    ]
+    store, settings = curation(tmp_path, rows)
+    no = {"verdict": "refuse", "reason_code": "license_sa", "license_spdx": "CC-BY-SA-4.0"}
+    say(store, settings, "license", {"f:2": no, "f:4": no})
+    table = manifest(store, settings)
+    assert dict(
+        zip(table["rec_id"].to_pylist(), table["copies_under"].to_pylist(), strict=True)
+    ) == {
+        "f:1": "CC-BY-SA-4.0, CC0-1.0",
+        "f:3": None,
+    }

@@ -60,13 +60,14 @@ def write_card(
 def card(store: Store, settings: CurationSettings, counted: Funnels) -> str:
     """Return the text of the card."""
     options = settings.publish
-    manifest = read_manifest(store.folder, ["source", "tags", "license_spdx", "high_fidelity"])
+    columns = ["source", "tags", "license_spdx", "high_fidelity", "copies_under"]
+    manifest = read_manifest(store.folder, columns)
     parts = [
         front_matter(options, counted),
         f"# {markdown(options.name)}\n\n{_introduction(options, counted)}",
         _section("Recordings", _contents(counted, manifest)),
         _section("What was left out, and where", _funnel(counted)),
-        _section("Steps and settings", _steps(store, settings)),
+        _section("Steps and settings", f"{_steps(store, settings)}\n\n{_copies(manifest)}"),
         _section("What uploaders prefer", _preferences(store, settings)),
         _section("Review by people", _review(store.folder)),
         _section("Known limits", "\n".join(f"- {limit}" for limit in _LIMITS)),
@@ -196,6 +197,16 @@ def _duplicates(settings: CurationSettings) -> str:
         equal += " and landmarks that agree over nine tenths of the shorter one"
     kept = "one of each group is kept" if settings.dedupe else "all of them are kept"
     return f"Duplicates are recordings with {equal}; they share a `dup_group`, and {kept}."
+
+
+def _copies(manifest: pa.Table) -> str:
+    """Return the licenses of accepted recordings that are equal to others under other licenses."""
+    found = Counter(manifest["copies_under"].drop_null().to_pylist())
+    if not found:
+        return "No recording is equal to one under another license."
+    lines = [f"- {markdown(names)}: {count:,}" for names, count in sorted(found.items())]
+    head = "Equal sounds were found under different licenses (`copies_under`), of which one may be wrong:"
+    return "\n".join([head, "", *lines])
 
 
 def _key(key: EvidenceKey | None) -> str:

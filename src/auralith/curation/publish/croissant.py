@@ -67,6 +67,7 @@ _ABOUT_COLUMNS = {
     "sha256": "Of the sound file.",
     "duration_s": "Seconds, as decoded, else as the source states them.",
     "dup_group": "Shared by recordings that are the same sound.",
+    "copies_under": "Licenses under which equal sounds were found, where they differ; null otherwise.",
     "high_fidelity": "Known music, or stereo at 48 kHz with energy in high frequencies.",
     "split": "train or validation, from a hash of the id.",
 }

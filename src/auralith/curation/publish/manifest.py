@@ -23,6 +23,7 @@ from auralith.curation.duplicates import FingerprintPair, find_duplicates, near_
 from auralith.curation.keys import last_evidence
 from auralith.curation.licenses import SAMPLING_PLUS
 from auralith.curation.outcomes import outcomes
+from auralith.curation.publish.copies import licenses_of_copies
 from auralith.curation.review import check_head, newest_entry
 from auralith.curation.review.chain import parse_head
 from auralith.curation.settings import CurationSettings
@@ -65,6 +66,7 @@ SCHEMA = pa.schema(
         ("sample_rate_hz", pa.int32()),
         ("channels", pa.int32()),
         ("dup_group", pa.string()),  # null if no other recording of the manifest is the same sound
+        ("copies_under", pa.string()),  # licenses of equal sounds; null unless they differ
         ("high_fidelity", pa.bool_()),
         ("split", pa.string()),  # "train" or "validation"
         RECORDINGS.field("retrieved_at"),
@@ -144,6 +146,7 @@ def manifest(
     groups = _duplicate_groups(
         ids, seconds, probed, near_pairs(store, step_of(settings, "fingerprint"))
     )
+    disputed = licenses_of_copies(store, settings)
     columns = {
         **{name: recordings[name] for name in _AS_INGESTED},
         **{name: license[name] for name in _LICENSE},
@@ -159,6 +162,7 @@ def manifest(
         ),
         "duration_s": _only(seconds, compute.greater(seconds, 0)),
         "dup_group": groups,
+        "copies_under": pa.array([disputed.get(id) for id in ids.to_pylist()], pa.string()),
         "high_fidelity": _high_fidelity(source, probed, settings),
         "split": _splits(compute.coalesce(groups, ids), settings.publish.validation_share),
     }
