@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import get_args
@@ -373,6 +375,26 @@ def test_info_shows_the_file_and_its_tags(capsys: pytest.CaptureFixture[str]) ->
     assert run(["info", "silence.wav", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["peak_db"] is None
     assert "doesn't exist" in refused(capsys, "info", "nothing.wav")
+
+
+def test_inspect_and_info_name_the_attribution_beside_the_weights(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = shutil.copytree(MODEL, tmp_path / "model")
+    assert run(["inspect", str(model)]) == 0
+    assert "attribution" not in capsys.readouterr().out
+    (model / "ATTRIBUTION").write_text("Ann\n")
+    assert run(["inspect", str(model)]) == 0
+    assert f"attribution {model / 'ATTRIBUTION'}\n" in capsys.readouterr().out
+    monkeypatch.setattr("auralith.pipeline.EMBEDDED", model)
+    tags = {"model": "embedded", "generator": "auralith"}
+    monkeypatch.setattr("auralith.sound.tags.read_tags", lambda path: tags)
+    write("a.wav", torch.zeros(2, 9), 44_100)
+    assert run(["info", "a.wav"]) == 0
+    assert re.search(rf"^attribution +{model / 'ATTRIBUTION'}$", capsys.readouterr().out, re.M)
+    tags["model"] = "another"
+    assert run(["info", "a.wav", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["attribution"] is None
 
 
 def test_inspect_and_convert(capsys: pytest.CaptureFixture[str]) -> None:

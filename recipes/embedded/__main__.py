@@ -12,6 +12,7 @@ import typer
 from auralith.cli.main import run
 from auralith.settings import load_settings
 from recipes.embedded.corpus import Corpus, Library
+from recipes.embedded.packages.table import carry_attribution
 from recipes.tiny.__main__ import Changes, OneStage, Part, Parts
 from recipes.tiny.command import run_stages
 from recipes.tiny.stages import Recipe
@@ -37,6 +38,8 @@ def train(
     settings = load_settings(Recipe, recipe, set or ())
     corpus = Corpus(Library(recordings) if recordings else None)
     run_stages(settings, corpus, output, stage, part, parts)
+    if recordings and (output / "model").is_dir():
+        carry_attribution(recordings, output / "model")
 
 
 app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False)

@@ -195,6 +195,8 @@ PARTS = {
     "model.model.": "diffusion transformer",
 }
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+ATTRIBUTION = "ATTRIBUTION"
+"""File beside a model's weights with the names of everybody whose sounds it learned from."""
 
 
 @dataclass(frozen=True)
@@ -210,6 +212,8 @@ class Inspection:
     file_bytes: int
     memory_bytes: dict[str, int]
     """Bytes of the loaded networks (text encoder not included) by dtype; weight norm is folded then."""
+    attribution: str | None
+    """Path of the file with the names of everybody whose sounds the model learned from, if there is one."""
 
     @property
     def total_parameters(self) -> int:
@@ -234,7 +238,14 @@ def inspect_checkpoint(source: str | Path, files: Files = FOUND) -> Inspection:
         stored_dtypes=tuple(sorted({_short(tensor.dtype) for tensor in raw.weights.values()})),
         file_bytes=sum(path.stat().st_size for path in raw.files),
         memory_bytes=memory,
+        attribution=attribution_of(raw.folder),
     )
+
+
+def attribution_of(folder: Path) -> str | None:
+    """Return the path of the attribution beside a model's weights; None if there is none."""
+    path = folder / ATTRIBUTION
+    return str(path) if path.is_file() else None
 
 
 def weight_bytes(source: str | Path, dtype: torch.dtype, files: Files = FOUND) -> int:

@@ -32,13 +32,24 @@ def info(
         facts["note"] = "; ".join(found.notes)
     tags = read_tags(file)
     if as_json:
-        print(json_line({**facts, "tags": tags}))
+        print(json_line({**facts, "attribution": _attribution(tags), "tags": tags}))
         return
+    if attribution := _attribution(tags):
+        facts["attribution"] = attribution
     _print_table(facts)
     if tags is None:
         print("no tags of Auralith")
     else:
         _print_table(_flat(tags))
+
+
+def _attribution(tags: dict[str, Any] | None) -> str | None:
+    """Return the file that names everybody whose sounds the model of a file learned from, of the embedded model."""
+    from auralith.checkpoints.opening import attribution_of
+    from auralith.pipeline import EMBEDDED
+    from auralith.provenance import EMBEDDED_NAME
+
+    return attribution_of(EMBEDDED) if (tags or {}).get("model") == EMBEDDED_NAME else None
 
 
 def _finite(decibels: float) -> float | None:

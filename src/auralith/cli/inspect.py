@@ -37,6 +37,8 @@ def _print(found: "Inspection") -> None:
         f"file        {found.file_bytes / 1e6:,.1f} MB, {found.num_tensors} tensors, "
         f"{', '.join(found.stored_dtypes)}"
     )
+    if found.attribution is not None:
+        print(f"attribution {cell(found.attribution)}")
     print("parameters")
     for part, count in {**found.parameters, "total": found.total_parameters}.items():
         print(f"  {part:<24} {count:>15,}")
