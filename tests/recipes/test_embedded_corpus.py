@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from collections import Counter
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import soundfile
 from auralith.controls.prompt import read_prompt
 from recipes.embedded.corpus import Corpus, Library, Played, of_json, sounds, to_json
 from recipes.embedded.corpus.captions import caption, chord_name, number_words
+from recipes.embedded.corpus.check import deviation
 from recipes.embedded.corpus.fonts import FONTS, Event, Preset, player
 from recipes.embedded.corpus.scores import (
     QUALITIES,
@@ -222,3 +224,36 @@ def test_every_preset_is_there_and_sounds() -> None:
     assert [name for name in names if player().name(Preset.parse(name)) is None] == []
     for sound in drawn(60):
         assert np.abs(sounds.play(sound, rng)).max() > 0.003, sound
+
+
+def test_a_pitch_is_measured_to_a_few_cents_and_its_absence_is_told() -> None:
+    time = np.arange(SAMPLE_RATE) / SAMPLE_RATE
+    for key in (33, 60, 84, 100):
+        for cents in (-45.0, 0.0, 20.0):
+            hz = note_hz_of(key) * 2 ** (cents / 1200)
+            tone = sum(np.sin(2 * np.pi * hz * n * time) / n for n in (1, 2, 3))
+            found = deviation(np.stack([tone, tone]).astype(np.float32), key)
+            assert found is not None and abs(found - cents) < 5
+    noise = np.random.default_rng(0).standard_normal((2, SAMPLE_RATE)).astype(np.float32)
+    assert deviation(noise, 60) is None
+    third = np.sin(2 * np.pi * note_hz_of(64) * time)
+    assert deviation(np.stack([third, third]).astype(np.float32), 60) is None
+
+
+def test_presets_that_do_not_sound_as_named_are_not_drawn() -> None:
+    left_out = tomllib.loads(sounds.LEFT_OUT.read_text("utf-8"))
+    every = {
+        p
+        for one in sounds.every_instrument().values()
+        for p in (*one["presets"], *one.get("held_out", ()))
+    }
+    kept = {
+        p for one in instruments().values() for p in (*one["presets"], *one.get("held_out", ()))
+    }
+    assert left_out and left_out.keys() <= every
+    assert kept == every - left_out.keys()
+    assert all(one["presets"] and one.get("held_out", [1]) for one in instruments().values())
+
+
+def note_hz_of(key: int) -> float:
+    return 440.0 * 2 ** ((key - 69) / 12)

@@ -3,6 +3,7 @@
 instruments, groups, drums, words  what there is and what it is called, as tables
 sounds  the draw of a sound     scores  what is played     fonts  who plays it     recordings  real ones
 stage   how it is recorded      captions  what people would type for it
+check   presets that don't sound as they are named, measured and left out
 """
 
 from collections.abc import Mapping

@@ -21,6 +21,8 @@ from recipes.tiny.synth.signals import Stereo
 from recipes.tiny.synth.sounds import HALL, HELD_OUT_NOTES, LEVEL, STAGE, bpm_is_held_out
 
 HERE = Path(__file__).parent
+LEFT_OUT = HERE / "left_out.toml"
+"""Presets that don't sound as they are named, which `check` writes, with the reasons."""
 LENGTH = ("short", "sustained")
 AXES = (LEVEL, HALL, STAGE)
 ROOTS = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
@@ -58,10 +60,27 @@ class Played:
     descriptors: tuple[str, ...] = ()
 
 
+def every_instrument() -> Mapping[str, Mapping[str, Any]]:
+    """Return the pitched instruments by name, with all of their presets."""
+    return tomllib.loads((HERE / "instruments.toml").read_text("utf-8"))
+
+
 @lru_cache(maxsize=1)
 def instruments() -> Mapping[str, Mapping[str, Any]]:
-    """Return the pitched instruments by name."""
-    return tomllib.loads((HERE / "instruments.toml").read_text("utf-8"))
+    """Return the pitched instruments by name, without presets that don't sound as they are named."""
+    left_out = tomllib.loads(LEFT_OUT.read_text("utf-8")) if LEFT_OUT.is_file() else {}
+    found: dict[str, Mapping[str, Any]] = {}
+    for name, one in every_instrument().items():
+        kept = {
+            key: [preset for preset in one[key] if preset not in left_out]
+            for key in ("presets", "held_out")
+            if key in one
+        }
+        if kept["presets"]:
+            found[name] = {**one, **{key: presets for key, presets in kept.items() if presets}}
+            if not kept.get("held_out", True):
+                found[name] = {k: v for k, v in found[name].items() if k != "held_out"}
+    return found
 
 
 @lru_cache(maxsize=1)
