@@ -4,13 +4,19 @@ import signal
 import time
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import httpx
 import pytest
 
 from auralith.cli.main import run
+from auralith.errors import ResourceError
+from auralith.server import cluster
+from auralith.server.run import Address
+from auralith.server.service import ServiceSettings
 from tests.jobs.postgres import Cluster
 from tests.server.test_serve import JOBS, Server, all_done, hashes, until
+from tests.serving import MODEL
 
 
 @pytest.fixture
@@ -89,3 +95,24 @@ def test_what_a_cluster_does_not_take_is_refused_at_once(
     message = capsys.readouterr().err.splitlines()[-1]
     assert message.startswith("auralith: error: ") and reason in message
     assert not list(tmp_path.iterdir())
+
+
+def test_proxies_that_do_not_start_are_a_line(
+    tmp_path: Path, schema_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended: list[str] = []
+
+    def start(**_: object) -> None:
+        raise TimeoutError("the actor died")
+
+    ray = SimpleNamespace(
+        exceptions=SimpleNamespace(RayError=TimeoutError),
+        cluster_resources=dict,
+        shutdown=lambda: ended.append("ray"),
+    )
+    monkeypatch.setattr(cluster, "join_cluster", lambda _: ray)
+    monkeypatch.setattr(cluster, "_serve_library", lambda: SimpleNamespace(start=start))
+    settings = ServiceSettings(tmp_path, (MODEL,), ("cpu",), database=schema_url)
+    with pytest.raises(ResourceError, match="proxies can't be started"):
+        cluster.serve_on_cluster(settings, Address(), "local", 1, ended.append)
+    assert ended == ["ray"]

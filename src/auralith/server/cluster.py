@@ -74,7 +74,12 @@ def serve_on_cluster(
     ray, serve = join_cluster(cluster), _serve_library()
     try:
         device = _device(settings.devices[0], _num_gpus(ray), replicas)
-        serve.start(http_options={"host": address.host, "port": port})
+        try:
+            serve.start(http_options={"host": address.host, "port": port})
+        except ray.exceptions.RayError as error:
+            raise ResourceError(
+                "Ray's proxies can't be started; Ray's logs say why, and `ray status` what is free"
+            ) from error
         build = _builder(_everywhere(replace(settings, devices=(device,))), rules, address)
         deployment = serve.deployment(
             serve.ingress(build)(),
