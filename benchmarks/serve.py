@@ -126,7 +126,7 @@ def preview() -> list[Figure]:
 
 def overload() -> list[Figure]:
     """Return what 200 clients get that ask for much more than can be made, and what becomes of what was accepted."""
-    with server("--queue", "32") as (client, pid):
+    with server("--queue", "16") as (client, pid):
         _served_seconds(client, SHORT, 5)
         before = _resident(pid)
         flood = _flood(str(client.base_url))
@@ -224,7 +224,7 @@ def _served_seconds(client: httpx.Client, sound: dict[str, Any], count: int) -> 
 
 def _flood(base: str) -> Flood:
     """Return what the clients got, which are a process of their own."""
-    body = json.dumps(SHORT | {"steps": 30})
+    body = json.dumps(SHORT | {"steps": 10})
     command = [sys.executable, "-m", "benchmarks.flood", base, str(CLIENTS), str(OVERLOAD_SECONDS)]
     done = subprocess.run([*command, body], stdout=subprocess.PIPE, check=True, timeout=170)
     return Flood(**json.loads(done.stdout))
