@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from auralith.config import SamplingDefaults
+from auralith.config import ObjectiveName, SamplingDefaults
 
 FLOW = SamplingDefaults(
     steps=50,
@@ -19,4 +19,7 @@ FLOW = SamplingDefaults(
     clamp=True,
 )
 DISTILLED = replace(FLOW, steps=8, cfg_scale=1.0, sampler="pingpong")
-SAMPLING = {"rectified_flow": FLOW, "rf_denoiser": DISTILLED}
+SAMPLING: dict[ObjectiveName, SamplingDefaults] = {
+    "rectified_flow": FLOW,
+    "rf_denoiser": DISTILLED,
+}
