@@ -24,7 +24,7 @@ from auralith.families.stable_audio_1 import STABLE_AUDIO_1
 from auralith.families.stable_audio_3 import STABLE_AUDIO_3
 from auralith.models.autoencoder import Autoencoder
 from auralith.models.diffusion_transformer import DiffusionTransformer
-from auralith.models.lazy_tensor import Weights
+from auralith.models.lazy_tensor import Weights, meta_device
 from auralith.text.encoder import TextEncoderKind
 
 AUTOENCODER = "pretransform.model"
@@ -164,7 +164,7 @@ def without_memory(spec: Spec, dtype: torch.dtype = torch.float32) -> Networks:
         CheckpointError: they would be larger than any tensor can be.
     """
     try:
-        with torch.device("meta"):
+        with meta_device():
             return Networks(spec).to(dtype)
     except (RuntimeError, OverflowError, ValueError, MemoryError) as error:
         first = str(error).partition("\n")[0]

@@ -115,7 +115,7 @@ class Block(nn.Module):
         self.feed_forward_norm = Norm(config)
         self.feed_forward = FeedForward(dim, 4 * dim)
         if config.global_conditioning == "adaln":
-            self.modulation = nn.Parameter(torch.randn(6 * dim) / dim**0.5)
+            self.modulation = nn.Parameter(torch.empty(6 * dim).normal_(std=dim**-0.5))
 
     def forward(
         self,

@@ -35,7 +35,7 @@ class Fourier(nn.Module):
 
     def __init__(self, num_frequencies: int) -> None:
         super().__init__()
-        self.frequencies = nn.Parameter(torch.randn(num_frequencies))
+        self.frequencies = nn.Parameter(torch.empty(num_frequencies).normal_())
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Fourier":
         """Move everything (`to()`, `half()` and others call this), but cast the children alone."""

@@ -6,17 +6,46 @@ parameters share one path.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import init
+from torch.overrides import TorchFunctionMode
 
 from auralith.errors import CheckpointError
 
 FLOATING = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 ALIGNMENT = 64
 """Bytes; where torch's own CPU memory begins."""
+
+
+@contextmanager
+def meta_device() -> Iterator[None]:
+    """Build networks on the meta device within the block, without the random values that they would be filled with."""
+    with torch.device("meta"), _NoRandomValues():
+        yield
+
+
+_FILLS = frozenset(
+    [Tensor.normal_, Tensor.uniform_]
+    + [getattr(init, name) for name in dir(init) if name.endswith("_") and name[0] != "_"]
+)
+
+
+class _NoRandomValues(TorchFunctionMode):
+    """Leaves tensors as they are: for the meta device torch imports its compiler to fill nothing, which takes seconds."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        given = kwargs or {}
+        if func in _FILLS:
+            return args[0] if args else given["tensor"]
+        return func(*args, **given)
 
 
 @dataclass(frozen=True)

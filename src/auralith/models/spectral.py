@@ -121,7 +121,7 @@ class ConvNeXtStage(nn.Module):
 
     def __init__(self, positions: int, width: int, num_blocks: int, expansion: int) -> None:
         super().__init__()
-        self.position = nn.Parameter(0.02 * torch.randn(positions, 1, width))
+        self.position = nn.Parameter(torch.empty(positions, 1, width).normal_(std=0.02))
         self.blocks = nn.Sequential(*(ConvNeXtBlock(width, expansion) for _ in range(num_blocks)))
 
     def forward(
