@@ -277,7 +277,7 @@ class SameDecoder(nn.Module):
 
 
 def new_token(width: int) -> nn.Parameter:
-    return nn.Parameter(1e-5 * torch.randn(1, 1, width))
+    return nn.Parameter(torch.empty(1, 1, width).normal_(std=1e-5))
 
 
 def new_tokens(
