@@ -46,7 +46,7 @@ def test_an_item_of_a_batch_is_the_sound_alone(sa3_small: Auralith) -> None:
 def test_a_peak_beyond_full_scale_is_cut_and_told_unless_it_is_normalized(
     sa3_small: Auralith,
 ) -> None:
-    request = GenerationRequest("rain", **QUICK, fade_in=0, fade_out=0)
+    request = GenerationRequest("rain", **QUICK, fade_in=0.0, fade_out=0.0)
     cut = sa3_small.generate(request)
     assert float(cut.waveform.abs().max()) == 1.0
     assert any("its peak was +" in warning for warning in cut.warnings)
