@@ -48,7 +48,7 @@ def write_tables(folder: Path) -> dict[str, int]:
         )
     for name, rows in tables.items():
         text = io.StringIO()
-        writer = csv.DictWriter(text, COLUMNS, extrasaction="ignore")
+        writer: csv.DictWriter[str] = csv.DictWriter(text, COLUMNS, extrasaction="ignore")
         writer.writeheader()
         writer.writerows(rows)
         with whole_file(folder / f"{name}.csv") as file:

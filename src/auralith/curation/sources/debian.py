@@ -100,10 +100,10 @@ class DebianSource:
             raise InvalidRequest(f"{root} is not a folder; give that of the unpacked package")
         try:
             self._copyright = parse_copyright(decoded(copyright_file.read_bytes()))
-        except (OSError, ValueError) as error:
-            raise InvalidRequest(f"{copyright_file} can't be read ({error})") from error
         except InvalidRequest as error:
             raise InvalidRequest(f"{copyright_file}: {error}") from error
+        except (OSError, ValueError) as error:
+            raise InvalidRequest(f"{copyright_file} can't be read ({error})") from error
         self.root, self.name, self.prefix = root, source, prefix.strip("/")
         self.slice_rows, self.start = SLICE_ROWS, 0
         self.batch = batch_of("debian", [copyright_file], source, self.prefix, *self._sounds())
