@@ -81,7 +81,7 @@ def guided(conditioned: Tensor, unconditioned: Tensor) -> Tensor:
 
 def diffusers(networks: Networks, config: ModelConfig) -> Candidate:
     dit, autoencoder = config.dit, config.autoencoder
-    assert isinstance(autoencoder, OobleckConfig)
+    assert isinstance(autoencoder, OobleckConfig) and isinstance(dit, DiTConfig)
     with torch.device("meta"):
         transformer = StableAudioDiTModel(
             num_layers=dit.depth,

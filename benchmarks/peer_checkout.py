@@ -11,7 +11,7 @@ from types import ModuleType
 
 from torch import nn
 
-from auralith.config import ModelConfig, OobleckConfig
+from auralith.config import DiTConfig, ModelConfig, OobleckConfig
 
 PACKAGE = "stable_audio_tools"
 UNUSED = (
@@ -45,7 +45,7 @@ def build_from_checkout(checkout: Path, config: ModelConfig) -> tuple[nn.Module,
         package.__path__ = [str(checkout / folder)]
         sys.modules[name] = package
     dit, autoencoder = config.dit, config.autoencoder
-    assert isinstance(autoencoder, OobleckConfig)
+    assert isinstance(autoencoder, OobleckConfig) and isinstance(dit, DiTConfig)
     transformer = importlib.import_module(f"{PACKAGE}.models.dit").DiffusionTransformer(
         io_channels=dit.latent_channels,
         embed_dim=dit.embed_dim,

@@ -135,6 +135,7 @@ def auralith(networks: Networks, setting: Setting) -> tuple[nn.Module, Forward]:
 
 def diffusers(networks: Networks, setting: Setting) -> tuple[nn.Module, Forward]:
     config = setting.config.dit
+    assert isinstance(config, DiTConfig)
     with torch.device("meta"):
         transformer = StableAudioDiTModel(
             num_layers=config.depth,

@@ -21,7 +21,8 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from auralith.embedders import open_embedder
 from auralith.errors import AudioError
 from auralith.files import file_hash, whole_file
-from auralith.sound.reading import read, read_info
+from auralith.sound.extent import read_info
+from auralith.sound.reading import read
 
 NETWORK = "musicnn-msd"
 FREE = ("CC0-1.0", "CC-BY-3.0", "CC-BY-4.0", "public-domain", "MIT", "GPL-3.0-only OR CC-BY-3.0")

@@ -8,6 +8,7 @@ import zipfile
 from collections import namedtuple
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -17,9 +18,9 @@ from auralith.errors import InvalidRequest, ResourceError
 FILES = {"music/a.ogg": b"first", "music/deep/b.ogg": b"second" * 999, "README": b""}
 
 
-def tar_bytes(files: Mapping[str, bytes], mode: str = "w:xz", links: Mapping[str, str] = {}) -> bytes:  # fmt: skip
+def tar_bytes(files: Mapping[str, bytes], compression: Literal["w:xz", "w:gz", "w:bz2", "w"] = "w:xz", links: Mapping[str, str] = {}) -> bytes:  # fmt: skip
     buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode=mode) as tar:
+    with tarfile.open(fileobj=buffer, mode=compression) as tar:
         for name, content in files.items():
             member = tarfile.TarInfo(name)
             member.size = len(content)

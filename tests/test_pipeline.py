@@ -18,6 +18,7 @@ from auralith.pipeline import Auralith, Steering, load
 from auralith.request import GenerationRequest
 from auralith.samplers import Step
 from tests.conftest import GOLDEN, relative_error
+from tests.networks import dit_of
 
 CASES = [
     (model, name)
@@ -187,7 +188,7 @@ def test_encode_pads_to_whole_frames_and_decode_returns_them(model: Auralith) ->
 def test_nan_weights_are_an_error_that_names_the_step() -> None:
     model = load_tiny("sao_tiny")
     with torch.no_grad():
-        model.dit.project_out.weight[0, 0] = float("nan")
+        dit_of(model.dit).project_out.weight[0, 0] = float("nan")
     with pytest.raises(NonFiniteError, match="step 1 of 4"):
         model.generate(request())
 

@@ -18,7 +18,7 @@ from auralith.families.model_config import config_from_json, config_to_json
 from auralith.guided import guided
 from auralith.noise import ReferenceNoise
 from auralith.pipeline import Auralith
-from auralith.request import GenerationRequest
+from auralith.request import GenerationRequest, NoiseOrder
 from auralith.resolution import Resolver
 from auralith.samplers.path import rk4
 from auralith.samplers.schedules import flux_shift, logsnr_shift, shifted_times
@@ -159,7 +159,8 @@ def test_a_schedule_below_full_noise_falls_unless_it_is_the_published_one(
     case: dict[str, Any], sa3_small: Auralith
 ) -> None:
     steps, top = case["params"]["steps"], case["params"]["sigma_max"]
-    for noise, key in (("item", "sigmas"), ("reference", "published")):
+    orders: dict[NoiseOrder, str] = {"item": "sigmas", "reference": "published"}
+    for noise, key in orders.items():
         request = sa3_small.resolve(
             GenerationRequest("rain", steps=steps, sigma_max=top, noise=noise, seconds_total=1.0)
         )

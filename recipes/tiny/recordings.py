@@ -11,7 +11,7 @@ from torch import Tensor
 
 from auralith.data.recording import Recording, Recordings
 from auralith.foreign import parse_json
-from auralith.sound.reading import SoundInfo
+from auralith.sound.extent import SoundInfo
 from recipes.tiny.corpus import Corpus, Describable, ProceduralCorpus
 from recipes.tiny.synth import SAMPLE_RATE, Sound
 

@@ -40,6 +40,7 @@ from auralith.pipeline import EMBEDDED, load
 from auralith.provenance import read_provenance
 from auralith.request import GenerationRequest
 from tests.conftest import GOLDEN, open_tiny, relative_error
+from tests.networks import dit_config
 
 TINY = GOLDEN / "sao_tiny"
 LORA = AdapterConfig(rank=4, alpha=6.0)
@@ -48,7 +49,7 @@ KINDS = (LORA, replace(LORA, kind="dora"))
 
 def adapted_dit(base: Checkpoint, config: AdapterConfig, seed: int = 0) -> DiT:
     """A copy of the transformer with an adapter that has been trained, or looks like it."""
-    dit = DiT(base.config.dit)
+    dit = DiT(dit_config(base.config))
     dit.load_state_dict(base.dit.state_dict())
     rng = np.random.default_rng(seed)
     for parameter in add_adapter(dit, config, rng):
@@ -98,7 +99,7 @@ def inputs() -> dict[str, Tensor]:
 def test_a_new_adapter_changes_nothing_and_is_all_that_is_trained(
     base: Checkpoint, inputs: dict[str, Tensor], config: AdapterConfig
 ) -> None:
-    dit = DiT(base.config.dit)
+    dit = DiT(dit_config(base.config))
     dit.load_state_dict(base.dit.state_dict())
     before = torch.get_rng_state()
     trained = add_adapter(dit, config, np.random.default_rng(3))
@@ -107,7 +108,7 @@ def test_a_new_adapter_changes_nothing_and_is_all_that_is_trained(
         assert relative_error(dit(**inputs), base.dit(**inputs)) <= 1e-6
     assert {id(p) for p in dit.parameters() if p.requires_grad} == {id(p) for p in trained}
     assert all(p.dtype == torch.float32 for p in trained)
-    again = DiT(base.config.dit)
+    again = DiT(dit_config(base.config))
     again.load_state_dict(base.dit.state_dict())
     twins = add_adapter(again, config, np.random.default_rng(3))
     assert all(torch.equal(a, b) for a, b in zip(trained, twins, strict=True))
@@ -165,8 +166,10 @@ def test_half_precision_is_near_and_trains_every_factor(
 def test_what_cannot_be_trained_is_named(base: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
     with pytest.raises(InvalidRequest, match=r"'self_attention\.norm' names no"):
-        add_adapter(DiT(base.config.dit), replace(LORA, targets=("self_attention.norm",)), rng)
-    fresh = DiT(base.config.dit)
+        add_adapter(
+            DiT(dit_config(base.config)), replace(LORA, targets=("self_attention.norm",)), rng
+        )
+    fresh = DiT(dit_config(base.config))
     fresh.reset_parameters()
     with pytest.raises(InvalidRequest, match="rows of zeros"):
         add_adapter(fresh, KINDS[1], rng)
@@ -280,7 +283,7 @@ def test_damaged_and_missing_files(base: Checkpoint, tmp_path: Path) -> None:
 
 
 def test_adapters_of_peft_are_read(base: Checkpoint, tmp_path: Path) -> None:
-    dit = DiT(base.config.dit)
+    dit = DiT(dit_config(base.config))
     dit.load_state_dict(base.dit.state_dict())
     config = peft.LoraConfig(
         r=4, lora_alpha=3, target_modules=["blocks.1.self_attention.qkv", "blocks.1.feed_forward.up"],

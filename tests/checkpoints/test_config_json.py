@@ -26,6 +26,7 @@ from auralith.errors import CheckpointError
 from auralith.families.model_config import spec_from_json, spec_to_json
 from auralith.families.sections import Section, read_fields
 from tests.conftest import GOLDEN
+from tests.networks import dit_config
 
 PUBLISHED = json.loads((GOLDEN / "sao1_model_config.json").read_bytes())
 DIT = ("model", "diffusion", "config")
@@ -97,7 +98,7 @@ def test_autoencoder_configs_come_back(autoencoder: OobleckConfig | SpectralConf
 def test_absent_keys_mean_what_they_mean_to_the_reference() -> None:
     # here the context is as wide as the DiT, so that both meanings give a valid config
     data = changed((*DIT, "project_cond_tokens"), None)
-    assert config_from_json(data).dit.project_context is True
+    assert dit_config(config_from_json(data)).project_context is True
     conditions = ("model", "conditioning", "configs", "1", "config")
     number = config_from_json(changed((*conditions, "max_val"), None)).conditions[1]
     assert number == NumberCondition("seconds_start", 0.0, 1.0)

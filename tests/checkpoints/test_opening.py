@@ -28,6 +28,7 @@ from auralith.families.registry import Networks
 from auralith.models.dit import Block, DiT
 from auralith.tensor_files import safetensors_header
 from tests.conftest import GOLDEN, relative_error
+from tests.networks import dit_config, dit_of
 
 CPU = torch.device("cpu")
 TINY = GOLDEN / "sao_tiny"
@@ -101,9 +102,10 @@ def test_everything_is_in_eval_mode_and_on_real_memory(checkpoint: Checkpoint) -
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision_keeps_the_frequencies(dtype: torch.dtype) -> None:
     half, full = opened(TINY, dtype), opened(TINY)
-    assert half.dit.project_in.weight.dtype == half.text.model.dtype == dtype
+    assert dit_of(half.dit).project_in.weight.dtype == half.text.model.dtype == dtype
     assert torch.equal(
-        half.dit.timestep_features.frequencies, full.dit.timestep_features.frequencies
+        dit_of(half.dit).timestep_features.frequencies,
+        dit_of(full.dit).timestep_features.frequencies,
     )
     key = "seconds_total.frequencies"
     assert torch.equal(half.numbers.state_dict()[key], full.numbers.state_dict()[key])
@@ -241,11 +243,11 @@ def test_a_norms_bias_that_is_not_zero_counts(folder: Path, state: State) -> Non
     changed = {**state, BETA: torch.full((128,), 0.01)}
     save_file(changed, folder / "model.safetensors")
     found = opened(folder)
-    assert found.config.dit.norm_bias
-    norm = first_block(found.dit).feed_forward_norm
+    assert dit_config(found.config).norm_bias
+    norm = first_block(dit_of(found.dit)).feed_forward_norm
     x = torch.randn(1, 3, 128, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        difference = norm(x) - first_block(expected).feed_forward_norm(x)
+        difference = norm(x) - first_block(dit_of(expected)).feed_forward_norm(x)
     torch.testing.assert_close(difference, torch.full_like(x, 0.01), rtol=0, atol=1e-6)
 
 
@@ -262,9 +264,10 @@ def test_norm_settings(folder: Path) -> None:
     dit["norm_kwargs"] = {"bias": True, "eps": 1e-3, "force_fp32": True}
     path.write_text(json.dumps(config))
     model = opened(folder)
-    assert model.config.dit.norm_bias and model.config.dit.norm_eps == 1e-3
+    dit_settings = dit_config(model.config)
+    assert dit_settings.norm_bias and dit_settings.norm_eps == 1e-3
     x = torch.randn(1, 3, 128, generator=torch.Generator().manual_seed(0)) / 30
-    norm = first_block(model.dit).self_attention_norm
+    norm = first_block(dit_of(model.dit)).self_attention_norm
     with torch.no_grad():
         expected = torch.nn.functional.layer_norm(x, (128,), norm.scale, norm.bias, eps=1e-3)
         assert relative_error(norm(x), expected) <= 1e-6
@@ -414,8 +417,8 @@ def test_half_precision_exports_round_once(tmp_path: Path, name: str) -> None:
     half_bytes = sum(tensor.nbytes for tensor in stored.values() if tensor.dtype == torch.float16)
     assert half_bytes > 0.9 * sum(tensor.nbytes for tensor in stored.values())
     found = opened(tmp_path)
-    expected = networks.dit.timestep_features.frequencies
-    assert torch.equal(found.dit.timestep_features.frequencies, expected)
+    expected = dit_of(networks.dit).timestep_features.frequencies
+    assert torch.equal(dit_of(found.dit).timestep_features.frequencies, expected)
     for part in ("dit", "autoencoder"):
         state = getattr(found, part).state_dict()
         for key, tensor in getattr(networks, part).state_dict().items():

@@ -27,6 +27,7 @@ from auralith.training.dit import DiTNetwork, DiTSettings, DiTTask
 from auralith.training.noising import TimestepSettings, even_uniform
 from auralith.training.optimizers import OptimizerSettings
 from auralith.training.task import Share
+from tests.networks import dit_config
 
 SPECTRAL = SpectralConfig()
 AUDIO = AudioFormat(
@@ -89,7 +90,7 @@ def task(lengths: Sequence[int], **changes: object) -> DiTTask:
     )
     with torch.random.fork_rng():
         torch.manual_seed(1)
-        dit = DiT(CONFIG.dit)
+        dit = DiT(dit_config(CONFIG))
         numbers = nn.ModuleDict(
             {
                 c.id: NumberEmbedder(c, 32)

@@ -26,6 +26,7 @@ from auralith.training.plan import (
     remedies,
 )
 from tests.conftest import GOLDEN
+from tests.networks import dit_config
 
 GPU = torch.device("cuda")
 GB = 10**9
@@ -51,7 +52,7 @@ def small_config(**dit: object) -> ModelConfig:
 
 def held_bytes(config: ModelConfig, settings: MemorySettings) -> int:
     """Bytes of the tensors that a forward pass on the CPU leaves behind for the backward pass."""
-    dit = DiT(config.dit)
+    dit = DiT(dit_config(config))
     dit.checkpoint_activations = settings.checkpoint_activations
     if settings.mode == "lora":
         dit.requires_grad_(False)

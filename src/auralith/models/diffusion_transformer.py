@@ -32,6 +32,7 @@ class DiffusionTransformer(nn.Module, ABC, Generic[Prepared]):
 
     checkpoint_activations: bool
     blocks: nn.ModuleList
+    project_in: nn.Linear
 
     @abstractmethod
     def prepare(

@@ -26,6 +26,7 @@ from auralith.compat.diffusers.scheduler import FILE_NAME, CosineDPMSolverMultis
 from auralith.config import ModelConfig, TextCondition
 from auralith.errors import CheckpointError, InvalidRequest
 from auralith.families.registry import text_encoder_kind
+from auralith.models.dit import DiT
 from auralith.models.lazy_tensor import LazyTensor, Weights
 from auralith.text.encoder import TextEncoder, TextEncoderFolders
 
@@ -62,6 +63,7 @@ def open_components(
     config = _usable(raw)
     dtype = dtypes if isinstance(dtypes, torch.dtype) else torch.float32
     networks = open_networks(raw, CPU, dtype)
+    assert isinstance(networks.dit, DiT)  # others are trained for other objectives
     window = config.window_samples / config.audio.samples_per_frame
     components: dict[str, Any] = {
         "vae": Vae(networks.autoencoder, config.audio, config.latent_scale),

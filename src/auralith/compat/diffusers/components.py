@@ -38,7 +38,6 @@ from auralith.families.stable_audio_1.diffusers import (
 )
 from auralith.models.attention import Rotary
 from auralith.models.autoencoder import Autoencoder, Oobleck, Posterior, weight_normed
-from auralith.models.diffusion_transformer import DiffusionTransformer
 from auralith.models.dit import DiT
 from auralith.models.latent_codec import LatentCodec
 
@@ -216,7 +215,7 @@ class Transformer(Component):
     _class_name = "StableAudioDiTModel"
     _supports_gradient_checkpointing = True
 
-    def __init__(self, network: DiffusionTransformer[Any], sample_size: int | float) -> None:
+    def __init__(self, network: DiT, sample_size: int | float) -> None:
         super().__init__(transformer_json(network.config, float(sample_size)))
         self.network = network
 
@@ -226,7 +225,8 @@ class Transformer(Component):
 
     @classmethod
     def of_networks(cls, networks: Networks, spec: Spec) -> "Transformer":
-        assert spec.model is not None  # as reading the transformer has checked
+        # as reading the transformer has checked
+        assert spec.model is not None and isinstance(networks.dit, DiT)
         return Transformer(networks.dit, spec.model.window_samples / spec.audio.samples_per_frame)
 
     @property
