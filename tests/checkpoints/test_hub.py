@@ -17,6 +17,7 @@ from auralith.checkpoints import (
     inspect_checkpoint,
     open_checkpoint,
 )
+from auralith.checkpoints.hub import TEXT_ENCODER_PATTERNS
 from auralith.errors import CheckpointError
 from tests.conftest import GOLDEN
 
@@ -94,10 +95,9 @@ def test_single_file_repository(hub: Callable[..., FakeHub]) -> None:
     assert fake.asked == [
         "model_config.json",
         "model.safetensors",
-        "t5/*",
-        "text_encoder/*",
-        "tokenizer/*",
+        *TEXT_ENCODER_PATTERNS,
     ]
+    assert set(TEXT_ENCODER_PATTERNS) >= {"t5/*", "t5gemma-b-b-ul2/*", "text_encoder/*"}
 
 
 def test_ckpt_only_if_there_is_no_safetensors(hub: Callable[..., FakeHub], tmp_path: Path) -> None:
