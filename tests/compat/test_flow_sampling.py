@@ -99,7 +99,7 @@ def test_the_config_keeps_its_options(name: str, tmp_path: Path) -> None:
             {"min_length": 64, "max_length": 64},
             "min_length must be at least 0 and below max_length",
         ),
-        ({"type": "flux"}, "type is not supported"),
+        ({"type": "flux"}, "type is 'flux'; only 'full' is supported"),
         ({"use_sine": 1}, "use_sine must be true or false"),
         ([256, 4096], "must be an object"),
     ],

@@ -368,7 +368,8 @@ class ProjectionModel(Component):
             return states
         layer = self.numbers[self.model.text.id]
         assert isinstance(layer, nn.Linear)
-        return layer(states.to(layer.weight.dtype))
+        # peers tell no padding apart here
+        return nn.functional.linear(states.to(layer.weight.dtype), layer.weight, layer.bias)
 
     def _embedded(self, name: str, seconds: Float[Tensor, " batch"] | None) -> States | None:
         if seconds is None:
