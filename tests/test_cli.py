@@ -21,6 +21,7 @@ from auralith.config import SamplingDefaults
 from auralith.diffusion import RectifiedFlow, VObjective
 from auralith.documented import documented
 from auralith.errors import InvalidRequest
+from auralith.families.stable_audio_3 import STABLE_AUDIO_3
 from auralith.provenance import Provenance, read_provenance
 from auralith.request import GenerationRequest
 from auralith.samplers import sampler_names
@@ -455,7 +456,9 @@ def test_help_names_every_sampler_and_schedule_and_the_defaults() -> None:
         ("sigma_max", "sigma_max"),
     ):
         first, second = (f"{getattr(of, name)}".removesuffix(".0") for of in (published, embedded))
-        assert texts[option].endswith(f" {first} (embedded model: {second}).")
+        newest = STABLE_AUDIO_3.sampling["rf_denoiser"]
+        other = f"; Stable Audio 3: {newest.sampler}" if name == "sampler" else ""
+        assert texts[option].endswith(f" {first} (embedded model: {second}{other}).")
 
 
 @pytest.mark.parametrize(
