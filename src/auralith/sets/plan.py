@@ -29,8 +29,11 @@ from auralith.tables.cells import named_file
 
 MAX_SEEDS = 10_000
 _LAST_BITS = ("generator", "model", "device", "dtype", "batch_index", "batch_size")
-_LATER = ("conditions", "schedule", "rho", "sigmas", "mix", "normalize")
 _DEFAULTS = asdict(GenerationRequest("-"))
+_LATER = {name: _DEFAULTS[name] for name in ("conditions", "schedule", "rho", "sigmas", "mix")} | {
+    "normalize": True
+}
+"""Settings that requests did not have at first, with what every sound was made by then."""
 Planner = Auralith | ServerModel
 """What resolves requests and knows what is made of them."""
 _SECONDS = ("seconds_total", "seconds_start", "seconds_output")
@@ -189,7 +192,7 @@ def key_of(origin: Provenance) -> str:
     made_of["settings"] = {  # keys are as they were before requests had these fields
         name: value
         for name, value in made_of["settings"].items()
-        if name not in _LATER or value != _DEFAULTS[name]
+        if name not in _LATER or value != _LATER[name]
     }
     made_of["adapters"] = [[used.file_hash, used.strength] for used in origin.adapters]
     made_of["source"] = None if origin.source is None else origin.source.file_hash
