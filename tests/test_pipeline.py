@@ -55,9 +55,14 @@ def test_runs_of_the_reference_are_reproduced(
     rows = [prompts.index(entry[0]) for entry in settings["prompts"]]
 
     def golden_conditioning(
-        self: Conditioner, texts: Sequence[str], numbers: Mapping[str, Sequence[float]]
+        self: Conditioner,
+        texts: Sequence[str],
+        numbers: Mapping[str, Sequence[float]],
+        *,
+        negative: bool = False,
     ) -> Conditioning:
-        key = "cond.negative_context" if texts[0] == settings["negative"] else "cond.context"
+        assert negative == (texts[0] == settings["negative"])
+        key = "cond.negative_context" if negative else "cond.context"
         return Conditioning(golden[key][rows], golden["cond.global"][rows])
 
     monkeypatch.setattr(Conditioner, "__call__", golden_conditioning)

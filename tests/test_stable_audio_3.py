@@ -117,7 +117,7 @@ def test_commands(tmp_path: Path, capsys) -> None:
     copied = tmp_path / "copied"
     assert run(["inspect", model]) == 0
     assert "231 tensors" in capsys.readouterr().out
-    assert run(["convert", model, "--to", "single-file", "-o", str(copied)]) == 0
+    assert run(["convert", model, str(copied), "--to", "single-file"]) == 0
     assert (copied / "t5gemma" / "model.safetensors").is_file()
     made, again, other = (str(tmp_path / name) for name in ("made.wav", "again.wav", "other.wav"))
     options = ["--seconds", "0.5", "--steps", "2", "--seed", "4", "--subtype", "float"]
