@@ -3,7 +3,7 @@
     python -m benchmarks.serve [--only throughput …] [--output serve.json]
 
 Prints a row for each figure with what is wanted; each part takes less than three minutes on two cores. `page` needs Chromium and `make studio`. Losses under kill -9 are counted
-by a test: SERVER_KILLS=50 pytest tests/server/test_serve.py -k kills.
+by a test: SERVER_KILLS=50 pytest -m slow tests/server/test_serve.py -k kills.
 """
 
 import json

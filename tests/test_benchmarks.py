@@ -30,6 +30,7 @@ def measured(folder: Path, script: str, *options: str) -> Any:
     return json.loads(output.read_text())
 
 
+@pytest.mark.slow
 def test_generation_is_compared_on_equal_results(tmp_path: Path) -> None:
     pytest.importorskip("diffusers")
     rows = measured(
@@ -44,6 +45,7 @@ def test_generation_is_compared_on_equal_results(tmp_path: Path) -> None:
         assert row["share_of_ceiling"] > 0
 
 
+@pytest.mark.slow
 def test_training_is_compared_on_equal_losses(tmp_path: Path) -> None:
     pytest.importorskip("diffusers")
     (row,) = measured(

@@ -154,6 +154,7 @@ def all_done(server: Server, ids: list[str]) -> bool:
     return states == {"succeeded"}
 
 
+@pytest.mark.slow
 @needs_proc
 def test_kills_lose_nothing_and_change_nothing(server: Server) -> None:
     """The server and its worker are killed at random moments while jobs come in, wait and run."""
