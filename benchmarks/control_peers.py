@@ -6,7 +6,6 @@ Each function takes one channel at `RATE` and returns a value, or None where the
 
 import importlib
 import importlib.util
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,12 +17,11 @@ from auralith.controls.notes import Key, pitch_class
 from auralith.controls.pitch import HIGHEST_HZ, LOWEST_HZ
 from benchmarks.control_sounds import RATE
 from benchmarks.identification_sounds import Mono
+from recipes.embedded.evaluation.notes import HOP, BasicPitch
 
 Tool = Callable[[Mono], Any]
 _RATE = 22_050
 """What librosa and basic-pitch are used at by default."""
-_MODEL = "basic_pitch/saved_models/icassp_2022/nmp.onnx"
-_WINDOW, _OVERLAP, _HOP = 43_844, 30, 256
 _LEAST_VOICED = 0.1
 
 
@@ -127,25 +125,16 @@ class _BasicPitch:
     """Network of basic-pitch: activations of 88 notes, of their onsets, and of 264 thirds of semitones per frame."""
 
     def __init__(self, wheel: Path) -> None:
-        with zipfile.ZipFile(wheel) as archive:
-            self._session = importlib.import_module("onnxruntime").InferenceSession(
-                archive.read(_MODEL)
-            )
+        self._network = BasicPitch(wheel)
 
-    def _activations(self, sound: Mono, output: str) -> np.ndarray:
-        trim = _OVERLAP // 2
-        step = _WINDOW - _OVERLAP * _HOP
-        padded = np.pad(_halved(sound), (trim * _HOP, _WINDOW))
-        starts = range(0, max(1, len(padded) - _WINDOW + 1), step)
-        windows = np.stack([padded[start : start + _WINDOW] for start in starts])[..., None]
-        (found,) = self._session.run([output], {"serving_default_input_2:0": windows})
-        frames = np.concatenate(list(np.asarray(found)[:, trim:-trim]))
-        return frames[: 1 + len(sound) * _RATE // (RATE * _HOP)]
+    def _activations(self, sound: Mono, output: int) -> np.ndarray:
+        frames = self._network.activations(_halved(sound), output)
+        return frames[: 1 + len(sound) * _RATE // (RATE * HOP)]
 
     def pitch(self, sound: Mono) -> float | None:
         """Frequency of the strongest third of a semitone within the strongest note, by a parabola."""
-        notes = self._activations(sound, "StatefulPartitionedCall:1").mean(axis=0)
-        contour = self._activations(sound, "StatefulPartitionedCall:0").mean(axis=0)
+        notes = self._activations(sound, 1).mean(axis=0)
+        contour = self._activations(sound, 0).mean(axis=0)
         if notes.max() < 0.05:
             return None
         first = max(1, 3 * int(notes.argmax()) - 1)
@@ -158,7 +147,7 @@ class _BasicPitch:
 
     def count(self, sound: Mono) -> int:
         """Peaks of any note's onset above 0.5 that are 90 ms apart."""
-        strength = self._activations(sound, "StatefulPartitionedCall:2").max(axis=1)
+        strength = self._activations(sound, 2).max(axis=1)
         padded = np.pad(strength, 1)
         peaks = np.flatnonzero(
             (strength > 0.5) & (strength > padded[:-2]) & (strength >= padded[2:])

@@ -20,10 +20,11 @@ LOWEST_KEY = 21
 """MIDI number of the first of its 88 notes."""
 HEARD = 0.3
 """Activation in its loudest frames from which a note counts as heard."""
-_WINDOW, _OVERLAP, _HOP = 43_844, 30, 256
+HOP = 256
+_WINDOW, _OVERLAP = 43_844, 30
 
 
-class Listener:
+class BasicPitch:
     """The network; it takes 22,050 samples a second in windows of two."""
 
     def __init__(self, wheel: Path) -> None:
@@ -39,19 +40,34 @@ class Listener:
                 f"{wheel} is no wheel of basic-pitch; pip download --no-deps basic-pitch"
             ) from error
 
+    def activations(
+        self, mono: Float[np.ndarray, " sample"], output: int
+    ) -> Float[np.ndarray, "frame value"]:
+        """Return an output for each frame of 11.6 ms, from 0 to 1, and for frames of silence behind the sound.
+
+        Output 0 has 264 thirds of semitones, 1 the 88 notes, 2 their onsets.
+        """
+        trim, step = _OVERLAP // 2, _WINDOW - _OVERLAP * HOP
+        padded = np.pad(mono, (trim * HOP, _WINDOW))
+        starts = range(0, max(1, len(padded) - _WINDOW + 1), step)
+        windows = np.stack([padded[start : start + _WINDOW] for start in starts])[..., None]
+        name = f"StatefulPartitionedCall:{output}"
+        (found,) = self._session.run([name], {"serving_default_input_2:0": windows})
+        return np.concatenate(list(np.asarray(found)[:, trim:-trim]))
+
+
+class Listener:
+    """Ear for notes and chords, by the network of basic-pitch."""
+
+    def __init__(self, wheel: Path) -> None:
+        """Open the network in a wheel. Raises as `BasicPitch` does."""
+        self._network = BasicPitch(wheel)
+
     def activations(self, waveform: Stereo) -> Float[np.ndarray, "frame key"]:
         """Return how strongly each of 88 notes sounds in each frame of 11.6 ms, from 0 to 1."""
         mono = soxr.resample(waveform.mean(axis=0).astype(np.float32), SAMPLE_RATE, RATE)
         peak = max(float(np.abs(mono).max()), 1e-9)
-        trim, step = _OVERLAP // 2, _WINDOW - _OVERLAP * _HOP
-        padded = np.pad(mono / peak, (trim * _HOP, _WINDOW))
-        starts = range(0, max(1, len(padded) - _WINDOW + 1), step)
-        windows = np.stack([padded[start : start + _WINDOW] for start in starts])[..., None]
-        (found,) = self._session.run(
-            ["StatefulPartitionedCall:1"], {"serving_default_input_2:0": windows}
-        )
-        frames = np.concatenate(list(np.asarray(found)[:, trim:-trim]))
-        return frames[: 1 + len(mono) // _HOP]
+        return self._network.activations(mono / peak, 1)[: 1 + len(mono) // HOP]
 
     def key(self, waveform: Stereo) -> int:
         """Return the MIDI number of the note that sounds most."""
