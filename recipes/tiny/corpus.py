@@ -14,7 +14,7 @@ from recipes.tiny.synth.signals import Stereo
 
 
 class Describable(Protocol):
-    """What every sound says of itself, whatever made it."""
+    """Facts that every sound states of itself, whatever made it."""
 
     @property
     def seconds(self) -> float: ...

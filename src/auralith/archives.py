@@ -36,7 +36,7 @@ _BROKEN = (
     *(tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError),
     *(EOFError, ValueError, NotImplementedError, RuntimeError, UnicodeError),
 )
-"""What the readers raise for damaged, encrypted or unknown contents."""
+"""Errors that the readers raise for damaged, encrypted or unknown contents."""
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from auralith.text.encoder import TextEncoder, TextStates
 @dataclass(frozen=True)
 class Conditioning:
     context: Float[Tensor, "context_row token dim"]
-    """Of the first items of the batch alone where the others have no context."""
+    """Rows of the first items of the batch alone where the others have no context."""
     global_embed: Float[Tensor, "batch global_dim"]
 
 

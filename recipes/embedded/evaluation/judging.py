@@ -39,7 +39,7 @@ MEDIANS = ("start", "last", "side", "gaps")
 
 @dataclass(frozen=True)
 class Judges:
-    """What listens beside plain measures; without one, its questions are not asked."""
+    """Listeners beside plain measures; the questions of one that is missing are not asked."""
 
     listener: Listener | None = None
     neighbors: Neighbors | None = None
@@ -47,7 +47,7 @@ class Judges:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What was measured of one sound."""
+    """Answers and measures of one sound."""
 
     prompt: str
     group: str

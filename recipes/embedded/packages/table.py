@@ -1,4 +1,4 @@
-"""What the corpus reads of a finished curation, and the file that names everybody.
+"""Table that the corpus reads of a finished curation, and the file that names everybody.
 
 recordings.csv   recordings with captions, to train on     held_out.csv   those for evaluation alone
 unnamed.csv      recordings without captions, for the autoencoder     ATTRIBUTION   every author, with each title

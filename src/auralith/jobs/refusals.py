@@ -1,4 +1,4 @@
-"""What is known of a full queue, so that the many who come to one are refused without a look at the database."""
+"""Memory of a full queue: the many who come to one are refused without a look at the database."""
 
 import time
 from collections.abc import Callable

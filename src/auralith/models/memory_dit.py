@@ -34,7 +34,7 @@ class Prepared:
     memories: tuple[tuple[KeyValue, ...], ...]
     rotary: Rotary
     local: tuple[Float[Tensor, "row position dim"], ...]
-    """What each block adds to the rows of the latents; one row and position of zeros' projection if nothing is given."""
+    """Term that each block adds to the rows of the latents; one row and position of zeros' projection if nothing is given."""
     valid: Bool[Tensor, "batch frame"] | None = None
 
     def first_rows(self, count: int) -> "Prepared":

@@ -48,7 +48,7 @@ class ProbeLimits:
 
 @dataclass(frozen=True)
 class Asked:
-    """What is to be told of files: all that an upload must be, lengths, an outline, or a stretch of samples."""
+    """Question about files: all that an upload must be, lengths, an outline, or a stretch of samples."""
 
     kind: Literal["probe", "lengths", "outline", "stretch"]
     paths: tuple[str, ...]

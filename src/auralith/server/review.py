@@ -32,7 +32,7 @@ from fastapi.responses import FileResponse, JSONResponse  # noqa: E402
 
 PREFIX = "/v1/review"
 OPERATIONS = review_operations(review.CHOICES)
-"""What is said of the routes."""
+"""Descriptions of the routes."""
 MOST_LISTED = 500
 MOST_MATCHES = 20
 LONGEST_EXCERPT = 120.0

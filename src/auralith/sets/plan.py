@@ -10,7 +10,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +29,12 @@ from auralith.tables.cells import named_file
 
 MAX_SEEDS = 10_000
 _LAST_BITS = ("generator", "model", "device", "dtype", "batch_index", "batch_size")
-_DEFAULTS = asdict(GenerationRequest("-"))
-_LATER = {name: _DEFAULTS[name] for name in ("conditions", "schedule", "rho", "sigmas", "mix")} | {
-    "normalize": True
-}
+_LATER: Mapping[str, object] = {
+    "conditions": {}, "schedule": None, "rho": None, "sigmas": None, "mix": (), "normalize": True
+}  # fmt: skip
 """Settings that requests did not have at first, with what every sound was made by then."""
 Planner = Auralith | ServerModel
-"""What resolves requests and knows what is made of them."""
+"""Model that resolves requests and knows what is made of them."""
 _SECONDS = ("seconds_total", "seconds_start", "seconds_output")
 
 

@@ -43,7 +43,7 @@ _CHOICE = re.compile(r"\bor\b|\|", re.I)
 
 @dataclass(frozen=True)
 class Stanza:
-    """What a copyright file says of some files."""
+    """Statement of a copyright file about some files."""
 
     matches: re.Pattern[str]
     copyright: str
