@@ -24,6 +24,7 @@ from torch import Tensor
 
 from auralith.checkpoints import Checkpoint, open_checkpoint
 from auralith.families.model_config import config_from_json, config_to_json
+from auralith.models import embedders
 from auralith.pipeline import Auralith, load
 from auralith.signals import ENDING
 from tests.jobs.postgres import Cluster, cluster, find_programs
@@ -42,6 +43,14 @@ def pytest_report_header() -> str:
     limits = [f"{name}={os.environ[name]}" for name in LIMITS if name in os.environ]
     found = f"CPU: {torch.backends.cpu.get_cpu_capability()}, {torch.get_num_threads()} threads"
     return ", ".join([found, *limits])
+
+
+@pytest.fixture
+def reference_frequencies(monkeypatch: pytest.MonkeyPatch) -> Tensor:
+    """Embed numbers with the frequencies that the reference had: other instruction sets round them otherwise."""
+    frequencies = load_file(GOLDEN / "sa3" / "frequencies.safetensors")["frequencies"]
+    monkeypatch.setattr(embedders, "geometric_frequencies", lambda count, device: frequencies)
+    return frequencies
 
 
 def relative_error(found: Tensor, expected: Tensor) -> float:
@@ -110,7 +119,7 @@ def sa3_models(sa3_folders: dict[str, Path]) -> dict[tuple[str, str], Auralith]:
     """Models by size and objective; the objectives differ in how they are sampled by default alone."""
     found = {}
     for size, folder in sa3_folders.items():
-        model = load(folder)
+        model = load(folder, device="cpu", dtype="float32")
         data = config_to_json(model.config)
         data["model"]["diffusion"]["diffusion_objective"] = "rectified_flow"
         base = copy.copy(model)

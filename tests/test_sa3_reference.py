@@ -26,6 +26,7 @@ from auralith.steering import Steering
 from tests.conftest import relative_error
 from tests.sa3 import SA3, sa3_cases, sa3_tensors
 
+pytestmark = pytest.mark.usefixtures("reference_frequencies")
 SAMPLERS = {"dpmpp": "dpmpp-bounded"}
 tensors = cache(sa3_tensors)
 

@@ -15,10 +15,11 @@ from auralith.families.family import NameRow, nest, rename
 from auralith.families.sections import Section
 from auralith.families.stable_audio_3.transformer import TRANSFORMER
 from auralith.models.attention import KeyValue
-from auralith.models.embedders import geometric_features
+from auralith.models.embedders import geometric_features, geometric_frequencies
 from auralith.models.memory_dit import MemoryDiT, attend_pairs
 from tests.conftest import GOLDEN, relative_error
 
+pytestmark = pytest.mark.usefixtures("reference_frequencies")
 SA3 = GOLDEN / "sa3"
 CASES = {case["name"]: case for case in json.loads((SA3 / "cases.json").read_text())}
 UNGUIDED = ("plain", "local", "padding_mask_vzero", "true_mask_item1", "cfg_interval_outside")
@@ -130,6 +131,14 @@ def test_fourier_features_equal_the_reference(tensors: dict[str, Tensor]) -> Non
     times = tensors[case["inputs"]["t"]].flatten()
     expected = tensors[case["outputs"]["features"]].view(len(times), -1)
     assert relative_error(geometric_features(times, 256), expected) < 1e-5
+
+
+def test_frequencies_equal_the_reference_but_for_their_rounding(
+    reference_frequencies: Tensor,
+) -> None:
+    """ln f is rounded three times on its way, each time by half a unit in the last place of up to 9.2, and f once."""
+    found = geometric_frequencies(128, torch.device("cpu"))
+    assert float((found / reference_frequencies - 1).abs().max()) < 2 * (3 * 2.0**-21 + 2.0**-24)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=["bfloat16", "float16"])

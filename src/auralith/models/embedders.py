@@ -18,13 +18,20 @@ LOWEST_FREQUENCY, HIGHEST_FREQUENCY = 0.5, 10_000.0
 def geometric_features(
     values: Float[Tensor, " batch"], num_features: int
 ) -> Float[Tensor, "batch feature"]:
-    """[cos 2πfu, sin 2πfu] for frequencies f from 0.5 to 10,000, evenly spaced in ln f; in float32."""
-    half = num_features // 2
-    low, high = math.log(LOWEST_FREQUENCY), math.log(HIGHEST_FREQUENCY)
-    ramp = torch.linspace(0, 1, half, dtype=torch.float32, device=values.device)
-    frequencies = (ramp * (high - low) + low).exp()
+    """Return [cos 2πfu, sin 2πfu] for the frequencies f of `geometric_frequencies`; in float32."""
+    frequencies = geometric_frequencies(num_features // 2, values.device)
     angles = values.float()[:, None] * frequencies * (2 * math.pi)
     return torch.cat((angles.cos(), angles.sin()), dim=-1)
+
+
+def geometric_frequencies(count: int, device: torch.device) -> Float[Tensor, " count"]:
+    """Return frequencies from 0.5 to 10,000, evenly spaced in ln f, as the networks were trained with them: in float32.
+
+    Their last bits depend on the device, and move the highest angles (up to 62,832) by a hundredth.
+    """
+    low, high = math.log(LOWEST_FREQUENCY), math.log(HIGHEST_FREQUENCY)
+    ramp = torch.linspace(0, 1, count, dtype=torch.float32, device=device)
+    return (ramp * (high - low) + low).exp()
 
 
 class Fourier(nn.Module):
