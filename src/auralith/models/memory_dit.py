@@ -149,7 +149,7 @@ class MemoryBlock(nn.Module):
         self.local_embed = projection(config.extra_channels, dim, bias=True)
         self.feed_forward_norm = RMSNorm(dim, config.norm_eps)
         self.feed_forward = FeedForward(dim, config.hidden_dim)
-        self.modulation = nn.Parameter(torch.randn(6 * dim) / dim**0.5)
+        self.modulation = nn.Parameter(torch.empty(6 * dim).normal_(std=dim**-0.5))
 
     def forward(
         self,
@@ -195,7 +195,7 @@ class MemoryDiT(DiffusionTransformer[Prepared]):
         self.global_embed = projection(config.global_dim, dim)
         self.conv_in = nn.Conv1d(channels, channels, 1, bias=False)
         self.project_in = nn.Linear(channels, dim, bias=False)
-        self.memory = nn.Parameter(torch.randn(config.num_memory_tokens, dim))
+        self.memory = nn.Parameter(torch.empty(config.num_memory_tokens, dim).normal_())
         self.modulation = nn.Sequential(nn.Linear(dim, dim), nn.SiLU(), nn.Linear(dim, 6 * dim))
         self.blocks = nn.ModuleList(MemoryBlock(config) for _ in range(config.depth))
         self.project_out = nn.Linear(dim, channels, bias=False)
