@@ -4,7 +4,6 @@ Prints one JSON object. Everything heavy is imported inside, after the clock has
 """
 
 import argparse
-import importlib
 import json
 import resource
 import sys
@@ -34,9 +33,6 @@ def clip_of_auralith(folder: str, dtype: str, steps: int) -> dict[str, float]:
     """The public door: text encoder, sampler and decoder, all included."""
     from auralith import GenerationRequest, load
 
-    importlib.import_module(
-        "transformers.models.t5.modeling_t5"
-    )  # not part of loading, as in the peer
     start = time.perf_counter()
     model = load(folder, device="cpu", dtype=dtype)
     loaded, peak_loaded = time.perf_counter(), peak_bytes()

@@ -25,7 +25,6 @@ from typing import Annotated
 import candidates as peers
 import measure
 import torch
-import transformers
 import typer
 from rich.console import Console
 from rich.table import Table
@@ -35,7 +34,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from auralith.checkpoints import Spec, convert, save_single_file
 from auralith.config import ModelConfig
 from auralith.families.registry import Networks, without_memory
+from auralith.models.t5 import T5Config, T5Encoder
 from auralith.text.encoder import TextEncoder
+from auralith.text.tokenizer import open_tokenizer
 
 PARTS = ("import", "step", "decode", "clip")
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -191,11 +192,8 @@ class Bench:
     def _write_checkpoints(self, folder: Path) -> dict[str, Path]:
         """The same float32 model in both layouts, with a text encoder of T5-base's size."""
         networks = peers.random_networks(self.config, torch.float32)
-        text_encoder = transformers.T5EncoderModel(
-            transformers.T5Config(
-                d_model=self.config.condition_dim, d_ff=3_072, num_layers=12, num_heads=12
-            )
-        )
+        sizes = T5Config(d_model=self.config.condition_dim, d_ff=3_072, num_layers=12, num_heads=12)
+        text = TextEncoder(T5Encoder(sizes), open_tokenizer(TOKENIZER))
         folders = {name: folder / name for name in ("auralith", "diffusers")}
         save_single_file(
             folders["auralith"],
@@ -203,9 +201,7 @@ class Bench:
             dit=networks.dit.state_dict(),
             numbers=networks.numbers.state_dict(),
             autoencoder=networks.autoencoder.state_dict(),
-            text=TextEncoder(
-                text_encoder, transformers.AutoTokenizer.from_pretrained(str(TOKENIZER))
-            ),
+            text=text,
         )
         convert(folders["auralith"], folders["diffusers"], "diffusers")
         return folders

@@ -29,7 +29,7 @@ def blocks(language: str) -> list[tuple[str, str]]:
 
 RUN_BLOCKS = """
 import json, os, sys, traceback, warnings
-import soundfile, torch, transformers.models.t5.modeling_t5  # once for all: they take seconds
+import soundfile, torch, tokenizers  # once for all: they take seconds
 
 def run(place, code, folder):
     os.makedirs(folder)

@@ -52,6 +52,8 @@ PICKLE_ERRORS = (
     zipfile.BadZipFile,
 )
 """Exceptions of torch's restricted unpickler and its zip reader on damaged or foreign bytes."""
+CONFIG_ERRORS = (ValueError, TypeError, LookupError, AttributeError, RuntimeError, ArithmeticError)
+"""Exceptions of transformers for a config.json of another model."""
 MOST_TOML_CHARACTERS = 1_000_000
 MOST_JSON_BYTES = 100_000_000
 _CODE_KEYS = ("auto_map", "quantization_config", "trust_remote_code")

@@ -48,11 +48,17 @@ def encode(tokenizer: Any) -> None:
     assert tokenizer.backend_tokenizer.padding and tokenizer.backend_tokenizer.truncation
 
 
+def leave_settings(tokenizer: Any) -> None:
+    """Leave a padding and a truncation in a tokenizer of ours, which sets none itself."""
+    tokenizer.backend.enable_padding(length=5)
+    tokenizer.backend.enable_truncation(5)
+
+
 def export(layout: Layout) -> Callable[[Path, Path, bool], None]:
     def write(source: Path, folder: Path, is_used: bool) -> None:
         checkpoint = open_checkpoint(source, device=CPU, dtype=torch.float32)
         if is_used:
-            encode(checkpoint.text.tokenizer)
+            leave_settings(checkpoint.text.tokenizer)
         folder.mkdir()
         export_model(folder, checkpoint, Card("t", "b", "d", 1, 1.0), layout, torch.float32, "m")
 

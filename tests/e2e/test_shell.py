@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.sa3 import write_sa3
+
 MODEL = Path(__file__).parents[1] / "golden" / "sao_tiny"
 AURALITH = [sys.executable, "-m", "auralith"]
 QUICK = ["--model", str(MODEL), "--seconds", "0.3", "--window", "fit"]
@@ -31,6 +33,41 @@ def test_nothing_heavy_is_imported_at_the_door(module: str) -> None:
     heavy = "{'torch', 'numpy', 'transformers', 'huggingface_hub', 'soundfile', 'jaxtyping'}"
     code = f"import sys, {module}; assert not {heavy} & set(sys.modules), sorted(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+GENERATE = """
+import runpy, sys
+sys.argv = ["auralith", "generate", "rain", "--seconds", "1", "--steps", "1", *sys.argv[1:]]
+try:
+    runpy.run_module("auralith", run_name="__main__")
+except SystemExit as end:
+    assert not end.code
+print(*sys.modules)
+"""
+UNNEEDED = {
+    "transformers",
+    "torch._dynamo",
+    "torch._inductor",
+    "sympy",
+    "scipy",
+    "torchao",
+    "huggingface_hub",
+}
+
+
+@pytest.mark.parametrize("name", ["embedded", "t5", "t5gemma"])
+def test_a_sound_needs_neither_transformers_nor_torchs_compiler(name: str, tmp_path: Path) -> None:
+    """Importing them takes longer than making a second of sound."""
+    path = tmp_path / "rain.wav"
+    model: list[str] = []
+    if name != "embedded":
+        folder = MODEL if name == "t5" else write_sa3("small", tmp_path / "model", 8_000)
+        model = ["--model", str(folder)]
+    command = [sys.executable, "-c", GENERATE, *model, "-o", str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    modules = done.stdout.split()
+    assert path.is_file() and {"torch", "tokenizers"} <= set(modules)
+    assert not UNNEEDED & set(modules)
 
 
 def test_the_public_door() -> None:

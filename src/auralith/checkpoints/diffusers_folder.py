@@ -39,7 +39,7 @@ from auralith.tensor_files import (
     write_safetensors,
 )
 from auralith.text.encoder import TextEncoderFolders
-from auralith.text.tokenizer import tokenizer_limit
+from auralith.text.tokenizer_files import tokenizer_limit
 
 VERSION = "0.30.0.dev0"  # the version that the published folder names
 STEM = "diffusion_pytorch_model"

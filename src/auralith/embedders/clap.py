@@ -28,12 +28,11 @@ from auralith.embedders.clap_front import (
 )
 from auralith.embedders.embedder import OWN_NETWORK, ProtocolValue, at_peak, checked, mono, windows
 from auralith.errors import CheckpointError, shown
-from auralith.foreign import Json, without_code
+from auralith.foreign import CONFIG_ERRORS, Json, without_code
 from auralith.models.lazy_tensor import Weights, require_tensors, weights_of
 from auralith.sound.resampling import resample
 from auralith.tensor_files import read_component, read_json
-from auralith.text.encoder import CONFIG_ERRORS
-from auralith.text.tokenizer import open_tokenizer
+from auralith.text.foreign_tokenizer import open_foreign_tokenizer
 from auralith.weights import WeightsOrigin, find_weights
 
 if TYPE_CHECKING:
@@ -166,7 +165,7 @@ def open_clap(name: str, weights: Path | None, device: torch.device, dtype: torc
             " name the folder of the other one"
         )
     torch.nn.Module.to(model, device, dtype)
-    return Clap(name, model, open_tokenizer(found.path), found.sha256, found.origin)
+    return Clap(name, model, open_foreign_tokenizer(found.path), found.sha256, found.origin)
 
 
 def read_clap(folder: Path, config: Json) -> "transformers.ClapModel":

@@ -1,4 +1,4 @@
-"""Text encoders of the transformers library: prompts → states, and the files that hold one.
+"""Text encoders: prompts → states, and the files that hold one, in the form of the transformers library.
 
 Each kind has a file beside this one; a model's family names the kind that its text condition needs.
 """
@@ -8,23 +8,18 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Bool, Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from auralith.errors import CheckpointError, shown
 from auralith.foreign import Json, read_json, rust_errors
+from auralith.models.text_network import TextNetwork
 from auralith.tensor_files import find_component, read_component, write_json, write_safetensors
-from auralith.text.tokenizer import TOKENIZER_FILES, TOKENIZER_SETTINGS, copy_tokenizer
+from auralith.text.tokenizer import Tokenizer
+from auralith.text.tokenizer_files import TOKENIZER_FILES, TOKENIZER_SETTINGS, copy_tokenizer
 from auralith.text.vocabulary import Vocabulary
-
-if TYPE_CHECKING:
-    import transformers  # slow to import
-
-# exceptions of transformers for a config.json of another model
-CONFIG_ERRORS = (ValueError, TypeError, LookupError, AttributeError, RuntimeError, ArithmeticError)
 
 log = logging.getLogger(__name__)
 
@@ -47,25 +42,21 @@ class TextStates:
 class TextEncoder:
     """A text encoder with its tokenizer."""
 
-    model: "transformers.PreTrainedModel"
-    tokenizer: "transformers.PreTrainedTokenizerBase"
-    special_tokens: bool = True
-    """Says whether the tokenizer's special tokens, such as one for the end, are put around a text."""
+    model: TextNetwork
+    tokenizer: Tokenizer
 
     @property
     def width(self) -> int:
         """Width of its states."""
-        return self._embedding.embedding_dim
-
-    @property
-    def _embedding(self) -> nn.Embedding:
-        embedding = self.model.get_input_embeddings()
-        assert isinstance(embedding, nn.Embedding)
-        return embedding
+        return self.model.embedding.embedding_dim
 
     @property
     def device(self) -> torch.device:
         return self.model.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.model.dtype
 
     def unknown_words(self, texts: Iterable[str]) -> list[str]:
         """Return the words of texts that the model has not learned, each once, in their order, as far as can be told."""
@@ -76,7 +67,7 @@ class TextEncoder:
 
     @cached_property
     def _vocabulary(self) -> Vocabulary | None:
-        backend = getattr(self.tokenizer, "backend_tokenizer", None)  # slow tokenizers have none
+        backend = self.tokenizer.backend
         return None if backend is None else Vocabulary(backend)
 
     def encode(self, prompts: Sequence[str], max_tokens: int) -> TextStates:
@@ -85,39 +76,36 @@ class TextEncoder:
         Raises:
             CheckpointError: the tokenizer fails on a text, as its file lacks a part, or belongs to another text encoder.
         """
-        for prompt in prompts:
-            self._warn_of_cut(prompt, max_tokens)
-        encoded = self._tokenized(
-            prompts,
-            truncation=True,
-            max_length=max_tokens,
-            padding="max_length",
-            return_tensors="pt",
+        with rust_errors(self._refused):
+            rows = [self._tokens(prompt, max_tokens) for prompt in prompts]
+        highest, known = (
+            max(map(max, filter(None, rows)), default=0),
+            self.model.embedding.num_embeddings,
         )
-        highest, known = int(encoded["input_ids"].max()), self._embedding.num_embeddings
         if highest >= known:
             raise self._refused(f"it gives token {highest}, and the text encoder has {known}")
-        ids, mask = encoded["input_ids"].to(self.device), encoded["attention_mask"].to(self.device)
-        states = self.model(input_ids=ids, attention_mask=mask).last_hidden_state
+        ids = torch.full((len(rows), max_tokens), self.tokenizer.pad_id)
+        mask = torch.zeros_like(ids)
+        for index, row in enumerate(rows):
+            ids[index, : len(row)] = torch.tensor(row, dtype=ids.dtype)
+            mask[index, : len(row)] = 1
+        ids, mask = ids.to(self.device), mask.to(self.device)
+        states = self.model(ids, mask)
         return TextStates(states.float() * mask.unsqueeze(-1), mask.bool())
 
-    def _warn_of_cut(self, prompt: str, limit: int) -> None:
-        # not verbose: transformers would warn too, that the model fails on what is cut off here
-        (ids,) = self._tokenized([prompt], truncation=False, verbose=False)["input_ids"]
-        if len(ids) > limit:
-            room = limit - self.tokenizer.num_special_tokens_to_add() * self.special_tokens
-            kept = self.tokenizer.decode(ids[:room], skip_special_tokens=True)
-            cut = self.tokenizer.decode(ids[room:], skip_special_tokens=True)
-            log.warning(
-                "prompt has %d tokens, the limit is %d: kept %r, cut %r", len(ids), limit, kept, cut
-            )
-
-    def _tokenized(self, texts: Sequence[str], **options: Any) -> "transformers.BatchEncoding":
-        with rust_errors(self._refused):
-            return self.tokenizer(list(texts), add_special_tokens=self.special_tokens, **options)
+    def _tokens(self, prompt: str, limit: int) -> list[int]:
+        tokenizer = self.tokenizer
+        ids, room = tokenizer.ids(prompt), limit - tokenizer.num_special_tokens
+        if len(ids) <= limit:
+            return ids
+        kept, cut = tokenizer.decode(ids[:room]), tokenizer.decode(ids[room:])
+        log.warning(
+            "prompt has %d tokens, the limit is %d: kept %r, cut %r", len(ids), limit, kept, cut
+        )
+        return tokenizer.ids(prompt, limit)
 
     def _refused(self, reason: str) -> CheckpointError:
-        name = self.tokenizer.name_or_path
+        name = self.tokenizer.name
         return CheckpointError(f"the tokenizer in {name} can't be used: {reason:.200}")
 
 

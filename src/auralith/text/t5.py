@@ -1,40 +1,31 @@
 """The T5 text encoder and its tokenizer: found beside a checkpoint, opened strictly, copied and saved.
 
 They are not part of the published weights file. A folder in the form of the transformers library holds both; in the
-diffusers layout they lie in two. transformers is imported here and only when needed.
+diffusers layout they lie in two.
 """
 
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 
-from auralith.errors import CheckpointError
-from auralith.foreign import read_json, without_code
-from auralith.models.lazy_tensor import require_tensors, weights_of
+from auralith.errors import CheckpointError, shown
+from auralith.foreign import read_json
+from auralith.models.lazy_tensor import meta_device, require_tensors, weights_of
+from auralith.models.t5 import ACTIVATIONS, T5Config, T5Encoder
+from auralith.numbers import plain_number
 from auralith.tensor_files import find_component, read_component, write_json, write_safetensors
 from auralith.text.encoder import (
-    CONFIG_ERRORS,
     TextEncoder,
     TextEncoderFolders,
     TextEncoderKind,
     copy_text_encoder,
     find_text_encoder,
-    is_of_type,
     require_sizes,
 )
-from auralith.text.tokenizer import (
-    TOKENIZER,
-    TOKENIZER_FILES,
-    TOKENIZER_SETTINGS,
-    first_line,
-    open_tokenizer,
-    save_tokenizer,
-)
-
-if TYPE_CHECKING:
-    import transformers
+from auralith.text.tokenizer import FastTokenizer, open_tokenizer
+from auralith.text.tokenizer_files import TOKENIZER_FILES
 
 LARGEST_T5 = {
     **dict.fromkeys(("num_layers", "num_heads", "relative_attention_num_buckets"), 512),
@@ -42,7 +33,15 @@ LARGEST_T5 = {
     "vocab_size": 1 << 24,
 }
 """The largest published one, T5-11B, has 24 layers of 128 heads, widths to 65,536, and 32,128 tokens."""
-T5_TOKENIZERS = ("T5Tokenizer", "T5TokenizerFast")
+CONFIG = {
+    "architectures": ["T5EncoderModel"],
+    "model_type": "t5",
+    "is_encoder_decoder": False,
+    "use_cache": False,
+    "pad_token_id": 0,
+    "eos_token_id": 1,
+}
+"""What transformers wants to read beside the sizes."""
 SHARED, TIED = "shared.weight", "encoder.embed_tokens.weight"
 
 
@@ -61,22 +60,21 @@ def open_text_encoder(
 
     Raises CheckpointError, also if its states are not `width` wide, as the diffusion model needs; None takes any.
     """
-    from transformers import T5Tokenizer
-
     model = _open_model(folders.model, width, device, dtype, variant)
-    opener = T5Tokenizer if _is_t5_tokenizer(folders.tokenizer) else None
-    return TextEncoder(model.eval(), open_tokenizer(folders.tokenizer, opener))
+    return TextEncoder(model.eval(), open_tokenizer(folders.tokenizer))
 
 
 def _open_model(
     folder: Path, width: int | None, device: torch.device, dtype: torch.dtype, variant: str | None
-) -> "transformers.T5EncoderModel":
-    model = _without_memory(folder)
-    if width is not None and model.config.d_model != width:
+) -> T5Encoder:
+    config = _read_config(folder / "config.json")
+    if width is not None and config.d_model != width:
         raise CheckpointError(
-            f"the text encoder in {folder} is {model.config.d_model} wide, but the model needs "
+            f"the text encoder in {folder} is {config.d_model} wide, but the model needs "
             f"{width}; name another one"
         )
+    with meta_device():
+        model = T5Encoder(config)
     path = find_component(folder, "model", variant)
     found = read_component(path).items()
     # a full T5 has a decoder as well
@@ -87,46 +85,46 @@ def _open_model(
     require_tensors(weights, weights_of(model.state_dict()), path)
     state = {name: tensor.load(device, dtype) for name, tensor in weights.items() if name != TIED}
     model.load_state_dict(state | {TIED: state[SHARED]}, strict=True, assign=True)
-    model.tie_weights()
+    model.encoder.embed_tokens = model.shared
     return model
 
 
-def _without_memory(folder: Path) -> "transformers.T5EncoderModel":
-    from huggingface_hub.errors import StrictDataclassError
-    from transformers import T5Config, T5EncoderModel
-
-    path = folder / "config.json"
+def _read_config(path: Path) -> T5Config:
     data = read_json(path)
     require_sizes(data, LARGEST_T5, path, "T5")
-    config_errors = (StrictDataclassError, *CONFIG_ERRORS)
-    try:
-        config = T5Config.from_dict(without_code(data))
-        with torch.device("meta"):
-            return T5EncoderModel(config)
-    except config_errors as error:
-        raise CheckpointError(f"{path} is no T5 config: {first_line(error)}") from None
+    # null stands for the default
+    given = asdict(T5Config())
+    given |= {n: v for n, v in data.items() if n in given and v is not None}
+    epsilon = plain_number(given["layer_norm_epsilon"])
+    if epsilon is None or not 0 < epsilon < 1:
+        raise _no_t5(path, f"layer_norm_epsilon is {shown(given['layer_norm_epsilon'])}")
+    if not isinstance(given["feed_forward_proj"], str):
+        raise _no_t5(path, f"feed_forward_proj is {shown(given['feed_forward_proj'])}")
+    given["layer_norm_epsilon"] = float(epsilon)
+    config = T5Config(**given)
+    if config.activation not in ACTIVATIONS:
+        raise _no_t5(path, f"feed_forward_proj is {shown(config.feed_forward_proj)}")
+    if config.relative_attention_num_buckets < 4:
+        raise _no_t5(path, "relative_attention_num_buckets is below 4")
+    if config.relative_attention_max_distance <= config.relative_attention_num_buckets // 4:
+        raise _no_t5(path, "relative_attention_max_distance is within its smallest buckets")
+    return config
 
 
-def _is_t5_tokenizer(folder: Path) -> bool:
-    """Return whether a tokenizer is T5's own class, by its settings or by what lies beside it."""
-    path = folder / TOKENIZER_SETTINGS
-    stated = read_json(path).get("tokenizer_class") if path.is_file() else None
-    if stated is None:
-        return is_of_type(folder, MODEL_TYPE) or not (folder / TOKENIZER).is_file()
-    return stated in T5_TOKENIZERS
+def _no_t5(path: Path, reason: str) -> CheckpointError:
+    return CheckpointError(f"{path} is no T5 config: {reason}")
 
 
 def save_text_encoder(folder: Path, text: TextEncoder, dtype: torch.dtype | None = None) -> None:
     """Write model and tokenizer into one folder in the form of the transformers library."""
-    model = text.model
+    model, tokenizer = text.model, text.tokenizer
+    assert isinstance(model, T5Encoder) and isinstance(tokenizer, FastTokenizer)
     weights = {n: t for n, t in weights_of(model.state_dict()).items() if n != TIED}
     if dtype is not None:
         weights = {name: tensor.cast(dtype) for name, tensor in weights.items()}
     write_safetensors(folder / "model.safetensors", weights)
-    config = {"architectures": ["T5EncoderModel"]} | model.config.to_dict()
-    config.pop("_name_or_path", None)  # where it was read from says nothing about the model
-    write_json(folder / "config.json", config)
-    save_tokenizer(folder, text.tokenizer)
+    write_json(folder / "config.json", CONFIG | asdict(model.config))
+    tokenizer.save(folder)
 
 
 T5 = TextEncoderKind(

@@ -1,21 +1,21 @@
 """The T5Gemma text encoder: found beside a checkpoint, opened strictly, copied and saved.
 
-A published folder holds the decoder as well, which is not read. Attention scores go through a soft cap, so the eager
-implementation computes them: the fused kernels have none. Texts get no special tokens, and padding on the right.
+A published folder holds the decoder as well, which is not read. Texts get no special tokens, and padding on the right.
 """
 
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 
 from auralith.errors import CheckpointError, shown
-from auralith.foreign import read_json, without_code
-from auralith.models.lazy_tensor import require_tensors, weights_of
+from auralith.foreign import Json, read_json
+from auralith.models.lazy_tensor import meta_device, require_tensors, weights_of
+from auralith.models.t5gemma import ACTIVATIONS, FULL, SLIDING, T5GemmaConfig, T5GemmaEncoder
+from auralith.numbers import plain_number
 from auralith.tensor_files import find_component, read_component, write_json, write_safetensors
 from auralith.text.encoder import (
-    CONFIG_ERRORS,
     TextEncoder,
     TextEncoderFolders,
     TextEncoderKind,
@@ -23,10 +23,7 @@ from auralith.text.encoder import (
     find_text_encoder,
     require_sizes,
 )
-from auralith.text.tokenizer import first_line, open_tokenizer, save_tokenizer
-
-if TYPE_CHECKING:
-    import transformers
+from auralith.text.tokenizer import FastTokenizer, open_tokenizer
 
 MODEL_TYPE = "t5gemma"
 SUBFOLDERS = ("t5gemma-b-b-ul2", "t5gemma")
@@ -34,9 +31,18 @@ PREFIX = "model."
 """Begins the names of published tensors; those of the encoder alone may lack it."""
 LARGEST = {
     **dict.fromkeys(("num_hidden_layers", "num_attention_heads", "num_key_value_heads"), 512),
-    **dict.fromkeys(("hidden_size", "intermediate_size", "head_dim"), 1 << 17),
-    "vocab_size": 1 << 24,
+    **dict.fromkeys(
+        ("hidden_size", "intermediate_size", "head_dim", "query_pre_attn_scalar"), 1 << 17
+    ),
+    **dict.fromkeys(("sliding_window", "vocab_size"), 1 << 24),
 }
+
+NUMBERS = {
+    "rms_norm_eps": 1.0,
+    "attn_logit_softcapping": 1e6,
+    "rope_theta": 1e12,
+}
+"""Limits of numbers that are above 0."""
 
 
 def open_text_encoder(
@@ -50,58 +56,97 @@ def open_text_encoder(
 
     Raises CheckpointError, also if its states are not `width` wide, as the diffusion model needs; None takes any.
     """
-    model = _without_memory(folders.model)
-    found = model.encoder.embed_tokens.embedding_dim
-    if width is not None and found != width:
+    config = _read_config(folders.model / "config.json")
+    if width is not None and config.hidden_size != width:
         raise CheckpointError(
-            f"the text encoder in {folders.model} is {found} wide, but the model needs {width}; name another one"
+            f"the text encoder in {folders.model} is {config.hidden_size} wide, but the model needs {width}; name another one"
         )
+    with meta_device():
+        model = T5GemmaEncoder(config)
     path = find_component(folders.model, "model", variant)
     named = {name.removeprefix(PREFIX): t for name, t in read_component(path).items()}
     weights = {name: tensor for name, tensor in named.items() if name.startswith("encoder.")}
     require_tensors(weights, weights_of(model.state_dict()), path)
     state = {name: tensor.load(device, dtype) for name, tensor in weights.items()}
     model.load_state_dict(state, strict=True, assign=True)
-    # its frequencies are no part of the files, and have no values yet
-    rotary = type(model.encoder.rotary_emb)
-    model.encoder.rotary_emb = rotary(config=model.encoder.config).to(device)
-    tokenizer = open_tokenizer(folders.tokenizer)
-    tokenizer.padding_side = tokenizer.truncation_side = "right"
-    return TextEncoder(model.eval(), tokenizer, special_tokens=False)
+    return TextEncoder(model.eval(), open_tokenizer(folders.tokenizer, has_special_tokens=False))
 
 
-def _without_memory(folder: Path) -> "transformers.T5GemmaEncoderModel":
-    from huggingface_hub.errors import StrictDataclassError
-    from transformers import T5GemmaConfig, T5GemmaEncoderModel
-
-    path = folder / "config.json"
-    data = without_code(read_json(path))
-    encoder = data.get("encoder")
+def _read_config(path: Path) -> T5GemmaConfig:
+    """Return the encoder's part of a config; the decoder is not built, and its sizes are not looked at."""
+    encoder = read_json(path).get("encoder")
     if not isinstance(encoder, dict):
-        raise CheckpointError(f"{path} is no T5Gemma config: its encoder is {shown(encoder)}")
+        raise _no_t5gemma(path, f"its encoder is {shown(encoder)}")
     require_sizes(encoder, LARGEST, path, "T5Gemma")
-    encoder = without_code(encoder)
-    # the decoder is not built; its sizes are not looked at
-    own = {name: value for name, value in data.items() if name != "decoder"}
-    try:
-        config = T5GemmaConfig.from_dict(own | {"encoder": encoder, "is_encoder_decoder": False})
-        config._attn_implementation = "eager"  # of the encoder as well
-        with torch.device("meta"):
-            return T5GemmaEncoderModel(config)
-    except (StrictDataclassError, *CONFIG_ERRORS) as error:
-        raise CheckpointError(f"{path} is no T5Gemma config: {first_line(error)}") from None
+    given = asdict(T5GemmaConfig()) | _rotation(encoder.get("rope_parameters"), path)
+    # null stands for the default, but of the limit of scores for none
+    given |= {n: v for n, v in encoder.items() if n in given and v is not None}
+    if encoder.get("attn_logit_softcapping", 0) is None:
+        given["attn_logit_softcapping"] = None
+    for name, reason in _flaws(given).items():
+        raise _no_t5gemma(path, f"{name} {reason}")
+    given |= {name: float(given[name]) for name in NUMBERS if given[name] is not None}
+    given["layer_types"] = tuple(given["layer_types"])
+    return T5GemmaConfig(**given)
+
+
+def _rotation(stated: object, path: Path) -> Json:
+    """Return what newer configs say of rotary positions; older ones hold `rope_theta` itself."""
+    if stated is None:
+        return {}
+    if not isinstance(stated, dict) or stated.get("rope_type", "default") != "default":
+        raise _no_t5gemma(path, f"rope_parameters is {shown(stated)}")
+    return {"rope_theta": stated["rope_theta"]} if "rope_theta" in stated else {}
+
+
+def _flaws(config: Json) -> dict[str, str]:
+    """Return what no such encoder has, by name, for values whose sizes are checked."""
+    values, layers = {name: plain_number(config[name]) for name in NUMBERS}, config["layer_types"]
+    fits = {
+        name: value is not None and 0 < value <= NUMBERS[name] for name, value in values.items()
+    }
+    fits["attn_logit_softcapping"] |= config["attn_logit_softcapping"] is None
+    fits["attention_bias"] = isinstance(config["attention_bias"], bool)
+    fits["hidden_activation"] = config["hidden_activation"] in list(ACTIVATIONS)
+    is_listed = isinstance(layers, list | tuple) and all(one in (SLIDING, FULL) for one in layers)
+    fits["layer_types"] = is_listed and len(layers) in (0, config["num_hidden_layers"])
+    found = {name: f"is {shown(config[name])}" for name, good in fits.items() if not good}
+    if config["num_attention_heads"] % config["num_key_value_heads"]:
+        found["num_key_value_heads"] = "does not divide num_attention_heads"
+    return found | ({"head_dim": "is odd"} if config["head_dim"] % 2 else {})
+
+
+def _no_t5gemma(path: Path, reason: str) -> CheckpointError:
+    return CheckpointError(f"{path} is no T5Gemma config: {reason}")
 
 
 def save_text_encoder(folder: Path, text: TextEncoder, dtype: torch.dtype | None = None) -> None:
     """Write model and tokenizer into one folder in the form of the transformers library, without a decoder."""
-    weights = {f"{PREFIX}{n}": t for n, t in weights_of(text.model.state_dict()).items()}
+    model, tokenizer = text.model, text.tokenizer
+    assert isinstance(model, T5GemmaEncoder) and isinstance(tokenizer, FastTokenizer)
+    weights = {f"{PREFIX}{n}": t for n, t in weights_of(model.state_dict()).items()}
     if dtype is not None:
         weights = {name: tensor.cast(dtype) for name, tensor in weights.items()}
     write_safetensors(folder / "model.safetensors", weights)
-    config = {"architectures": ["T5GemmaEncoderModel"]} | text.model.config.to_dict()
-    config.pop("_name_or_path", None)  # where it was read from says nothing about the model
-    write_json(folder / "config.json", config)
-    save_tokenizer(folder, text.tokenizer)
+    write_json(folder / "config.json", _config_json(model.config))
+    tokenizer.save(folder)
+
+
+def _config_json(config: T5GemmaConfig) -> Json:
+    sizes = asdict(config)
+    theta, layers = sizes.pop("rope_theta"), sizes.pop("layer_types")
+    encoder = sizes | {
+        "model_type": "t5_gemma_module",
+        "rope_parameters": {"rope_type": "default", "rope_theta": theta},
+        "layer_types": list(layers) or None,
+    }
+    return {
+        "architectures": ["T5GemmaEncoderModel"],
+        "model_type": MODEL_TYPE,
+        "is_encoder_decoder": False,
+        "vocab_size": config.vocab_size,
+        "encoder": encoder,
+    }
 
 
 T5GEMMA = TextEncoderKind(

@@ -1,129 +1,135 @@
-"""Tokenizers of the transformers library: opened strictly, copied, written.
+"""Tokenizers: texts → token ids, through the tokenizers library.
 
-transformers opens them by classes that are named here, never by those that a folder names (`auto_map`), and sees only
-the files and settings that are listed here.
+A `tokenizer.json` says all of it; without one, T5's is made of sentencepiece's file.
 """
 
-import shutil
-import tempfile
-from collections.abc import Iterator
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from auralith.errors import CheckpointError
-from auralith.files import whole_file
-from auralith.foreign import Json, read_json, rust_errors
+from auralith.foreign import Json, rust_errors
 from auralith.tensor_files import write_json
-
-if TYPE_CHECKING:
-    import transformers
-
-MOST_TOKENS = 8_192
-"""Most tokens of a prompt. Published models take 64 to 512; the attention of T5 grows with the square."""
-TOKENIZER, TOKENIZER_SETTINGS = "tokenizer.json", "tokenizer_config.json"
-TOKENIZER_FILES = (
+from auralith.text.sentencepiece import read_pieces
+from auralith.text.tokenizer_files import (
+    PIECES,
+    T5_TOKENIZERS,
     TOKENIZER,
     TOKENIZER_SETTINGS,
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "spiece.model",
-    "tokenizer.model",
+    is_t5_tokenizer,
+    refusal,
+    require_short_pieces,
+    special_tokens,
+    tokenizer_settings,
+    unused,
 )
-TOKENIZER_ERRORS = (
-    *(OSError, ValueError, TypeError, LookupError, ImportError),
-    *(AttributeError, RuntimeError, ArithmeticError, AssertionError, MemoryError),
-)
-LONGEST_PIECE = 1_000
-"""Characters of a token: the tokenizers library keeps them in a tree that it takes down by recursion."""
-_NOT_SETTINGS = frozenset(
-    "auto_map tokenizer_file vocab_file merges_file gguf_file tokenizer_object init_inputs"
-    " trust_remote_code".split()
-)
-"""Keys of a tokenizer's settings that name code or other files."""
+
+if TYPE_CHECKING:
+    import tokenizers  # slow to import
+
+T5_PAD = "<pad>"
 
 
-def open_tokenizer(
-    folder: Path, opener: "type[transformers.PreTrainedTokenizerBase] | None" = None
-) -> "transformers.PreTrainedTokenizerBase":
-    """Return the tokenizer in a folder, opened from copies of `TOKENIZER_FILES`: transformers sees nothing else there.
+@runtime_checkable
+class Tokenizer(Protocol):
+    """What a text encoder asks of its tokenizer. Errors of the libraries come as they are."""
 
-    `opener` is its class; None: the one that takes `tokenizer.json` as it is. Raises CheckpointError.
-    """
-    from transformers import PreTrainedTokenizerFast
+    @property
+    def name(self) -> str:
+        """Where it was read from."""
+        ...
 
-    def refused(reason: str) -> CheckpointError:
-        return CheckpointError(f"{folder} holds no usable tokenizer: {reason:.200}")
+    @property
+    def pad_id(self) -> int: ...
 
+    @property
+    def num_special_tokens(self) -> int:
+        """Tokens that are put around a text, such as one for the end."""
+        ...
+
+    @property
+    def backend(self) -> "tokenizers.Tokenizer | None":
+        """The tokenizer in the tokenizers library, if it is one."""
+        ...
+
+    def ids(self, text: str, most: int | None = None) -> list[int]:
+        """Return the tokens of a text, special ones included, cut to `most` if that is given."""
+        ...
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Return the text of tokens, special ones left out."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class FastTokenizer:
+    """A tokenizer in the tokenizers library, with the settings that belong to it."""
+
+    name: str
+    pad_id: int
+    backend: "tokenizers.Tokenizer"
+    settings: Json
+    has_special_tokens: bool = True
+    """Says whether the tokenizer's special tokens are put around a text."""
+
+    @property
+    def num_special_tokens(self) -> int:
+        return self.backend.num_special_tokens_to_add(False) * self.has_special_tokens
+
+    def ids(self, text: str, most: int | None = None) -> list[int]:
+        if most is None:
+            return self.backend.encode(text, add_special_tokens=self.has_special_tokens).ids
+        encoding = self.backend.encode(text, add_special_tokens=False)
+        encoding.truncate(max(0, most - self.num_special_tokens))
+        return self.backend.post_process(encoding, add_special_tokens=self.has_special_tokens).ids
+
+    def decode(self, ids: Sequence[int]) -> str:
+        return self.backend.decode(list(ids))
+
+    def save(self, folder: Path) -> None:
+        """Write the tokenizer and its settings into a folder."""
+        write_json(folder / TOKENIZER, unused(json.loads(self.backend.to_str())))
+        write_json(folder / TOKENIZER_SETTINGS, self.settings)
+
+
+def open_tokenizer(folder: Path, *, has_special_tokens: bool = True) -> FastTokenizer:
+    """Return the tokenizer in a folder. Raise CheckpointError where it can't be used."""
+    refused = refusal(folder)
     try:
-        longest = max(map(len, _pieces(folder / TOKENIZER)), default=0)
+        settings = special_tokens(folder) | tokenizer_settings(folder)
+        is_t5 = is_t5_tokenizer(folder)
     except CheckpointError as error:
         raise refused(str(error)) from None
-    if longest > LONGEST_PIECE:
-        raise refused(f"a token has more than {LONGEST_PIECE:,} characters")
-    with tempfile.TemporaryDirectory(prefix="auralith-") as name:
-        copy = Path(name)
-        copy_tokenizer(folder, copy)
-        write_json(copy / TOKENIZER_SETTINGS, _tokenizer_settings(folder))
-        try:
-            with rust_errors(refused):
-                tokenizer = (opener or PreTrainedTokenizerFast).from_pretrained(
-                    copy, local_files_only=True
-                )
-        except TOKENIZER_ERRORS as error:
-            raise refused(first_line(error)) from None
-    if tokenizer.pad_token_id is None:
+    backend = _backend(folder)
+    if not (folder / TOKENIZER).is_file():
+        settings = {"tokenizer_class": T5_TOKENIZERS[1]} | settings
+    backend.no_padding()
+    backend.no_truncation()
+    pad = _token(settings.get("pad_token", T5_PAD if is_t5 else None))
+    pad_id = None if pad is None else backend.token_to_id(pad)
+    if pad_id is None:
         raise refused("it has no padding token")
-    tokenizer.name_or_path = str(folder)
-    return tokenizer
+    settings = settings | {"pad_token": pad}
+    return FastTokenizer(str(folder), pad_id, backend, settings, has_special_tokens)
 
 
-def _pieces(path: Path) -> Iterator[str]:
-    """The tokens that a tokenizer's file lists."""
-    data = read_json(path) if path.is_file() else {}
-    model, added = data.get("model"), data.get("added_tokens")
-    listed = model.get("vocab") if isinstance(model, dict) else None
-    vocabulary = listed if isinstance(listed, list | dict) else ()
-    for entry in (*vocabulary, *(added if isinstance(added, list) else ())):
-        piece = entry[0] if isinstance(entry, list) and entry else entry
-        piece = piece.get("content") if isinstance(piece, dict) else piece
-        if isinstance(piece, str):
-            yield piece
+def _backend(folder: Path) -> "tokenizers.Tokenizer":
+    import tokenizers  # slow to import
+
+    refused = refusal(folder)
+    if (folder / TOKENIZER).is_file():
+        require_short_pieces(folder)
+        with rust_errors(refused):
+            return tokenizers.Tokenizer.from_file(str(folder / TOKENIZER))
+    if (folder / PIECES).is_file():
+        with rust_errors(refused):
+            return read_pieces(folder / PIECES)
+    raise refused(f"there is neither {TOKENIZER} nor {PIECES}; get one of them")
 
 
-def _tokenizer_settings(folder: Path) -> Json:
-    path = folder / TOKENIZER_SETTINGS
-    stated = read_json(path) if path.is_file() else {}
-    return {name: value for name, value in stated.items() if name not in _NOT_SETTINGS}
-
-
-def copy_tokenizer(source: Path, target: Path) -> None:
-    """Copy a tokenizer without the padding and truncation that its last use left in it: they are not part of the model."""
-    target.mkdir(parents=True, exist_ok=True)
-    for name in TOKENIZER_FILES:
-        path = source / name
-        if not path.is_file():
-            continue
-        if name == TOKENIZER:
-            write_json(target / name, read_json(path) | {"truncation": None, "padding": None})
-            continue
-        with path.open("rb") as original, whole_file(target / name) as copy:
-            shutil.copyfileobj(original, copy)
-
-
-def save_tokenizer(folder: Path, tokenizer: "transformers.PreTrainedTokenizerBase") -> None:
-    """Write a tokenizer's files into a folder."""
-    with tempfile.TemporaryDirectory() as temporary:
-        tokenizer.save_pretrained(temporary)
-        copy_tokenizer(Path(temporary), folder)
-
-
-def tokenizer_limit(folder: Path, default: int) -> int:
-    """The tokenizer's `model_max_length`, if it states a sensible one."""
-    path = folder / TOKENIZER_SETTINGS
-    limit = read_json(path).get("model_max_length") if path.is_file() else None
-    return limit if type(limit) is int and 0 < limit <= MOST_TOKENS else default
-
-
-def first_line(error: Exception) -> str:
-    """Return the first line of what an error says."""
-    return str(error).partition("\n")[0]
+def _token(value: object) -> str | None:
+    """Return a token that settings state as a text, or as an object that holds it."""
+    content = value.get("content") if isinstance(value, dict) else value
+    return content if isinstance(content, str) else None

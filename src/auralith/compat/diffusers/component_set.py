@@ -23,12 +23,16 @@ from auralith.checkpoints.transform import to_single_file, with_old_weight_norm
 from auralith.compat.diffusers.component import Component
 from auralith.compat.diffusers.components import ProjectionModel, Transformer, Vae
 from auralith.compat.diffusers.scheduler import FILE_NAME, CosineDPMSolverMultistepScheduler
+from auralith.compat.diffusers.text_components import (
+    TextComponents,
+    open_text_components,
+    save_text_components,
+)
 from auralith.config import ModelConfig, TextCondition
 from auralith.errors import CheckpointError, InvalidRequest
-from auralith.families.registry import text_encoder_kind
 from auralith.models.dit import DiT
 from auralith.models.lazy_tensor import LazyTensor, Weights
-from auralith.text.encoder import TextEncoder, TextEncoderFolders
+from auralith.text.encoder import TextEncoderFolders
 
 if TYPE_CHECKING:
     import transformers
@@ -73,9 +77,7 @@ def open_components(
     }
     if not given.keys() >= {*TEXT}:
         folders = locate_text_encoder(raw, None, hub=hub)
-        text = text_encoder_kind(config).open(folders, config.text_width, CPU, dtype, variant)
-        text.tokenizer.model_max_length = config.text.max_tokens
-        components |= {"text_encoder": text.model, "tokenizer": text.tokenizer}
+        components |= open_text_components(folders, config, dtype, variant)
     if isinstance(dtypes, dict):
         _cast(components, dtypes)
     for name in components.keys() - given.keys():
@@ -112,7 +114,7 @@ def save_components(
     folder: Path,
     config: ModelConfig,
     states: States,
-    text: TextEncoder,
+    text: TextComponents,
     scheduler: CosineDPMSolverMultistepScheduler,
     variant: str | None,
 ) -> None:
@@ -123,7 +125,7 @@ def save_components(
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".auralith-") as name:
         written, stored = Path(name, "model"), Path(name, "text")
-        _save_text(stored, text, config)
+        save_text_components(stored, text)
         write_diffusers(written, raw, TextEncoderFolders(stored, stored))
         scheduler.save_pretrained(written / SCHEDULER)
         for path in sorted(written.rglob("*")):
@@ -137,13 +139,6 @@ def _on_cpu(states: States) -> Weights:
         for part, state in states.items()
         for name, t in state.items()
     }
-
-
-def _save_text(folder: Path, text: TextEncoder, config: ModelConfig) -> None:
-    device = text.device
-    nn.Module.to(text.model, CPU)
-    text_encoder_kind(config).save(folder, text)
-    nn.Module.to(text.model, device)
 
 
 def _move(source: Path, target: Path, variant: str | None) -> None:
@@ -259,7 +254,7 @@ class ComponentSet:
             "dit": self.transformer.network.state_dict(),
             "numbers": self.projection_model.numbers.state_dict(),
         }
-        text = TextEncoder(self.text_encoder, self.tokenizer)
+        text = TextComponents(self.text_encoder, self.tokenizer)
         save_components(
             Path(save_directory), self.model_config, states, text, self.scheduler, variant
         )

@@ -39,10 +39,10 @@ from auralith.compat.diffusers.inputs import (
     route,
     unit_noise,
 )
+from auralith.compat.diffusers.text_components import TextComponents
 from auralith.conditioning import Conditioner, Router
 from auralith.diffusion import Guidance, Latents
 from auralith.numbers import real_number, whole_number
-from auralith.text.encoder import TextEncoder
 
 OUTPUT_TYPES = ("pt", "np", "latent")
 StepCallback = Callable[[int, Tensor, Latents], None]
@@ -329,7 +329,9 @@ class StableAudioPipeline(ComponentSet):
         config, numbers = self.model_config, self.projection_model.numbers
         if self.text_encoder is None or self.tokenizer is None:
             return Router(config, numbers)
-        return Conditioner(config, numbers, TextEncoder(self.text_encoder, self.tokenizer))
+        return Conditioner(
+            config, numbers, TextComponents(self.text_encoder, self.tokenizer).encoder()
+        )
 
     def _conditions(self, text: TextInputs, extents: Extents, copies: int) -> Rows:
         with self._at_work(self.text_encoder, self.projection_model):

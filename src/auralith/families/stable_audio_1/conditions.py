@@ -9,7 +9,7 @@ from auralith.foreign import Json
 from auralith.models.embedders import IntegerEmbedder, NumberEmbedder, TextProjection
 from auralith.models.lazy_tensor import Weights
 from auralith.text import t5
-from auralith.text.tokenizer import MOST_TOKENS
+from auralith.text.tokenizer_files import MOST_TOKENS
 
 T5_WIDTHS = {
     "t5-small": 512,

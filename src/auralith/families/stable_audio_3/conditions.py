@@ -8,7 +8,7 @@ from auralith.families.sections import Section
 from auralith.foreign import Json
 from auralith.models.embedders import GeometricNumberEmbedder, LearnedPadding
 from auralith.text.t5gemma import SUBFOLDERS, T5GEMMA
-from auralith.text.tokenizer import MOST_TOKENS
+from auralith.text.tokenizer_files import MOST_TOKENS
 
 
 def _read_text(name: str, section: Section, width: int) -> TextCondition:
