@@ -88,9 +88,9 @@ def test_the_network_is_shown_what_is_kept(
     seen = []
     prepare = sa3_small.dit.prepare
 
-    def watched(context, vector, frames, extra, valid=None) -> Any:
+    def watched(context, vector, frames, extra, valid=None, **mask) -> Any:
         seen.append(extra)
-        return prepare(context, vector, frames, extra, valid)
+        return prepare(context, vector, frames, extra, valid, **mask)
 
     monkeypatch.setattr(sa3_small.dit, "prepare", watched)
     inpaint(sa3_small, GenerationRequest("rain", steps=1, seed=1), clip, Inpainting(((0.5, 0.7),)))

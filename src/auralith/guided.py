@@ -26,14 +26,15 @@ def guided(
 
     The first `batch` rows are what it is conditioned on; with guidance as many follow, of the negative prompts or of
     none. A `context` of None conditions nothing. `extra` holds further input channels, `lengths` are the frames of each
-    item's sound, where a batch has several and the network a mask for them. The network computes in the number format of `global_embed`.
+    item's sound in the reference's order of noise, which pads a batch; the keys of padding stay, as there. The network
+    computes in the number format of `global_embed`.
     """
     valid = mask = None
     if lengths is not None:
         ends = torch.tensor(lengths, device=global_embed.device)[:, None]
         valid = torch.arange(num_frames, device=global_embed.device) < ends
         mask = valid.repeat(global_embed.shape[0] // batch, 1)
-    prepared = dit.prepare(context, global_embed, num_frames, extra, mask)
+    prepared = dit.prepare(context, global_embed, num_frames, extra, mask, keeps_keys=True)
     conditioned = prepared.first_rows(batch)
 
     def network(z: Tensor, t: Tensor, prepared: Any = conditioned) -> Tensor:

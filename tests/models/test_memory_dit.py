@@ -73,6 +73,7 @@ def test_equals_the_reference(dit: MemoryDiT, name: str, tensors: dict[str, Tens
         given["x"].shape[-1],
         given["local_add_cond"],
         given.get("padding_mask"),
+        keeps_keys=True,
     )
     assert relative_error(dit.step(given["x"], given["t"], prepared), expected) < 1e-5
 
@@ -108,7 +109,7 @@ def test_rows_without_a_context_are_those_of_an_all_zero_one(
 
 @torch.inference_mode()
 def test_a_true_mask_is_the_sound_alone(dit: MemoryDiT, tensors: dict[str, Tensor]) -> None:
-    """An item at its own length needs no mask; padded and with its values zeroed alone it is another sound."""
+    """An item at its own length needs no mask; padded, with the keys of padding left in, it is another sound."""
     padded, published = case_of(dit, "padding_mask_vzero", tensors)
     valid = padded["padding_mask"]
     item = int(valid.sum(1).argmin())
@@ -123,6 +124,11 @@ def test_a_true_mask_is_the_sound_alone(dit: MemoryDiT, tensors: dict[str, Tenso
     )
     _, expected = case_of(dit, "true_mask_item1", tensors)
     assert relative_error(alone, expected) < 1e-5
+    masked = dit.forward(
+        *(padded[name] for name in ("x", "t", "cross_attn_cond", "global_cond", "local_add_cond")),
+        valid=valid,
+    )
+    assert relative_error(masked[row, :, :length], expected) < 1e-5
     assert relative_error(published[row, :, :length], expected) > 1e-3
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from auralith.models.gradients import Linear, Recipe, rotated_heads
@@ -70,13 +70,18 @@ def split_heads(
 
 
 def attend(
-    query: Float[Tensor, "batch head position head_dim"], memory: KeyValue
+    query: Float[Tensor, "batch head position head_dim"],
+    memory: KeyValue,
+    mask: Bool[Tensor, "batch 1 1 token"] | None = None,
 ) -> Float[Tensor, "batch position features"]:
+    """Attend to the tokens that `mask` marks, to all if it is None."""
     if torch.is_grad_enabled() and _plain_is_faster(query, memory.key):
         scores = query @ memory.key.transpose(-1, -2) * query.shape[-1] ** -0.5
+        if mask is not None:
+            scores = scores.masked_fill(~mask, -torch.inf)
         out = torch.softmax(scores, dim=-1, dtype=query.dtype) @ memory.value
     else:
-        out = F.scaled_dot_product_attention(query, memory.key, memory.value)
+        out = F.scaled_dot_product_attention(query, memory.key, memory.value, attn_mask=mask)
     return out.transpose(1, 2).flatten(-2)
 
 

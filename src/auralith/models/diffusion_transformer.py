@@ -42,12 +42,15 @@ class DiffusionTransformer(nn.Module, ABC, Generic[Prepared]):
         num_frames: int,
         extra: Float[Tensor, "batch extra frame"] | None = None,
         valid: Bool[Tensor, "batch frame"] | None = None,
+        *,
+        keeps_keys: bool = False,
     ) -> Prepared:
         """Compute what all steps share.
 
         `context` may have fewer rows than `global_embed`: the rest are unconditional. `extra` holds the channels beside
         the latents, zeros if None. `valid` marks the frames of a sound in a batch of several lengths, all if None; it
-        is for networks that were trained with such a mask.
+        is for networks that were trained with such a mask. Other frames are attended to by none; with `keeps_keys` only
+        their values are zero, as in the reference without flash attention, where their keys still draw attention.
         """
 
     @abstractmethod
@@ -70,6 +73,7 @@ class DiffusionTransformer(nn.Module, ABC, Generic[Prepared]):
         context: Float[Tensor, "batch token context_dim"] | None,
         global_embed: Float[Tensor, "batch global_dim"],
         extra: Float[Tensor, "batch extra frame"] | None = None,
+        valid: Bool[Tensor, "batch frame"] | None = None,
     ) -> Float[Tensor, "batch channel frame"]:
-        prepared = self.prepare(context, global_embed, latents.shape[-1], extra)
+        prepared = self.prepare(context, global_embed, latents.shape[-1], extra, valid)
         return self.step(latents, t, prepared)

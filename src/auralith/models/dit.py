@@ -196,6 +196,8 @@ class DiT(DiffusionTransformer[Prepared]):
         num_frames: int,
         extra: Float[Tensor, "batch extra frame"] | None = None,
         valid: Bool[Tensor, "batch frame"] | None = None,
+        *,
+        keeps_keys: bool = False,
     ) -> Prepared:
         assert valid is None  # trained on windows in which all frames count
         positions = num_frames + self.config.extra_positions

@@ -35,7 +35,8 @@ class Prepared:
     rotary: Rotary
     local: tuple[Float[Tensor, "row position dim"], ...]
     """Term that each block adds to the rows of the latents; one row and position of zeros' projection if nothing is given."""
-    valid: Bool[Tensor, "batch frame"] | None = None
+    valid: Bool[Tensor, "batch memory_and_frame"] | None = None
+    keeps_keys: bool = False
 
     def first_rows(self, count: int) -> "Prepared":
         """Return the same for the first rows of the batch alone (the conditioned half under guidance)."""
@@ -66,12 +67,13 @@ class RMSNorm(nn.Module):
 def attend_pairs(
     queries: tuple[Float[Tensor, "batch head position head_dim"], ...],
     memories: tuple[KeyValue, ...],
+    mask: Bool[Tensor, "batch 1 1 token"] | None = None,
 ) -> Float[Tensor, "batch position features"]:
     """The attention of the first pair, less that of the second if there is one.
 
     The two are nearly equal: their difference is taken in float32, as 16 bits would leave little of it.
     """
-    first, *second = (attend(q, memory) for q, memory in zip(queries, memories, strict=True))
+    first, *second = (attend(q, memory, mask) for q, memory in zip(queries, memories, strict=True))
     if not second:
         return first
     return (first.float() - second[0].float()).to(first.dtype)
@@ -95,16 +97,20 @@ class MemorySelfAttention(nn.Module):
         x: Float[Tensor, "batch position dim"],
         rotary: Rotary,
         valid: Bool[Tensor, "batch position"] | None = None,
+        keeps_keys: bool = False,
     ) -> Float[Tensor, "batch position dim"]:
-        """Attend among all rows; the values of those that are not `valid` are zero, their keys stay."""
+        """Attend to the `valid` rows (`DiffusionTransformer.prepare`)."""
         parts = [split_heads(part, self.num_heads) for part in self.qkv(x).chunk(self.parts, -1)]
         value = parts.pop(2)
-        if valid is not None:
+        mask = None
+        if valid is not None and keeps_keys:
             value = value * valid[:, None, :, None]
+        elif valid is not None:
+            mask = valid[:, None, None]
         queries = tuple(rotate(self.q_norm(query), rotary) for query in parts[::2])
         keys = tuple(rotate(self.k_norm(key), rotary) for key in parts[1::2])
         memories = tuple(KeyValue(key, value) for key in keys)
-        return self.out(attend_pairs(queries, memories))
+        return self.out(attend_pairs(queries, memories, mask))
 
 
 class MemoryCrossAttention(nn.Module):
@@ -160,12 +166,13 @@ class MemoryBlock(nn.Module):
         local: Float[Tensor, "row frame_or_one dim"],
         num_memory: int,
         valid: Bool[Tensor, "batch position"] | None = None,
+        keeps_keys: bool = False,
     ) -> Float[Tensor, "batch position dim"]:
         scale_a, shift_a, gate_a, scale_f, shift_f, gate_f = (
             (modulation + self.modulation).unsqueeze(1).chunk(6, dim=-1)
         )
         hidden = self.self_attention_norm(x) * (1 + scale_a) + shift_a
-        x = x + self.self_attention(hidden, rotary, valid) * torch.sigmoid(1 - gate_a)
+        x = x + self.self_attention(hidden, rotary, valid, keeps_keys) * torch.sigmoid(1 - gate_a)
         x = self._cross(x, memories)
         x = torch.cat((x[:, :num_memory], x[:, num_memory:] + local), dim=1)
         hidden = self.feed_forward_norm(x) * (1 + scale_f) + shift_f
@@ -219,6 +226,8 @@ class MemoryDiT(DiffusionTransformer[Prepared]):
         num_frames: int,
         extra: Float[Tensor, "batch extra frame"] | None = None,
         valid: Bool[Tensor, "batch frame"] | None = None,
+        *,
+        keeps_keys: bool = False,
     ) -> Prepared:
         memories: tuple[tuple[KeyValue, ...], ...] = ((),) * self.config.depth
         if context is not None:
@@ -232,7 +241,7 @@ class MemoryDiT(DiffusionTransformer[Prepared]):
         local = tuple(block.local_embed(inputs) for block in self._blocks())
         if valid is not None:
             valid = F.pad(valid, (self.config.num_memory_tokens, 0), value=True)
-        return Prepared(self.global_embed(global_embed), memories, rotary, local, valid)
+        return Prepared(self.global_embed(global_embed), memories, rotary, local, valid, keeps_keys)
 
     def step(
         self,
@@ -249,12 +258,13 @@ class MemoryDiT(DiffusionTransformer[Prepared]):
             self._blocks(), prepared.memories, prepared.local, strict=True
         ):
             arguments = (x, memories, prepared.rotary, modulation, local, num_memory)
+            masked = (prepared.valid, prepared.keeps_keys)
             if self.checkpoint_activations and torch.is_grad_enabled():
                 x = checkpoint(
-                    block, *arguments, prepared.valid, use_reentrant=False, preserve_rng_state=False
+                    block, *arguments, *masked, use_reentrant=False, preserve_rng_state=False
                 )
             else:
-                x = block(*arguments, prepared.valid)
+                x = block(*arguments, *masked)
         out = self.project_out(x[:, num_memory:]).transpose(1, 2)
         return self.conv_out(out) + out
 
