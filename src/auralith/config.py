@@ -192,6 +192,10 @@ class ModelConfig:
     global_ids: tuple[str, ...] = ("seconds_start", "seconds_total")
     distribution_shift: DistributionShift | None = None
     """Shifts the timesteps of training and of the sampler rk4."""
+    shifts_by_sound: bool = False
+    """The shift of training is that of the sound's length, not of the window's."""
+    masks_padding: bool = False
+    """Trained on sounds of their own lengths: what lies behind a sound in a batch is attended to by none."""
     input_ids: tuple[str, ...] = ()
     """Those of `INPAINT_INPUTS` that are input channels, in their order; empty without training for inpainting."""
     default_keys: tuple[tuple[str, str], ...] = ()

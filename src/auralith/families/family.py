@@ -156,10 +156,10 @@ class TransformerKind(Generic[Transformer]):
     """Names that a file may lack, in diffusers' layout as well."""
     as_stored: Callable[[Transformer, Weights], Transformer]
     """Adds to a config what only the tensors tell."""
+    has_lengths: bool = False
+    """Says whether it can be trained on sounds of their own lengths, as two keys of the object `diffusion` tell."""
     inputs: Inputs = "input_concat"
     """Says how channels beside the latents come in, as `model_config.json` has it: its keys `…_ids` and `…_dim`."""
-    irrelevant: Mapping[str, str] = field(default_factory=dict[str, str])
-    """Keys of the object `diffusion` that do not change what a model computes, each with the reason."""
 
 
 @dataclass(frozen=True)
@@ -207,4 +207,6 @@ class Family:
     conditions: Mapping[str, ConditionKind]
     sampling: Mapping[ObjectiveName, SamplingDefaults]
     """The published way to sample, by objective."""
+    training: Json = field(default_factory=dict[str, Any])
+    """The published way to train, as the object `training` of a `model_config.json` says it, for files without one."""
     diffusers: DiffusersForm | None = None

@@ -139,13 +139,14 @@ def _model(root: Section) -> ModelConfig:
         context_ids=diffusion.strings("cross_attention_cond_ids"),
         global_ids=diffusion.strings("global_cond_ids"),
         distribution_shift=_shift(diffusion),
+        shifts_by_sound=_length_flag(diffusion, "shifts_by_sound", family),
+        masks_padding=_length_flag(diffusion, "masks_padding", family),
         input_ids=_input_ids(diffusion, family),
         default_keys=conditioning.names("default_keys"),
         sampling=read_fields(extension.section("sampling"), SamplingDefaults)
         if "sampling" in extension
         else family.sampling[objective],
     )
-    diffusion.ignore(*family.transformer.irrelevant)
     for section in (model, conditioning, diffusion, extension):
         section.finish()
     _check_model(config, diffusion)
@@ -163,6 +164,17 @@ def _input_ids(diffusion: Section, family: Family) -> tuple[str, ...]:
         if inputs != family.transformer.inputs:
             diffusion.expect(f"{inputs}_ids", [], [])
     return diffusion.strings(f"{family.transformer.inputs}_ids", ())
+
+
+LENGTH_FLAGS = {
+    "shifts_by_sound": "use_effective_length_for_schedule",
+    "masks_padding": "mask_padding_attention",
+}
+"""Fields of `ModelConfig` and their published keys, of models that are trained on sounds of their own lengths."""
+
+
+def _length_flag(diffusion: Section, field: str, family: Family) -> bool:
+    return family.transformer.has_lengths and diffusion.flag(LENGTH_FLAGS[field], False)
 
 
 def _shift(diffusion: Section) -> DistributionShift | None:
@@ -263,6 +275,7 @@ def spec_to_json(spec: Spec) -> Json:
     }
     if config.distribution_shift is not None:
         diffusion["distribution_shift_options"] = _shift_json(config.distribution_shift)
+    diffusion |= {key: True for field, key in LENGTH_FLAGS.items() if getattr(config, field)}
     kind = "diffusion_cond"
     if config.input_ids:
         kind = "diffusion_cond_inpaint"

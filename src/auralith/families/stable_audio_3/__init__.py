@@ -4,6 +4,7 @@ from auralith.families.family import Family
 from auralith.families.stable_audio_3.autoencoder import SAME
 from auralith.families.stable_audio_3.conditions import NUMBER, TEXT
 from auralith.families.stable_audio_3.sampling import SAMPLING
+from auralith.families.stable_audio_3.training import TRAINING
 from auralith.families.stable_audio_3.transformer import TRANSFORMER
 
 STABLE_AUDIO_3 = Family(
@@ -11,4 +12,5 @@ STABLE_AUDIO_3 = Family(
     transformer=TRANSFORMER,
     conditions={"t5gemma": TEXT, "number": NUMBER},
     sampling=SAMPLING,
+    training=TRAINING,
 )

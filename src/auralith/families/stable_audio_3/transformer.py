@@ -197,9 +197,6 @@ TRANSFORMER = TransformerKind(
     columns=(),
     optional=re.compile(re.escape(INV_FREQ)),
     as_stored=_as_stored,
+    has_lengths=True,
     inputs="local_add_cond",
-    irrelevant={
-        "mask_padding_attention": "every sound has a window of its own length; padding is masked where there is any",
-        "use_effective_length_for_schedule": "every sound has a schedule for its own length",
-    },
 )
