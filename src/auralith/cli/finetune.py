@@ -80,7 +80,7 @@ def finetune(
     from auralith.training.finetune import FinetuneSettings, default_settings, run_folder
     from auralith.training.finetune import finetune as run
     from auralith.training.processes import leave_processes
-    from auralith.training.published import follow_training
+    from auralith.training.published import follow_model
 
     named = changes if full is None else changes | {"mode": "full" if full else "lora"}
     overrides = set or ()
@@ -101,8 +101,8 @@ def finetune(
         weights=weights,
         config=config,
     )
-    followed = follow_training(base, loaded.checkpoint.training)
-    chosen = load_settings(FinetuneSettings, settings, overrides, followed.settings, named)
-    show_events(run(loaded, recordings, output, chosen, dataset_name(dataset), followed.lines))
+    followed, notes = follow_model(base, loaded.config, loaded.checkpoint.training)
+    chosen = load_settings(FinetuneSettings, settings, overrides, followed, named)
+    show_events(run(loaded, recordings, output, chosen, dataset_name(dataset), notes))
     leave_processes()
     print_once(output)

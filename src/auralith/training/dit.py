@@ -1,8 +1,9 @@
 """Training the diffusion transformer on cached latents (paper, section 3.3 and the published training config).
 
 An item of a batch is a window of one recording: a random crop where the recording is longer, padded with the latent of
-silence where it is shorter. The padding counts, so that the model learns where a sound ends. A tenth of the items gets
-the null condition, which guidance needs. Everything random of an item comes from its own stream (`task.item_rng`).
+silence where it is shorter. The padding counts, so that the model learns where a sound ends. Where a model masks padding
+(`ModelConfig.masks_padding`), an item ends at random behind its sound instead, and what lies behind that is seen by none. A
+tenth of the items gets the null condition, which guidance needs. Everything random of an item comes from its own stream (`task.item_rng`).
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -72,6 +73,11 @@ class DiTSettings:
     """Leave padding out of the loss. The published model counts it."""
     mask_padding_dropout: float = 0.0
     """Share of the steps that count padding all the same, so that silence is learned too."""
+    silence_seconds: float = 0.0
+    """Mean of the silence behind a sound that counts where padding is masked; its length is exponentially distributed."""
+    kept_weight: float = 1.0
+    """Weight of the frames that a model trained for inpainting is shown, where padding is masked: their mean error beside
+    that of the others."""
     whole_seconds: bool = True
     """Round seconds_start down and seconds_total up, as the published model was trained."""
     validation_items: int = 32
@@ -86,6 +92,8 @@ class DiTSettings:
         for name in ("window_frames", "batch_frames", "validation_items"):
             check_integer(self, name, 0)
         check_number(self, "condition_dropout", least=0.0, below=1.0)
+        check_number(self, "silence_seconds", "s", least=0.0)
+        check_number(self, "kept_weight", least=0.0)
         for name in ("one_shot_probability", "mask_padding_dropout"):
             check_number(self, name, least=0.0, most=1.0)
 
@@ -118,11 +126,12 @@ class DiTNetwork(nn.Module):
         numbers: Float[Tensor, "batch number"],
         keep: Bool[Tensor, " batch"],
         extra: Float[Tensor, "batch extra frame"] | None = None,
+        valid: Bool[Tensor, "batch frame"] | None = None,
     ) -> Float[Tensor, "batch channel frame"]:
         """The velocity. `numbers` has a column for each number condition of the model, in its order."""
         by_id = dict(zip(self.router.number_ids, numbers.unbind(1), strict=True))
         conditioning = self.router.assemble(TextStates(text, text_mask), by_id, keep)
-        return self.dit(noisy, t, conditioning.context, conditioning.global_embed, extra)
+        return self.dit(noisy, t, conditioning.context, conditioning.global_embed, extra, valid)
 
 
 class DiTTask:
@@ -159,8 +168,9 @@ class DiTTask:
         kept = [rng.random() >= self.settings.condition_dropout for rng in rngs]
         quantiles = [even_uniform(step * len(windows) + place, self.seed) for place in places]
         frames = batch["latents"].shape[-1]
-        times = self._times(quantiles, frames, rngs)
-        if self._counts_padding(step):
+        lengths = [self._shift_length(windows[place], frames) for place in places]
+        times = self._times(quantiles, lengths, rngs)
+        if self._counts_padding(step) and not self.config.masks_padding:
             batch["mask"] = torch.ones_like(batch["mask"])
             batch["counted"] = torch.tensor(float(frames))
         elif self.settings.mask_padding:
@@ -168,15 +178,26 @@ class DiTTask:
         return batch | {"t": times, "keep": torch.tensor(kept)}
 
     def _times(
-        self, quantiles: Sequence[float], num_frames: int, rngs: Sequence[np.random.Generator]
+        self,
+        quantiles: Sequence[float],
+        lengths: Sequence[int],
+        rngs: Sequence[np.random.Generator],
     ) -> Float[Tensor, " batch"]:
         """Return the items' timesteps: drawn, shifted as the model's config asks for, now and then 1."""
         drawn = [self.settings.timesteps.at(u, self.objective) for u in quantiles]
         times = torch.tensor(drawn, dtype=torch.float64)
         if self.shift is not None:
-            times = shift_times(times, self.shift, num_frames)
+            pairs = zip(times, lengths, strict=True)
+            times = torch.stack([shift_times(t, self.shift, length) for t, length in pairs])
         shots = [rng.random() < self.settings.one_shot_probability for rng in rngs]
         return times.masked_fill(torch.tensor(shots), 1.0).float()
+
+    def _shift_length(self, window: LatentWindow, num_frames: int) -> int:
+        """Return the frames that the shift of an item's timestep is for: of the batch, or of the seconds that it is told."""
+        if not self.config.shifts_by_sound:
+            return num_frames
+        seconds = self._timing(window)[1]
+        return self.audio.num_frames(int(seconds * self.audio.sample_rate))
 
     def _counted(self, windows: Sequence[LatentWindow]) -> Float[Tensor, ""]:
         """Return the mean number of frames that hold sound."""
@@ -221,7 +242,7 @@ class DiTTask:
             times = torch.full((len(batch["keep"]),), t)
             losses.append(float(self._error(batch | {"t": times}, network)))
             target = self.objective.target(batch["latents"], batch["noise"], t)
-            nothing.append(float(target.square().mean()))
+            nothing.append(float(self._mean(target.square().mean(dim=1), batch)))
         return sum(losses) / len(losses), sum(nothing) / len(nothing)
 
     def _error(self, batch: Batch, network: nn.Module) -> Float[Tensor, ""]:
@@ -233,51 +254,91 @@ class DiTTask:
         extra = None
         if self.config.input_ids:
             extra = MaskedInput.of(latents, batch["kept"]).channels(self.config.input_ids)
-        squared = (network(noisy, t, *inputs, extra).float() - target).square().mean(dim=1)
+        v = network(noisy, t, *inputs, extra, batch.get("valid")).float()
+        return self._mean((v - target).square().mean(dim=1), batch)
+
+    def _mean(self, squared: Float[Tensor, "batch frame"], batch: Batch) -> Float[Tensor, ""]:
+        """Return the mean over the frames that count."""
+        if self.config.masks_padding:
+            kept = batch["kept"][:, 0] if "kept" in batch else torch.zeros_like(squared)
+            made = _item_means(squared, batch["mask"] * (1 - kept))
+            return (
+                made + self.settings.kept_weight * _item_means(squared, batch["mask"] * kept)
+            ).mean()
         if not self.settings.mask_padding:
             return squared.mean()
         # over the frames that count in the whole batch, so that the mean over shares is the published one
         return ((squared * batch["mask"]).sum(1) / batch["counted"]).mean()
 
     def _items(self, windows: Sequence[LatentWindow], rngs: Sequence[np.random.Generator]) -> Batch:
+        ends = [self._end(w, rng) for w, rng in zip(windows, rngs, strict=True)]
+        width = max(ends)
         posterior = rngs if self.settings.sample_latents else [None] * len(rngs)
         latents = torch.stack(
             [
-                self.source.latents(w.index, w.start, w.stop, rng)
+                self.source.latents(w.index, w.start, w.start + width, rng)
                 for w, rng in zip(windows, posterior, strict=True)
             ]
         )
-        shape = latents.shape[1:]
-        noise = np.stack([rng.standard_normal(shape, dtype=np.float32) for rng in rngs])
+        noise = [
+            _widened(rng.standard_normal((latents.shape[1], end), dtype=np.float32), width)
+            for end, rng in zip(ends, rngs, strict=True)
+        ]
         text = self.texts([w.index for w in windows], rngs)
-        frames = torch.arange(latents.shape[-1])
-        lengths = [self.source.record(w.index).num_frames - w.start for w in windows]
-        kept: Batch = {}
-        if self.config.input_ids:
-            draw = self.settings.inpainting.kept_frames
-            masks = [draw(n, shape[-1], rng) for n, rng in zip(lengths, rngs, strict=True)]
-            kept = {"kept": torch.from_numpy(np.stack(masks))[:, None]}
-        return kept | {
+        return self._lengths(windows, ends, rngs) | {
             "latents": latents,
-            "noise": torch.from_numpy(noise),
+            "noise": torch.from_numpy(np.stack(noise)),
             "text": text.states,
             "text_mask": text.mask,
             "numbers": torch.tensor([self._numbers(w) for w in windows]),
-            "mask": frames < torch.tensor(lengths)[:, None],
             "counted": self._counted(windows),
-            "audio_seconds": torch.tensor(
-                latents.shape[0] * latents.shape[2] / self.audio.frame_rate
-            ),
+            "audio_seconds": torch.tensor(len(ends) * width / self.audio.frame_rate),
         }
+
+    def _end(self, window: LatentWindow, rng: np.random.Generator) -> int:
+        """Return the frames of an item: of its window, or of its sound and some silence where padding is masked."""
+        frames = window.stop - window.start
+        if not self.config.masks_padding:
+            return frames
+        scale = self.settings.silence_seconds * self.audio.frame_rate
+        silence = int(rng.exponential(scale))
+        return min(self.source.record(window.index).num_frames - window.start + silence, frames)
+
+    def _lengths(
+        self,
+        windows: Sequence[LatentWindow],
+        ends: Sequence[int],
+        rngs: Sequence[np.random.Generator],
+    ) -> Batch:
+        """Return what counts of each item and, for a model trained for inpainting, what is kept of it."""
+        lengths = ends
+        if not self.config.masks_padding:
+            lengths = [self.source.record(w.index).num_frames - w.start for w in windows]
+        frames = torch.arange(max(ends))
+        mask = frames < torch.tensor(lengths)[:, None]
+        made: Batch = {"mask": mask}
+        if self.config.masks_padding and not mask.all():
+            made["valid"] = mask
+        if self.config.input_ids:
+            draw = self.settings.inpainting.kept_frames
+            pairs = zip(lengths, rngs, strict=True)
+            kept = torch.from_numpy(np.stack([draw(n, len(frames), rng) for n, rng in pairs]))
+            made["kept"] = (kept * mask if self.config.masks_padding else kept)[:, None]
+        return made
+
+    def _timing(self, window: LatentWindow) -> tuple[float, float]:
+        """Return the seconds before a window, and those of its recording."""
+        start = window.start / self.audio.frame_rate
+        total = self.source.record(window.index).seconds
+        if self.settings.whole_seconds:
+            start, total = map(float, crop_timing(start, total))
+        return start, total
 
     def _numbers(self, window: LatentWindow) -> list[float]:
         """The number conditions of a window: when it is, and what its recording says for the others."""
-        record = self.source.record(window.index)
-        start, total = window.start / self.audio.frame_rate, record.seconds
-        if self.settings.whole_seconds:
-            start, total = map(float, crop_timing(start, total))
+        start, total = self._timing(window)
         values = {"seconds_start": start, "seconds_total": total}
-        values |= recording_conditions(self.config, record)
+        values |= recording_conditions(self.config, self.source.record(window.index))
         return [values[name] for name in self.number_ids]
 
     def _windows(self, step: int) -> list[LatentWindow]:
@@ -356,3 +417,17 @@ class DiTTask:
             batch = self._items([LatentWindow(index, 0, frames) for index in indices], rngs)
             batch["keep"] = torch.ones(len(indices), dtype=torch.bool)
             yield batch
+
+
+def _item_means(
+    values: Float[Tensor, "batch frame"], counts: Float[Tensor, "batch frame"]
+) -> Float[Tensor, " batch"]:
+    """Return the mean of each item over the frames that count; 0 where none does."""
+    return (values * counts).sum(1) / counts.sum(1).clamp(min=1)
+
+
+def _widened(
+    noise: Float[np.ndarray, "channel frame"], frames: int
+) -> Float[np.ndarray, "channel wide"]:
+    """Return the noise of an item with zeros behind it."""
+    return np.pad(noise, ((0, 0), (0, frames - noise.shape[1])))

@@ -280,7 +280,7 @@ def build_task(
 
 def fitted(settings: DiTSettings, config: ModelConfig, cache: LatentCache) -> DiTSettings:
     """For a model that was trained on sounds of any length: no padding beyond the longest, exact seconds."""
-    if config.sampling.window != "fit" or settings.window_frames:
+    if config.sampling.window != "fit" or config.masks_padding or settings.window_frames:
         return settings
     longest = max(cache.num_frames(index) for index in range(len(cache)))
     return replace(settings, window_frames=min(config.window_frames, longest), whole_seconds=False)

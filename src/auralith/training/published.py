@@ -1,7 +1,7 @@
 """The `training` section of a model's config: which of its keys fine-tuning follows, and which it does not.
 
 The section is that of stable-audio-tools. `follow_training` turns it into settings that a user's own replace; for every
-key there is a line that says what became of it. An adapter takes the distribution of timesteps, the dropout and the
+key there is a line that says what became of it. A family may have one for models without (`Family.training`). An adapter takes the distribution of timesteps, the dropout and the
 padding, but not the optimizer, whose rates are meant for all weights.
 """
 
@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
+from auralith.config import ModelConfig
+from auralith.families.registry import family_of
 from auralith.families.sections import Section
 from auralith.training.dit import DiTSettings
 from auralith.training.finetune import FinetuneSettings
@@ -16,6 +18,7 @@ from auralith.training.noising import InpaintMasks, TimestepSettings
 from auralith.training.optimizers import OptimizerSettings
 
 WHERE = "model_config.json: training"
+FAMILY = "published training"
 NOT_USED = {
     "pre_encoded": "latents are always computed once, from the recordings",
     "log_loss_info": "validation states the loss at fixed timesteps instead",
@@ -42,24 +45,34 @@ class Followed:
     settings: FinetuneSettings
     used: tuple[str, ...] = ()
     ignored: tuple[str, ...] = ()
+    where: str = WHERE
 
     @property
     def lines(self) -> tuple[str, ...]:
         """Return what to say at the start of a run."""
         return (
-            *(f"{WHERE}.{line}" for line in self.used),
-            *(f"{WHERE}.{line} (not used)" for line in self.ignored),
+            *(f"{self.where}.{line}" for line in self.used),
+            *(f"{self.where}.{line} (not used)" for line in self.ignored),
         )
 
 
-def follow_training(settings: FinetuneSettings, training: object) -> Followed:
+def follow_model(
+    settings: FinetuneSettings, config: ModelConfig, training: object
+) -> tuple[FinetuneSettings, tuple[str, ...]]:
+    """Return the settings changed by what a model's family publishes, then by its own `training` section, and all lines."""
+    family = follow_training(settings, family_of(config.autoencoder).training, FAMILY)
+    own = follow_training(family.settings, training)
+    return own.settings, family.lines + own.lines
+
+
+def follow_training(settings: FinetuneSettings, training: object, where: str = WHERE) -> Followed:
     """Return the settings changed by a model's `training` section, which is None for a model without one.
 
     Raises CheckpointError, which names the key, where a value is not what the section's format says.
     """
     if training is None:
         return Followed(settings)
-    return _SectionReader(Section(training, WHERE), settings).followed()
+    return _SectionReader(Section(training, where), settings).followed()
 
 
 class _SectionReader:
@@ -79,7 +92,7 @@ class _SectionReader:
         for name in _unread(self.section):
             self.ignored.append(f"{_shown(name)}: {NOT_USED.get(name, 'not known here')}")
         settings = replace(self.settings, dit=dit, optimizer=optimizer, loop=loop)
-        return Followed(settings, tuple(self.used), tuple(self.ignored))
+        return Followed(settings, tuple(self.used), tuple(self.ignored), self.section.path)
 
     def _noted(self, key: str, value: Value) -> Value:
         self.used.append(f"{key} = {value}")
@@ -90,6 +103,8 @@ class _SectionReader:
             "cfg_dropout_prob": "condition_dropout",
             "p_one_shot": "one_shot_probability",
             "mask_padding_dropout": "mask_padding_dropout",
+            "silence_extension_scale_seconds": "silence_seconds",
+            "mask_loss_weight": "kept_weight",
         }
         changes: dict[str, Any] = {
             ours: self._noted(key, self.section.number(key))

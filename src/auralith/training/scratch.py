@@ -48,7 +48,7 @@ from auralith.training.export import CARD_NAME, Card, check_target, dataset_name
 from auralith.training.finetune import Event, FinetuneSettings, finetune
 from auralith.training.loop import Run, train
 from auralith.training.optimizers import OptimizerSettings
-from auralith.training.published import follow_training
+from auralith.training.published import follow_model
 from auralith.training.task import LoopSettings
 
 
@@ -168,7 +168,8 @@ def train_autoencoder(recipe: AutoencoderRecipe, folder: Path) -> Iterator[Event
 def transformer_recipe(
     path: Path, overrides: Sequence[str] = ()
 ) -> tuple[TransformerRecipe, tuple[str, ...]]:
-    """Return a recipe's settings and what became of the training section of the config it names.
+    """Return a recipe's settings and what became of the training section of the config it names,
+    or of its family's.
 
     What neither the recipe nor an override states is taken from that section.
     """
@@ -176,9 +177,11 @@ def transformer_recipe(
     if not recipe.config:
         return recipe, ()
     base = TransformerRecipe()
-    followed = follow_training(base.training, read_json(Path(recipe.config)).get("training"))
-    base = replace(base, training=followed.settings)
-    return load_settings(TransformerRecipe, path, overrides, base), followed.lines
+    data = read_json(Path(recipe.config))
+    config = config_from_json(data, recipe.config)
+    followed, notes = follow_model(base.training, config, data.get("training"))
+    base = replace(base, training=followed)
+    return load_settings(TransformerRecipe, path, overrides, base), notes
 
 
 def train_transformer(
