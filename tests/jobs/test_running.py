@@ -53,7 +53,7 @@ def worker() -> Worker:
 def test_previews_come_while_a_sound_is_made_and_do_not_change_it(
     worker: Worker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(previews, "LEAST_RUN_SECONDS", 0.0)
+    monkeypatch.setattr(previews, "LEAST_WAIT_SECONDS", 0.0)
     calm = worker(tmp_path / "calm")
     assert not worker.of_kind("preview")
     folder = PreviewFolder(tmp_path / "previews", lambda path: True)

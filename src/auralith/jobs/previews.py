@@ -34,8 +34,8 @@ PLACES = (0.1, 0.35, 0.65)
 """Parts of the steps after which there is one."""
 LEAST_SECONDS = 1.0
 """Length below which a preview takes the time of those that would follow; shorter than half of it there is none."""
-LEAST_RUN_SECONDS = 1.0
-"""Whoever waits no longer needs no preview."""
+LEAST_WAIT_SECONDS = 0.5
+"""Whoever waits no longer for the steps and the decoding needs no preview."""
 
 
 class PreviewFolder:
@@ -102,8 +102,7 @@ class Previews:
             return
         settle(self._model.device)
         pace = (time.perf_counter() - self._begin - self._spent) / step.index
-        run = pace * step.total
-        if run >= LEAST_RUN_SECONDS and (frames := self._affordable(step, run)):
+        if frames := self._affordable(step, pace * step.total):
             self._make(step, frames)
 
     def _is_time(self, done: int, total: int) -> bool:
@@ -112,14 +111,19 @@ class Previews:
         return bool(passed) and done < total
 
     def _affordable(self, step: "Step", run: float) -> int:
-        """Return how many frames there is time for, in a run whose steps take so many seconds; 0 for too few."""
+        """Return how many frames there is time for, in a run whose steps take so many seconds; 0 for too few, or if the
+        sound is there soon.
+        """
         audio = self._model.config.audio
         available = min(step.denoised.shape[-1], self._num_frames or step.denoised.shape[-1])
         least = min(available, audio.num_frames(round(LEAST_SECONDS * audio.sample_rate)))
         pace = self._speed.seconds_per_frame
         if pace is None:  # the first decoding also loads its kernels
             return max(1, least // 2)
-        room = int((self._share * (run + pace * available) - self._spent) / pace)
+        wait = run + pace * available
+        if wait < LEAST_WAIT_SECONDS:
+            return 0
+        room = int((self._share * wait - self._spent) / pace)
         frames = max(room // (len(self._places) + 1), min(room, least))
         return min(frames, available) if 2 * frames >= least else 0
 
