@@ -4,6 +4,7 @@ import logging
 import os
 import platform
 import sys
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -19,9 +20,26 @@ except ImportError:  # Windows
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 DEVICES = ("cpu", "cuda", "mps")
+INT8_NAME = "int8"
 GIB = 2**30
 CPU_INFO = Path("/proc/cpuinfo")
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class NumberFormat:
+    """What a model computes in: floats, and int8 for the large products of its transformer if `int8` is true."""
+
+    dtype: torch.dtype
+    int8: bool = False
+
+    @property
+    def name(self) -> str:
+        """The name by which `choose_format` knows it."""
+        return INT8_NAME if self.int8 else dtype_name(self.dtype)
+
+
+INT8 = NumberFormat(torch.float32, int8=True)
 
 
 def choose_device(name: str) -> torch.device:
@@ -47,18 +65,37 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
-def choose_dtype(name: str, device: torch.device) -> torch.dtype:
-    """Return a number format by name; "auto" is bfloat16 where the device computes with it, else float32.
+def choose_format(name: str, device: torch.device, stored_int8: bool = False) -> NumberFormat:
+    """Return what a model computes in by name: int8, which takes a CPU, or a dtype as `choose_dtype`.
+
+    "auto" is int8 on a CPU for weights that are stored so. Raise as `choose_dtype` does.
+    """
+    if name == "auto" and stored_int8 and device.type == "cpu":
+        return INT8
+    if name != INT8_NAME:
+        return NumberFormat(choose_dtype(name, device, (INT8_NAME,)))
+    if device.type != "cpu":
+        raise InvalidRequest(
+            Field("dtype"), f" int8 is for CPUs; use bfloat16 or float32 on {device.type}"
+        )
+    return INT8
+
+
+def choose_dtype(name: str, device: torch.device, others: tuple[str, ...] = ()) -> torch.dtype:
+    """Return a dtype by name; "auto" is bfloat16 where the device computes with it, else float32.
 
     Warn once if bfloat16 is asked for on a CPU without instructions for it. Raise InvalidRequest for unknown
-    names, and for float16 without CUDA.
+    names, which the message tells from known ones and `others`, and for float16 without CUDA.
     """
     if name == "auto":
         return torch.bfloat16 if _has_bfloat16(device) else torch.float32
-    if name not in DTYPES:
+    if name == INT8_NAME:
         raise InvalidRequest(
-            Field("dtype"), f" {shown(name)} is unknown; use auto, {', '.join(DTYPES)}"
+            Field("dtype"), " int8 is for generating alone; use float32 or bfloat16 here"
         )
+    if name not in DTYPES:
+        known = ", ".join((*DTYPES, *others))
+        raise InvalidRequest(Field("dtype"), f" {shown(name)} is unknown; use auto, {known}")
     if DTYPES[name] is torch.float16 and device.type != "cuda":
         raise InvalidRequest(
             Field("dtype"), f" float16 is slow or noisy on {device.type}; use float32 or bfloat16"

@@ -14,8 +14,8 @@ import mmap
 import os
 import pickle
 import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -46,16 +46,19 @@ PICKLE_SUFFIXES = (".ckpt", ".pt", ".pth", ".bin")
 
 @dataclass(frozen=True)
 class TensorFile:
-    """The tensors of one file and, for pickled checkpoints, the config of the model saved with them."""
+    """The tensors of one file with what its header says of them and, for pickled checkpoints, the config of the model
+    saved with them.
+    """
 
     weights: Weights
+    metadata: Mapping[str, str] = field(default_factory=dict)
     config: dict[str, Any] | None = None
 
 
 def read_tensor_file(path: Path) -> TensorFile:
     """Open a `.safetensors` file or a pickled checkpoint. Raises CheckpointError; never runs code from the file."""
     if path.suffix == ".safetensors":
-        return TensorFile(read_safetensors(path))
+        return TensorFile(*_read_safetensors(path))
     if path.suffix in PICKLE_SUFFIXES:
         return read_pickle(path)
     known = ", ".join((".safetensors", *PICKLE_SUFFIXES))
@@ -73,6 +76,11 @@ def sha256_of(files: Iterable[Path]) -> str:
 
 def read_safetensors(path: Path) -> Weights:
     """The tensors that a safetensors file announces; their values stay on disk."""
+    return _read_safetensors(path)[0]
+
+
+def _read_safetensors(path: Path) -> tuple[Weights, dict[str, str]]:
+    """Return the tensors, and the texts of the header's metadata."""
     try:
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
@@ -96,7 +104,7 @@ def _header(path: Path, file: BinaryIO, size: int) -> bytes:
     return header
 
 
-def _entries(path: Path, mapping: mmap.mmap, header: bytes) -> Weights:
+def _entries(path: Path, mapping: mmap.mmap, header: bytes) -> tuple[Weights, dict[str, str]]:
     damaged = CheckpointError(f"{path} is damaged: its header is not readable; get the file again")
     try:
         entries = parse_json(header)
@@ -104,9 +112,8 @@ def _entries(path: Path, mapping: mmap.mmap, header: bytes) -> Weights:
         raise damaged from None
     start, size, end = 8 + len(header), len(mapping), 8 + len(header)
     weights: Weights = {}
+    texts = entries.pop("__metadata__", None)
     for name, entry in entries.items():
-        if name == "__metadata__":
-            continue
         dtype, shape, begin, stop = _checked_entry(entry, damaged)
         end = max(end, start + stop)
         if end > size:
@@ -114,7 +121,8 @@ def _entries(path: Path, mapping: mmap.mmap, header: bytes) -> Weights:
         weights[name] = _tensor(path, mapping, start + begin, stop - begin, dtype, shape)
     if end != size:
         raise damaged
-    return weights
+    said = texts.items() if isinstance(texts, dict) else ()
+    return weights, {key: text for key, text in said if isinstance(text, str)}
 
 
 def _checked_entry(
@@ -195,7 +203,7 @@ def read_pickle(path: Path) -> TensorFile:
                 f"{path} holds no values for {shown(name)}, or not one for each place; get the file again"
             )
     config = data.get("model_config")
-    return TensorFile(weights, config if isinstance(config, dict) else None)
+    return TensorFile(weights, config=config if isinstance(config, dict) else None)
 
 
 def _has_values(tensor: Tensor) -> bool:
@@ -214,15 +222,17 @@ def write_json(path: Path, data: dict[str, Any]) -> None:
         file.write(json.dumps(data, indent=2).encode() + b"\n")
 
 
-def write_safetensors(path: Path, weights: Weights) -> None:
+def write_safetensors(
+    path: Path, weights: Weights, metadata: Mapping[str, str] | None = None
+) -> None:
     """Write the tensors in their own dtypes, those of whole cache lines first, then wide types first.
 
-    So nearly every tensor is aligned, and mapped when it is loaded.
+    So nearly every tensor is aligned, and mapped when it is loaded. `metadata` goes into the header.
     """
     names = sorted(weights, key=lambda name: (*_misalignment(weights[name]), name))
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as file:
-        file.write(safetensors_header([(name, weights[name]) for name in names]))
+        file.write(safetensors_header([(name, weights[name]) for name in names], metadata))
         for name in names:
             flat = weights[name].read().contiguous().flatten()
             file.write(flat.view(torch.uint8).numpy().data)
@@ -233,9 +243,11 @@ def _misalignment(tensor: LazyTensor) -> tuple[bool, int]:
     return tensor.num_bytes % ALIGNMENT > 0, -tensor.dtype.itemsize
 
 
-def safetensors_header(tensors: list[tuple[str, LazyTensor]]) -> bytes:
+def safetensors_header(
+    tensors: list[tuple[str, LazyTensor]], metadata: Mapping[str, str] | None = None
+) -> bytes:
     """Length and JSON of a file that holds the tensors in this order."""
-    entries: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    entries: dict[str, Any] = {"__metadata__": {"format": "pt"} | dict(metadata or {})}
     offset = 0
     for name, tensor in tensors:
         end = offset + tensor.num_bytes

@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -50,12 +50,16 @@ class _NoRandomValues(TorchFunctionMode):
 
 @dataclass(frozen=True)
 class LazyTensor:
-    """A tensor that is not in memory yet. `read` makes a private copy; `mapped` a view of the file, where possible."""
+    """A tensor that is not in memory yet. `read` makes a private copy; `mapped` a view of the file, where possible.
+
+    A matrix that is stored in int8 reads as the floats that it stands for; `codes` are what is stored.
+    """
 
     shape: tuple[int, ...]
     dtype: torch.dtype
     read: Callable[[], Tensor]
     mapped: Callable[[], Tensor] | None = None
+    codes: "LazyCodes | None" = None
 
     @property
     def numel(self) -> int:
@@ -93,6 +97,13 @@ class LazyTensor:
                 return values
         values = self.read().to(device=device, dtype=dtype)
         return values if is_aligned(values) else values.clone()
+
+
+class LazyCodes(NamedTuple):
+    """A matrix in int8 that is not in memory yet: its codes, and the scale of each row."""
+
+    codes: LazyTensor
+    scale: LazyTensor
 
 
 def is_aligned(values: Tensor) -> bool:
