@@ -121,9 +121,9 @@ def _in_a_folder_with_files(
     Path("recipe.toml").write_text('kind = "transformer"\n')
 
     def load(*arguments: object, device: str, dtype: str, **options: object) -> Any:
-        from auralith.resources import choose_device, choose_dtype
+        from auralith.resources import choose_device, choose_format
 
-        choose_dtype(dtype, choose_device(device))
+        choose_format(dtype, choose_device(device))
         return loaded
 
     monkeypatch.setattr("auralith.pipeline.load", load)

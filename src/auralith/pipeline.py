@@ -22,8 +22,9 @@ from auralith.checkpoints import (
     Checkpoint,
     Files,
     adapter_warnings,
+    locate,
     open_adapters,
-    open_checkpoint,
+    open_located,
     with_adapters,
 )
 from auralith.conditioning import Conditioner, MaskedInput
@@ -32,13 +33,14 @@ from auralith.edits import Edit, SourceFile
 from auralith.errors import InvalidRequest, shown
 from auralith.guided import guided
 from auralith.models.latent_codec import LatentCodec
+from auralith.models.quantized import warn_of_slow_int8
 from auralith.noise import ItemStreams, NoiseStream, ReferenceNoise
 from auralith.numbers import plain_number
 from auralith.prompt_embedding import PromptEmbedding, encodable
 from auralith.provenance import EMBEDDED_NAME, AdapterUse, Provenance
 from auralith.request import GenerationRequest, check_prompt
 from auralith.resolution import Resolver, known
-from auralith.resources import choose_device, choose_dtype, dtype_name, require_memory
+from auralith.resources import NumberFormat, choose_device, choose_format, require_memory
 from auralith.result import Audio, faded_chunks, finished
 from auralith.samplers import Step
 from auralith.samplers.repaint import repainted_steps
@@ -60,13 +62,13 @@ class Auralith(Resolver):
         checkpoint: Checkpoint,
         name: str,
         device: torch.device,
-        dtype: torch.dtype,
+        number_format: NumberFormat,
         adapters: Sequence[Applied] = (),
     ) -> None:
         """`adapters` says which ones are merged into the checkpoint already."""
         super().__init__(checkpoint.config)
         self.checkpoint, self.name, self.adapters = checkpoint, name, tuple(adapters)
-        self.device, self.dtype = device, dtype
+        self.device, self.number_format, self.dtype = device, number_format, number_format.dtype
         self.dit, self.autoencoder = checkpoint.dit, checkpoint.autoencoder
         self.codec = LatentCodec(self.autoencoder, checkpoint.config.latent_scale)
         self.conditioner = Conditioner(checkpoint.config, checkpoint.numbers, checkpoint.text)
@@ -82,7 +84,7 @@ class Auralith(Resolver):
         checkpoint = with_adapters(self.checkpoint, applied, self.adapters)
         for warning in adapter_warnings(applied, checkpoint.model_hash):
             log.warning(warning)
-        return Auralith(checkpoint, self.name, self.device, self.dtype, applied)
+        return Auralith(checkpoint, self.name, self.device, self.number_format, applied)
 
     def generate(
         self, request: GenerationRequest, on_step: Callable[[Step], None] | None = None
@@ -294,7 +296,7 @@ class Auralith(Resolver):
             model=self.name,
             model_hash=self.checkpoint.model_hash,
             device=self.device.type,
-            dtype=dtype_name(self.dtype),
+            dtype=self.number_format.name,
             batch_index=batch_index,
             batch_size=batch_size,
             settings=request,
@@ -417,6 +419,9 @@ def load(
 
     `adapters` are merged into its transformer: (file, strength), with strength 1 as they were trained.
 
+    `dtype` is auto, float32, bfloat16, float16, or int8: the large products of the transformer in int8 and all else in
+    float32, on a CPU. "auto" takes int8 only for weights that are stored so.
+
     Raises:
         CheckpointError: the checkpoint or an adapter is missing, damaged, of another architecture, or not safe to read.
         InvalidRequest: an adapter's strength is out of its range.
@@ -424,14 +429,24 @@ def load(
     """
     applied = open_adapters(adapters)
     chosen = choose_device(device)
-    number_format = choose_dtype(dtype, chosen)
-    checkpoint = open_checkpoint(
+    choose_format(dtype, chosen)  # a wrong name is refused before the model is looked for
+    files = Files(weights, config)
+    raw = locate(
         EMBEDDED if source is None else source,
-        device=chosen,
-        dtype=number_format,
-        text_encoder=text_encoder,
-        files=Files(weights, config),
+        with_text_encoder=text_encoder is None,
+        files=files,
     )
+    number_format = choose_format(dtype, chosen, raw.is_int8)
+    checkpoint = open_located(
+        raw,
+        device=chosen,
+        dtype=number_format.dtype,
+        int8=number_format.int8,
+        text_encoder=text_encoder,
+        files=files,
+    )
+    if number_format.int8:
+        warn_of_slow_int8()
     name = EMBEDDED_NAME if source is None else _name_of(source)
     model = Auralith(checkpoint, name, chosen, number_format)
     return model._with(applied) if applied else model

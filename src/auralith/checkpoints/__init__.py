@@ -34,8 +34,10 @@ from auralith.checkpoints.opening import (
     Checkpoint,
     Inspection,
     inspect_checkpoint,
+    locate,
     open_autoencoder,
     open_checkpoint,
+    open_located,
 )
 from auralith.checkpoints.single_file import save_autoencoder, save_single_file
 from auralith.families.family import Spec
@@ -61,10 +63,12 @@ __all__ = [
     "fit_adapter",
     "import_adapter",
     "inspect_checkpoint",
+    "locate",
     "merge_adapters",
     "open_adapters",
     "open_autoencoder",
     "open_checkpoint",
+    "open_located",
     "read_adapter",
     "save_adapter",
     "save_autoencoder",

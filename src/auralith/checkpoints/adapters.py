@@ -41,6 +41,7 @@ from auralith.checkpoints.adapter_file import (
     write_adapter,
 )
 from auralith.checkpoints.opening import Checkpoint, locate
+from auralith.checkpoints.quantization import place_int8, require_floats
 from auralith.checkpoints.single_file import RawCheckpoint, write_raw
 from auralith.checkpoints.text_encoders import copy_text_encoder
 from auralith.checkpoints.transform import to_ours, to_single_file
@@ -51,6 +52,7 @@ from auralith.families.registry import is_untrained, without_memory
 from auralith.files import whole_folder
 from auralith.models.diffusion_transformer import DiffusionTransformer
 from auralith.models.lazy_tensor import LazyTensor, Weights
+from auralith.models.quantized import quantized_layers
 from auralith.tensor_files import sha256_of
 
 MAX_STRENGTH = 10.0
@@ -167,6 +169,7 @@ def with_adapters(
     All other tensors are shared with the old one; an adapter in training stays behind there. Raises CheckpointError if an adapter does not fit.
     """
     raw = locate(checkpoint.source, files=checkpoint.files)
+    in_int8 = quantized_layers(checkpoint.dit)
     base, changed = to_ours(raw.weights, raw.spec), _changed(raw, applied)
     fresh = base | changed
     networks = without_memory(raw.spec)
@@ -174,10 +177,14 @@ def with_adapters(
     touched = dict.fromkeys((*_changed(raw, before), *changed))
     if any(name.startswith(("numbers.", "autoencoder.")) for name in touched):
         parts |= {"numbers": networks.numbers, "autoencoder": networks.autoencoder}
+    if in_int8:
+        modules = {name.rpartition(".")[0] for name in touched}
+        kept = {name: layer for name, layer in in_int8.items() if f"dit.{name}" not in modules}
+        fresh = place_int8(networks.dit, fresh, kept)
     for part, network in parts.items():
         state = base_state(getattr(checkpoint, part).state_dict())
         for name in touched:
-            if name.startswith(f"{part}."):
+            if name.startswith(f"{part}.") and name in fresh:
                 inner = name.removeprefix(f"{part}.")
                 state[inner] = fresh[name].load(state[inner].device, state[inner].dtype)
         network.load_state_dict(state, strict=True, assign=True)
@@ -223,7 +230,12 @@ def fit_adapter(adapter: Adapter, spec: Spec) -> Fit:
 
 
 def _changed(raw: RawCheckpoint, applied: Sequence[Applied]) -> Weights:
-    """Our tensors that adapters change, as W + Σ s·ΔW in float32 and still lazy."""
+    """Our tensors that adapters change, as W + Σ s·ΔW in float32 and still lazy.
+
+    Raises CheckpointError if an adapter does not fit, or if the weights are stored in int8.
+    """
+    if applied:
+        require_floats(raw.source, raw.weights, "an adapter")
     parts: dict[str, list[Part]] = {}
     for one in applied:
         found = fit_adapter(one.adapter, raw.spec)

@@ -16,6 +16,7 @@ from torch import nn
 from auralith.checkpoints.choosing import FOUND, Files, find_weights, is_component
 from auralith.checkpoints.diffusers_folder import read_diffusers_autoencoder, read_diffusers_folder
 from auralith.checkpoints.hub import DEFAULTS, HubOptions, fetch_checkpoint, is_repository
+from auralith.checkpoints.quantization import place_int8, to_file
 from auralith.checkpoints.single_file import Layout, RawCheckpoint, read_single_file
 from auralith.checkpoints.text_encoders import locate_text_encoder
 from auralith.checkpoints.transform import to_ours
@@ -25,6 +26,8 @@ from auralith.families.family import Spec
 from auralith.families.registry import Networks, is_untrained, text_encoder_kind, without_memory
 from auralith.models.autoencoder import Autoencoder
 from auralith.models.diffusion_transformer import DiffusionTransformer
+from auralith.models.quantized import int8_layers
+from auralith.resources import choose_format
 from auralith.tensor_files import sha256_of
 from auralith.text.encoder import TextEncoder
 
@@ -54,6 +57,8 @@ class Checkpoint(_Hashed):
     source: str
     files: Files = FOUND
     """The weights and config that were named, if they were."""
+    is_int8: bool = False
+    """Says whether the weights are stored in int8, so that those they were rounded from are not at hand."""
     training: object = None
     """The `training` section of the model's config as it is written; None if the config lacks it."""
 
@@ -73,6 +78,7 @@ def open_checkpoint(
     *,
     device: torch.device,
     dtype: torch.dtype,
+    int8: bool = False,
     text_encoder: str | Path | None = None,
     files: Files = FOUND,
 ) -> Checkpoint:
@@ -80,10 +86,13 @@ def open_checkpoint(
 
     The text encoder is `text_encoder` (a folder or a name on the Hub) or else what lies beside the weights (`t5/`, or
     `text_encoder/` and `tokenizer/`) or else the Hub model that the config names. Frequencies stay in float32 whatever
-    `dtype` is. A folder with both layouts is read as a single file. Raises CheckpointError.
+    `dtype` is. With `int8` the large products of the transformer are in int8. A folder with both layouts is read as a
+    single file. Raises CheckpointError.
     """
     raw = locate(source, with_text_encoder=text_encoder is None, files=files)
-    return open_located(raw, device=device, dtype=dtype, text_encoder=text_encoder, files=files)
+    return open_located(
+        raw, device=device, dtype=dtype, int8=int8, text_encoder=text_encoder, files=files
+    )
 
 
 def open_located(
@@ -91,6 +100,7 @@ def open_located(
     *,
     device: torch.device,
     dtype: torch.dtype,
+    int8: bool = False,
     text_encoder: str | Path | None = None,
     files: Files = FOUND,
 ) -> Checkpoint:
@@ -104,7 +114,7 @@ def open_located(
     folders = locate_text_encoder(raw, text_encoder)
     hashing = _begin_hashing(raw)
     text = text_encoder_kind(config).open(folders, config.text_width, device, dtype)
-    networks = open_networks(raw, device, dtype)
+    networks = open_networks(raw, device, dtype, int8)
     return Checkpoint(
         config=config,
         autoencoder=networks.autoencoder,
@@ -114,6 +124,7 @@ def open_located(
         hashing=hashing,
         source=raw.source,
         files=files,
+        is_int8=raw.is_int8,
         training=(raw.config_json or {}).get("training"),
     )
 
@@ -177,11 +188,15 @@ def _begin_hashing(raw: RawCheckpoint) -> Future[str]:
     return hashing
 
 
-def open_networks(raw: RawCheckpoint, device: torch.device, dtype: torch.dtype) -> Networks:
-    """Return the networks in eval mode, in `dtype` but for what they keep in float32."""
+def open_networks(
+    raw: RawCheckpoint, device: torch.device, dtype: torch.dtype, int8: bool = False
+) -> Networks:
+    """Return the networks in eval mode, in `dtype` but for what they keep in float32, or have in int8."""
     networks = without_memory(raw.spec, dtype)
-    expected = networks.state_dict()
     tensors = to_ours(raw.weights, raw.spec)
+    if int8:
+        tensors = place_int8(networks.dit, tensors)
+    expected = networks.state_dict()
     state = {name: t.load(device, expected[name].dtype) for name, t in tensors.items()}
     networks.load_state_dict(state, strict=True, assign=True)
     return networks.eval()
@@ -228,14 +243,16 @@ def inspect_checkpoint(source: str | Path, files: Files = FOUND) -> Inspection:
         part = next(part for start, part in PARTS.items() if name.startswith(start))
         if not is_untrained(name, raw.spec):
             parameters[part] = parameters.get(part, 0) + tensor.numel
-    memory = {_short(dtype): _network_bytes(raw, dtype) for dtype in DTYPES}
+    memory = {_short(dtype): _network_bytes(raw.spec, dtype) for dtype in DTYPES}
+    if raw.spec.model is not None:
+        memory["int8"] = _network_bytes(raw.spec, torch.float32, int8=True)
     return Inspection(
         source=raw.source,
         layout=raw.layout,
         spec=raw.spec,
         num_tensors=len(raw.weights),
         parameters=parameters,
-        stored_dtypes=tuple(sorted({_short(tensor.dtype) for tensor in raw.weights.values()})),
+        stored_dtypes=tuple(sorted({_short(t.dtype) for t in to_file(raw.weights).values()})),
         file_bytes=sum(path.stat().st_size for path in raw.files),
         memory_bytes=memory,
         attribution=attribution_of(raw.folder),
@@ -248,14 +265,25 @@ def attribution_of(folder: Path) -> str | None:
     return str(path) if path.is_file() else None
 
 
-def weight_bytes(source: str | Path, dtype: torch.dtype, files: Files = FOUND) -> int:
-    """Return the bytes that the networks of a checkpoint take, its text encoder not included. Raises CheckpointError."""
-    return _network_bytes(locate(source, files=files), dtype)
+def _network_bytes(spec: Spec, dtype: torch.dtype, int8: bool = False) -> int:
+    networks = without_memory(spec, dtype)
+    matrices = {f"dit.{name}.weight" for name in int8_layers(networks.dit)} if int8 else set[str]()
+    return sum(
+        tensor.numel() + 4 * tensor.shape[0]  # codes and scales
+        if name in matrices
+        else tensor.numel() * tensor.itemsize
+        for name, tensor in networks.state_dict().items()
+    )
 
 
-def _network_bytes(raw: RawCheckpoint, dtype: torch.dtype) -> int:
-    tensors = without_memory(raw.spec, dtype).state_dict().values()
-    return sum(tensor.numel() * tensor.itemsize for tensor in tensors)
+def weight_bytes(source: str | Path, dtype: str, device: torch.device, files: Files = FOUND) -> int:
+    """Return the bytes that the networks of a checkpoint take, its text encoder not included, in a format by name.
+
+    Raises CheckpointError.
+    """
+    raw = locate(source, files=files)
+    chosen = choose_format(dtype, device, raw.is_int8)
+    return _network_bytes(raw.spec, chosen.dtype, chosen.int8)
 
 
 def _short(dtype: torch.dtype) -> str:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from auralith.checkpoints.choosing import CONFIG_NAME, WEIGHTS_NAMES, find_config
+from auralith.checkpoints.quantization import from_file, header, is_int8, require_int8, to_file
 from auralith.checkpoints.transform import (
     check_weights,
     checked,
@@ -82,6 +83,11 @@ class RawCheckpoint:
             )
         return self.spec.model
 
+    @property
+    def is_int8(self) -> bool:
+        """Says whether the weights are stored in int8."""
+        return is_int8(self.weights)
+
     def autoencoder_only(self) -> "RawCheckpoint":
         weights = {n: t for n, t in self.weights.items() if n.startswith(AUTOENCODER)}
         return replace(self, spec=replace(self.spec, model=None), weights=weights)
@@ -102,11 +108,13 @@ def read_single_file(path: Path, source: str, config: str | Path | None = None) 
     else:
         raise CheckpointError(f"{path} has no config; put its {CONFIG_NAME} beside it")
     spec = spec_from_json(data, config_path or f"model_config in {path}")
+    weights = from_file(weights, file.metadata, data, path)
     if layout == "autoencoder" and spec.model is not None:
         # an autoencoder beside the config of the model it belongs to
         spec = replace(spec, model=None)
         data = spec_to_json(spec)
     spec, weights = checked(weights, spec, path)
+    require_int8(weights, data, spec, path)
     files = component_files(path)
     files = files if config_path is None else (*files, config_path)
     return RawCheckpoint(layout, source, spec, weights, files, path.parent, data)
@@ -159,14 +167,14 @@ def _unwrapped(weights: Weights, renames: dict[str, str]) -> Weights:
 
 
 def write_raw(folder: Path, raw: RawCheckpoint) -> None:
-    """Write published tensors as they are, with their config: bit for bit the same values.
+    """Write published tensors as they are, with their config: bit for bit the same values, those in int8 too.
 
     Raises CheckpointError for a model that `model_config.json` can't express.
     """
     weights, config = raw.weights, raw.config_json or spec_to_json(raw.spec)
     if raw.spec.model is None:
         weights = {name.removeprefix(AUTOENCODER): tensor for name, tensor in weights.items()}
-    write_safetensors(folder / WEIGHTS_NAMES[0], weights)
+    write_safetensors(folder / WEIGHTS_NAMES[0], to_file(weights), header(config))
     write_json(folder / CONFIG_NAME, config)
 
 

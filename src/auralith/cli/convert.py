@@ -16,6 +16,10 @@ def convert(
     to: Annotated[
         Literal["single-file", "diffusers"], typer.Option(help="The layout to write.")
     ] = "single-file",
+    quantize: Annotated[
+        Literal["int8"] | None,
+        typer.Option(help="Store the large matrices of the transformer in int8; not bit for bit."),
+    ] = None,
     weights: WeightsOption = None,
     config: ConfigOption = None,
     text_encoder: TextEncoderOption = None,
@@ -24,6 +28,11 @@ def convert(
     from auralith import checkpoints
 
     checkpoints.convert(
-        source, out, to, text_encoder=text_encoder, files=checkpoints.Files(weights, config)
+        source,
+        out,
+        to,
+        quantize=quantize,
+        text_encoder=text_encoder,
+        files=checkpoints.Files(weights, config),
     )
     print(out)

@@ -94,7 +94,9 @@ class Loading:
         typer.Option(help="Adapter to merge into the model, FILE or FILE:STRENGTH; repeatable."),
     ] = None
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = None
-    dtype: Annotated[str | None, typer.Option(help="auto, float32, bfloat16 or float16.")] = None
+    dtype: Annotated[str | None, typer.Option(help="auto, float32, bfloat16, float16 or int8.")] = (
+        None
+    )
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ def serve(
         list[str] | None,
         typer.Option(help="auto, cpu, cuda, cuda:1 or mps; repeatable, a process for each."),
     ] = None,
-    dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")] = "auto",
+    dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16, float16 or int8.")] = "auto",
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65_535, help="Port; 0 takes a free one.")] = 8765,
     allow_host: Annotated[

@@ -123,6 +123,7 @@ def _model(root: Section) -> ModelConfig:
     diffusion.expect("prepend_cond_ids", [], [])
     objective = diffusion.choice("diffusion_objective", _objectives(family), "v")
     extension = root.section("auralith", optional=True)
+    extension.ignore("quantization")  # describes the file: checkpoints.quantization
     conditioning.expect("pre_encoded_keys", [], [])
     config = ModelConfig(
         audio=audio,

@@ -10,7 +10,8 @@ from auralith.checkpoints.opening import weight_bytes
 from auralith.errors import ResourceError
 from auralith.files import size_text
 from auralith.jobs.tasks import Json, ModelPlace, WorkerSettings
-from auralith.resources import choose_device, choose_dtype, empty_cache, total_memory
+from auralith.models.quantized import quantized_layers
+from auralith.resources import choose_device, choose_format, empty_cache, total_memory
 
 if TYPE_CHECKING:
     from torch import nn
@@ -119,8 +120,9 @@ def needed_bytes(place: ModelPlace, device: str, dtype: str) -> int:
     from auralith.pipeline import EMBEDDED
 
     source = EMBEDDED if place.source is None else place.source
-    number_format = choose_dtype(dtype, choose_device(device))
-    return weight_bytes(source, number_format, Files(place.weights, place.config))
+    chosen = choose_device(device)
+    choose_format(dtype, chosen)  # a wrong name is refused before the model is looked for
+    return weight_bytes(source, dtype, chosen, Files(place.weights, place.config))
 
 
 def weights_size(models: "Iterable[Auralith]") -> int:
@@ -143,11 +145,12 @@ def _storages(models: "Iterable[Auralith]") -> dict[int, int]:
 
 def _storages_of(modules: "Iterable[nn.Module]") -> dict[int, int]:
     """Return the sizes of the tensors of modules by their address."""
-    return {
-        tensor.data_ptr(): tensor.numel() * tensor.element_size()
-        for module in modules
-        for tensor in (*module.parameters(), *module.buffers())
-    }
+    sizes: dict[int, int] = {}
+    for module in modules:
+        for tensor in (*module.parameters(), *module.buffers()):
+            sizes[tensor.data_ptr()] = tensor.numel() * tensor.element_size()
+        sizes |= {id(layer): layer.num_bytes for layer in quantized_layers(module).values()}
+    return sizes
 
 
 def _size(storages: Mapping[int, int]) -> int:

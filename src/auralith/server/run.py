@@ -135,11 +135,11 @@ def _bound(address: Address) -> socket.socket:
 
 
 def chosen_devices(names: Sequence[str], dtype: str) -> tuple[str, ...]:
-    """Return the devices of a server; raise as `choose_device` and `choose_dtype` do."""
-    from auralith.resources import choose_device, choose_dtype
+    """Return the devices of a server; raise as `choose_device` and `choose_format` do."""
+    from auralith.resources import choose_device, choose_format
 
     for name in names:
-        choose_dtype(dtype, choose_device(name))
+        choose_format(dtype, choose_device(name))
     return tuple(names)
 
 

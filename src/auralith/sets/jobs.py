@@ -24,7 +24,7 @@ from auralith.jobs.records import Job, Limits, Unknown
 from auralith.jobs.store import JobStore
 from auralith.jobs.tasks import ModelPlace, WorkerSettings
 from auralith.pipeline import Auralith
-from auralith.resources import choose_device, choose_dtype
+from auralith.resources import choose_device, choose_format
 from auralith.sets.makers import Failed, Ready
 from auralith.sets.plan import PlannedSound
 from auralith.sound.extent import read_info
@@ -53,12 +53,12 @@ def shared_devices(
     dtype: str = "auto",
     adapters: tuple[tuple[str, float], ...] = (),
 ) -> Devices | None:
-    """Return the devices that a text names, as "cuda:0,cuda:1"; None for one. Raises as `choose_device` and `choose_dtype` do."""
+    """Return the devices that a text names, as "cuda:0,cuda:1"; None for one. Raises as `choose_device` and `choose_format` do."""
     names = tuple(text.split(","))
     if len(names) < 2:
         return None
     for name in names:
-        choose_dtype(dtype, choose_device(name))
+        choose_format(dtype, choose_device(name))
     return Devices(names, place, dtype, adapters)
 
 

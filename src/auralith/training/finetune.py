@@ -152,11 +152,15 @@ def finetune(
     config (`auralith.training.published`).
 
     Raises:
-        InvalidRequest: the recordings can't be trained on, the run's folder holds a run with other settings, or `output`
+        InvalidRequest: the weights are int8, the recordings can't be trained on, the run's folder holds a run with other settings, or `output`
             holds anything but what that run exported after fewer steps.
         ResourceError: memory or disk space is short; the message names what would help.
         NonFiniteError: the loss did not stay finite.
     """
+    if model.checkpoint.is_int8 or model.number_format.int8:
+        raise InvalidRequest(
+            f"training needs float weights, and those of {model.name} are int8; use the model that it was made from"
+        )
     folder = run_folder(output)
     check_target(output, folder, settings.loop.steps)
     check_conditions(model.config, recordings)

@@ -35,6 +35,7 @@ from auralith.models.autoencoder import Oobleck
 from auralith.models.diffusion_transformer import DiffusionTransformer
 from auralith.models.discriminator import Discriminator, DiscriminatorConfig
 from auralith.pipeline import Auralith
+from auralith.resources import NumberFormat
 from auralith.settings import load_settings
 from auralith.training.autoencoder import (
     AUTOENCODER,
@@ -231,7 +232,7 @@ def new_model(recipe: TransformerRecipe) -> Auralith:
         source=opened.source,
         training=training,
     )
-    return Auralith(checkpoint, "random weights", cpu, torch.float32)
+    return Auralith(checkpoint, "random weights", cpu, NumberFormat(torch.float32))
 
 
 def _opened(source: str) -> AutoencoderCheckpoint:
