@@ -190,21 +190,25 @@ class Bench:
                     yield Row(what, unit, values, dtype)
 
     def _write_checkpoints(self, folder: Path) -> dict[str, Path]:
-        """The same float32 model in both layouts, with a text encoder of T5-base's size."""
+        """The same float32 model in both layouts."""
+        folders = {name: folder / name for name in ("auralith", "diffusers")}
+        self.write_model(folders["auralith"])
+        convert(folders["auralith"], folders["diffusers"], "diffusers")
+        return folders
+
+    def write_model(self, folder: Path) -> None:
+        """Write the random float32 model in our layout, with a text encoder of T5-base's size."""
         networks = peers.random_networks(self.config, torch.float32)
         sizes = T5Config(d_model=self.config.condition_dim, d_ff=3_072, num_layers=12, num_heads=12)
         text = TextEncoder(T5Encoder(sizes), open_tokenizer(TOKENIZER))
-        folders = {name: folder / name for name in ("auralith", "diffusers")}
         save_single_file(
-            folders["auralith"],
+            folder,
             self.config,
             dit=networks.dit.state_dict(),
             numbers=networks.numbers.state_dict(),
             autoencoder=networks.autoencoder.state_dict(),
             text=text,
         )
-        convert(folders["auralith"], folders["diffusers"], "diffusers")
-        return folders
 
 
 def flops_of(task: Callable[[], Tensor]) -> int:

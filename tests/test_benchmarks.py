@@ -46,6 +46,17 @@ def test_generation_is_compared_on_equal_results(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_int8_is_compared_with_its_error(tmp_path: Path) -> None:
+    pytest.importorskip("diffusers")
+    options = ("--scale", "small", "--only", "step", "--budget", "1")
+    rows = {row["what"]: row for row in measured(tmp_path, "quantized.py", *options)["rows"]}
+    assert rows["transformer"]["ratio"] < 0.4
+    for frames in (216, 1_024):
+        assert rows[f"step, {frames} latents"]["ratio"] > 0
+        assert 0 < rows[f"error of the step, {frames} latents"]["values"]["int8"] < 0.05
+
+
+@pytest.mark.slow
 def test_training_is_compared_on_equal_losses(tmp_path: Path) -> None:
     pytest.importorskip("diffusers")
     (row,) = measured(

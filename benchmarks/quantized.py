@@ -1,0 +1,257 @@
+"""Time, memory and drift of a model in int8, beside the same model in float32 and bfloat16.
+
+    step    a guided step at 216 and 1024 latents: seconds in turn, relative error, bytes of the transformer
+    memory  a fresh process: loading the stored model, then 10 s of sound in a few steps; peak of resident memory
+    drift   the embedded model: final latents after 100 steps with the same noise, and the sound, beside another seed
+    follow  the embedded model: figures of its evaluation on held-out prompts, in points
+
+`step` and `memory` are of random weights at the published size; `--scale small` tries the benchmark itself. bfloat16 is
+timed where the CPU has it, and its drift is measured everywhere.
+"""
+
+import argparse
+import json
+import statistics
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated
+
+import measure
+import torch
+import typer
+from generate import Bench, machine
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor, nn
+
+from auralith.checkpoints import convert
+from auralith.checkpoints.quantization import place_int8
+from auralith.metrics.codec import mel_distance, multi_resolution_stft_distance
+from auralith.models.dit import DiT
+from auralith.models.lazy_tensor import weights_of
+from auralith.models.quantized import quantized_layers
+from auralith.pipeline import Auralith, load
+from auralith.request import GenerationRequest
+from auralith.resources import cpu_has_bfloat16
+
+sys.path.append(str(Path(__file__).parents[1]))
+import candidates as peers
+
+from recipes.tiny import evaluate
+
+PARTS = ("step", "memory", "drift", "follow")
+FRAMES = (216, 1_024)
+MEMORY_STEPS = 2
+PROMPTS = (
+    "kick drum loop at 120 BPM",
+    "a plucked string, note A4",
+    "rain on a roof",
+    "a bell, short",
+    "a bass note, E2",
+    "hi-hat loop at 90 BPM",
+)
+CASES_SEED = 0
+
+
+@dataclass(frozen=True)
+class Row:
+    """A figure by number format. `unit` is s, byte, error or points."""
+
+    what: str
+    unit: str
+    values: dict[str, float]
+
+    @property
+    def ratio(self) -> float | None:
+        """Return int8 as a share of float32, where that means something."""
+        if self.unit not in ("s", "byte") or "float32" not in self.values:
+            return None
+        return self.values["int8"] / self.values["float32"]
+
+
+def in_int8(dit: nn.Module) -> DiT:
+    """Return a transformer of the same weights with its large products in int8."""
+    assert isinstance(dit, DiT)
+    with torch.device("meta"):
+        copy = DiT(dit.config)
+    weights = weights_of({f"dit.{name}": t for name, t in dit.state_dict().items()})
+    rest = place_int8(copy, weights)
+    state = {name.removeprefix("dit."): tensor.read() for name, tensor in rest.items()}
+    copy.load_state_dict(state, strict=True, assign=True)
+    return copy.eval()
+
+
+def dit_bytes(dit: nn.Module) -> int:
+    floats = sum(p.numel() * p.element_size() for p in dit.parameters())
+    return floats + sum(layer.num_bytes for layer in quantized_layers(dit).values())
+
+
+def steps(bench: Bench, budget: float) -> Iterator[Row]:
+    networks = peers.random_networks(bench.config, torch.float32)
+    variants: dict[str, nn.Module] = {"float32": networks.dit, "int8": in_int8(networks.dit)}
+    if cpu_has_bfloat16():
+        variants["bfloat16"] = peers.random_networks(bench.config, torch.bfloat16).dit
+    yield Row("transformer", "byte", {name: dit_bytes(dit) for name, dit in variants.items()})
+    for frames in FRAMES:
+        tasks = {name: _step(dit, bench, frames) for name, dit in variants.items()}
+        with torch.inference_mode():
+            times, results = measure.alternate(tasks, bench.rounds, budget)
+        medians = {name: measure.median(spent) for name, spent in times.items()}
+        yield Row(f"step, {frames} latents", "s", medians)
+        exact = results.pop("float32")
+        errors = {n: measure.relative_difference(found, exact) for n, found in results.items()}
+        yield Row(f"error of the step, {frames} latents", "error", errors)
+
+
+def _step(dit: nn.Module, bench: Bench, frames: int) -> Callable[[], Tensor]:
+    assert isinstance(dit, DiT)
+    dtype, config = dit.project_in.weight.dtype, bench.config.dit
+    context = _noise(peers.CONTEXT_ROWS, config.context_dim).to(dtype)
+    conditions = _noise(2, config.global_dim)[0].to(dtype)
+    x = _noise(config.latent_channels, frames).to(dtype).repeat(2, 1, 1)
+    with torch.inference_mode():
+        prepared = dit.prepare(context, conditions, frames)
+    t = torch.tensor([0.5, 0.5])
+    return lambda: peers.guided(*dit.step(x, t, prepared).chunk(2))
+
+
+def _noise(rows: int, columns: int) -> Tensor:
+    return torch.randn(1, rows, columns, generator=torch.Generator().manual_seed(rows))
+
+
+def memory(bench: Bench) -> Iterator[Row]:
+    with tempfile.TemporaryDirectory() as temporary:
+        floats, stored = Path(temporary) / "floats", Path(temporary) / "int8"
+        bench.write_model(floats)
+        convert(floats, stored, quantize="int8")
+        files = {"float32": floats, "int8": stored}
+        reports = {
+            name: measure.in_fresh_process(
+                *("auralith", str(folder), "--dtype", name, "--steps", str(MEMORY_STEPS)),
+                threads=bench.threads,
+            )
+            for name, folder in files.items()
+        }
+    for what, unit, key in (
+        ("loading", "s", "load_seconds"),
+        ("peak of loading", "byte", "load_peak_bytes"),
+        ("peak of a 10 s clip", "byte", "clip_peak_bytes"),
+    ):
+        yield Row(what, unit, {name: report[key] for name, report in reports.items()})
+
+
+def drift(num_steps: int) -> Iterator[Row]:
+    models = {name: load(dtype=name) for name in ("float32", "int8", "bfloat16")}
+    exact = models.pop("float32")
+    found: dict[str, list[tuple[float, float, float, float]]] = {}
+    for seed, prompt in enumerate(PROMPTS):
+        request = GenerationRequest(prompt, seconds_total=4.0, steps=num_steps, seed=seed)
+        other = GenerationRequest(prompt, seconds_total=4.0, steps=num_steps, seed=seed + 1_000)
+        expected = _run(exact, request)
+        runs = {name: _run(model, request) for name, model in models.items()}
+        for name, run in (runs | {"another seed": _run(exact, other)}).items():
+            found.setdefault(name, []).append(_distances(exact, run, expected))
+    names = ("first step", "final latents", "multi-resolution STFT", "mel")
+    for place, what in enumerate(names):
+        columns = {
+            name: statistics.median(row[place] for row in rows) for name, rows in found.items()
+        }
+        yield Row(f"{what}, median", "error", columns)
+    columns = {name: max(row[1] for row in rows) for name, rows in found.items()}
+    yield Row("final latents, largest", "error", columns)
+
+
+def _run(model: Auralith, request: GenerationRequest) -> tuple[Tensor, Tensor]:
+    """Return the first prediction of the clean latents, and the latents at the end."""
+    first, last = None, None
+    for step in model.denoising_steps([request]):
+        first = step.denoised.clone() if first is None else first
+        last = step.x
+    assert first is not None and last is not None
+    return first, last.clone()
+
+
+def _distances(
+    model: Auralith, found: tuple[Tensor, Tensor], expected: tuple[Tensor, Tensor]
+) -> tuple[float, float, float, float]:
+    sound, original = (model.decode(latents)[0] for _, latents in (found, expected))
+    rate = model.config.audio.sample_rate
+    return (
+        measure.relative_difference(found[0], expected[0]),
+        measure.relative_difference(found[1], expected[1]),
+        float(multi_resolution_stft_distance(sound, original)),
+        float(mel_distance(sound, original, rate)),
+    )
+
+
+def follow(sounds: int, formats: tuple[str, ...]) -> Iterator[Row]:
+    classifier = evaluate.fit_classifier(24, CASES_SEED)
+    cases = sorted(evaluate.draw_cases(sounds, CASES_SEED), key=lambda case: case.sound.seconds)
+    options = argparse.Namespace(steps=None, cfg=None, sampler=None, batch=16)
+    tables: dict[str, dict[str, dict[str, float]]] = {}
+    for name in formats:
+        waveforms = evaluate.generated(load(dtype=name), cases, options)
+        pairs = zip(cases, waveforms, strict=True)
+        tables[name] = evaluate.figures_of(evaluate.judge(c, w, classifier) for c, w in pairs)
+    for figure, of in tables[formats[0]].items():
+        values = {name: 100 * table[figure]["right"] for name, table in tables.items()}
+        yield Row(f"{figure}, of {of['of']:.0f}", "points", values)
+
+
+def table_of(rows: list[Row]) -> Table:
+    names = list(dict.fromkeys(name for row in rows for name in row.values))
+    table = Table("what", *names, "int8 / float32")
+    for row in rows:
+        values = [_shown(row.values.get(name), row.unit) for name in names]
+        table.add_row(row.what, *values, "" if row.ratio is None else f"{row.ratio:.2f}")
+    return table
+
+
+def _shown(value: float | None, unit: str) -> str:
+    if value is None:
+        return ""
+    forms = {"byte": f"{value / 1e9:.2f} GB", "s": f"{value:.3g} s", "points": f"{value:.1f}"}
+    return forms.get(unit, f"{value:.4f}")
+
+
+def main(
+    only: Annotated[str, typer.Option(help="Parts to run, separated by commas.")] = ",".join(PARTS),
+    scale: Annotated[str, typer.Option(help="full (published size) or small.")] = "full",
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds after the warm-up.")] = 5,
+    budget: Annotated[float, typer.Option(help="Seconds for a comparison of steps.")] = 200.0,
+    steps_of_drift: Annotated[int, typer.Option("--steps", min=1, help="Of `drift`.")] = 100,
+    sounds: Annotated[int, typer.Option(min=1, help="Prompts of `follow`.")] = 200,
+    threads: Annotated[int, typer.Option(help="0: what torch chooses.")] = 0,
+    output: Annotated[Path | None, typer.Option(help="Write the rows as JSON.")] = None,
+) -> None:
+    """Compare int8 with float32 and bfloat16 on this machine."""
+    parts = tuple(only.split(","))
+    if unknown := [*(set(parts) - set(PARTS)), *({scale} - {"full", "small"})]:
+        raise typer.BadParameter(f"unknown: {', '.join(unknown)}")
+    if threads:
+        torch.set_num_threads(threads)
+    console = Console(width=None if sys.stdout.isatty() else 130)
+    about = machine(torch.get_num_threads()) | {"scale": scale, "rounds": rounds}
+    console.print(about)
+    bench = Bench(peers.config_of(scale), None, rounds, torch.get_num_threads())
+    sources = {
+        "memory": lambda: memory(bench),
+        "step": lambda: steps(bench, budget),
+        "drift": lambda: drift(steps_of_drift),
+        "follow": lambda: follow(sounds, ("float32", "int8")),
+    }
+    rows: list[Row] = []
+    for part, source in sources.items():
+        if part in parts:
+            rows += source()
+    console.print(table_of(rows))
+    if output is not None:
+        results = [asdict(row) | {"ratio": row.ratio} for row in rows]
+        output.write_text(json.dumps({"machine": about, "rows": results}, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    typer.run(main)
