@@ -12,7 +12,7 @@ TEST := $(BIN)/pytest --numprocesses 2 --dist worksteal -r s
 NUMERIC := tests/test_rounding.py tests/models tests/test_pipeline.py tests/test_guidance.py tests/test_diffusion.py \
 	tests/test_conditioning.py tests/test_stream.py tests/training/test_losses.py tests/training/test_loop.py \
 	tests/checkpoints/test_opening.py tests/checkpoints/test_convert.py tests/checkpoints/test_quantization.py \
-	 tests/compat/test_stable_audio_tools.py
+	tests/compat/test_stable_audio_tools.py
 AVX2 := ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MKL_ENABLE_INSTRUCTIONS=AVX2
 SSE := ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 MKL_ENABLE_INSTRUCTIONS=SSE4_2
 CORE := .venv/.core-installed
