@@ -19,6 +19,7 @@ from auralith.errors import Field, InvalidRequest
 from auralith.models.embedders import LearnedPadding
 from auralith.prompt_embedding import Prompt, PromptEmbedding, encodable, mix_prompts
 from auralith.text.encoder import TextEncoder, TextStates
+from auralith.text.recent import RecentStates
 
 
 @dataclass(frozen=True)
@@ -137,11 +138,12 @@ class Router:
 
 
 class Conditioner(Router):
-    """A router with the text encoder before it."""
+    """A router with the text encoder before it, whose last states are remembered."""
 
     def __init__(self, config: ModelConfig, numbers: nn.ModuleDict, text: TextEncoder) -> None:
         super().__init__(config, numbers)
         self.text = text
+        self._recent = RecentStates()
 
     def __call__(
         self,
@@ -208,5 +210,5 @@ class Conditioner(Router):
         return self.global_vector(None, self._embed(numbers, self.text.device))
 
     def encode_text(self, prompts: Sequence[str]) -> TextStates:
-        """Encode prompts, each cut to the token limit with a warning (`TextEncoder.encode`)."""
-        return self.text.encode(prompts, self.config.text.max_tokens)
+        """Return the states of prompts, each cut to the token limit with a warning (`TextEncoder.encode`)."""
+        return self._recent.encode(self.text, prompts, self.config.text.max_tokens)
