@@ -88,5 +88,8 @@ class Keeping(Books):
         return gone
 
     def _needed(self) -> set[str]:
-        rows = self._db.execute("SELECT source FROM jobs WHERE status IN ('queued', 'running')")
+        """Return the ids of sounds and uploads that jobs which wait or run start from."""
+        rows = self._db.execute(
+            "SELECT source FROM jobs WHERE status IN ('queued', 'running') AND source IS NOT NULL"
+        )
         return {row["source"] for row in rows}
