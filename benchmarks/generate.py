@@ -46,6 +46,8 @@ CLIP_STEPS = 10
 # seconds for one comparison; the first round counts where a second one does not fit
 BUDGET = 100.0
 TARGETS = {"step": 0.95, "decode": 0.8, "clip": 0.25, "clip memory": 0.8, "import": 0.3}
+INSTRUCTIONS = ("avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16")
+"""Flags of the CPU that say how fast it multiplies, and what."""
 PEER_IMPORT = "from diffusers import StableAudioPipeline"
 TOKENIZER = Path(__file__).parents[1] / "tests/golden/sao_tiny/t5"
 
@@ -251,9 +253,11 @@ def machine(threads: int) -> dict[str, str | int]:
     lines = info.read_text().splitlines() if info.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     cpu = names[0] if names else platform.processor()
+    flags = {flag for line in lines if line.startswith("flags") for flag in line.split()}
     return {
         "cpu": cpu,
         "capability": torch.backends.cpu.get_cpu_capability(),
+        "instructions": " ".join(flag for flag in INSTRUCTIONS if flag in flags),
         "threads": threads,
     } | {
         "torch": torch.__version__,

@@ -10,6 +10,7 @@ timed where the CPU has it, and its drift is measured everywhere.
 """
 
 import argparse
+import copy
 import json
 import statistics
 import sys
@@ -31,7 +32,7 @@ from auralith.checkpoints import convert
 from auralith.checkpoints.quantization import place_int8
 from auralith.metrics.codec import mel_distance, multi_resolution_stft_distance
 from auralith.models.dit import DiT
-from auralith.models.lazy_tensor import weights_of
+from auralith.models.lazy_tensor import meta_device, weights_of
 from auralith.models.quantized import quantized_layers
 from auralith.pipeline import Auralith, load
 from auralith.request import GenerationRequest
@@ -75,13 +76,13 @@ class Row:
 def in_int8(dit: nn.Module) -> DiT:
     """Return a transformer of the same weights with its large products in int8."""
     assert isinstance(dit, DiT)
-    with torch.device("meta"):
-        copy = DiT(dit.config)
+    with meta_device():
+        network = DiT(dit.config)
     weights = weights_of({f"dit.{name}": t for name, t in dit.state_dict().items()})
-    rest = place_int8(copy, weights)
+    rest = place_int8(network, weights)
     state = {name.removeprefix("dit."): tensor.read() for name, tensor in rest.items()}
-    copy.load_state_dict(state, strict=True, assign=True)
-    return copy.eval()
+    network.load_state_dict(state, strict=True, assign=True)
+    return network.eval()
 
 
 def dit_bytes(dit: nn.Module) -> int:
@@ -89,13 +90,13 @@ def dit_bytes(dit: nn.Module) -> int:
     return floats + sum(layer.num_bytes for layer in quantized_layers(dit).values())
 
 
-def steps(bench: Bench, budget: float) -> Iterator[Row]:
+def steps(bench: Bench, lengths: tuple[int, ...], budget: float) -> Iterator[Row]:
     networks = peers.random_networks(bench.config, torch.float32)
     variants: dict[str, nn.Module] = {"float32": networks.dit, "int8": in_int8(networks.dit)}
     if cpu_has_bfloat16():
-        variants["bfloat16"] = peers.random_networks(bench.config, torch.bfloat16).dit
+        variants["bfloat16"] = copy.deepcopy(networks.dit).to(torch.bfloat16)
     yield Row("transformer", "byte", {name: dit_bytes(dit) for name, dit in variants.items()})
-    for frames in FRAMES:
+    for frames in lengths:
         tasks = {name: _step(dit, bench, frames) for name, dit in variants.items()}
         with torch.inference_mode():
             times, results = measure.alternate(tasks, bench.rounds, budget)
@@ -220,6 +221,10 @@ def _shown(value: float | None, unit: str) -> str:
 def main(
     only: Annotated[str, typer.Option(help="Parts to run, separated by commas.")] = ",".join(PARTS),
     scale: Annotated[str, typer.Option(help="full (published size) or small.")] = "full",
+    frames: Annotated[
+        list[int] | None,
+        typer.Option(min=1, help="Latents of `step`; repeatable. Left out: 216, 1024."),
+    ] = None,
     rounds: Annotated[int, typer.Option(min=1, help="Rounds after the warm-up.")] = 5,
     budget: Annotated[float, typer.Option(help="Seconds for a comparison of steps.")] = 200.0,
     steps_of_drift: Annotated[int, typer.Option("--steps", min=1, help="Of `drift`.")] = 100,
@@ -239,7 +244,7 @@ def main(
     bench = Bench(peers.config_of(scale), None, rounds, torch.get_num_threads())
     sources = {
         "memory": lambda: memory(bench),
-        "step": lambda: steps(bench, budget),
+        "step": lambda: steps(bench, tuple(frames or FRAMES), budget),
         "drift": lambda: drift(steps_of_drift),
         "follow": lambda: follow(sounds, ("float32", "int8")),
     }

@@ -53,7 +53,8 @@ def test_int8_is_compared_with_its_error(tmp_path: Path) -> None:
     assert rows["transformer"]["ratio"] < 0.4
     for frames in (216, 1_024):
         assert rows[f"step, {frames} latents"]["ratio"] > 0
-        assert 0 < rows[f"error of the step, {frames} latents"]["values"]["int8"] < 0.05
+        # guidance by 7 takes 7 and -6 times two predictions that are nearly equal: √(7² + 6²) times their 1 %
+        assert 0 < rows[f"error of the step, {frames} latents"]["values"]["int8"] < 0.1
 
 
 @pytest.mark.slow

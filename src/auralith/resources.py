@@ -76,7 +76,8 @@ def choose_format(name: str, device: torch.device, stored_int8: bool = False) ->
         return NumberFormat(choose_dtype(name, device, (INT8_NAME,)))
     if device.type != "cpu":
         raise InvalidRequest(
-            Field("dtype"), f" int8 is for CPUs; use bfloat16 or float32 on {device.type}"
+            Field("dtype"),
+            f" int8 is for CPUs; use bfloat16 or float32 on {device.type}, or the device cpu",
         )
     return INT8
 
