@@ -126,6 +126,13 @@ def test_what_is_not_a_number_stays_so_in_its_row() -> None:
     assert found[0].isfinite().all() and not found[1:].isfinite().any()
 
 
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
+def test_so_does_the_scale_of_a_row_of_weights(value: float) -> None:
+    weight = torch.ones(3, 16)
+    weight[1, 4] = value
+    assert quantize(weight).scale.isfinite().tolist() == [True, False, True]
+
+
 def test_every_layer_is_in_int8_or_has_a_reason_not_to_be(checkpoint: Checkpoint) -> None:
     _require_reasons(checkpoint.dit)
 

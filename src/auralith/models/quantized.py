@@ -23,7 +23,7 @@ from auralith.models.gradients import Recipe
 
 LEVELS = 127
 """Largest code of a weight or an activation, of either sign."""
-PAIR_LIMIT = 128
+PAIR_LIMIT = LEVELS + 1
 """Largest sum of two neighboring codes of one sign: 255 · 128 still fits into 16 bits, with activations from 0 to 255."""
 ZERO = 128
 """Activations are handed over as unsigned numbers around it."""
@@ -75,15 +75,16 @@ class Kernel(NamedTuple):
 
 
 def quantize(weight: Float[Tensor, "out in"]) -> Codes:
-    """Return the nearest codes of a weight: |w − s·q| ≤ s/2 (1 + 2⁻²⁰). A row of zeros has the scale 1."""
+    """Return the nearest codes of a weight: |w − s·q| ≤ s/2 (1 + 2⁻²⁰). A row of zeros has the scale 1.
+
+    A NaN or an infinite value makes the scale of its row so.
+    """
     values = weight.float()
-    neighbors = F.pad(values, (0, values.shape[1] % 2)).unflatten(1, (-1, 2))
-    sums = torch.stack((neighbors.clamp(min=0).sum(-1), -neighbors.clamp(max=0).sum(-1)))
-    # rounding adds one half to each of two codes
-    scale = torch.maximum(
-        values.abs().amax(1) / LEVELS, sums.amax((0, 2)) / (PAIR_LIMIT - 1)
-    ).clamp(min=torch.finfo(torch.float32).tiny)
-    scale = torch.where(values.any(1), scale, 1.0)
+    first, second = F.pad(values, (0, values.shape[1] % 2)).unflatten(1, (-1, 2)).unbind(-1)
+    # neighbors of one sign sum to LEVELS, to which rounding adds one half each; those of two signs to less than the larger
+    peak = torch.maximum(values.abs().amax(1), (first + second).abs_().amax(1))
+    scale = (peak / LEVELS).clamp(min=torch.finfo(torch.float32).tiny)
+    scale = torch.where(peak == 0, 1.0, scale)
     return Codes((values / scale[:, None]).round_().to(torch.int8), scale)
 
 
