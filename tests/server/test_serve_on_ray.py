@@ -1,7 +1,9 @@
 """`auralith serve --ray`: replicas on a cluster of Ray that is started for the test, which takes half a minute."""
 
+import os
 import signal
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,7 +17,7 @@ from auralith.server import cluster
 from auralith.server.run import Address
 from auralith.server.service import ServiceSettings
 from tests.jobs.postgres import Cluster
-from tests.server.test_serve import JOBS, Server, all_done, hashes, until
+from tests.server.test_serve import JOBS, Server, all_done, hashes, needs_proc, until
 from tests.serving import MODEL
 
 
@@ -36,6 +38,76 @@ def connections(postgres: Cluster) -> int:
         ).fetchone()
     assert found is not None
     return found[0]
+
+
+@pytest.fixture
+def started(server: Server) -> Iterator[Server]:
+    """A server that takes requests."""
+    try:
+        server.start()
+        yield server
+    finally:
+        with suppress(ProcessLookupError):
+            if server.process is not None and server.process.poll() is None:
+                server.end(signal.SIGTERM)
+
+
+def descendants(pid: int) -> Iterator[int]:
+    """Yield the processes that a process has started, and those that they have."""
+    for path in Path(f"/proc/{pid}/task").glob("*/children"):
+        with suppress(OSError):
+            for child in map(int, path.read_text().split()):
+                yield child
+                yield from descendants(child)
+
+
+def stat_of(pid: int) -> list[str]:
+    """Return the fields of a process from its state on: [1] is its parent, [11] its ticks of computing."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+
+
+def busy_worker(server: Server) -> int:
+    """Return the worker that computes."""
+    assert server.process is not None
+    pids = [
+        pid
+        for pid in descendants(server.process.pid)
+        if b"auralith.jobs.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    ]
+    before = {pid: int(stat_of(pid)[11]) for pid in pids}
+    time.sleep(0.5)
+    return max(pids, key=lambda pid: int(stat_of(pid)[11]) - before[pid])
+
+
+def steps_done(server: Server, job: str) -> int:
+    """Return the steps that a job has had; 0 while nobody answers, as when the replica is gone that was asked."""
+    try:
+        answer = server.client.get(f"/v1/jobs/{job}")
+    except httpx.HTTPError:
+        return 0
+    found = answer.json() if answer.status_code == 200 else {}
+    return (found.get("progress") or {}).get("step", 0)
+
+
+@pytest.mark.slow
+@needs_proc
+def test_what_a_killed_replica_was_making_is_made_by_another(
+    started: Server, postgres: Cluster
+) -> None:
+    body = JOBS[0] | {"steps": 3_000}
+    undisturbed = started.post(body)["id"]
+    until(lambda: all_done(started, [undisturbed]), 300)
+    hit = started.post(body)["id"]
+    until(lambda: steps_done(started, hit) > 10)
+    os.kill(busy_worker(started), signal.SIGKILL)
+    until(lambda: steps_done(started, hit) < 10, 60)
+    until(lambda: steps_done(started, hit) > 10, 60)
+    os.kill(int(stat_of(busy_worker(started))[1]), signal.SIGKILL)
+    until(lambda: connections(postgres) == 1, 60)
+    until(lambda: connections(postgres) == 2, 120)  # Ray has started it again
+    until(lambda: steps_done(started, hit) > 10, 60)  # its lease has ended
+    until(lambda: all_done(started, [hit]), 300)
+    assert hashes(started, [hit]) == hashes(started, [undisturbed])
 
 
 @pytest.mark.slow
