@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 import torch
+import transformers
 from rounding import RUN
 from tiny_diffusers import FRAMES, HOP, RATE, SECONDS, seeded, tiny_pipeline, tiny_vae
 
@@ -477,6 +478,9 @@ def test_other_layouts(tmp_path: Path) -> None:
     single = StableAudioPipeline.from_pretrained(GOLDEN / "sao_tiny")
     assert sound_of(single, audio_end_in_s=0.5).shape == (1, 2, 22_050)
     assert single.tokenizer is not None and single.tokenizer.model_max_length == 32
+    # programs may call whatever these classes have
+    assert isinstance(single.tokenizer, transformers.PreTrainedTokenizerBase)
+    assert isinstance(single.text_encoder, transformers.T5EncoderModel)
     assert single.scheduler.config.sigma_max == 500
     single.save_pretrained(tmp_path / "folder")
     convert(tmp_path / "folder", tmp_path / "back")

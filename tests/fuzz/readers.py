@@ -43,6 +43,7 @@ from auralith.sound.tags import read_tags
 from auralith.tables import read_rows
 from auralith.tensor_files import read_component, read_tensor_file, write_safetensors
 from auralith.text.t5 import TextEncoderFolders, open_text_encoder
+from auralith.text.t5gemma import T5GEMMA
 from auralith.training.export import check_target, exported
 from auralith.training.finetune import FinetuneSettings
 from auralith.training.scratch import TransformerRecipe
@@ -74,6 +75,15 @@ def _text_encoder(path: Path) -> None:
 def _open_text_encoder(path: Path) -> None:
     folders = TextEncoderFolders(path.parent, path.parent)
     open_text_encoder(folders, None, CPU, torch.float32).encode(["rain"], 8)
+
+
+def _t5gemma(path: Path) -> None:
+    shutil.copytree(GOLDEN / "sa3/t5gemma", path.parent, dirs_exist_ok=True)
+
+
+def _open_t5gemma(path: Path) -> None:
+    folders = TextEncoderFolders(path.parent, path.parent)
+    T5GEMMA.open(folders, None, CPU, torch.float32).encode(["rain"], 8)
 
 
 def _pieces(path: Path) -> None:
@@ -266,6 +276,7 @@ READERS = (
         lambda path: read_scheduler(Section(read_json(path), path.name)),
     ),
     Reader("config.json", _text_encoder, _open_text_encoder),
+    Reader("t5gemma/config.json", _t5gemma, _open_t5gemma),
     Reader("tokenizer.json", _text_encoder, _open_text_encoder),
     Reader("tokenizer_config.json", _text_encoder, _open_text_encoder),
     Reader("spiece.model", _pieces, _open_text_encoder),
