@@ -223,16 +223,6 @@ class MemoryDiTConfig:
         return max(self.head_dim // 2, 32)
 
     @property
-    def is_modulated(self) -> bool:
-        """Return whether the global vector modulates the blocks' norms (adaLN)."""
-        return True
-
-    @property
-    def normalizes_heads(self) -> bool:
-        """Return whether queries and keys are normalized."""
-        return True
-
-    @property
     def max_positions(self) -> int:
         """Positions that have learned embeddings; 0: none, so that a sequence may be of any length."""
         return 0

@@ -63,6 +63,14 @@ class DiffusionTransformer(nn.Module, ABC, Generic[Prepared]):
         """One evaluation at timesteps t in [0, 1] (float32 even when the network is in half precision)."""
 
     @abstractmethod
+    def kept_widths(self, *, adapted: bool, half: bool, checkpointed: bool) -> float:
+        """Return the vectors of the network's width that a block keeps of a position for its backward pass.
+
+        `adapted` trains adapters alone, `half` is autocast to 16 bits, in whose values it then counts; `checkpointed`
+        keeps what `checkpoint_activations` leaves.
+        """
+
+    @abstractmethod
     def reset_parameters(self) -> None:
         """Zero the branches' last layers, so that training starts from the identity (as the reference does)."""
 

@@ -25,6 +25,19 @@ from auralith.models.diffusion_transformer import DiffusionTransformer
 from auralith.models.embedders import Fourier
 from auralith.models.gradients import Linear, Recipe, normalize, swiglu
 
+KEPT = 17
+"""Widths that a block keeps per position: the inputs of three norms, query, key and value, the outputs of two
+attentions, the query of the second, and the eight of the feed-forward's projection."""
+KEPT_MODULATED = 6
+"""More with adaLN: what its scales and gates multiply, and two modulated inputs."""
+KEPT_BY_ADAPTERS = 7
+"""More with adapters, which keep the inputs of the projections: three normalized ones and the product of SwiGLU."""
+KEPT_CASTS = 2
+"""And in half precision copies of both attentions' outputs, which the adapters cast."""
+KEPT_BY_QK_NORM = 5
+KEPT_BY_QK_NORM_HALF = 11
+"""More with LayerNorm on queries and keys: its inputs, in half precision as float32, and its rotated outputs."""
+
 
 @dataclass(frozen=True)
 class Prepared:
@@ -174,6 +187,18 @@ class DiT(DiffusionTransformer[Prepared]):
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.depth))
         self.project_out = nn.Linear(dim, config.latent_channels, bias=False)
         self.conv_out = nn.Conv1d(config.latent_channels, config.latent_channels, 1, bias=False)
+
+    def kept_widths(self, *, adapted: bool, half: bool, checkpointed: bool) -> float:
+        if checkpointed:
+            return 1.0
+        widths = KEPT
+        if self.config.is_modulated:
+            widths += KEPT_MODULATED
+        if adapted:
+            widths += KEPT_BY_ADAPTERS + (KEPT_CASTS if half else 0)
+        if self.config.normalizes_heads:
+            widths += KEPT_BY_QK_NORM_HALF if half else KEPT_BY_QK_NORM
+        return float(widths)
 
     def reset_parameters(self) -> None:
         for module in self.modules():

@@ -123,6 +123,8 @@ class TextEncoderKind:
 
     title: str
     """Its name in messages, with an article."""
+    size: int
+    """Parameters per squared width, at the published width."""
     subfolder: str
     """Names the folder where it lies beside a checkpoint in the single-file layout."""
     beside: tuple[str, ...]

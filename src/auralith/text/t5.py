@@ -129,6 +129,7 @@ def save_text_encoder(folder: Path, text: TextEncoder, dtype: torch.dtype | None
 
 T5 = TextEncoderKind(
     title="a T5 encoder",
+    size=186,  # 109.6 million at 768
     subfolder=SUBFOLDER,
     beside=(f"{SUBFOLDER}/*",),
     alone=("config.json", "model.safetensors", *TOKENIZER_FILES),

@@ -151,6 +151,7 @@ def _config_json(config: T5GemmaConfig) -> Json:
 
 T5GEMMA = TextEncoderKind(
     title="a T5Gemma encoder",
+    size=477,  # 281.6 million at 768
     subfolder=SUBFOLDERS[0],
     beside=tuple(f"{name}/*" for name in SUBFOLDERS),
     alone=(),  # the files of that name in a model's repository are the model's

@@ -1,7 +1,7 @@
 """The memory of fine-tuning the transformer, computed before it starts.
 
 Weights are counted on the meta device. What a forward pass keeps follows from the network: per block and position so
-many vectors of its width (`KEPT`), which the tests compare with what autograd really holds. As the backward pass frees
+many vectors of its width (`DiffusionTransformer.kept_widths`), which the tests compare with what autograd really holds. As the backward pass frees
 activations it makes gradients, so the peak holds the larger of the two; with accumulation the gradients of earlier
 parts lie beside the activations of the next one. `remedies` tries switches, the cheapest first, until a run fits.
 """
@@ -17,27 +17,13 @@ from torch import nn
 from auralith.config import ModelConfig
 from auralith.errors import ResourceError
 from auralith.families.family import Spec
-from auralith.families.registry import without_memory
+from auralith.families.registry import Networks, text_encoder_kind, without_memory
 from auralith.numbers import check_integer
 from auralith.resources import DTYPES, GIB, available_memory
 from auralith.training.processes import Precision, choose_precision
 
-KEPT = 17
-"""Widths that a block keeps per position: the inputs of three norms, query, key and value, the outputs of two
-attentions, the query of the second, and the eight of the feed-forward's projection."""
-KEPT_MODULATED = 6
-"""More with adaLN: what its scales and gates multiply, and two modulated inputs."""
-KEPT_BY_ADAPTERS = 7
-"""More with adapters, which keep the inputs of the projections: three normalized ones and the product of SwiGLU."""
-KEPT_CASTS = 2
-"""And in half precision copies of both attentions' outputs, which the adapters cast."""
-KEPT_BY_QK_NORM = 5
-KEPT_BY_QK_NORM_HALF = 11
-"""More with LayerNorm on queries and keys: its inputs, in half precision as float32, and its rotated outputs."""
 WORKING = 13
 """Widths per position in the backward pass of a block: gradients around SwiGLU."""
-TEXT_ENCODER_SIZE = 186
-"""Parameters of a text encoder per squared width: T5-base's 109.6 million at 768."""
 RESERVE = 0.05
 """Share that allocators lose between blocks."""
 
@@ -131,9 +117,14 @@ class ParameterCounts:
 
 
 @lru_cache
+def _networks(config: ModelConfig) -> Networks:
+    return without_memory(Spec.of(config))
+
+
+@lru_cache
 def count_parameters(config: ModelConfig) -> ParameterCounts:
     """Counted on the meta device: nothing is allocated."""
-    networks = without_memory(Spec.of(config))
+    networks = _networks(config)
     blocks = networks.dit.blocks
     projections = [m for m in blocks.modules() if isinstance(m, nn.Linear)]
     matrices = [p.numel() for p in blocks.parameters() if p.ndim == 2]
@@ -142,7 +133,8 @@ def count_parameters(config: ModelConfig) -> ParameterCounts:
         hidden=sum(matrices),
         adapted=sum(p.in_features + p.out_features for p in projections),
         widest=max(matrices),
-        encoders=_size(networks.autoencoder) + TEXT_ENCODER_SIZE * config.text_width**2,
+        encoders=_size(networks.autoencoder)
+        + text_encoder_kind(config).size * config.text_width**2,
     )
 
 
@@ -172,34 +164,29 @@ def activation_bytes(config: ModelConfig, settings: MemorySettings) -> int:
     context = config.text.max_tokens + len(config.context_ids) - 1
     # keys and values of the context, which lie outside the blocks, and the layers before and after the blocks
     around = dit.depth * 2 * dit.embed_dim * context + 2 * dit.embed_dim * positions
-    if settings.checkpoint_activations:
-        blocks = dit.depth * dit.embed_dim * positions
-    else:
-        blocks = dit.depth * _kept_by_block(config, settings)
-    return settings.items * (around + blocks) * _item_size(settings)
+    blocks = dit.depth * _kept_by_block(config, settings, settings.checkpoint_activations)
+    return round(settings.items * (around + blocks) * _item_size(settings))
 
 
-def _kept_by_block(config: ModelConfig, settings: MemorySettings) -> int:
+def _kept_by_block(config: ModelConfig, settings: MemorySettings, checkpointed: bool) -> float:
     """Values that a block keeps for an item."""
-    dit, widths, half = config.dit, KEPT, _item_size(settings) == 2
-    if dit.is_modulated:
-        widths += KEPT_MODULATED
-    if settings.mode == "lora":
-        widths += KEPT_BY_ADAPTERS + (KEPT_CASTS if half else 0)
-    if dit.normalizes_heads:
-        widths += KEPT_BY_QK_NORM_HALF if half else KEPT_BY_QK_NORM
-    return widths * dit.embed_dim * _positions(config, settings)
+    widths = _networks(config).dit.kept_widths(
+        adapted=settings.mode == "lora",
+        half=_item_size(settings) == 2,
+        checkpointed=checkpointed,
+    )
+    return widths * config.dit.embed_dim * _positions(config, settings)
 
 
 def _working_bytes(config: ModelConfig, settings: MemorySettings, count: ParameterCounts) -> int:
     values = WORKING * config.dit.embed_dim * _positions(config, settings)
     if settings.checkpoint_activations:
-        values += _kept_by_block(config, settings)
+        values += _kept_by_block(config, settings, checkpointed=False)
     half = _item_size(settings) == 2
     matrices = count.widest * ((4 if settings.mode == "full" else 0) + (4 if half else 0))
     # under autocast the layers around the blocks keep a copy of their weights
     casts = 2 * (count.all - count.hidden) if half else 0
-    return settings.items * values * _item_size(settings) + matrices + casts
+    return round(settings.items * values * _item_size(settings)) + matrices + casts
 
 
 def _optimizer_bytes(settings: MemorySettings, trained: int, hidden: int) -> int:
