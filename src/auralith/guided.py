@@ -1,6 +1,7 @@
 """Guidance around the network: conditioned and unconditioned velocities from one batch."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 import torch
@@ -21,27 +22,39 @@ def guided(
     num_frames: int,
     extra: Float[Tensor, "rows extra frame"] | None = None,
     lengths: Sequence[int] | None = None,
+    dit_at: Callable[[float], DiffusionTransformer[Any]] | None = None,
 ) -> Predictor:
     """Return the network under guidance, with all that stays the same over the steps computed once.
 
     The first `batch` rows are what it is conditioned on; with guidance as many follow, of the negative prompts or of
     none. A `context` of None conditions nothing. `extra` holds further input channels, `lengths` are the frames of each
     item's sound in the reference's order of noise, which pads a batch; the keys of padding stay, as there. The network
-    computes in the number format of `global_embed`.
+    computes in the number format of `global_embed`. `dit_at` gives the network by noise level (`Objective.guidance_level`),
+    where it is not the same at all.
     """
     valid = mask = None
     if lengths is not None:
         ends = torch.tensor(lengths, device=global_embed.device)[:, None]
         valid = torch.arange(num_frames, device=global_embed.device) < ends
         mask = valid.repeat(global_embed.shape[0] // batch, 1)
-    prepared = dit.prepare(context, global_embed, num_frames, extra, mask, keeps_keys=True)
-    conditioned = prepared.first_rows(batch)
 
-    def network(z: Tensor, t: Tensor, prepared: Any = conditioned) -> Tensor:
-        return dit.step(z.to(global_embed.dtype), t, prepared)
+    @cache
+    def prepared(dit: DiffusionTransformer[Any]) -> tuple[Any, Any]:
+        """What all steps of a network share: for the whole batch, and for what is conditioned."""
+        whole = dit.prepare(context, global_embed, num_frames, extra, mask, keeps_keys=True)
+        return whole, whole.first_rows(batch)
+
+    def chosen(t: Tensor) -> DiffusionTransformer[Any]:
+        return dit if dit_at is None else dit_at(objective.guidance_level(float(t[0])))
+
+    def network(z: Tensor, t: Tensor) -> Tensor:
+        one = chosen(t)
+        return one.step(z.to(global_embed.dtype), t, prepared(one)[1])
 
     def both(z: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
-        cond, uncond = network(z.repeat(2, 1, 1), t.repeat(2), prepared).chunk(2)
+        one = chosen(t)
+        twice = z.repeat(2, 1, 1).to(global_embed.dtype)
+        cond, uncond = one.step(twice, t.repeat(2), prepared(one)[0]).chunk(2)
         return cond, uncond
 
     return Predictor(objective, network, both, guidance, valid=valid)

@@ -7,19 +7,22 @@ request only.
 """
 
 import logging
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from auralith import __version__
+from auralith.adapter_effect import active_set, active_sets
 from auralith.checkpoints import (
     Applied,
     Checkpoint,
+    Choice,
     Files,
     adapter_warnings,
     locate,
@@ -32,6 +35,7 @@ from auralith.diffusion import OBJECTIVES, Guidance, Predictor
 from auralith.edits import Edit, SourceFile
 from auralith.errors import InvalidRequest, shown
 from auralith.guided import guided
+from auralith.models.diffusion_transformer import DiffusionTransformer
 from auralith.models.latent_codec import LatentCodec
 from auralith.models.quantized import warn_of_slow_int8
 from auralith.noise import ItemStreams, NoiseStream, ReferenceNoise
@@ -64,17 +68,22 @@ class Auralith(Resolver):
         device: torch.device,
         number_format: NumberFormat,
         adapters: Sequence[Applied] = (),
+        parts: Mapping[tuple[int, ...], DiffusionTransformer[Any]] | None = None,
     ) -> None:
-        """`adapters` says which ones are merged into the checkpoint already."""
+        """`adapters` says which ones are merged into the checkpoint already.
+
+        Where some act at some noise levels only, `parts` has the transformer with each set of them that acts together.
+        """
         super().__init__(checkpoint.config)
         self.checkpoint, self.name, self.adapters = checkpoint, name, tuple(adapters)
         self.device, self.number_format, self.dtype = device, number_format, number_format.dtype
+        self.parts = dict(parts or {})
         self.dit, self.autoencoder = checkpoint.dit, checkpoint.autoencoder
         self.codec = LatentCodec(self.autoencoder, checkpoint.config.latent_scale)
         self.conditioner = Conditioner(checkpoint.config, checkpoint.numbers, checkpoint.text)
 
-    def with_adapters(self, adapters: Sequence[tuple[str | Path, float]]) -> "Auralith":
-        """The model with these (file, strength) merged into its transformer in place of those it has now.
+    def with_adapters(self, adapters: Sequence[Choice]) -> "Auralith":
+        """The model with these (file, strength or `AdapterEffect`) merged into it in place of those it has now.
 
         What no adapter changes is shared with this one, which stays as it is. Raises as `load` does.
         """
@@ -84,7 +93,23 @@ class Auralith(Resolver):
         checkpoint = with_adapters(self.checkpoint, applied, self.adapters)
         for warning in adapter_warnings(applied, checkpoint.model_hash):
             log.warning(warning)
-        return Auralith(checkpoint, self.name, self.device, self.number_format, applied)
+        effects = [one.effect for one in applied]
+        parts = {
+            indices: with_adapters(checkpoint, [applied[i] for i in indices], applied).dit
+            for indices in active_sets(effects)
+            if len(indices) < len(applied)
+        }
+        if parts:
+            parts[tuple(range(len(applied)))] = checkpoint.dit
+        return Auralith(checkpoint, self.name, self.device, self.number_format, applied, parts)
+
+    @property
+    def transformers(self) -> tuple[DiffusionTransformer[Any], ...]:
+        """The transformer, with adapters that act at some noise levels only several of them."""
+        return (self.dit, *self.parts.values())
+
+    def _dit_at(self, level: float) -> DiffusionTransformer[Any]:
+        return self.parts[active_set([one.effect for one in self.adapters], level)]
 
     def generate(
         self, request: GenerationRequest, on_step: Callable[[Step], None] | None = None
@@ -301,7 +326,7 @@ class Auralith(Resolver):
             batch_size=batch_size,
             settings=request,
             adapters=tuple(
-                AdapterUse(used.adapter.name, used.adapter.file_hash, used.strength)
+                AdapterUse(used.adapter.name, used.adapter.file_hash, **vars(used.effect))
                 for used in self.adapters
             ),
             edit=edit,
@@ -368,7 +393,8 @@ class Auralith(Resolver):
         extra = None if shown is None else shown.channels(self.config.input_ids, rows)
         lengths = None if padded is None else [self.num_frames(item) for item in group]
         network = (self.dit, OBJECTIVES[self.config.objective], guidance, len(group))
-        return guided(*network, context, global_embed, num_frames, extra, lengths)
+        dit_at = self._dit_at if self.parts else None
+        return guided(*network, context, global_embed, num_frames, extra, lengths, dit_at)
 
     def _conditions(
         self, group: list[GenerationRequest], guidance: Guidance
@@ -408,7 +434,7 @@ def load(
     device: str = "auto",
     dtype: str = "auto",
     text_encoder: str | Path | None = None,
-    adapters: Sequence[tuple[str | Path, float]] = (),
+    adapters: Sequence[Choice] = (),
     weights: str | None = None,
     config: str | Path | None = None,
 ) -> Auralith:
@@ -417,7 +443,8 @@ def load(
     `weights` names the file to use where a folder or repository has several, `config` the model's config where it does
     not lie beside them under a usual name.
 
-    `adapters` are merged into its transformer: (file, strength), with strength 1 as they were trained.
+    `adapters` are merged into it: (file, strength), with strength 1 as they were trained; or (file, `AdapterEffect`), which
+    may act at some noise levels only, or leave some layers alone.
 
     `dtype` is auto, float32, bfloat16, float16, or int8: the large products of the transformer in int8 and all else in
     float32, on a CPU. "auto" takes int8 only for weights that are stored so.

@@ -5,6 +5,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from auralith.adapter_effect import AdapterEffect
 from auralith.edits import Edit, Extension, Loop, SourceFile
 from auralith.errors import AudioError, InvalidRequest, shown
 from auralith.request import GenerationRequest, recorded
@@ -20,11 +21,18 @@ LONGEST_EXTENSION_SECONDS = 3 * 3_600.0
 
 @dataclass(frozen=True)
 class AdapterUse:
-    """An adapter that was merged into the model: its file's name, never a path, its hash and its strength."""
+    """An adapter that was merged into the model: its file's name, never a path, its hash and its effect."""
 
     name: str
     file_hash: str
     strength: float
+    levels: tuple[float, float] = (0.0, 1.0)
+    skip: str = ""
+
+    @property
+    def effect(self) -> AdapterEffect:
+        """Raises InvalidRequest for values out of range: tags come from anyone."""
+        return AdapterEffect(self.strength, self.levels, self.skip)
 
 
 @dataclass(frozen=True)

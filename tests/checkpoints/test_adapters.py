@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from auralith.adapter_effect import AdapterEffect
 from auralith.checkpoints import (
     AdapterConfig,
     AdapterMetadata,
@@ -460,7 +461,8 @@ def test_a_merged_folder_is_the_model_with_its_adapters(base: Checkpoint, tmp_pa
     ],
 )
 def test_file_and_strength(text: str, expected: tuple[str, float]) -> None:
-    assert parse_adapter(text) == expected
+    path, strength = expected
+    assert parse_adapter(text) == (path, AdapterEffect(strength))
 
 
 def test_from_training_to_sound_with_the_embedded_model(

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from auralith.adapter_effect import AdapterEffect
 from auralith.checkpoints import AdapterConfig, AdapterMetadata, add_adapter, save_adapter
 from auralith.errors import ResourceError
 from auralith.jobs.model_cache import ModelCache, weights_size
@@ -73,7 +74,7 @@ def test_a_model_that_is_too_large_is_refused_in_a_line(size: int) -> None:
 def test_a_merged_copy_counts_what_it_does_not_share(size: int, adapter: str) -> None:
     models, told = cache(3 * size)
     base = models.get("a")
-    merged = models.get("a", ((adapter, 0.5),))
+    merged = models.get("a", ((adapter, AdapterEffect(0.5)),))
     assert [one.strength for one in merged.adapters] == [0.5]
     assert merged.autoencoder is base.autoencoder and models.get("a") is base
     shared, own = told[-1]
@@ -81,5 +82,5 @@ def test_a_merged_copy_counts_what_it_does_not_share(size: int, adapter: str) ->
     tight, told = cache(
         size + own["bytes"] / 2
     )  # the copy fits, but not beside what it was made of
-    tight.get("a", ((adapter, 1.0),))
+    tight.get("a", ((adapter, AdapterEffect()),))
     assert [(one["adapters"], one["bytes"]) for one in told[-1]] == [(1, size)]

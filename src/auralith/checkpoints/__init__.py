@@ -17,6 +17,7 @@ from auralith.checkpoints.adapter_file import (
 )
 from auralith.checkpoints.adapters import (
     Applied,
+    Choice,
     adapter_state,
     adapter_warnings,
     add_adapter,
@@ -50,6 +51,7 @@ __all__ = [
     "Applied",
     "AutoencoderCheckpoint",
     "Checkpoint",
+    "Choice",
     "Files",
     "Fit",
     "Inspection",

@@ -27,6 +27,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from auralith.adapter_effect import MAX_STRENGTH, AdapterEffect
 from auralith.checkpoints.adapter_changes import Change, Fit, Place, fit
 from auralith.checkpoints.adapter_file import (
     MAGNITUDE,
@@ -47,30 +48,34 @@ from auralith.checkpoints.text_encoders import copy_text_encoder
 from auralith.checkpoints.transform import to_ours, to_single_file
 from auralith.errors import CheckpointError, InvalidRequest
 from auralith.extras import require
-from auralith.families.family import Spec
-from auralith.families.registry import is_untrained, without_memory
+from auralith.families.family import Spec, rename
+from auralith.families.registry import is_untrained, prefixes, without_memory
 from auralith.files import whole_folder
 from auralith.models.diffusion_transformer import DiffusionTransformer
 from auralith.models.lazy_tensor import LazyTensor, Weights
 from auralith.models.quantized import quantized_layers
 from auralith.tensor_files import sha256_of
 
-MAX_STRENGTH = 10.0
 # where peft puts the one adapter of a module, and the module itself
 INJECTED, BASE = ".default", ".base_layer"
 
-Choice = tuple[str | Path, float]
-"""An adapter's file and its strength."""
+Choice = tuple[str | Path, float | AdapterEffect]
+"""An adapter's file and its strength, or all of its effect."""
 Part = tuple[float, Place, Change]
 """A change with its strength and where it goes."""
 
 
 @dataclass(frozen=True, eq=False)
 class Applied:
-    """An adapter and how much of its change is used: 0 none, 1 as trained."""
+    """An adapter and its effect."""
 
     adapter: Adapter
-    strength: float
+    effect: AdapterEffect
+
+    @property
+    def strength(self) -> float:
+        """Share of its change: 0 none, 1 as trained."""
+        return self.effect.strength
 
 
 # --- training ---
@@ -158,7 +163,7 @@ def open_adapters(choices: Iterable[Choice]) -> tuple[Applied, ...]:
         CheckpointError: a file is missing, damaged or no adapter.
         InvalidRequest: a strength is out of its range.
     """
-    return tuple(Applied(read_adapter(path), _strength(path, value)) for path, value in choices)
+    return tuple(Applied(read_adapter(path), _effect(path, value)) for path, value in choices)
 
 
 def with_adapters(
@@ -212,6 +217,12 @@ def merge_adapters(source: str | Path, choices: Sequence[Choice], out: Path) -> 
     others are copied as they are, with the text encoder that lies beside them. Raises CheckpointError, ResourceError.
     """
     applied = open_adapters(choices)
+    for one in applied:
+        if not one.effect.acts_always:
+            raise InvalidRequest(
+                f"{one.adapter.name} is to act at some noise levels only, and merged weights act at all; leave out its levels, "
+                "or give it to --adapter"
+            )
     raw = locate(source, with_text_encoder=True)
     with whole_folder(out) as folder:
         changed = to_single_file(_changed(raw, applied), raw.spec)
@@ -237,12 +248,15 @@ def _changed(raw: RawCheckpoint, applied: Sequence[Applied]) -> Weights:
     if applied:
         require_floats(raw.source, raw.weights, "an adapter")
     parts: dict[str, list[Part]] = {}
+    published = prefixes(raw.spec, "ours", "single_file")
     for one in applied:
         found = fit_adapter(one.adapter, raw.spec)
         if found.problem:
             raise unfit(one.adapter, found.problem)
         for place, change in found.placed:
-            parts.setdefault(place.module, []).append((one.strength, place, change))
+            name = rename(f"{place.module}.weight", published) or place.module
+            if not (place.module.startswith("dit.") and one.effect.skips(_layer(name))):
+                parts.setdefault(place.module, []).append((one.strength, place, change))
     ours = to_ours(raw.weights, raw.spec)
     changed: Weights = {}
     for module, used in parts.items():
@@ -303,12 +317,19 @@ def unfit(adapter: Adapter, problem: str) -> CheckpointError:
     )
 
 
-def _strength(path: str | Path, value: float) -> float:
+def _layer(name: str) -> str:
+    """Return the published name of a layer of the transformer from that of its weight, as filters have it."""
+    return name.removeprefix("model.").removeprefix("model.").removesuffix(".weight")
+
+
+def _effect(path: str | Path, value: float | AdapterEffect) -> AdapterEffect:
+    if isinstance(value, AdapterEffect):
+        return value
     if not math.isfinite(value) or abs(value) > MAX_STRENGTH:
         raise InvalidRequest(
             f"the strength of {path} is {value:g}; it must be from -{MAX_STRENGTH:g} to {MAX_STRENGTH:g}"
         )
-    return value
+    return AdapterEffect(value)
 
 
 Placed = list[tuple[Place, Change]]

@@ -12,6 +12,7 @@ from auralith.cli.lines import cell, warn
 from auralith.cli.options import AsJson, ModelOption
 
 if TYPE_CHECKING:
+    from auralith.adapter_effect import AdapterEffect
     from auralith.checkpoints import Adapter
 
 COLUMNS = {
@@ -124,13 +125,14 @@ def merge(
     print(output)
 
 
-def parse_adapter(text: str) -> tuple[str, float]:
-    """File and strength of FILE:STRENGTH; the strength is 1 if left out. A drive's colon is part of the file."""
-    path, colon, strength = text.rpartition(":")
-    try:
-        return (path, float(strength)) if colon and path else (text, 1.0)
-    except ValueError:
-        return text, 1.0
+def parse_adapter(text: str) -> "tuple[str, AdapterEffect]":
+    """File and effect of FILE:STRENGTH,levels=LOW-HIGH,skip=LAYER; the strength is 1 if left out. A drive's colon is part
+    of the file."""
+    from auralith.adapter_effect import AdapterEffect, parse_effect
+
+    path, colon, stated = text.rpartition(":")
+    effect = parse_effect(stated) if colon and path else None
+    return (text, AdapterEffect()) if effect is None else (path, effect)
 
 
 def _source(model: str | None) -> str | Path:

@@ -142,7 +142,7 @@ def shared_devices(loading: Loading) -> "Devices | None":
         loading.config,
     )
     adapters = tuple(parse_adapter(text) for text in loading.adapter or ())
-    files = tuple((str(Path(path).absolute()), strength) for path, strength in adapters)
+    files = tuple((str(Path(path).absolute()), effect) for path, effect in adapters)
     return named(loading.device or "auto", place, loading.dtype or "auto", files)
 
 

@@ -91,7 +91,9 @@ class Loading:
     config: ConfigOption = None
     adapter: Annotated[
         list[str] | None,
-        typer.Option(help="Adapter to merge into the model, FILE or FILE:STRENGTH; repeatable."),
+        typer.Option(
+            help="Adapter to merge into the model: FILE or FILE:STRENGTH, which ,levels=LOW-HIGH (noise, 0 to 1) and ,skip=LAYER may follow; repeatable."
+        ),
     ] = None
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = None
     dtype: Annotated[str | None, typer.Option(help="auto, float32, bfloat16, float16 or int8.")] = (

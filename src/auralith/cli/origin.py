@@ -93,8 +93,8 @@ def loading_of(origin: "Provenance", loading: Loading, source: Path) -> Loading:
         model = origin.model
         note(f"loading {model} from the Hub, which the tags of {source} name")
     if adapters is None:
-        found = [(_find_adapter(used, source), used.strength) for used in origin.adapters]
-        adapters = [f"{path}:{strength!r}" for path, strength in found]
+        found = [(_find_adapter(used, source), used.effect) for used in origin.adapters]
+        adapters = [f"{path}:{effect}" for path, effect in found]
     return replace(
         loading,
         model=model,
@@ -118,7 +118,7 @@ def _find_adapter(used: "AdapterUse", source: Path) -> Path:
 def _no_adapter(used: "AdapterUse", source: Path) -> AudioError:
     from auralith.escaping import shell_command
 
-    option = shell_command(["--adapter", f"{used.name}:{used.strength:g}"])
+    option = shell_command(["--adapter", f"{used.name}:{used.effect}"])
     return AudioError(
         f"{source} was made with the adapter {one_line(used.name, 80)} ({one_line(used.file_hash[:12])}), which is "
         f"neither here nor beside it; give it with {option}"

@@ -104,7 +104,7 @@ def make_again_remotely(
     model = place.model or (origin.model if origin.model in models else None)
     adapters = place.adapter
     if adapters is None:
-        adapters = [f"{Path(one.name).stem}:{one.strength!r}" for one in origin.adapters]
+        adapters = [f"{Path(one.name).stem}:{one.effect}" for one in origin.adapters]
     members = _members(request)
     if origin.edit is not None:
         members |= _members(origin.edit) | {"task": TASKS_OF[origin.edit.kind]}
@@ -187,10 +187,8 @@ def _require_own(place: Place) -> None:
 
 def _chosen(place: Place) -> Json:
     """Return the members that name a model and adapters of the server."""
-    adapters = [
-        dict(zip(("id", "strength"), parse_adapter(text), strict=True))
-        for text in place.adapter or ()
-    ]
+    chosen = (parse_adapter(text) for text in place.adapter or ())
+    adapters = [{"id": id} | effect.stated for id, effect in chosen]
     return {"model": place.model, "adapters": adapters}
 
 

@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
+from auralith.adapter_effect import AdapterEffect
 from auralith.errors import AuralithError, ResourceError
 from auralith.jobs.database import Unreachable
 from auralith.jobs.making import LEASE_SECONDS
@@ -27,8 +28,8 @@ PAUSE_SECONDS = 2.0
 """Between two attempts while the disk is full."""
 log = logging.getLogger(__name__)
 Noted = TypeVar("Noted")
-FindAdapters = Callable[[Json], tuple[tuple[str, float], ...]]
-"""Files and strengths of the adapters of an order; raises `AuralithError`."""
+FindAdapters = Callable[[Json], tuple[tuple[str, AdapterEffect], ...]]
+"""Files and effects of the adapters of an order; raises `AuralithError`."""
 
 
 @dataclass(frozen=True)

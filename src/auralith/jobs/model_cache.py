@@ -5,6 +5,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
+from auralith.adapter_effect import AdapterEffect
 from auralith.checkpoints import Files
 from auralith.checkpoints.opening import weight_bytes
 from auralith.errors import ResourceError
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
 
 MEMORY_SHARE = 0.5
 """Share of a device's memory that weights may take unless a limit is given: activations need the rest."""
-Adapters = tuple[tuple[str, float], ...]
-"""Files and strengths."""
+Adapters = tuple[tuple[str, AdapterEffect], ...]
+"""Files and their effects."""
 
 
 class ModelCache:
@@ -135,7 +136,7 @@ def _storages(models: "Iterable[Auralith]") -> dict[int, int]:
         module
         for model in models
         for module in (
-            model.dit,
+            *model.transformers,
             model.autoencoder,
             model.checkpoint.numbers,
             model.checkpoint.text.model,

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, get_args, no_type_check
 
+from auralith.adapter_effect import AdapterEffect
 from auralith.editing import longest_clip
 from auralith.editing.looping import require_fit
 from auralith.editing.timeline import without_seconds
@@ -18,7 +19,7 @@ from auralith.edits import EDITS, Edit, Extension, Inpainting, Loop
 from auralith.errors import AuralithError, Field, InvalidRequest, shown
 from auralith.foreign import JSON_ERRORS
 from auralith.jobs.names import ALIASES, NAMES, SPANS, Format
-from auralith.numbers import check_integer, check_number, limit_of
+from auralith.numbers import check_integer, limit_of
 from auralith.request import GenerationRequest
 from auralith.resolution import Resolver, known
 from auralith.settings import build_settings
@@ -44,9 +45,22 @@ class AdapterChoice:
 
     id: str
     strength: float = 1.0
+    levels: tuple[float, float] = (0.0, 1.0)
+    skip: str = ""
 
     def __post_init__(self) -> None:
-        check_number(self, "strength", least=-10.0, most=10.0)
+        object.__setattr__(self, "strength", self.effect.strength)
+        object.__setattr__(self, "levels", self.effect.levels)
+
+    @classmethod
+    def of(cls, id: str, effect: AdapterEffect) -> "AdapterChoice":
+        """Return the choice of an adapter with this effect."""
+        return cls(id, effect.strength, effect.levels, effect.skip)
+
+    @property
+    def effect(self) -> AdapterEffect:
+        """Return its effect. Raise InvalidRequest for values out of range."""
+        return AdapterEffect(self.strength, self.levels, self.skip)
 
 
 @no_type_check  # values come from JSON: the checks below are for any type

@@ -3,6 +3,8 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from auralith.adapter_effect import AdapterEffect
+
 OUT_OF_MEMORY = 3
 """Exit code of a worker where memory was short; a new process begins with all of it."""
 Json = dict[str, Any]
@@ -51,7 +53,7 @@ class Task:
     source: str | None = None
     source_name: str | None = None
     """Name that stands for the source in messages and in provenance."""
-    adapters: tuple[tuple[str, float], ...] = ()
+    adapters: tuple[tuple[str, AdapterEffect], ...] = ()
     made: tuple[str, ...] = ()
     """Names of sounds that are there already."""
     previews: str | None = None
@@ -66,5 +68,5 @@ class Task:
     @classmethod
     def of_json(cls, values: Json) -> "Task":
         """Return the task of what `to_json` gave."""
-        adapters = tuple((path, strength) for path, strength in values["adapters"])
+        adapters = tuple((path, AdapterEffect(**effect)) for path, effect in values["adapters"])
         return cls(**values | {"adapters": adapters, "made": tuple(values["made"])})

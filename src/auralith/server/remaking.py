@@ -44,7 +44,7 @@ def remaking(path: Path, codec: str, models: Collection[str]) -> Json | None:
 def _order(origin: Provenance, codec: str, models: Collection[str]) -> Order:
     making = Making(
         model=origin.model if origin.model in models else None,
-        adapters=tuple(AdapterChoice(Path(a.name).stem, a.strength) for a in origin.adapters),
+        adapters=tuple(AdapterChoice.of(Path(a.name).stem, a.effect) for a in origin.adapters),
         format=FORMATS_OF.get(codec, "wav"),
     )
     return Order(origin.settings, None, making)

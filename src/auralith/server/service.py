@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from auralith.adapter_effect import AdapterEffect
 from auralith.checkpoints import Files, config_to_json, read_adapter
 from auralith.checkpoints.opening import locate
 from auralith.checkpoints.single_file import RawCheckpoint
@@ -323,13 +324,13 @@ class Service:
                     limit={"enum": list(known)},
                 )
 
-    def _adapter_files(self, request: Json) -> tuple[tuple[str, float], ...]:
+    def _adapter_files(self, request: Json) -> tuple[tuple[str, AdapterEffect], ...]:
         if not request.get("adapters"):
             return ()
         order = read_order(request)
         self._require_adapters(order)
         known = self.adapters()
-        return tuple((str(known[one.id].absolute()), one.strength) for one in order.making.adapters)
+        return tuple((str(known[one.id].absolute()), one.effect) for one in order.making.adapters)
 
     def _info(self, sound_id: str, owner: str | None) -> SoundInfo:
         facts = self.store.sound(sound_id, owner).facts

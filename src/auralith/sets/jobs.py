@@ -14,6 +14,7 @@ from pathlib import Path
 
 import torch
 
+from auralith.adapter_effect import AdapterEffect
 from auralith.content_credentials import ContentSigner, write_tagged
 from auralith.errors import Field, InvalidRequest, ResourceError
 from auralith.files import file_hash, whole_file
@@ -43,15 +44,15 @@ class Devices:
     names: tuple[str, ...]
     place: ModelPlace
     dtype: str = "auto"
-    adapters: tuple[tuple[str, float], ...] = ()
-    """Files and strengths."""
+    adapters: tuple[tuple[str, AdapterEffect], ...] = ()
+    """Files and effects."""
 
 
 def shared_devices(
     text: str,
     place: ModelPlace,
     dtype: str = "auto",
-    adapters: tuple[tuple[str, float], ...] = (),
+    adapters: tuple[tuple[str, AdapterEffect], ...] = (),
 ) -> Devices | None:
     """Return the devices that a text names, as "cuda:0,cuda:1"; None for one. Raises as `choose_device` and `choose_format` do."""
     names = tuple(text.split(","))

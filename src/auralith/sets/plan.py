@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from auralith.adapter_effect import AdapterEffect
 from auralith.editing.timeline import without_seconds
 from auralith.edits import SourceFile, Variation
 from auralith.errors import InvalidRequest, shown
@@ -193,6 +194,11 @@ def key_of(origin: Provenance) -> str:
         for name, value in made_of["settings"].items()
         if name not in _LATER or value != _LATER[name]
     }
-    made_of["adapters"] = [[used.file_hash, used.strength] for used in origin.adapters]
+    made_of["adapters"] = [
+        [used.file_hash, *vars(used.effect).values()]
+        if used.effect != AdapterEffect(used.strength)
+        else [used.file_hash, used.strength]
+        for used in origin.adapters
+    ]
     made_of["source"] = None if origin.source is None else origin.source.file_hash
     return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from auralith.adapter_effect import AdapterEffect
 from auralith.checkpoints import config_from_json
 from auralith.client import Client, ServerError
 from auralith.config import ModelConfig
@@ -19,12 +20,15 @@ class ServerModel(Resolver):
     """A model of a server with some of its adapters."""
 
     def __init__(
-        self, client: Client, name: str | None = None, adapters: Sequence[tuple[str, float]] = ()
+        self,
+        client: Client,
+        name: str | None = None,
+        adapters: Sequence[tuple[str, AdapterEffect]] = (),
     ) -> None:
-        """Ask the server for a model, its first one if there is no name, and for adapters by id, with strengths.
+        """Ask the server for a model, its first one if there is no name, and for adapters by id, with their effects.
 
         Raises:
-            InvalidRequest: it has no such model, or a strength is out of its range.
+            InvalidRequest: it has no such model.
             ServerError: it can't be reached, has no such adapter, or answers otherwise.
         """
         self.client = client
@@ -32,9 +36,11 @@ class ServerModel(Resolver):
         facts = client.get(f"/v1/models/{self.name}/config")
         config, self.model_hash = _read(facts, f"the config of {self.name} on the server")
         super().__init__(config)
-        self.adapters = tuple(AdapterChoice(id, strength) for id, strength in adapters)
+        self.adapters = tuple(AdapterChoice.of(id, effect) for id, effect in adapters)
         self._uses = tuple(
-            AdapterUse(one.id, client.get(f"/v1/adapters/{one.id}")["file_hash"], one.strength)
+            AdapterUse(
+                one.id, client.get(f"/v1/adapters/{one.id}")["file_hash"], **vars(one.effect)
+            )
             for one in self.adapters
         )
 
