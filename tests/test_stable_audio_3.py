@@ -1,5 +1,6 @@
 """Stable Audio 3 through every way in: batches, streams, edits, commands, bad input."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -23,10 +24,12 @@ from auralith.editing import (
     vary,
 )
 from auralith.errors import CheckpointError, InvalidRequest
+from auralith.families.model_config import config_from_json
 from auralith.pipeline import Auralith, load
 from auralith.request import GenerationRequest
+from auralith.resolution import Resolver
 from auralith.sound.reading import read
-from tests.sa3 import SIZES, write_sa3
+from tests.sa3 import SA3, SIZES, write_sa3
 
 QUICK: dict[str, Any] = {"steps": 2, "seed": 3, "seconds_total": 1.0}
 
@@ -148,6 +151,16 @@ def test_bad_input_is_refused_in_one_line(sa3_small: Auralith, tmp_path: Path, c
     unknown = write_sa3("small", tmp_path / "unknown", diffusion_objective="v")
     with pytest.raises(CheckpointError, match=r"diffusion_objective is 'v'; supported: rect"):
         load(unknown)
+
+
+@pytest.mark.parametrize("name", ["small-music", "medium-base"])
+def test_a_sound_is_as_long_as_the_published_default(name: str) -> None:
+    """The published 120 s, within the window: medium's is of 380 s."""
+    config = config_from_json(json.loads((SA3 / f"{name}.model_config.json").read_text()))
+    resolver = Resolver(config)
+    assert resolver.resolve(GenerationRequest("rain")).seconds_total == 120.0
+    short = replace(config, window_samples=40 * 44_100)
+    assert Resolver(short).resolve(GenerationRequest("rain")).seconds_total == 40.0
 
 
 def test_prompts_are_given_as_they_are_encoded(sa3_small: Auralith) -> None:

@@ -149,6 +149,8 @@ class SamplingDefaults:
     sampler: str = "dpmpp-3m-sde"
     sigma_min: float = 0.3
     sigma_max: float = 500.0
+    default_seconds: float = 0.0
+    """Length of a sound where a request asks for none; 0: the window."""
     window: Window = "full"
     room_frames: int = 6
     """Frames that a fitted window has behind the sound: models are trained on sounds with some silence behind them, and

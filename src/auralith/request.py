@@ -63,7 +63,7 @@ class GenerationRequest:
     negative_prompt: Prompt | None = None
     """Sound to keep away from, in words."""
     seconds_total: float | None = None
-    """Length of the sound in seconds; the model's window if left out.
+    """Length of the sound in seconds; if left out, the model's default, which is its window for most.
 
     Strictly, of the whole recording that the sound is, or is a part of.
     """

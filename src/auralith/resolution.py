@@ -34,7 +34,9 @@ class Resolver:
         )
         total = request.seconds_total
         if total is None:
-            total = request.seconds_start + self._window_seconds
+            longest = self._window_seconds
+            asked = max(defaults.default_seconds or longest, request.seconds_output or 0.0)
+            total = request.seconds_start + min(asked, longest)
         resolved = replace(
             request,
             seconds_total=total,

@@ -10,6 +10,7 @@ FLOW = SamplingDefaults(
     sampler="euler",
     sigma_min=0.0,
     sigma_max=1.0,
+    default_seconds=120.0,
     window="fit",
     room_frames=0,
     headroom=6.0,
