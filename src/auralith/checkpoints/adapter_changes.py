@@ -27,7 +27,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from auralith.families.family import FUSED, Column, Spec, rename
-from auralith.families.registry import prefixes, without_memory
+from auralith.families.registry import block_order, prefixes, without_memory
 from auralith.models.lazy_tensor import LazyTensor
 
 SMALLEST_LENGTH = 1e-12
@@ -264,8 +264,12 @@ def spellings(
 ) -> Iterator[tuple[str, Place]]:
     """The names of all modules in one column of the table, with every beginning that programs use."""
     table = prefixes(spec, "ours", column) if column != "ours" else None
+    published = prefixes(spec, "ours", "single_file")
     for module, (out, columns) in shapes.items():
         dotted = f"{module}.weight" if table is None else rename(f"{module}.weight", table)
+        source = rename(f"{module}.weight", published) or ""
+        if column == "diffusers" and block_order(source, spec) is not None:
+            continue  # its rows are in another order, which changes don't follow
         if dotted is not None:
             for name, first, end in _blocks(dotted, out):
                 place = Place(module, first, end, columns)

@@ -14,6 +14,7 @@ from torch import Tensor
 from auralith.errors import CheckpointError
 from auralith.families.family import FUSED, Prefixes, Spec, rename
 from auralith.families.registry import (
+    block_order,
     condition_kind,
     family_of,
     is_column,
@@ -121,12 +122,13 @@ def to_diffusers(published: Weights, spec: Spec) -> Weights:
     out: Weights = {}
     for name, tensor in published.items():
         targets = _diffusers_names(name, table, spec)
-        order = _block_order(name, spec)
+        order = block_order(name, spec)
         if order is not None:
             tensor = _in_order(tensor, order)
         parts = _split(tensor, len(targets), _diffusers_shape(name, tensor, spec))
         out |= zip(targets, parts, strict=True)
-    return out
+    form = family_of(spec.autoencoder).diffusers
+    return out if form is None or spec.model is None else out | form.buffers(spec.model)
 
 
 def from_diffusers(weights: Weights, spec: Spec) -> Weights:
@@ -143,7 +145,7 @@ def from_diffusers(weights: Weights, spec: Spec) -> Weights:
             published[name] = _join(parts)
         elif parts:
             published[name] = parts[0].reshaped(expected.shape)
-            order = _block_order(name, spec)
+            order = block_order(name, spec)
             if order is not None:
                 back = tuple(order.index(place) for place in range(len(order)))
                 published[name] = _in_order(published[name], back)
@@ -156,18 +158,11 @@ def _diffusers_names(name: str, table: Prefixes, spec: Spec) -> tuple[str, ...]:
     if renamed is None and is_untrained(name, spec):
         return ()
     target = _known(renamed, name)
+    is_split = family_of(spec.autoencoder).transformer.is_split
     for fused, parts in FUSED.items():
-        if target.startswith("transformer.") and target.endswith(fused):
+        if is_split and target.startswith("transformer.") and target.endswith(fused):
             return tuple(target.removesuffix(fused) + part for part in parts)
     return (target,)
-
-
-def _block_order(name: str, spec: Spec) -> tuple[int, ...] | None:
-    """Return the places of diffusers' blocks of rows in a published tensor; None if they are in the same order."""
-    orders = family_of(spec.autoencoder).autoencoder.block_orders
-    if not name.startswith("pretransform."):
-        return None
-    return next((order for end, order in orders.items() if name.endswith(end)), None)
 
 
 def _in_order(tensor: LazyTensor, order: tuple[int, ...]) -> LazyTensor:

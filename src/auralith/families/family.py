@@ -156,6 +156,10 @@ class TransformerKind(Generic[Transformer]):
     """Names that a file may lack, in diffusers' layout as well."""
     as_stored: Callable[[Transformer, Weights], Transformer]
     """Adds to a config what only the tensors tell."""
+    is_split: bool = True
+    """Says whether diffusers keeps its queries, keys and values apart (`FUSED`)."""
+    block_orders: Callable[[Transformer], Mapping[str, tuple[int, ...]]] = lambda _config: {}
+    """Makes what `AutoencoderKind.block_orders` is."""
     has_lengths: bool = False
     """Says whether it can be trained on sounds of their own lengths, as two keys of the object `diffusion` tell."""
     inputs: Inputs = "input_concat"
@@ -196,6 +200,8 @@ class DiffusersForm:
     """Makes the config of each component that has one of its own."""
     refusals: Callable[[ModelConfig], list[str]]
     """Names everything in a model that the form can't express."""
+    buffers: Callable[[ModelConfig], Weights] = lambda _config: {}
+    """Makes the tensors that this form alone has."""
 
 
 @dataclass(frozen=True)

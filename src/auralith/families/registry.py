@@ -98,6 +98,16 @@ def is_untrained(name: str, spec: Spec) -> bool:
     return model is not None and family.transformer.is_untrained(model.dit, name)
 
 
+def block_order(name: str, spec: Spec) -> tuple[int, ...] | None:
+    """Return the places, in a published tensor, of the equal blocks of rows that diffusers has; None if in the same order."""
+    model, family = spec.model, family_of(spec.autoencoder)
+    if name.startswith(f"{AUTOENCODER}."):
+        orders = family.autoencoder.block_orders
+    else:
+        orders = {} if model is None else family.transformer.block_orders(model.dit)
+    return next((order for end, order in orders.items() if name.endswith(end)), None)
+
+
 def is_column(name: str, spec: Spec) -> bool:
     """Return whether a single file stores a vector as a matrix of one column."""
     model, family = spec.model, family_of(spec.autoencoder)

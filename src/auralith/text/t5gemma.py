@@ -132,6 +132,21 @@ def save_text_encoder(folder: Path, text: TextEncoder, dtype: torch.dtype | None
     tokenizer.save(folder)
 
 
+def _copy(
+    source: TextEncoderFolders, target: TextEncoderFolders, max_tokens: int | None = None
+) -> None:
+    """Copy the files; for diffusers' layout, which has a limit of tokens, without the decoder that it can't open."""
+    copy_text_encoder(source, target, max_tokens)
+    if max_tokens is None:
+        return
+    named = read_component(find_component(source.model, "model"))
+    starts = ("encoder.", f"{PREFIX}encoder.")
+    encoder = {name: tensor for name, tensor in named.items() if name.startswith(starts)}
+    write_safetensors(target.model / "model.safetensors", encoder)
+    own = {"architectures": ["T5GemmaEncoderModel"], "is_encoder_decoder": False}
+    write_json(target.model / "config.json", read_json(source.model / "config.json") | own)
+
+
 def _config_json(config: T5GemmaConfig) -> Json:
     sizes = asdict(config)
     theta, layers = sizes.pop("rope_theta"), sizes.pop("layer_types")
@@ -157,6 +172,6 @@ T5GEMMA = TextEncoderKind(
     alone=(),  # the files of that name in a model's repository are the model's
     find=partial(find_text_encoder, MODEL_TYPE, SUBFOLDERS),
     open=open_text_encoder,
-    copy=copy_text_encoder,
+    copy=_copy,
     save=save_text_encoder,
 )

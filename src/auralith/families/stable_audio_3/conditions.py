@@ -10,6 +10,10 @@ from auralith.models.embedders import GeometricNumberEmbedder, LearnedPadding
 from auralith.text.t5gemma import SUBFOLDERS, T5GEMMA
 from auralith.text.tokenizer_files import MOST_TOKENS
 
+EMBEDDER = "duration_embedder"
+PADDING = "transformer.prompt_padding_embedding"
+"""Component and tensor in diffusers' layout, which knows one prompt and one number."""
+
 
 def _read_text(name: str, section: Section, width: int) -> TextCondition:
     section.expect("padding_mode", "learned")
@@ -38,7 +42,7 @@ def _text_network(condition: Condition, width: int) -> nn.Module:
 
 def _text_rows(condition: Condition) -> tuple[NameRow, ...]:
     ours, published = _names(condition)
-    return (NameRow(f"{ours}.vector", f"{published}.padding_embedding", None),)
+    return (NameRow(f"{ours}.vector", f"{published}.padding_embedding", PADDING),)
 
 
 def _read_number(name: str, section: Section, width: int) -> NumberCondition:
@@ -65,7 +69,7 @@ def _number_network(condition: Condition, width: int) -> nn.Module:
 
 def _number_rows(condition: Condition) -> tuple[NameRow, ...]:
     ours, published = _names(condition)
-    return (NameRow(f"{ours}.linear", f"{published}.embedder.embedding.1", None),)
+    return (NameRow(f"{ours}.linear", f"{published}.embedder.embedding.1", f"{EMBEDDER}.linear"),)
 
 
 def _names(condition: Condition) -> tuple[str, str]:

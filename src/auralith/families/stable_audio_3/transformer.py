@@ -24,33 +24,33 @@ LARGEST_MULTIPLE = 64
 NORM_EPS = 1e-5
 
 ROWS = (
-    NameRow("timestep_embed", "to_timestep_embed", None),
-    NameRow("context_embed", "to_cond_embed", None),
-    NameRow("global_embed", "to_global_embed", None),
-    NameRow("conv_in", "preprocess_conv", None),
-    NameRow("conv_out", "postprocess_conv", None),
-    NameRow("project_in", "transformer.project_in", None),
-    NameRow("project_out", "transformer.project_out", None),
-    NameRow("memory", "transformer.memory_tokens", None),
-    NameRow("modulation", "transformer.global_cond_embedder", None),
+    NameRow("timestep_embed", "to_timestep_embed", "to_timestep_embed"),
+    NameRow("context_embed", "to_cond_embed", "to_cond_embed"),
+    NameRow("global_embed", "to_global_embed", "to_global_embed"),
+    NameRow("conv_in", "preprocess_conv", "preprocess_conv"),
+    NameRow("conv_out", "postprocess_conv", "postprocess_conv"),
+    NameRow("project_in", "transformer.project_in", "proj_in"),
+    NameRow("project_out", "transformer.project_out", "proj_out"),
+    NameRow("memory", "transformer.memory_tokens", "memory_tokens"),
+    NameRow("modulation", "transformer.global_cond_embedder", "global_cond_embedder"),
 )
 BLOCK = (
-    NameRow("self_attention_norm.scale", "pre_norm.gamma", None),
-    NameRow("self_attention.qkv", "self_attn.to_qkv", None),
-    NameRow("self_attention.out", "self_attn.to_out", None),
-    NameRow("self_attention.q_norm.scale", "self_attn.q_norm.gamma", None),
-    NameRow("self_attention.k_norm.scale", "self_attn.k_norm.gamma", None),
-    NameRow("cross_attention_norm.scale", "cross_attend_norm.gamma", None),
-    NameRow("cross_attention.q", "cross_attn.to_q", None),
-    NameRow("cross_attention.kv", "cross_attn.to_kv", None),
-    NameRow("cross_attention.out", "cross_attn.to_out", None),
-    NameRow("cross_attention.q_norm.scale", "cross_attn.q_norm.gamma", None),
-    NameRow("cross_attention.k_norm.scale", "cross_attn.k_norm.gamma", None),
-    NameRow("local_embed", "to_local_embed", None),
-    NameRow("feed_forward_norm.scale", "ff_norm.gamma", None),
-    NameRow("feed_forward.up", "ff.ff.0.proj", None),
-    NameRow("feed_forward.down", "ff.ff.2", None),
-    NameRow("modulation", "to_scale_shift_gate", None),
+    NameRow("self_attention_norm.scale", "pre_norm.gamma", "pre_norm.gamma"),
+    NameRow("self_attention.qkv", "self_attn.to_qkv", "self_attn.to_qkv"),
+    NameRow("self_attention.out", "self_attn.to_out", "self_attn.to_out"),
+    NameRow("self_attention.q_norm.scale", "self_attn.q_norm.gamma", "self_attn.q_norm.gamma"),
+    NameRow("self_attention.k_norm.scale", "self_attn.k_norm.gamma", "self_attn.k_norm.gamma"),
+    NameRow("cross_attention_norm.scale", "cross_attend_norm.gamma", "cross_attend_norm.gamma"),
+    NameRow("cross_attention.q", "cross_attn.to_q", "cross_attn.to_q"),
+    NameRow("cross_attention.kv", "cross_attn.to_kv", "cross_attn.to_kv"),
+    NameRow("cross_attention.out", "cross_attn.to_out", "cross_attn.to_out"),
+    NameRow("cross_attention.q_norm.scale", "cross_attn.q_norm.gamma", "cross_attn.q_norm.gamma"),
+    NameRow("cross_attention.k_norm.scale", "cross_attn.k_norm.gamma", "cross_attn.k_norm.gamma"),
+    NameRow("local_embed", "to_local_embed", "to_local_embed"),
+    NameRow("feed_forward_norm.scale", "ff_norm.gamma", "ff_norm.gamma"),
+    NameRow("feed_forward.up", "ff.ff.0.proj", "ff.proj_in"),
+    NameRow("feed_forward.down", "ff.ff.2", "ff.proj_out"),
+    NameRow("modulation", "to_scale_shift_gate", "to_scale_shift_gate"),
 )
 FIXED = {
     "transformer_type": "continuous_transformer",
@@ -159,14 +159,22 @@ def _to_json(config: MemoryDiTConfig) -> Json:
 
 
 def _rows(config: MemoryDiTConfig) -> tuple[NameRow, ...]:
-    rows = (*ROWS, NameRow(None, "transformer.rotary_pos_emb", None))
+    rows = (*ROWS, NameRow(None, "transformer.rotary_pos_emb", "rotary_pos_emb"))
     for index in range(config.depth):
-        rows += nest(NameRow(f"blocks.{index}", f"transformer.layers.{index}", None), BLOCK)
+        names = NameRow(
+            f"blocks.{index}", f"transformer.layers.{index}", f"transformer_blocks.{index}"
+        )
+        rows += nest(names, BLOCK)
     return rows
 
 
 def _is_untrained(config: MemoryDiTConfig, name: str) -> bool:
     return name == INV_FREQ
+
+
+def _block_orders(config: MemoryDiTConfig) -> dict[str, tuple[int, ...]]:
+    """Queries and keys of both pairs: q, k, v, q′, k′ published, and q, q′, k, k′, v in diffusers."""
+    return {"self_attn.to_qkv.weight": (0, 3, 1, 4, 2)} if config.differential else {}
 
 
 def _check_untrained(config: MemoryDiTConfig, published: Weights) -> None:
@@ -197,6 +205,8 @@ TRANSFORMER = TransformerKind(
     columns=(),
     optional=re.compile(re.escape(INV_FREQ)),
     as_stored=_as_stored,
+    is_split=False,
+    block_orders=_block_orders,
     has_lengths=True,
     inputs="local_add_cond",
 )
