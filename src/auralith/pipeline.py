@@ -18,7 +18,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from auralith import __version__
-from auralith.adapter_effect import active_set, active_sets
+from auralith.adapter_effect import active_set
 from auralith.checkpoints import (
     Applied,
     Checkpoint,
@@ -28,6 +28,7 @@ from auralith.checkpoints import (
     locate,
     open_adapters,
     open_located,
+    transformers_by_set,
     with_adapters,
 )
 from auralith.conditioning import Conditioner, MaskedInput
@@ -93,14 +94,7 @@ class Auralith(Resolver):
         checkpoint = with_adapters(self.checkpoint, applied, self.adapters)
         for warning in adapter_warnings(applied, checkpoint.model_hash):
             log.warning(warning)
-        effects = [one.effect for one in applied]
-        parts = {
-            indices: with_adapters(checkpoint, [applied[i] for i in indices], applied).dit
-            for indices in active_sets(effects)
-            if len(indices) < len(applied)
-        }
-        if parts:
-            parts[tuple(range(len(applied)))] = checkpoint.dit
+        parts = transformers_by_set(checkpoint, applied)
         return Auralith(checkpoint, self.name, self.device, self.number_format, applied, parts)
 
     @property

@@ -26,6 +26,7 @@ from auralith.checkpoints.adapters import (
     merge_adapters,
     open_adapters,
     save_adapter,
+    transformers_by_set,
     with_adapters,
 )
 from auralith.checkpoints.choosing import Files
@@ -75,6 +76,7 @@ __all__ = [
     "save_adapter",
     "save_autoencoder",
     "save_single_file",
+    "transformers_by_set",
     "with_adapters",
     "write_adapter",
 ]

@@ -27,7 +27,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from auralith.adapter_effect import MAX_STRENGTH, AdapterEffect
+from auralith.adapter_effect import MAX_STRENGTH, AdapterEffect, active_sets
 from auralith.checkpoints.adapter_changes import Change, Fit, Place, fit
 from auralith.checkpoints.adapter_file import (
     MAGNITUDE,
@@ -194,6 +194,22 @@ def with_adapters(
                 state[inner] = fresh[name].load(state[inner].device, state[inner].dtype)
         network.load_state_dict(state, strict=True, assign=True)
     return replace(checkpoint, **{part: network.eval() for part, network in parts.items()})
+
+
+def transformers_by_set(
+    checkpoint: Checkpoint, applied: Sequence[Applied]
+) -> dict[tuple[int, ...], DiffusionTransformer[Any]]:
+    """Return the transformer with each set of adapters that acts together, of a checkpoint that has them all merged.
+
+    The keys are indices into `applied`; empty if all act at every noise level.
+    """
+    sets = active_sets([one.effect for one in applied])
+    parts = {
+        indices: with_adapters(checkpoint, [applied[i] for i in indices], applied).dit
+        for indices in sets
+        if len(indices) < len(applied)
+    }
+    return parts and parts | {tuple(range(len(applied))): checkpoint.dit}
 
 
 def adapter_warnings(applied: Sequence[Applied], model_hash: str) -> list[str]:
