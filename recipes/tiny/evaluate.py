@@ -10,7 +10,7 @@ the kinds, which come from training clips.
 
 import argparse
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import count
 from pathlib import Path
@@ -186,7 +186,7 @@ def generated(
             yield sound.waveform.numpy()
 
 
-def figures_of(outcomes: Iterable[Outcome]) -> dict[str, dict[str, float]]:
+def figures_of(outcomes: Sequence[Outcome]) -> dict[str, dict[str, float]]:
     """For each figure the share of right sounds and the number of sounds that it applies to."""
     table: dict[str, dict[str, float]] = {}
     for figure in FIGURES:
