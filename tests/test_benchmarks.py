@@ -45,6 +45,14 @@ def test_generation_is_compared_on_equal_results(tmp_path: Path) -> None:
         assert row["share_of_ceiling"] > 0
 
 
+def test_growth_is_measured_above_the_loaded_model() -> None:
+    options = json.dumps({"part": "clip", "amount": 0.5, "model": None, "steps": 1})
+    command = [sys.executable, BENCHMARKS / "growth.py", "--point", options]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    point = json.loads(done.stdout)
+    assert 0 < point["loaded_bytes"] <= point["peak_bytes"] and point["seconds"] > 0
+
+
 @pytest.mark.slow
 def test_int8_is_compared_with_its_error(tmp_path: Path) -> None:
     pytest.importorskip("diffusers")
