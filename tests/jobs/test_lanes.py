@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import auralith
+from auralith.adapter_effect import AdapterEffect
 from auralith.errors import InvalidRequest
 from auralith.files import file_hash
 from auralith.jobs.lanes import Attempts, Lanes
@@ -47,7 +48,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JobStore]:
 def lanes(store: JobStore) -> Iterator[Lanes]:
     """One process for all tests: starting one takes seconds."""
 
-    def find(order: dict[str, object]) -> tuple[tuple[str, float], ...]:
+    def find(order: dict[str, object]) -> tuple[tuple[str, AdapterEffect], ...]:
         if order.get("adapters"):
             raise InvalidRequest("the adapter is gone; choose another")
         return ()
