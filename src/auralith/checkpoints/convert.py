@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
+from auralith.checkpoints.attribution import carry_attribution
 from auralith.checkpoints.choosing import FOUND, Files
 from auralith.checkpoints.diffusers_folder import (
     require_expressible,
@@ -38,7 +39,8 @@ def convert(
 
     A training checkpoint is unwrapped, with the averaged weights (EMA) where it has them. The diffusers layout needs a
     text encoder: if none lies beside the weights it is fetched from the Hub. `out` appears whole or not at all.
-    Raises CheckpointError, also for models that the diffusers layout can't express.
+    What names everybody whose sounds the model learned from comes along. Raises CheckpointError, also for models that
+    the diffusers layout can't express.
     """
     raw = locate(source, with_text_encoder=text_encoder is None, files=files)
     if quantize is not None:
@@ -55,6 +57,7 @@ def convert(
         else:
             write_raw(folder, raw)
             copy_text_encoder(raw, folder, text_encoder)
+        carry_attribution(raw.folder, folder)
 
 
 def _quantized(raw: RawCheckpoint) -> RawCheckpoint:

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from auralith.checkpoints.attribution import attribution_of
 from auralith.checkpoints.choosing import FOUND, Files, find_weights, is_component
 from auralith.checkpoints.diffusers_folder import read_diffusers_autoencoder, read_diffusers_folder
 from auralith.checkpoints.hub import DEFAULTS, HubOptions, fetch_checkpoint, is_repository
@@ -55,6 +56,8 @@ class Checkpoint(_Hashed):
     numbers: nn.ModuleDict
     text: TextEncoder
     source: str
+    folder: Path
+    """The folder that the weights lie in."""
     files: Files = FOUND
     """The weights and config that were named, if they were."""
     is_int8: bool = False
@@ -71,6 +74,8 @@ class AutoencoderCheckpoint(_Hashed):
     config: AutoencoderConfig
     autoencoder: Autoencoder
     source: str
+    folder: Path
+    """The folder that the weights lie in."""
 
 
 def open_checkpoint(
@@ -123,6 +128,7 @@ def open_located(
         text=text,
         hashing=hashing,
         source=raw.source,
+        folder=raw.folder,
         files=files,
         is_int8=raw.is_int8,
         training=(raw.config_json or {}).get("training"),
@@ -144,6 +150,7 @@ def open_autoencoder(
         autoencoder=networks.autoencoder,
         hashing=hashing,
         source=raw.source,
+        folder=raw.folder,
     )
 
 
@@ -210,8 +217,6 @@ PARTS = {
     "model.model.": "diffusion transformer",
 }
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
-ATTRIBUTION = "ATTRIBUTION"
-"""File beside a model's weights with the names of everybody whose sounds it learned from."""
 
 
 @dataclass(frozen=True)
@@ -257,12 +262,6 @@ def inspect_checkpoint(source: str | Path, files: Files = FOUND) -> Inspection:
         memory_bytes=memory,
         attribution=attribution_of(raw.folder),
     )
-
-
-def attribution_of(folder: Path) -> str | None:
-    """Return the path of the attribution beside a model's weights; None if there is none."""
-    path = folder / ATTRIBUTION
-    return str(path) if path.is_file() else None
 
 
 def _network_bytes(spec: Spec, dtype: torch.dtype, int8: bool = False) -> int:

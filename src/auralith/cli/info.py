@@ -45,7 +45,7 @@ def info(
 
 def _attribution(tags: dict[str, Any] | None) -> str | None:
     """Return the file that names everybody whose sounds the model of a file learned from, of the embedded model."""
-    from auralith.checkpoints.opening import attribution_of
+    from auralith.checkpoints.attribution import attribution_of
     from auralith.pipeline import EMBEDDED
     from auralith.provenance import EMBEDDED_NAME
 

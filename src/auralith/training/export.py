@@ -15,6 +15,7 @@ import torch
 
 from auralith import __version__
 from auralith.checkpoints import Checkpoint, convert, save_single_file
+from auralith.checkpoints.attribution import carry_attribution
 from auralith.checksums import read_record, write_record
 from auralith.errors import AudioError, CheckpointError, Field, InvalidRequest
 from auralith.escaping import markdown, shell_command
@@ -98,7 +99,7 @@ def export_model(
 ) -> None:
     """Write the networks of `checkpoint` as they are now into `folder`, which is new and empty.
 
-    The files `beside` are copied into it. With both layouts the diffusers one lies in `folder/diffusers`. The card calls
+    The files `beside` are copied into it, and what names everybody whose sounds the base model learned from. With both layouts the diffusers one lies in `folder/diffusers`. The card calls
     the model `name`.
 
     Raises:
@@ -116,6 +117,7 @@ def export_model(
         dtype=dtype,
         training=checkpoint.training,
     )
+    carry_attribution(checkpoint.folder, single)
     if layout == "both":
         convert(single, folder / "diffusers", "diffusers")
     elif layout == "diffusers":

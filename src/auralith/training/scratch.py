@@ -230,6 +230,7 @@ def new_model(recipe: TransformerRecipe) -> Auralith:
         text=text,
         hashing=opened.hashing,
         source=opened.source,
+        folder=opened.folder,
         training=training,
     )
     return Auralith(checkpoint, "random weights", cpu, NumberFormat(torch.float32))
