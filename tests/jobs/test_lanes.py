@@ -192,8 +192,10 @@ def test_previews_are_told_of_and_go_with_the_job(
     assert lanes.models[0]["id"] == "tiny" and lanes.models[0]["device"] == "cpu"
     store.cancel(job.id)
     assert wait(store, job, lambda job: job.is_final).model_hash == model.checkpoint.model_hash
-    wait(store, job, lambda job: not list(lanes.previews.path.iterdir()))
     assert {event.kind for event in store.events(job.id)} == {"state", "end"}
+    assert lanes.previews.file(job.id, 1).is_file()  # who heard of it just before the end
+    after = wait(store, add(store, model), lambda job: job.is_final)
+    wait(store, after, lambda _: not list(lanes.previews.path.glob(f"{job.id}-*")))
 
 
 def test_stopping_queues_what_runs(store: JobStore, lanes: Lanes, model: auralith.Auralith) -> None:

@@ -58,6 +58,8 @@ class Lane:
         self._worker: WorkerProcess | None = None
         self._wake, self._stopping = threading.Event(), threading.Event()
         self._deadline = 0.0
+        self._heard: str | None = None
+        """Job whose previews are kept: whoever heard of one just before the end still gets it."""
         self._begun: Job | None = None
         """Job that the worker was given while the end of the one before was noted."""
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -161,7 +163,9 @@ class Lane:
             self._drop_worker()
             self._crashed(job, code)
         finally:
-            self._previews.drop(job.id)
+            if self._heard is not None and self._heard != job.id:
+                self._previews.drop(self._heard)
+            self._heard = job.id
 
     def _task(self, job: Job) -> Task:
         source = None if job.source is None else self._store.sound(job.source)

@@ -51,7 +51,7 @@ class PreviewFolder:
         """Return the place of a preview. Raise `Unknown` where there is none."""
         path = preview_path(self.path, job, number)
         if not path.is_file():
-            raise Unknown("there is no preview of this number; it goes when its job ends")
+            raise Unknown("there is no preview of this number; they go when another job has ended")
         return path
 
     def drop(self, job: str) -> None:

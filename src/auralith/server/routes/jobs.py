@@ -93,7 +93,7 @@ def add_jobs(app: FastAPI, service: Service) -> None:
 
     @app.get("/v1/jobs/{job_id}/preview/{number}")
     def preview(job_id: str, number: str, request: Request) -> Response:
-        """Return a sound that a job hears of while it runs; it goes when the job ends."""
+        """Return a sound that a job hears of while it runs; it goes when another job has ended."""
         store.job(job_id, owner_of(request))
         path = service.previews.file(job_id, whole("number", number, 1, MOST_PREVIEWS))
         headers = {"Cache-Control": "no-store"}
