@@ -4,15 +4,20 @@ import json
 import os
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
+import torch
 
 from auralith.controls import check
 from auralith.controls.notes import Key
+from auralith.families.model_config import config_from_json
+from tests.conftest import relative_error
+from tests.sa3 import SA3
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
@@ -43,6 +48,24 @@ def test_generation_is_compared_on_equal_results(tmp_path: Path) -> None:
         assert set(row["values"]) == {"auralith", "diffusers"}
         assert row["difference"] < 2e-4
         assert row["share_of_ceiling"] > 0
+
+
+def test_stable_audio_3_is_compared_on_equal_results(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ours and diffusers with one set of weights, at the sizes of the tests."""
+    pytest.importorskip("diffusers")
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    sa3_peers, stable_audio_3 = map(import_module, ("sa3_peers", "stable_audio_3"))
+    data = json.loads((SA3 / "medium_tiny" / "model_config.json").read_text())
+    config = config_from_json(data)
+    networks = sa3_peers.random_networks(config)
+    weights = sa3_peers.single_file_weights(networks, config)
+    peers = [sa3_peers.ours(networks), sa3_peers.diffusers(config, weights)]
+    x, t, *given = stable_audio_3.inputs(config, 30)
+    with torch.inference_mode():
+        found = [(one.step(*given)(x, t), one.decode(x)) for one in peers if one is not None]
+    (ours, our_sound), (theirs, their_sound) = found
+    assert relative_error(ours, theirs) < 1e-3  # an epsilon of norms differs
+    assert relative_error(our_sound, their_sound) < 1e-5
 
 
 def test_growth_is_measured_above_the_loaded_model() -> None:
