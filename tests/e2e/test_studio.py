@@ -359,12 +359,13 @@ def test_a_sound_is_heard_while_it_is_made(visit: Visit, server: Server) -> None
     page.get_by_label("Seconds", exact=True).fill("0.4")
     page.get_by_label("Variations", exact=True).fill("1")
     page.get_by_text("Advanced").click()
-    page.get_by_label("Steps", exact=True).fill("900")
+    page.get_by_label("Steps", exact=True).fill("2000")
     visit.press("Control+Enter")
-    hear = page.get_by_role("button", name="Hear it so far")
-    hear.wait_for()
+    until(lambda: last(server)["request"]["prompt"] == "a slow tide")
+    with server.client.stream("GET", f"/v1/jobs/{last(server)['id']}/events") as events:
+        assert "event: preview" in events.iter_lines()
     with stopped(server.workers()):  # a busy browser must be in time
-        hear.click()
+        page.get_by_role("button", name="Hear it so far").click()
         shown = page.locator(".hear .prompt")
         shown.filter(has_text="a slow tide so far").wait_for()
     page.get_by_role("status").filter(has_text="succeeded").wait_for(timeout=60_000)
