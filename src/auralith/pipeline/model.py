@@ -10,7 +10,6 @@ import logging
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -23,11 +22,8 @@ from auralith.checkpoints import (
     Applied,
     Checkpoint,
     Choice,
-    Files,
     adapter_warnings,
-    locate,
     open_adapters,
-    open_located,
     transformers_by_set,
     with_adapters,
 )
@@ -38,14 +34,13 @@ from auralith.errors import InvalidRequest, shown
 from auralith.guided import guided
 from auralith.models.diffusion_transformer import DiffusionTransformer
 from auralith.models.latent_codec import LatentCodec
-from auralith.models.quantized import warn_of_slow_int8
 from auralith.noise import ItemStreams, NoiseStream, ReferenceNoise
 from auralith.numbers import plain_number
 from auralith.prompt_embedding import PromptEmbedding, encodable
-from auralith.provenance import EMBEDDED_NAME, AdapterUse, Provenance
+from auralith.provenance import AdapterUse, Provenance
 from auralith.request import GenerationRequest, check_prompt
 from auralith.resolution import Resolver, known
-from auralith.resources import NumberFormat, choose_device, choose_format, require_memory
+from auralith.resources import NumberFormat, require_memory
 from auralith.result import Audio, faded_chunks, finished
 from auralith.samplers import Step
 from auralith.samplers.repaint import repainted_steps
@@ -54,7 +49,6 @@ from auralith.sound.arrays import AnyLatents, AnyWaveform, batched, latents_of, 
 from auralith.stages import stage
 from auralith.steering import UNSTEERED, Steering
 
-EMBEDDED = Path(__file__).parent / "embedded"
 STREAM_FRAMES = 64
 log = logging.getLogger(__name__)
 
@@ -88,9 +82,10 @@ class Auralith(Resolver):
 
         What no adapter changes is shared with this one, which stays as it is. Raises as `load` does.
         """
-        return self._with(open_adapters(adapters))
+        return self.with_applied(open_adapters(adapters))
 
-    def _with(self, applied: Sequence[Applied]) -> "Auralith":
+    def with_applied(self, applied: Sequence[Applied]) -> "Auralith":
+        """Return the model with adapters that are opened already, as `with_adapters` otherwise."""
         checkpoint = with_adapters(self.checkpoint, applied, self.adapters)
         for warning in adapter_warnings(applied, checkpoint.model_hash):
             log.warning(warning)
@@ -420,64 +415,3 @@ class Auralith(Resolver):
         needed = 2 * batch * (num_frames + 1) * 20 * self.config.dit.embed_dim * element
         remedy = "generate fewer or shorter sounds at once"
         require_memory(needed, self.device, f"a batch of {batch}", remedy)
-
-
-def load(
-    source: str | Path | None = None,
-    *,
-    device: str = "auto",
-    dtype: str = "auto",
-    text_encoder: str | Path | None = None,
-    adapters: Sequence[Choice] = (),
-    weights: str | None = None,
-    config: str | Path | None = None,
-) -> Auralith:
-    """Load a model: the embedded one (None), a name on the Hub, a folder or a checkpoint file.
-
-    `weights` names the file to use where a folder or repository has several, `config` the model's config where it does
-    not lie beside them under a usual name.
-
-    `adapters` are merged into it: (file, strength), with strength 1 as they were trained; or (file, `AdapterEffect`), which
-    may act at some noise levels only, or leave some layers alone.
-
-    `dtype` is auto, float32, bfloat16, float16, or int8: the large products of the transformer in int8 and all else in
-    float32, on a CPU. "auto" takes int8 only for weights that are stored so.
-
-    Raises:
-        CheckpointError: the checkpoint or an adapter is missing, damaged, of another architecture, or not safe to read.
-        InvalidRequest: an adapter's strength is out of its range.
-        ResourceError: the device or the memory it needs is not there.
-    """
-    applied = open_adapters(adapters)
-    chosen = choose_device(device)
-    choose_format(dtype, chosen)  # a wrong name is refused before the model is looked for
-    files = Files(weights, config)
-    raw = locate(
-        EMBEDDED if source is None else source,
-        with_text_encoder=text_encoder is None,
-        files=files,
-    )
-    number_format = choose_format(dtype, chosen, raw.is_int8)
-    checkpoint = open_located(
-        raw,
-        device=chosen,
-        dtype=number_format.dtype,
-        int8=number_format.int8,
-        text_encoder=text_encoder,
-        files=files,
-    )
-    if number_format.int8:
-        warn_of_slow_int8()
-    name = EMBEDDED_NAME if source is None else _name_of(source)
-    model = Auralith(checkpoint, name, chosen, number_format)
-    return model._with(applied) if applied else model
-
-
-def generate(prompt: str, seconds_total: float | None = None, seed: int | None = None) -> Audio:
-    """One sound from the embedded model; for anything more, `load` a model and ask it."""
-    return load().generate(GenerationRequest(prompt, seconds_total=seconds_total, seed=seed))
-
-
-def _name_of(source: str | Path) -> str:
-    """A Hub name as it is; of a path its last part, so that files don't tell where they were made."""
-    return Path(source).resolve().name if Path(source).exists() else str(source)

@@ -1,0 +1,8 @@
+"""From a request to a waveform: `loading` finds and opens a model, `model` conditions, denoises, decodes and trims."""
+
+from auralith.pipeline.loading import EMBEDDED, generate, load
+from auralith.pipeline.model import Auralith
+from auralith.result import Audio
+from auralith.steering import UNSTEERED, Steering
+
+__all__ = ["EMBEDDED", "UNSTEERED", "Audio", "Auralith", "Steering", "generate", "load"]

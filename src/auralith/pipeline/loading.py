@@ -1,0 +1,75 @@
+"""From a name to a loaded model: the embedded one, a folder, a file, or a repository on the Hub."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from auralith.checkpoints import Choice, Files, locate, open_adapters, open_located
+from auralith.models.quantized import warn_of_slow_int8
+from auralith.pipeline.model import Auralith
+from auralith.provenance import EMBEDDED_NAME
+from auralith.request import GenerationRequest
+from auralith.resources import choose_device, choose_format
+from auralith.result import Audio
+
+EMBEDDED = Path(__file__).parents[1] / "embedded"
+
+
+def load(
+    source: str | Path | None = None,
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
+    text_encoder: str | Path | None = None,
+    adapters: Sequence[Choice] = (),
+    weights: str | None = None,
+    config: str | Path | None = None,
+) -> Auralith:
+    """Load a model: the embedded one (None), a name on the Hub, a folder or a checkpoint file.
+
+    `weights` names the file to use where a folder or repository has several, `config` the model's config where it does
+    not lie beside them under a usual name.
+
+    `adapters` are merged into it: (file, strength), with strength 1 as they were trained; or (file, `AdapterEffect`), which
+    may act at some noise levels only, or leave some layers alone.
+
+    `dtype` is auto, float32, bfloat16, float16, or int8: the large products of the transformer in int8 and all else in
+    float32, on a CPU. "auto" takes int8 only for weights that are stored so.
+
+    Raises:
+        CheckpointError: the checkpoint or an adapter is missing, damaged, of another architecture, or not safe to read.
+        InvalidRequest: an adapter's strength is out of its range.
+        ResourceError: the device or the memory it needs is not there.
+    """
+    applied = open_adapters(adapters)
+    chosen = choose_device(device)
+    choose_format(dtype, chosen)  # a wrong name is refused before the model is looked for
+    files = Files(weights, config)
+    raw = locate(
+        EMBEDDED if source is None else source,
+        with_text_encoder=text_encoder is None,
+        files=files,
+    )
+    number_format = choose_format(dtype, chosen, raw.is_int8)
+    checkpoint = open_located(
+        raw,
+        device=chosen,
+        dtype=number_format.dtype,
+        int8=number_format.int8,
+        text_encoder=text_encoder,
+        files=files,
+    )
+    if number_format.int8:
+        warn_of_slow_int8()
+    name = EMBEDDED_NAME if source is None else _name_of(source)
+    model = Auralith(checkpoint, name, chosen, number_format)
+    return model.with_applied(applied) if applied else model
+
+
+def generate(prompt: str, seconds_total: float | None = None, seed: int | None = None) -> Audio:
+    """One sound from the embedded model; for anything more, `load` a model and ask it."""
+    return load().generate(GenerationRequest(prompt, seconds_total=seconds_total, seed=seed))
+
+
+def _name_of(source: str | Path) -> str:
+    """A Hub name as it is; of a path its last part, so that files don't tell where they were made."""
+    return Path(source).resolve().name if Path(source).exists() else str(source)
