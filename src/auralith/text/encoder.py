@@ -15,9 +15,10 @@ from torch import Tensor
 
 from auralith.errors import CheckpointError, shown
 from auralith.foreign import Json, read_json, rust_errors
+from auralith.models.lazy_tensor import Weights
 from auralith.models.text_network import TextNetwork
 from auralith.tensor_files import find_component, read_component, write_json, write_safetensors
-from auralith.text.tokenizer import Tokenizer
+from auralith.text.tokenizer import FastTokenizer, Tokenizer
 from auralith.text.tokenizer_files import TOKENIZER_FILES, TOKENIZER_SETTINGS, copy_tokenizer
 from auralith.text.vocabulary import Vocabulary
 
@@ -156,6 +157,18 @@ def copy_text_encoder(
         write_json(settings, existing | {"model_max_length": max_tokens})
 
 
+def write_text_encoder(
+    folder: Path, weights: Weights, config: Json, tokenizer: Tokenizer, dtype: torch.dtype | None
+) -> None:
+    """Write weights, in their own format if `dtype` is None, config and tokenizer into one folder."""
+    assert isinstance(tokenizer, FastTokenizer)
+    if dtype is not None:
+        weights = {name: tensor.cast(dtype) for name, tensor in weights.items()}
+    write_safetensors(folder / "model.safetensors", weights)
+    write_json(folder / "config.json", config)
+    tokenizer.save(folder)
+
+
 def find_text_encoder(
     model_type: str, subfolders: Sequence[str], folder: Path
 ) -> TextEncoderFolders | None:
@@ -173,6 +186,14 @@ def is_of_type(folder: Path, model_type: str) -> bool:
     """Return whether the model in a folder is of a type of the transformers library."""
     path = folder / "config.json"
     return path.is_file() and read_json(path).get("model_type") == model_type
+
+
+def require_width(found: int, wanted: int | None, folder: Path) -> None:
+    """Raise CheckpointError for states of another width than the diffusion model needs; None takes any."""
+    if wanted is not None and found != wanted:
+        raise CheckpointError(
+            f"the text encoder in {folder} is {found} wide, but the model needs {wanted}; name another one"
+        )
 
 
 def require_sizes(data: Json, largest: Mapping[str, int], path: Path, title: str) -> None:

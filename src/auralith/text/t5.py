@@ -15,7 +15,7 @@ from auralith.foreign import read_json
 from auralith.models.lazy_tensor import meta_device, require_tensors, weights_of
 from auralith.models.t5 import ACTIVATIONS, T5Config, T5Encoder
 from auralith.numbers import plain_number
-from auralith.tensor_files import find_component, read_component, write_json, write_safetensors
+from auralith.tensor_files import find_component, read_component
 from auralith.text.encoder import (
     TextEncoder,
     TextEncoderFolders,
@@ -23,8 +23,10 @@ from auralith.text.encoder import (
     copy_text_encoder,
     find_text_encoder,
     require_sizes,
+    require_width,
+    write_text_encoder,
 )
-from auralith.text.tokenizer import FastTokenizer, open_tokenizer
+from auralith.text.tokenizer import open_tokenizer
 from auralith.text.tokenizer_files import TOKENIZER_FILES
 
 LARGEST_T5 = {
@@ -41,7 +43,7 @@ CONFIG = {
     "pad_token_id": 0,
     "eos_token_id": 1,
 }
-"""What transformers wants to read beside the sizes."""
+"""Values that transformers wants to read beside the sizes."""
 SHARED, TIED = "shared.weight", "encoder.embed_tokens.weight"
 
 
@@ -68,11 +70,7 @@ def _open_model(
     folder: Path, width: int | None, device: torch.device, dtype: torch.dtype, variant: str | None
 ) -> T5Encoder:
     config = _read_config(folder / "config.json")
-    if width is not None and config.d_model != width:
-        raise CheckpointError(
-            f"the text encoder in {folder} is {config.d_model} wide, but the model needs "
-            f"{width}; name another one"
-        )
+    require_width(config.d_model, width, folder)
     with meta_device():
         model = T5Encoder(config)
     path = find_component(folder, "model", variant)
@@ -117,14 +115,10 @@ def _no_t5(path: Path, reason: str) -> CheckpointError:
 
 def save_text_encoder(folder: Path, text: TextEncoder, dtype: torch.dtype | None = None) -> None:
     """Write model and tokenizer into one folder in the form of the transformers library."""
-    model, tokenizer = text.model, text.tokenizer
-    assert isinstance(model, T5Encoder) and isinstance(tokenizer, FastTokenizer)
+    model = text.model
+    assert isinstance(model, T5Encoder)
     weights = {n: t for n, t in weights_of(model.state_dict()).items() if n != TIED}
-    if dtype is not None:
-        weights = {name: tensor.cast(dtype) for name, tensor in weights.items()}
-    write_safetensors(folder / "model.safetensors", weights)
-    write_json(folder / "config.json", CONFIG | asdict(model.config))
-    tokenizer.save(folder)
+    write_text_encoder(folder, weights, CONFIG | asdict(model.config), text.tokenizer, dtype)
 
 
 T5 = TextEncoderKind(

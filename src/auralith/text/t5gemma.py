@@ -22,8 +22,10 @@ from auralith.text.encoder import (
     copy_text_encoder,
     find_text_encoder,
     require_sizes,
+    require_width,
+    write_text_encoder,
 )
-from auralith.text.tokenizer import FastTokenizer, open_tokenizer
+from auralith.text.tokenizer import open_tokenizer
 
 MODEL_TYPE = "t5gemma"
 SUBFOLDERS = ("t5gemma-b-b-ul2", "t5gemma")
@@ -57,10 +59,7 @@ def open_text_encoder(
     Raises CheckpointError, also if its states are not `width` wide, as the diffusion model needs; None takes any.
     """
     config = _read_config(folders.model / "config.json")
-    if width is not None and config.hidden_size != width:
-        raise CheckpointError(
-            f"the text encoder in {folders.model} is {config.hidden_size} wide, but the model needs {width}; name another one"
-        )
+    require_width(config.hidden_size, width, folders.model)
     with meta_device():
         model = T5GemmaEncoder(config)
     path = find_component(folders.model, "model", variant)
@@ -122,14 +121,10 @@ def _no_t5gemma(path: Path, reason: str) -> CheckpointError:
 
 def save_text_encoder(folder: Path, text: TextEncoder, dtype: torch.dtype | None = None) -> None:
     """Write model and tokenizer into one folder in the form of the transformers library, without a decoder."""
-    model, tokenizer = text.model, text.tokenizer
-    assert isinstance(model, T5GemmaEncoder) and isinstance(tokenizer, FastTokenizer)
+    model = text.model
+    assert isinstance(model, T5GemmaEncoder)
     weights = {f"{PREFIX}{n}": t for n, t in weights_of(model.state_dict()).items()}
-    if dtype is not None:
-        weights = {name: tensor.cast(dtype) for name, tensor in weights.items()}
-    write_safetensors(folder / "model.safetensors", weights)
-    write_json(folder / "config.json", _config_json(model.config))
-    tokenizer.save(folder)
+    write_text_encoder(folder, weights, _config_json(model.config), text.tokenizer, dtype)
 
 
 def _copy(
