@@ -40,7 +40,7 @@ def guided(
 
     @cache
     def prepared(dit: DiffusionTransformer[Any]) -> tuple[Any, Any]:
-        """What all steps of a network share: for the whole batch, and for what is conditioned."""
+        """Return what all steps of a network share, for the whole batch and for what is conditioned."""
         whole = dit.prepare(context, global_embed, num_frames, extra, mask, keeps_keys=True)
         return whole, whole.first_rows(batch)
 

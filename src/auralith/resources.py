@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class NumberFormat:
-    """What a model computes in: floats, and int8 for the large products of its transformer if `int8` is true."""
+    """Numbers that a model computes in: floats, and int8 for the large products of its transformer if `int8` is true."""
 
     dtype: torch.dtype
     int8: bool = False

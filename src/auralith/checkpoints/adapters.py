@@ -337,7 +337,7 @@ def unfit(adapter: Adapter, problem: str) -> CheckpointError:
 
 def _layer(name: str) -> str:
     """Return the published name of a layer of the transformer from that of its weight, as filters have it."""
-    return name.removeprefix("model.").removeprefix("model.").removesuffix(".weight")
+    return name.removeprefix("model.model.").removesuffix(".weight")
 
 
 def _effect(path: str | Path, value: float | AdapterEffect) -> AdapterEffect:

@@ -1,4 +1,4 @@
-"""What a text encoder's network is: token ids and the mask of the real ones → a state per token."""
+"""Networks of text encoders, which make a state of every token from ids and the mask of the real ones."""
 
 from abc import ABC, abstractmethod
 

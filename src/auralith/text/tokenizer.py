@@ -34,7 +34,7 @@ T5_PAD = "<pad>"
 
 @runtime_checkable
 class Tokenizer(Protocol):
-    """What a text encoder asks of its tokenizer. Errors of the libraries come as they are."""
+    """Texts to token ids and back, as a text encoder asks for them. Errors of the libraries come as they are."""
 
     @property
     def name(self) -> str:

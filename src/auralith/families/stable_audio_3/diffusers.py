@@ -38,7 +38,7 @@ from auralith.text.t5gemma import SUBFOLDERS
 PROMPT, SECONDS = "prompt", "seconds_total"
 WINDOW_FRAMES = 4_096
 FEATURES = 256
-"""Of the seconds."""
+"""Features that the seconds are embedded in."""
 SCHEDULER = {
     "base_image_seq_len": 256,
     "base_shift": 0.5,
