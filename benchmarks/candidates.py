@@ -57,6 +57,8 @@ def random_networks(config: ModelConfig, dtype: torch.dtype) -> Networks:
             parameter.uniform_(-bound, bound, generator=generator)
             if name.endswith("scale"):
                 parameter.add_(1)
+        for buffer in networks.buffers():
+            buffer.fill_(1)
     return networks.eval()
 
 

@@ -282,6 +282,16 @@ def measured(
         console.print(f"{name}: took {time.perf_counter() - start:.0f} s")
 
 
+def begun(scale: str, rounds: int, threads: int) -> tuple[Console, dict[str, str | int]]:
+    """Set the threads, and print and return what a run is made on; 0 threads are what torch chooses."""
+    if threads:
+        torch.set_num_threads(threads)
+    console = Console(width=None if sys.stdout.isatty() else 130)
+    about = machine(torch.get_num_threads()) | {"scale": scale, "rounds": rounds}
+    console.print(about)
+    return console, about
+
+
 def main(
     only: Annotated[str, typer.Option(help="Parts to run, separated by commas.")] = ",".join(PARTS),
     scale: Annotated[str, typer.Option(help="full (published size) or small.")] = "full",
@@ -304,11 +314,7 @@ def main(
     ]
     if unknown:
         raise typer.BadParameter(f"unknown: {', '.join(unknown)}")
-    if threads:
-        torch.set_num_threads(threads)
-    console = Console(width=None if sys.stdout.isatty() else 130)
-    about = machine(torch.get_num_threads()) | {"scale": scale, "rounds": rounds}
-    console.print(about)
+    console, about = begun(scale, rounds, threads)
     bench = Bench(peers.config_of(scale), stable_audio_tools, rounds, torch.get_num_threads())
     rows = list(measured(bench, parts, dtypes, console))
     console.print(table_of(rows))

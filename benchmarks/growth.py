@@ -8,7 +8,6 @@ batch   sounds of four seconds, made together
 extend  a sound of four seconds made longer, up to five minutes
 """
 
-import argparse
 import json
 import subprocess
 import sys
@@ -133,8 +132,6 @@ def main(
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--point"]:
-        parser = argparse.ArgumentParser()
-        parser.add_argument("--point", type=json.loads)
-        print(json.dumps(asdict(measure(**parser.parse_args().point))))
+        print(json.dumps(asdict(measure(**json.loads(sys.argv[2])))))
     else:
         typer.run(main)

@@ -1,11 +1,12 @@
-"""Two classes of a stable-audio-tools checkout, without installing it.
+"""Classes of a checkout of a peer, without installing it: here two of stable-audio-tools.
 
-Its packages import audio, training and sampling libraries that these two classes never call: empty stand-ins take
-their place. What is really used besides torch is einops (`pip install einops`).
+Its packages import audio, training and sampling libraries that these classes never call: empty stand-ins take their
+place. What is really used besides torch is einops (`pip install einops`).
 """
 
 import importlib
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
 
@@ -36,14 +37,19 @@ class StandIn(ModuleType):
         return object
 
 
+def stand_in(package: str, unused: Iterable[str], checkout: Path) -> None:
+    """Make modules of a checkout's package importable, without what its packages import themselves."""
+    for name in unused:
+        sys.modules[name] = StandIn(name)
+    for name in (package, f"{package}.models"):
+        module = ModuleType(name)
+        module.__path__ = [str(checkout / name.replace(".", "/"))]
+        sys.modules[name] = module
+
+
 def build_from_checkout(checkout: Path, config: ModelConfig) -> tuple[nn.Module, nn.Module]:
     """The diffusion transformer and the decoder, with the weights that torch gives them."""
-    for name in UNUSED:
-        sys.modules[name] = StandIn(name)
-    for name, folder in ((PACKAGE, PACKAGE), (f"{PACKAGE}.models", f"{PACKAGE}/models")):
-        package = ModuleType(name)
-        package.__path__ = [str(checkout / folder)]
-        sys.modules[name] = package
+    stand_in(PACKAGE, UNUSED, checkout)
     dit, autoencoder = config.dit, config.autoencoder
     assert isinstance(autoencoder, OobleckConfig) and isinstance(dit, DiTConfig)
     transformer = importlib.import_module(f"{PACKAGE}.models.dit").DiffusionTransformer(

@@ -24,8 +24,7 @@ from typing import Annotated
 import measure
 import torch
 import typer
-from generate import Bench, machine
-from rich.console import Console
+from generate import Bench, begun
 from rich.table import Table
 from torch import Tensor, nn
 
@@ -242,11 +241,7 @@ def main(
     parts = tuple(only.split(","))
     if unknown := [*(set(parts) - set(PARTS)), *({scale} - {"full", "small"})]:
         raise typer.BadParameter(f"unknown: {', '.join(unknown)}")
-    if threads:
-        torch.set_num_threads(threads)
-    console = Console(width=None if sys.stdout.isatty() else 130)
-    about = machine(torch.get_num_threads()) | {"scale": scale, "rounds": rounds}
-    console.print(about)
+    console, about = begun(scale, rounds, threads)
     bench = Bench(peers.config_of(scale), None, rounds, torch.get_num_threads())
     clock = time.process_time if cpu_time else time.perf_counter
     sources = {

@@ -5,23 +5,22 @@ replaced by empty stand-ins, and kernels that it compiles or that need a GPU are
 """
 
 import importlib
-import math
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import torch
-from peer_checkout import StandIn
+from candidates import Step, assign
+from peer_checkout import stand_in
 from torch import Tensor, nn
 
 from auralith.checkpoints.transform import to_diffusers, to_single_file
 from auralith.config import ModelConfig
 from auralith.families.family import Spec
 from auralith.families.model_config import config_to_json
-from auralith.families.registry import Networks, family_of, without_memory
+from auralith.families.registry import Networks, family_of
 from auralith.models.latent_codec import LatentCodec
 from auralith.models.lazy_tensor import Weights, weights_of
 
@@ -30,7 +29,6 @@ UNUSED = ("torchaudio", f"{PACKAGE}.inference", f"{PACKAGE}.inference.audio_util
 DIT = "model.model."
 DECODER = "pretransform.model.decoder."
 CONTEXT_ROWS = 257
-Step = Callable[[Tensor, Tensor], Tensor]
 Decode = Callable[[Tensor], Tensor]
 
 
@@ -42,21 +40,6 @@ class Peer:
     step: Callable[[Tensor, Tensor, Tensor], Step]
     """From context, global vector and local condition of a request to v(x, t)."""
     decode: Decode
-
-
-def random_networks(config: ModelConfig) -> Networks:
-    """Return our networks with uniform weights of variance 1/inputs, so that activations stay near one."""
-    networks = without_memory(Spec.of(config)).to_empty(device="cpu")
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for parameter in networks.parameters():
-            bound = math.sqrt(3 / parameter[0].numel()) if parameter.dim() > 1 else 0.1
-            parameter.uniform_(-bound, bound, generator=generator)
-            if parameter.dim() == 1:
-                parameter.add_(1)
-        for buffer in networks.buffers():
-            buffer.fill_(1)
-    return networks.eval()
 
 
 def single_file_weights(networks: Networks, config: ModelConfig) -> Weights:
@@ -84,8 +67,8 @@ def stable_audio_3(config: ModelConfig, weights: Weights, checkout: Path) -> Pee
     decoder = models("autoencoders").SAMEDecoder(
         **data["pretransform"]["config"]["decoder"]["config"]
     )
-    _give(dit, weights, DIT)
-    _give(decoder, weights, DECODER)
+    assign(dit, weights, DIT, torch.float32)
+    assign(decoder, weights, DECODER, torch.float32)
     audio = config.audio
     codec = (
         models("autoencoders")
@@ -123,8 +106,8 @@ def diffusers(config: ModelConfig, weights: Weights) -> Peer | None:
     configs: Any = form.to_json(config)
     dit: Any = StableAudio3DiTModel.from_config(configs["transformer"])
     codec: Any = AutoencoderSAME.from_config(configs["vae"])
-    _give(dit, renamed, "transformer.")
-    _give(codec, renamed, "vae.")
+    assign(dit, renamed, "transformer.", torch.float32)
+    assign(codec, renamed, "vae.", torch.float32)
 
     def step(context: Tensor, vector: Tensor, local: Tensor) -> Step:
         def predict(x: Tensor, t: Tensor) -> Tensor:
@@ -156,12 +139,7 @@ class _Patches(nn.Module):
 
 
 def _modules(checkout: Path) -> Callable[[str], Any]:
-    for name in UNUSED:
-        sys.modules[name] = StandIn(name)
-    for name, folder in ((PACKAGE, PACKAGE), (f"{PACKAGE}.models", f"{PACKAGE}/models")):
-        package = ModuleType(name)
-        package.__path__ = [str(checkout / folder)]
-        sys.modules[name] = package
+    stand_in(PACKAGE, UNUSED, checkout)
     found: dict[str, Any] = {
         n: importlib.import_module(f"{PACKAGE}.models.{n}")
         for n in ("transformer", "dit", "autoencoders", "bottleneck")
@@ -170,13 +148,3 @@ def _modules(checkout: Path) -> Callable[[str], Any]:
     for name in UNUSED:  # others ask whether these are installed
         del sys.modules[name]
     return lambda name: found[name]
-
-
-def _give(module: nn.Module, weights: Weights, prefix: str) -> None:
-    state = {
-        name.removeprefix(prefix): tensor.read()
-        for name, tensor in weights.items()
-        if name.startswith(prefix)
-    }
-    module.load_state_dict(state, strict=True, assign=True)
-    module.eval().requires_grad_(False)

@@ -26,6 +26,7 @@ import measure
 import sa3_peers
 import torch
 import typer
+from candidates import random_networks
 from fresh_process import peak_bytes
 from rich.console import Console
 from rich.table import Table
@@ -71,7 +72,7 @@ class Bench:
     budget: float
 
     def candidates(self) -> list[sa3_peers.Peer]:
-        networks = sa3_peers.random_networks(self.config)
+        networks = random_networks(self.config, torch.float32)
         weights = sa3_peers.single_file_weights(networks, self.config)
         found = [sa3_peers.ours(networks), sa3_peers.diffusers(self.config, weights)]
         if self.checkout:
@@ -92,7 +93,7 @@ class Bench:
     def clips(self, names: list[str]) -> Iterator[Row]:
         """Load, make and decode in fresh processes, from one file of weights."""
         with tempfile.TemporaryDirectory() as folder:
-            networks = sa3_peers.random_networks(self.config)
+            networks = random_networks(self.config, torch.float32)
             state = {
                 n: getattr(networks, n).state_dict() for n in ("dit", "numbers", "autoencoder")
             }

@@ -54,10 +54,12 @@ def test_stable_audio_3_is_compared_on_equal_results(monkeypatch: pytest.MonkeyP
     """Ours and diffusers with one set of weights, at the sizes of the tests."""
     pytest.importorskip("diffusers")
     monkeypatch.syspath_prepend(str(BENCHMARKS))
-    sa3_peers, stable_audio_3 = map(import_module, ("sa3_peers", "stable_audio_3"))
+    candidates, sa3_peers, stable_audio_3 = map(
+        import_module, ("candidates", "sa3_peers", "stable_audio_3")
+    )
     data = json.loads((SA3 / "medium_tiny" / "model_config.json").read_text())
     config = config_from_json(data)
-    networks = sa3_peers.random_networks(config)
+    networks = candidates.random_networks(config, torch.float32)
     weights = sa3_peers.single_file_weights(networks, config)
     peers = [sa3_peers.ours(networks), sa3_peers.diffusers(config, weights)]
     x, t, *given = stable_audio_3.inputs(config, 30)
