@@ -127,9 +127,24 @@ def test_bfloat16_that_was_asked_for_is_taken_and_said_to_be_slow(
 
 
 @pytest.mark.parametrize("name", ["auto", "float32", "bfloat16", "float16"])
-def test_an_accelerator_does_not_depend_on_the_cpu(native: bool, name: str) -> None:
-    found = choose_dtype(name, torch.device("cuda"))
-    assert found is (torch.bfloat16 if name == "auto" else getattr(torch, name))
+@pytest.mark.parametrize("capable", [True, False], ids=["Ampere", "Turing"])
+def test_an_accelerator_does_not_depend_on_the_cpu(
+    native: bool,
+    name: str,
+    capable: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: capable)
+    auto = torch.bfloat16 if capable else torch.float32
+    assert choose_dtype(name, torch.device("cuda")) is (
+        auto if name == "auto" else getattr(torch, name)
+    )
+    warned = [r.getMessage() for r in caplog.records]
+    assert ("bfloat16 is slow on this GPU" in " ".join(warned)) is (
+        name == "bfloat16" and not capable
+    )
 
 
 def test_float16_needs_cuda() -> None:

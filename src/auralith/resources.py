@@ -85,7 +85,7 @@ def choose_format(name: str, device: torch.device, stored_int8: bool = False) ->
 def choose_dtype(name: str, device: torch.device, others: tuple[str, ...] = ()) -> torch.dtype:
     """Return a dtype by name; "auto" is bfloat16 where the device computes with it, else float32.
 
-    Warn once if bfloat16 is asked for on a CPU without instructions for it. Raise InvalidRequest for unknown
+    Warn once if bfloat16 is asked for on a CPU or GPU without instructions for it. Raise InvalidRequest for unknown
     names, which the message tells from known ones and `others`, and for float16 without CUDA.
     """
     if name == "auto":
@@ -101,8 +101,8 @@ def choose_dtype(name: str, device: torch.device, others: tuple[str, ...] = ()) 
         raise InvalidRequest(
             Field("dtype"), f" float16 is slow or noisy on {device.type}; use float32 or bfloat16"
         )
-    if name == "bfloat16" and device.type == "cpu" and not cpu_has_bfloat16():
-        _warn_of_slow_bfloat16()
+    if name == "bfloat16" and device.type in ("cpu", "cuda") and not _has_bfloat16(device):
+        _warn_of_slow_bfloat16(device.type)
     return DTYPES[name]
 
 
@@ -112,12 +112,19 @@ def dtype_name(dtype: torch.dtype) -> str:
 
 
 def _has_bfloat16(device: torch.device) -> bool:
-    return device.type == "cuda" or (device.type == "cpu" and cpu_has_bfloat16())
+    if (
+        device.type == "cuda"
+    ):  # a plan may be for a GPU that is not in this machine: then it is taken to be a recent one
+        return not torch.cuda.is_available() or torch.cuda.is_bf16_supported(
+            including_emulation=False
+        )
+    return device.type == "cpu" and cpu_has_bfloat16()
 
 
 @cache
-def _warn_of_slow_bfloat16() -> None:
-    log.warning("bfloat16 is slow on this CPU, which has no instructions for it; use float32")
+def _warn_of_slow_bfloat16(device: str) -> None:
+    name = {"cpu": "CPU", "cuda": "GPU"}[device]
+    log.warning(f"bfloat16 is slow on this {name}, which has no instructions for it; use float32")
 
 
 def cpu_has_bfloat16() -> bool:
