@@ -54,12 +54,13 @@ class Stft:
     def _overlap_add(
         self, frames: Float[Tensor, "batch time window"]
     ) -> Float[Tensor, "batch sample"]:
-        num_hops = frames.shape[1]
+        num_hops, steps = frames.shape[1], -(-self.window_size // self.hop)
+        padded = torch.nn.functional.pad(frames, (0, steps * self.hop - self.window_size))
+        summed = frames.new_zeros(frames.shape[0], num_hops + steps - 1, self.hop)
+        for step, part in enumerate(padded.unflatten(2, (steps, self.hop)).unbind(2)):
+            summed[:, step : step + num_hops] += part
         length = (num_hops - 1) * self.hop + self.window_size
-        summed = torch.nn.functional.fold(
-            frames.transpose(1, 2), (1, length), (1, self.window_size), stride=(1, self.hop)
-        )
-        before, inside, after = summed[:, 0, 0].split(
+        before, inside, after = summed.flatten(1)[:, :length].split(
             (self.padding, num_hops * self.hop, self.padding), dim=-1
         )
         if self.circular:
