@@ -1,6 +1,9 @@
 """Number formats by hardware: one question, asked by generation, training and planning alike."""
 
 import json
+import platform
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -181,3 +184,30 @@ def test_other_errors_of_the_libraries_are_defects(
     monkeypatch.setattr("auralith.pipeline.load", load)
     with pytest.raises(type(error)):
         run(["generate", "rain"])
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's /proc")
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries do as they do")
+def test_large_blocks_are_given_back() -> None:
+    """Of blocks that are freed beside ones that stay, in a process of its own: nothing of them is kept."""
+    program = """
+import torch
+from auralith.resources import give_large_blocks_back
+
+def resident():
+    return next(int(l.split()[1]) * 1024 for l in open("/proc/self/status") if l.startswith("VmRSS"))
+
+give_large_blocks_back()
+torch.ones(31 * 2**18).sum()  # glibc raises its limit when a block is freed
+before = resident()
+blocks, kept = [], []
+for _ in range(4):
+    blocks.append(torch.ones(20 * 2**18))
+    kept.append(torch.ones(2**16))
+del blocks
+print(resident() - before)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert int(done.stdout) < 20 * 2**20

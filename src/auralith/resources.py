@@ -1,5 +1,6 @@
 """Device, number format and memory of the machine, asked once when a model is loaded."""
 
+import ctypes
 import logging
 import os
 import platform
@@ -22,7 +23,10 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 DEVICES = ("cpu", "cuda", "mps")
 INT8_NAME = "int8"
 GIB = 2**30
+MIB = 2**20
 CPU_INFO = Path("/proc/cpuinfo")
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+"""Numbers of options of glibc's mallopt."""
 log = logging.getLogger(__name__)
 
 
@@ -163,6 +167,21 @@ def empty_cache(device: torch.device) -> None:
     """Give memory back to a device that torch keeps for later."""
     if device.type == "cuda":
         torch.cuda.empty_cache()
+
+
+@cache
+def give_large_blocks_back() -> None:
+    """Let glibc give blocks of 16 MiB back when they are freed; other C libraries do as they do.
+
+    It raises that limit to 32 MiB by itself, and keeps what is smaller: a decoder's maps, which then lie in memory as
+    holes that the next ones don't fit into.
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, TypeError, AttributeError):
+        return
+    mallopt(M_MMAP_THRESHOLD, 16 * MIB)
+    mallopt(M_TRIM_THRESHOLD, 32 * MIB)  # naming one leaves the other at 128 KiB
 
 
 def _machine_memory(field: str, pages: str) -> int | None:

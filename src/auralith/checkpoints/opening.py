@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from auralith.checkpoints.attribution import attribution_of
 from auralith.checkpoints.choosing import FOUND, Files, find_weights, is_component
@@ -24,13 +24,23 @@ from auralith.checkpoints.transform import to_ours
 from auralith.config import AudioFormat, AutoencoderConfig, ModelConfig
 from auralith.errors import CheckpointError
 from auralith.families.family import Spec
-from auralith.families.registry import Networks, is_untrained, text_encoder_kind, without_memory
+from auralith.families.registry import (
+    AUTOENCODER,
+    Networks,
+    is_untrained,
+    text_encoder_kind,
+    without_memory,
+)
 from auralith.models.autoencoder import Autoencoder
+from auralith.models.deferred import defer
 from auralith.models.diffusion_transformer import DiffusionTransformer
 from auralith.models.quantized import int8_layers
 from auralith.resources import choose_format
 from auralith.tensor_files import sha256_of
 from auralith.text.encoder import TextEncoder
+
+ENCODER, OUR_ENCODER = f"{AUTOENCODER}.encoder.", "autoencoder.encoder."
+"""Beginnings of the names of an autoencoder's encoder, published and ours."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -108,8 +118,12 @@ def open_located(
     int8: bool = False,
     text_encoder: str | Path | None = None,
     files: Files = FOUND,
+    defers_encoder: bool = False,
 ) -> Checkpoint:
-    """Open what `locate` found, as `open_checkpoint` does. Raises CheckpointError."""
+    """Open what `locate` found, as `open_checkpoint` does. Raises CheckpointError.
+
+    With `defers_encoder` the autoencoder's encoder gets its weights when it first computes (`models.deferred`).
+    """
     config = raw.model
     if not config.is_conditional:
         raise CheckpointError(
@@ -119,7 +133,7 @@ def open_located(
     folders = locate_text_encoder(raw, text_encoder)
     hashing = _begin_hashing(raw)
     text = text_encoder_kind(config).open(folders, config.text_width, device, dtype)
-    networks = open_networks(raw, device, dtype, int8)
+    networks = open_networks(raw, device, dtype, int8, defers_encoder=defers_encoder)
     return Checkpoint(
         config=config,
         autoencoder=networks.autoencoder,
@@ -196,21 +210,42 @@ def _begin_hashing(raw: RawCheckpoint) -> Future[str]:
 
 
 def open_networks(
-    raw: RawCheckpoint, device: torch.device, dtype: torch.dtype, int8: bool = False
+    raw: RawCheckpoint,
+    device: torch.device,
+    dtype: torch.dtype,
+    int8: bool = False,
+    *,
+    defers_encoder: bool = False,
 ) -> Networks:
-    """Return the networks in eval mode, in `dtype` but for what they keep in float32, or have in int8."""
+    """Return the networks in eval mode, in `dtype` but for what they keep in float32, or have in int8.
+
+    With `defers_encoder` the autoencoder's encoder gets its weights when it first computes.
+    """
     networks = without_memory(raw.spec, dtype)
-    tensors = to_ours(raw.weights, raw.spec)
+    published = raw.weights
+    if defers_encoder:
+        published = {n: t.kept() if n.startswith(ENCODER) else t for n, t in published.items()}
+    tensors = to_ours(published, raw.spec)
     if int8:
         tensors = place_int8(networks.dit, tensors)
-    expected = networks.state_dict()
-    state = {name: t.load(device, expected[name].dtype) for name, t in tensors.items()}
+    empty = networks.state_dict()
+    later = {n: t for n, t in tensors.items() if defers_encoder and n.startswith(OUR_ENCODER)}
+    if later:
+
+        def read() -> dict[str, Tensor]:
+            found = {n: t.load(device, empty[n].dtype) for n, t in later.items()}
+            return {n.removeprefix(OUR_ENCODER): tensor for n, tensor in found.items()}
+
+        defer(networks.autoencoder.encoder, read)
+    state = {
+        n: empty[n] if n in later else t.load(device, empty[n].dtype) for n, t in tensors.items()
+    }
     networks.load_state_dict(state, strict=True, assign=True)
     return networks.eval()
 
 
 PARTS = {
-    "pretransform.model.encoder.": "autoencoder encoder",
+    ENCODER: "autoencoder encoder",
     "pretransform.model.decoder.": "autoencoder decoder",
     "pretransform.model.": "autoencoder statistics",
     "conditioner.": "timing embedders",

@@ -149,6 +149,8 @@ def _storages_of(modules: "Iterable[nn.Module]") -> dict[int, int]:
     sizes: dict[int, int] = {}
     for module in modules:
         for tensor in (*module.parameters(), *module.buffers()):
+            if tensor.is_meta:  # an encoder that nothing was encoded with
+                continue
             sizes[tensor.data_ptr()] = tensor.numel() * tensor.element_size()
         sizes |= {id(layer): layer.num_bytes for layer in quantized_layers(module).values()}
     return sizes

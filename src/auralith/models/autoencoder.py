@@ -47,6 +47,9 @@ class Posterior:
 class Autoencoder(nn.Module, ABC):
     """Interface of every autoencoder."""
 
+    encoder: nn.Module
+    """Network of `encode`, which may be without weights until then (`models.deferred`)."""
+    decoder: nn.Module
     samples_per_frame: int
     encoder_halo: int
     """Frames per side that a latent frame's value depends on, or more."""
@@ -181,7 +184,8 @@ class ResidualUnit(nn.Module):
         self, x: Float[Tensor, "batch channel 1 time"]
     ) -> Float[Tensor, "batch channel 1 time"]:
         hidden = convolve(self.conv1, self.snake1(x))
-        return convolve(self.conv2, self.snake2(hidden)).add_(x)
+        hidden = self.snake2(hidden)  # lets the map before it go, at the sample rate a large one
+        return convolve(self.conv2, hidden).add_(x)
 
 
 def residual_units(channels: int) -> nn.ModuleList:

@@ -97,5 +97,5 @@ class LatentCodec:
         return self._fitting(latents * self.latent_scale)
 
     def _fitting(self, values: Tensor) -> Tensor:
-        weight = next(self.autoencoder.parameters())
+        weight = next(self.autoencoder.decoder.parameters())
         return values.to(weight.device, weight.dtype)

@@ -8,7 +8,7 @@ parameters share one path.
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import torch
@@ -74,6 +74,16 @@ class LazyTensor:
         """A tensor that is in memory already."""
         detached = tensor.detach()
         return LazyTensor(tuple(tensor.shape), tensor.dtype, lambda: detached, lambda: detached)
+
+    def kept(self) -> "LazyTensor":
+        """Return the tensor as it is now, whatever comes to lie at its file's path until it is read.
+
+        It is copied now if it can't be mapped.
+        """
+        mapped = self.mapped
+        if mapped is None:
+            return LazyTensor.of(self.read())
+        return replace(self, read=lambda: mapped().clone())
 
     def reshaped(self, shape: tuple[int, ...]) -> "LazyTensor":
         mapped = self.mapped

@@ -8,7 +8,7 @@ from auralith.models.quantized import warn_of_slow_int8
 from auralith.pipeline.model import Auralith
 from auralith.provenance import EMBEDDED_NAME
 from auralith.request import GenerationRequest
-from auralith.resources import choose_device, choose_format
+from auralith.resources import choose_device, choose_format, give_large_blocks_back
 from auralith.result import Audio
 
 EMBEDDED = Path(__file__).parents[1] / "embedded"
@@ -50,6 +50,8 @@ def load(
         files=files,
     )
     number_format = choose_format(dtype, chosen, raw.is_int8)
+    if chosen.type == "cpu":
+        give_large_blocks_back()
     checkpoint = open_located(
         raw,
         device=chosen,
@@ -57,6 +59,7 @@ def load(
         int8=number_format.int8,
         text_encoder=text_encoder,
         files=files,
+        defers_encoder=True,
     )
     if number_format.int8:
         warn_of_slow_int8()
