@@ -190,7 +190,7 @@ def test_the_network_has_no_unconditional_rows_where_guidance_is_off(
 ) -> None:
     rows = []
     step = model.dit.step
-    monkeypatch.setattr(model.dit, "step", lambda z, t, p: rows.append(len(z)) or step(z, t, p))
+    monkeypatch.setattr(model.dit, "step", lambda z, *given: rows.append(len(z)) or step(z, *given))
     request = GenerationRequest(
         "rain", seconds_total=0.3, steps=8, sampler="v-ddim", seed=1, window="fit", **change
     )

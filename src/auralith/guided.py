@@ -10,6 +10,7 @@ from torch import Tensor
 
 from auralith.diffusion import Guidance, Objective, Predictor
 from auralith.models.diffusion_transformer import DiffusionTransformer
+from auralith.models.step_cache import StepCache
 
 
 def guided(
@@ -23,6 +24,7 @@ def guided(
     extra: Float[Tensor, "rows extra frame"] | None = None,
     lengths: Sequence[int] | None = None,
     dit_at: Callable[[float], DiffusionTransformer[Any]] | None = None,
+    cache_threshold: float = 0.0,
 ) -> Predictor:
     """Return the network under guidance, with all that stays the same over the steps computed once.
 
@@ -30,7 +32,7 @@ def guided(
     none. A `context` of None conditions nothing. `extra` holds further input channels, `lengths` are the frames of each
     item's sound in the reference's order of noise, which pads a batch; the keys of padding stay, as there. The network
     computes in the number format of `global_embed`. `dit_at` gives the network by noise level (`Objective.guidance_level`),
-    where it is not the same at all.
+    where it is not the same at all. `cache_threshold` is that of a `StepCache` for each network; 0: every step is computed.
     """
     valid = mask = None
     if lengths is not None:
@@ -39,22 +41,25 @@ def guided(
         mask = valid.repeat(global_embed.shape[0] // batch, 1)
 
     @cache
-    def prepared(dit: DiffusionTransformer[Any]) -> tuple[Any, Any]:
-        """Return what all steps of a network share, for the whole batch and for what is conditioned."""
+    def started(dit: DiffusionTransformer[Any]) -> tuple[Any, Any, StepCache | None]:
+        """Return what all steps of a network share, for the whole batch and for what is conditioned, and its cache."""
         whole = dit.prepare(context, global_embed, num_frames, extra, mask, keeps_keys=True)
-        return whole, whole.first_rows(batch)
+        steps = StepCache(cache_threshold, batch) if cache_threshold else None
+        return whole, whole.rows(slice(batch)), steps
 
     def chosen(t: Tensor) -> DiffusionTransformer[Any]:
         return dit if dit_at is None else dit_at(objective.guidance_level(float(t[0])))
 
     def network(z: Tensor, t: Tensor) -> Tensor:
         one = chosen(t)
-        return one.step(z.to(global_embed.dtype), t, prepared(one)[1])
+        _, conditioned, steps = started(one)
+        return one.step(z.to(global_embed.dtype), t, conditioned, steps)
 
     def both(z: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
         one = chosen(t)
+        whole, _, steps = started(one)
         twice = z.repeat(2, 1, 1).to(global_embed.dtype)
-        cond, uncond = one.step(twice, t.repeat(2), prepared(one)[0]).chunk(2)
+        cond, uncond = one.step(twice, t.repeat(2), whole, steps).chunk(2)
         return cond, uncond
 
     return Predictor(objective, network, both, guidance, valid=valid)

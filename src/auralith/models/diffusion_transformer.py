@@ -1,23 +1,27 @@
 """The base of diffusion transformers: what a request keeps over all its steps is prepared once, a step is the rest.
 
 `prepare` computes what depends on neither the latents nor the timestep; `step` is what a sampler calls; `forward` is both
-in a row, for training. Rows of the batch beyond those that have a context (the unconditional half under guidance) skip
+in a row, for training. A step enters the latents as rows, leads them through the blocks and leaves with the output. Rows of the batch beyond those that have a context (the unconditional half under guidance) skip
 cross-attention: without biases, an all-zero context contributes exactly zero.
 """
 
 from abc import ABC, abstractmethod
-from typing import Generic, Protocol, TypeVar, runtime_checkable
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
+import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from auralith.models.step_cache import StepCache
 
 
 @runtime_checkable
 class PreparedRows(Protocol):
     """Values that stay the same over all steps of a request."""
 
-    def first_rows(self, count: int) -> "PreparedRows":
-        """Return the same for the first rows of the batch alone (the conditioned half under guidance)."""
+    def rows(self, selection: slice) -> "PreparedRows":
+        """Return the same for some rows of the batch alone, such as the conditioned half under guidance."""
         ...
 
 
@@ -33,6 +37,8 @@ class DiffusionTransformer(nn.Module, ABC, Generic[Prepared]):
     checkpoint_activations: bool
     blocks: nn.ModuleList
     project_in: nn.Linear
+    project_out: nn.Linear
+    conv_out: nn.Conv1d
 
     @abstractmethod
     def prepare(
@@ -53,14 +59,66 @@ class DiffusionTransformer(nn.Module, ABC, Generic[Prepared]):
         their values are zero, as in the reference without flash attention, where their keys still draw attention.
         """
 
-    @abstractmethod
     def step(
         self,
         latents: Float[Tensor, "batch channel frame"],
         t: Float[Tensor, " batch"],
         prepared: Prepared,
+        cache: StepCache | None = None,
     ) -> Float[Tensor, "batch channel frame"]:
-        """One evaluation at timesteps t in [0, 1] (float32 even when the network is in half precision)."""
+        """One evaluation at timesteps t in [0, 1] (float32 even when the network is in half precision).
+
+        With a cache the blocks behind the first are skipped where it allows that.
+        """
+        x, modulation = self.enter(latents, t, prepared)
+        if cache is None:
+            x = self._through(x, modulation, prepared, 0, len(self.blocks))
+        else:
+            first = self._through(x, modulation, prepared, 0, 1)
+
+            def others(rows: slice) -> Tensor:
+                own = None if modulation is None else modulation[rows]
+                own_prepared: Any = prepared.rows(rows)
+                return self._through(first[rows], own, own_prepared, 1, len(self.blocks))
+
+            x = cache.rows_after(x, first, others)
+        out = self.project_out(x[:, -latents.shape[-1] :]).transpose(1, 2)
+        return self.conv_out(out) + out
+
+    @abstractmethod
+    def enter(
+        self,
+        latents: Float[Tensor, "batch channel frame"],
+        t: Float[Tensor, " batch"],
+        prepared: Prepared,
+    ) -> tuple[Float[Tensor, "batch position dim"], Float[Tensor, "batch six_dims"] | None]:
+        """Return the rows before the first block, those of the latents last, and what modulates the blocks of this step."""
+
+    @abstractmethod
+    def block_inputs(
+        self,
+        index: int,
+        modulation: Float[Tensor, "batch six_dims"] | None,
+        prepared: Prepared,
+    ) -> tuple[Any, ...]:
+        """Return what a block takes besides its rows."""
+
+    def _through(
+        self,
+        x: Float[Tensor, "batch position dim"],
+        modulation: Float[Tensor, "batch six_dims"] | None,
+        prepared: Prepared,
+        start: int,
+        stop: int,
+    ) -> Float[Tensor, "batch position dim"]:
+        """Return the rows behind the blocks from `start` to before `stop`."""
+        for index in range(start, stop):
+            block, given = self.blocks[index], self.block_inputs(index, modulation, prepared)
+            if self.checkpoint_activations and torch.is_grad_enabled():
+                x = checkpoint(block, x, *given, use_reentrant=False, preserve_rng_state=False)
+            else:
+                x = block(x, *given)
+        return x
 
     @abstractmethod
     def kept_widths(self, *, adapted: bool, half: bool, checkpointed: bool) -> float:

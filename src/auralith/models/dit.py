@@ -11,7 +11,6 @@ from functools import partial
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from auralith.config import DiTConfig
 from auralith.models.attention import (
@@ -49,11 +48,11 @@ class Prepared:
     extra: Float[Tensor, "batch extra frame"] | None = None
     """Channels beside the latents; None: zeros, where the network has such channels."""
 
-    def first_rows(self, count: int) -> "Prepared":
-        """The same for the first rows of the batch alone (the conditioned half under guidance)."""
-        memories = tuple(KeyValue(m.key[:count], m.value[:count]) for m in self.memories)
-        extra = None if self.extra is None else self.extra[:count]
-        return Prepared(self.global_embed[:count], memories, self.rotary, extra)
+    def rows(self, selection: slice) -> "Prepared":
+        """Return the same for some rows of the batch alone, such as the conditioned half under guidance."""
+        memories = tuple(KeyValue(m.key[selection], m.value[selection]) for m in self.memories)
+        extra = None if self.extra is None else self.extra[selection]
+        return Prepared(self.global_embed[selection], memories, self.rotary, extra)
 
 
 class Norm(nn.Module):
@@ -237,12 +236,12 @@ class DiT(DiffusionTransformer[Prepared]):
             projected = global_embed.new_zeros(global_embed.shape[0], self.config.embed_dim)
         return Prepared(projected, memories, rotary, extra)
 
-    def step(
+    def enter(
         self,
         latents: Float[Tensor, "batch channel frame"],
         t: Float[Tensor, " batch"],
         prepared: Prepared,
-    ) -> Float[Tensor, "batch channel frame"]:
+    ) -> tuple[Float[Tensor, "batch position dim"], Float[Tensor, "batch six_dims"] | None]:
         features = self.timestep_features(t).to(latents.dtype)
         condition = prepared.global_embed + self.timestep_embed(features)
         inputs = self._with_extra(latents, prepared.extra)
@@ -255,15 +254,16 @@ class DiT(DiffusionTransformer[Prepared]):
         if self.config.max_positions:
             scale = self.config.embed_dim**-0.5
             x = x + scale * self.positions.weight[: x.shape[1]]
-        for index, block in enumerate(self._blocks()):
-            memory = prepared.memories[index] if prepared.memories else None
-            arguments = (x, memory, prepared.rotary, modulation)
-            if self.checkpoint_activations and torch.is_grad_enabled():
-                x = checkpoint(block, *arguments, use_reentrant=False, preserve_rng_state=False)
-            else:
-                x = block(*arguments)
-        out = self.project_out(x[:, -latents.shape[-1] :]).transpose(1, 2)
-        return self.conv_out(out) + out
+        return x, modulation
+
+    def block_inputs(
+        self,
+        index: int,
+        modulation: Float[Tensor, "batch six_dims"] | None,
+        prepared: Prepared,
+    ) -> tuple[KeyValue | None, Rotary, Float[Tensor, "batch six_dims"] | None]:
+        memory = prepared.memories[index] if prepared.memories else None
+        return memory, prepared.rotary, modulation
 
     def _with_extra(
         self, latents: Float[Tensor, "batch channel frame"], extra: Tensor | None

@@ -7,12 +7,12 @@ condition, the channels beside the latents, to the rows of the latents; without 
 """
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from auralith.config import MemoryDiTConfig
 from auralith.models.attention import KeyValue, Rotary, attend, rotary_table, rotate, split_heads
@@ -45,17 +45,17 @@ class Prepared:
     valid: Bool[Tensor, "batch memory_and_frame"] | None = None
     keeps_keys: bool = False
 
-    def first_rows(self, count: int) -> "Prepared":
-        """Return the same for the first rows of the batch alone (the conditioned half under guidance)."""
+    def rows(self, selection: slice) -> "Prepared":
+        """Return the same for some rows of the batch alone, such as the conditioned half under guidance."""
         return replace(
             self,
-            global_embed=self.global_embed[:count],
+            global_embed=self.global_embed[selection],
             memories=tuple(
-                tuple(KeyValue(m.key[:count], m.value[:count]) for m in pairs)
+                tuple(KeyValue(m.key[selection], m.value[selection]) for m in pairs)
                 for pairs in self.memories
             ),
-            local=tuple(part[:count] for part in self.local),
-            valid=None if self.valid is None else self.valid[:count],
+            local=tuple(part[selection] for part in self.local),
+            valid=None if self.valid is None else self.valid[selection],
         )
 
 
@@ -256,30 +256,25 @@ class MemoryDiT(DiffusionTransformer[Prepared]):
             valid = F.pad(valid, (self.config.num_memory_tokens, 0), value=True)
         return Prepared(self.global_embed(global_embed), memories, rotary, local, valid, keeps_keys)
 
-    def step(
+    def enter(
         self,
         latents: Float[Tensor, "batch channel frame"],
         t: Float[Tensor, " batch"],
         prepared: Prepared,
-    ) -> Float[Tensor, "batch channel frame"]:
+    ) -> tuple[Float[Tensor, "batch position dim"], Float[Tensor, "batch six_dims"]]:
         features = geometric_features(t, TIMESTEP_FEATURES).to(latents.dtype)
         modulation = self.modulation(prepared.global_embed + self.timestep_embed(features))
         x = self.project_in((self.conv_in(latents) + latents).transpose(1, 2))
-        num_memory = self.config.num_memory_tokens
-        x = torch.cat((self.memory.expand(x.shape[0], -1, -1), x), dim=1)
-        for block, memories, local in zip(
-            self._blocks(), prepared.memories, prepared.local, strict=True
-        ):
-            arguments = (x, memories, prepared.rotary, modulation, local, num_memory)
-            masked = (prepared.valid, prepared.keeps_keys)
-            if self.checkpoint_activations and torch.is_grad_enabled():
-                x = checkpoint(
-                    block, *arguments, *masked, use_reentrant=False, preserve_rng_state=False
-                )
-            else:
-                x = block(*arguments, *masked)
-        out = self.project_out(x[:, num_memory:]).transpose(1, 2)
-        return self.conv_out(out) + out
+        return torch.cat((self.memory.expand(x.shape[0], -1, -1), x), dim=1), modulation
+
+    def block_inputs(
+        self,
+        index: int,
+        modulation: Float[Tensor, "batch six_dims"] | None,
+        prepared: Prepared,
+    ) -> tuple[Any, ...]:
+        given = (prepared.memories[index], prepared.rotary, modulation, prepared.local[index])
+        return *given, self.config.num_memory_tokens, prepared.valid, prepared.keeps_keys
 
     def _blocks(self) -> list[MemoryBlock]:
         return [block for block in self.blocks if isinstance(block, MemoryBlock)]
