@@ -107,6 +107,8 @@ def test_every_field_can_be_set_in_a_row(model: Auralith) -> None:
         "sigmas": None,  # in place of others: test_schedules
         "mix": ((0.25, "thunder"),),
         "normalize": False,
+        "fast": None,  # stands for others
+        "cache_threshold": 0.125,
     }
     assert set(given) == set(asdict(GenerationRequest("x")))
     cells = {name: str(v or "") for name, v in given.items()}

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from auralith.config import SECONDS_IDS, Window
 from auralith.errors import Field, InvalidRequest, shown
+from auralith.fast import MOST_FAST, OVERRULED
 from auralith.noise import MAX_SEED
 from auralith.numbers import Range, check_ranges, finite_number, limit_of, plain_number
 from auralith.prompt_embedding import EmbeddingRecord, Prompt, PromptEmbedding
@@ -36,6 +37,8 @@ RANGES: dict[str, Range] = {
     "fade_in": Range("s", least=0.0, most=MOST_SECONDS),
     "fade_out": Range("s", least=0.0, most=MOST_SECONDS),
     "steps": Range(least=1, most=MAX_STEPS, is_whole=True),
+    "fast": Range(least=1, most=MOST_FAST, is_whole=True),
+    "cache_threshold": Range(least=0.0, most=1.0),
     "seed": Range(least=0, most=MAX_SEED, is_whole=True),
     "cfg_scale": Range(least=0.0, most=MOST_GUIDANCE),
     "cfg_rescale": Range(least=0.0, most=1.0),
@@ -80,8 +83,8 @@ class GenerationRequest:
     """Guidance scale; 1 turns it off. Default 7 (embedded model: 4)."""
     cfg_rescale: float = 0.0
     """Guidance rescale, 0 to 1."""
-    cfg_interval: tuple[float, float] = (0.0, 1.0)
-    """Noise levels, 0 to 1, at which guidance acts."""
+    cfg_interval: tuple[float, float] | None = None
+    """Noise levels, 0 to 1, at which guidance acts; all of them if left out."""
     apg_eta: float | None = None
     """Projected guidance: share of its parallel part that stays, 0 to 1. Default 1 (Stable Audio 3: 0).
 
@@ -139,6 +142,18 @@ class GenerationRequest:
     """Bring the peak to full scale. Default yes (Stable Audio 3: no, samples beyond full scale are cut off).
 
     What is made from another sound keeps its level in any case.
+    """
+    fast: int | None = None
+    """Level of speed, 1 to 3, each faster and less exact than the one before: fewer steps, which reuse work of earlier ones
+    where little changes, and less guidance. Settings given besides win.
+
+    They are `steps`, `sampler`, `cfg_interval` and `cache_threshold`; see `auralith.fast`.
+    """
+    cache_threshold: float | None = None
+    """Largest change, 0 to 1, of what the network's first block adds at which a step reuses what the other blocks added
+    before; 0 if left out: every step is computed whole.
+
+    The change is since the last whole step, relative to what was added there; see `models.step_cache`.
     """
 
     def __post_init__(self) -> None:
@@ -201,6 +216,8 @@ class GenerationRequest:
 
     def _check_interval(self) -> None:
         interval = self.cfg_interval
+        if interval is None:
+            return
         bounds = tuple(map(plain_number, interval)) if isinstance(interval, tuple) else ()
         numbers = tuple(bound for bound in bounds if bound is not None)
         if len(bounds) != 2 or len(numbers) != 2 or not 0 <= numbers[0] <= numbers[1] <= 1:
@@ -266,9 +283,11 @@ def changed(request: GenerationRequest, given: Mapping[str, Any]) -> GenerationR
     """Return the request with these fields in place of its own; what they overrule goes, and conditions are joined.
 
     A prompt overrules what was mixed into the old one; sigmas and what else says where the noise levels lie overrule
-    each other.
+    each other; a level of speed overrules all that it has values for.
     """
     values = {**given, "conditions": request.conditions | given.get("conditions", {})}
+    if given.get("fast") is not None:
+        values = dict.fromkeys((*OVERRULED, "sigmas")) | values
     if "prompt" in given:
         values.setdefault("mix", ())
     if given.get("sigmas") is not None:

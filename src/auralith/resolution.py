@@ -8,11 +8,12 @@ from typing import TypeVar
 from auralith.config import ModelConfig
 from auralith.diffusion import OBJECTIVES, Guidance, Projection
 from auralith.errors import Field, InvalidRequest
+from auralith.fast import level_of
 from auralith.numbers import limit_of
 from auralith.prompt_embedding import PromptEmbedding
 from auralith.request import GenerationRequest, require_given, span_of
 from auralith.samplers import Sampler, Schedule
-from auralith.samplers.own import sampler_for
+from auralith.samplers.own import ChosenSampler, sampler_for
 
 Value = TypeVar("Value")
 
@@ -24,14 +25,21 @@ class Resolver:
         self.config = config
 
     def resolve(self, request: GenerationRequest) -> GenerationRequest:
-        """The request with every default filled in, checked against this model's limits; the seed is drawn here."""
+        """The request with every default filled in, checked against this model's limits; the seed is drawn here.
+
+        A level of speed is filled in as the settings that it stands for, and is gone then.
+        """
         require_given(request)
         defaults = self.config.sampling
-        span = (
-            {name: getattr(defaults, name) for name in ("steps", "sigma_min", "sigma_max")}
-            if request.sigmas is None
-            else span_of(request.sigmas)
-        )
+        level = level_of(request.fast, self.config.objective, defaults)
+        span = {
+            "steps": level.steps,
+            "sigma_min": defaults.sigma_min,
+            "sigma_max": defaults.sigma_max,
+        }
+        if request.sigmas is not None:
+            span = span_of(request.sigmas)
+        sampler = _first(request.sampler, level.sampler)
         total = request.seconds_total
         if total is None:
             longest = self._window_seconds
@@ -43,7 +51,10 @@ class Resolver:
             seconds_output=_first(request.seconds_output, total - request.seconds_start),
             steps=_first(request.steps, span["steps"]),
             cfg_scale=_first(request.cfg_scale, defaults.cfg_scale),
-            sampler=_first(request.sampler, defaults.sampler),
+            sampler=sampler,
+            cfg_interval=_first(request.cfg_interval, level.cfg_interval),
+            cache_threshold=_first(request.cache_threshold, level.cache_threshold),
+            fast=None,
             sigma_min=_first(request.sigma_min, span["sigma_min"]),
             sigma_max=_first(request.sigma_max, span["sigma_max"]),
             seed=_first(request.seed, secrets.randbelow(2**32)),
@@ -51,7 +62,7 @@ class Resolver:
             conditions=self.config.checked_conditions(request.conditions),
             apg_eta=_first(request.apg_eta, defaults.apg_eta),
             normalize=_first(request.normalize, not defaults.clamp),
-            schedule=request.schedule if request.sigmas else self._schedule_name(request),
+            schedule=request.schedule if request.sigmas else self._schedule_name(request, sampler),
         )
         self._check(resolved)
         return resolved
@@ -95,12 +106,13 @@ class Resolver:
         masked = self.config.sampling.frame_multiple > 1
         return masked and request.noise == "reference" and request.window == "fit"
 
-    def _schedule_name(self, request: GenerationRequest) -> str | None:
+    def _schedule_name(self, request: GenerationRequest, sampler: ChosenSampler) -> str | None:
         """Return the schedule asked for, else the model's own; a sampler of other schedules keeps its own."""
         if request.schedule is not None:
             return request.schedule
         own = self.config.sampling.schedule
-        return own if own in self.sampler(request).schedules else None
+        found = sampler_for(sampler, OBJECTIVES[self.config.objective])
+        return own if own in found.schedules else None
 
     def sampler(self, request: GenerationRequest) -> Sampler:
         """The sampler of a resolved request."""
@@ -130,7 +142,8 @@ class Resolver:
         )
         scale = float(known(request.cfg_scale))
         as_reference = request.noise == "reference"
-        return Guidance(scale, request.cfg_rescale, request.cfg_interval, projection, as_reference)
+        interval = known(request.cfg_interval)
+        return Guidance(scale, request.cfg_rescale, interval, projection, as_reference)
 
     def numbers(self, group: list[GenerationRequest]) -> dict[str, list[float]]:
         """Return the values of the number conditions of resolved requests."""

@@ -18,6 +18,7 @@ Sampling = Annotated[
         REQUEST,
         negative="negative_prompt",
         mix=Sets("mix", metavar="WEIGHT:PROMPT", repeated=True),
+        fast="fast",
         steps="steps",
         cfg="cfg_scale",
         rescale="cfg_rescale",
@@ -37,6 +38,7 @@ Sampling = Annotated[
         noise="noise",
         seed="seed",
         condition=Sets("conditions", metavar="ID=NUMBER", repeated=True),
+        cache_threshold="cache_threshold",
         normalize="normalize",
     ),
 ]

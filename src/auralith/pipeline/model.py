@@ -383,7 +383,10 @@ class Auralith(Resolver):
         lengths = None if padded is None else [self.num_frames(item) for item in group]
         network = (self.dit, OBJECTIVES[self.config.objective], guidance, len(group))
         dit_at = self._dit_at if self.parts else None
-        return guided(*network, context, global_embed, num_frames, extra, lengths, dit_at)
+        threshold = known(group[0].cache_threshold)
+        return guided(
+            *network, context, global_embed, num_frames, extra, lengths, dit_at, threshold
+        )
 
     def _conditions(
         self, group: list[GenerationRequest], guidance: Guidance

@@ -7,6 +7,7 @@ from typing import Any
 from auralith.config import ModelConfig
 from auralith.diffusion import OBJECTIVES
 from auralith.edits import EDITS
+from auralith.fast import LEVELS, level_of
 from auralith.jobs.names import NAMES
 from auralith.jobs.orders import TASKS
 from auralith.jobs.records import Json
@@ -37,7 +38,10 @@ def view_model(name: str, config: ModelConfig) -> Json:
 
 def _settings(config: ModelConfig) -> Json:
     names = sampler_names(OBJECTIVES[config.objective])
-    found = _with_defaults(GenerationRequest, vars(config.sampling))
+    usual = vars(level_of(None, config.objective, config.sampling))
+    found = _with_defaults(GenerationRequest, vars(config.sampling) | usual)
+    if config.objective not in LEVELS:
+        del found["fast"]
     found["sampler"]["enum"] = names
     known = dict.fromkeys(name for one in names for name in SAMPLERS[one].schedules)
     found["schedule"]["enum"] = list(known)

@@ -31,7 +31,8 @@ from auralith.tables.cells import named_file
 MAX_SEEDS = 10_000
 _LAST_BITS = ("generator", "model", "device", "dtype", "batch_index", "batch_size")
 _LATER: Mapping[str, object] = {
-    "conditions": {}, "schedule": None, "rho": None, "sigmas": None, "mix": (), "normalize": True
+    "conditions": {}, "schedule": None, "rho": None, "sigmas": None, "mix": (), "normalize": True,
+    "fast": None, "cache_threshold": 0.0,
 }  # fmt: skip
 """Settings that requests did not have at first, with what every sound was made by then."""
 Planner = Auralith | ServerModel

@@ -43,7 +43,7 @@ SHORT_NAMES: Mapping[str, str] = {
 }
 """Further names of columns: the options of the command line, and the names of prompts in data sets."""
 _TEXTS = ("prompt", "negative_prompt", "sampler", "schedule", "window", "noise", "init_audio")
-_INTEGERS = ("steps", "seed", "n")
+_INTEGERS = ("steps", "fast", "seed", "n")
 _WHOLE = re.compile(r"[.,]0*$")
 """Form in which pandas writes whole numbers of a column that has a missing value: 2.0."""
 
