@@ -211,6 +211,9 @@ def test_a_sound_is_the_same_alone_and_in_a_batch(
         alone = model.denoise([request])
         assert [value <= threshold for value in changes[-1]] == decided[place::3]
         assert relative_error(together[place : place + 1], alone) < RUN
+        changes.append([])
+        again = model.denoise([request] * len(requests))  # as --from makes one of a batch again
+        assert torch.equal(again[place], together[place])
 
 
 def test_without_a_threshold_there_is_no_cache(
