@@ -70,7 +70,7 @@ def test_the_null_condition_keeps_the_numbers_in_the_global_vector(sao: Conditio
     assert torch.equal(dropped.context[0], kept.context[0])
     assert dropped.context[1].abs().max() == 0
     assert torch.equal(dropped.global_embed, kept.global_embed)
-    assert torch.equal(sao.null(numbers), kept.global_embed)
+    assert torch.equal(sao.null(numbers, torch.device("cpu")), kept.global_embed)
 
 
 def test_a_long_prompt_warns_and_shows_what_was_cut(

@@ -105,6 +105,10 @@ class Router:
             return text
         return TextStates(network(text.states, text.mask), text.mask)
 
+    def null(self, numbers: Numbers, device: torch.device) -> Float[Tensor, "batch global_dim"]:
+        """The global vector of the null condition; its context is all zero and need not be built."""
+        return self.global_vector(None, self._embed(numbers, device))
+
     def _embed(
         self, numbers: Numbers, device: torch.device
     ) -> dict[str, Float[Tensor, "batch 1 dim"]]:
@@ -168,7 +172,9 @@ class Conditioner(Router):
         if not guided:
             return found
         if negatives is None:
-            return Conditioning(found.context, torch.cat((found.global_embed, self.null(numbers))))
+            return Conditioning(
+                found.context, torch.cat((found.global_embed, self.null(numbers, self.text.device)))
+            )
         negative = self(negatives, numbers, negative=True)
         context = torch.cat((found.context, negative.context))
         return Conditioning(context, torch.cat((found.global_embed, negative.global_embed)))
@@ -204,10 +210,6 @@ class Conditioner(Router):
         ]
         states, means = zip(*found, strict=True)
         return torch.stack(states), torch.stack(means)
-
-    def null(self, numbers: Numbers) -> Float[Tensor, "batch global_dim"]:
-        """The global vector of the null condition; its context is all zero and need not be built."""
-        return self.global_vector(None, self._embed(numbers, self.text.device))
 
     def encode_text(self, prompts: Sequence[str]) -> TextStates:
         """Return the states of prompts, each cut to the token limit with a warning (`TextEncoder.encode`)."""

@@ -15,7 +15,7 @@ from auralith.families.family import NameRow, nest, rename
 from auralith.families.sections import Section
 from auralith.families.stable_audio_3.transformer import TRANSFORMER
 from auralith.models.attention import KeyValue
-from auralith.models.embedders import geometric_features, geometric_frequencies
+from auralith.models.embedders import GeometricFeatures, geometric_frequencies
 from auralith.models.memory_dit import MemoryDiT, attend_pairs
 from tests.conftest import GOLDEN, relative_error
 
@@ -136,7 +136,7 @@ def test_fourier_features_equal_the_reference(tensors: dict[str, Tensor]) -> Non
     case = CASES["fourier/expo_256"]
     times = tensors[case["inputs"]["t"]].flatten()
     expected = tensors[case["outputs"]["features"]].view(len(times), -1)
-    assert relative_error(geometric_features(times, 256), expected) < 1e-5
+    assert relative_error(GeometricFeatures(256)(times), expected) < 1e-5
 
 
 def test_frequencies_equal_the_reference_but_for_their_rounding(

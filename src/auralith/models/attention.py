@@ -107,7 +107,7 @@ class SelfAttention(nn.Module):
         recipe: Recipe | None = None,
     ) -> Float[Tensor, "batch position dim"]:
         projected = self.qkv(x, recipe)
-        if self.qk_norm:
+        if self.qk_norm or torch.compiler.is_exporting():  # a graph changes nothing in place
             query, key, value = (split_heads(p, self.num_heads) for p in projected.chunk(3, -1))
             query, key = rotate(self.q_norm(query), rotary), rotate(self.k_norm(key), rotary)
         else:

@@ -128,8 +128,9 @@ def wrapped(
 
 
 def is_cpu_inference(x: Tensor) -> bool:
-    """Channels-last maps and slices pay on a CPU only, and there not for the backward pass."""
-    return x.device.type == "cpu" and not torch.is_grad_enabled()
+    """Channels-last maps and slices pay on a CPU only, and there not for the backward pass; a graph of any length has none."""
+    is_run = not (torch.is_grad_enabled() or torch.compiler.is_exporting())
+    return x.device.type == "cpu" and is_run
 
 
 def to_map(signal: Float[Tensor, "batch channel time"]) -> Float[Tensor, "batch channel 1 time"]:
@@ -273,8 +274,11 @@ class OobleckDecoder(nn.Module):
     def _tail_slices(
         self, x: Float[Tensor, "batch channel 1 time"]
     ) -> Iterator[Float[Tensor, "batch audio_channel 1 sample"]]:
+        if not is_cpu_inference(x):
+            yield self._tail(x)
+            return
         rate, halo = math.prod(self.tail_strides), tail_halo(self.tail_strides)
-        length = max(1, SLICE_SAMPLES // rate) if is_cpu_inference(x) else x.shape[-1]
+        length = max(1, SLICE_SAMPLES // rate)
         for start, end, kept_start, kept_end in tile_bounds(x.shape[-1], length, halo):
             samples = self._tail(x[..., start:end])
             yield samples[..., (kept_start - start) * rate : (kept_end - start) * rate]

@@ -15,13 +15,29 @@ from auralith.config import NumberCondition
 LOWEST_FREQUENCY, HIGHEST_FREQUENCY = 0.5, 10_000.0
 
 
-def geometric_features(
-    values: Float[Tensor, " batch"], num_features: int
-) -> Float[Tensor, "batch feature"]:
-    """Return [cos 2πfu, sin 2πfu] for the frequencies f of `geometric_frequencies`; in float32."""
-    frequencies = geometric_frequencies(num_features // 2, values.device)
-    angles = values.float()[:, None] * frequencies * (2 * math.pi)
-    return torch.cat((angles.cos(), angles.sin()), dim=-1)
+class GeometricFeatures(nn.Module):
+    """[cos 2πfu, sin 2πfu] of a value for the frequencies f of `geometric_frequencies`; in float32."""
+
+    def __init__(self, num_features: int) -> None:
+        super().__init__()
+        self.count = num_features // 2
+        self.register_buffer("held", None, persistent=False)
+        self.held: Tensor | None
+
+    def hold(self, device: torch.device) -> None:
+        """Keep the frequencies in place of computing them anew, so that they are a constant of an exported graph."""
+        self.held = geometric_frequencies(self.count, device)
+
+    def forward(self, values: Float[Tensor, " batch"]) -> Float[Tensor, "batch feature"]:
+        frequencies = self.held
+        if frequencies is None:
+            frequencies = geometric_frequencies(self.count, values.device)
+        turns = values.float()[:, None] * frequencies
+        if self.held is not None:
+            # changes nothing, as values are not negative, but for runtimes that would multiply by both constants at once
+            turns = turns.relu()
+        angles = turns * (2 * math.pi)
+        return torch.cat((angles.cos(), angles.sin()), dim=-1)
 
 
 def geometric_frequencies(count: int, device: torch.device) -> Float[Tensor, " count"]:
@@ -89,19 +105,19 @@ class IntegerEmbedder(nn.Module):
 
 
 class GeometricNumberEmbedder(nn.Module):
-    """`geometric_features` of the value scaled to u in [0, 1], then one linear layer."""
+    """`GeometricFeatures` of the value scaled to u in [0, 1], then one linear layer."""
 
     def __init__(self, condition: NumberCondition, dim: int, num_features: int = 256) -> None:
         super().__init__()
         self.minimum, self.maximum = condition.minimum, condition.maximum
+        self.features = GeometricFeatures(num_features)
         self.linear = nn.Linear(num_features, dim)
 
     def forward(self, values: Float[Tensor, " batch"]) -> Float[Tensor, "batch 1 dim"]:
         """Embeddings of values in their own unit (seconds); values out of range are clamped."""
         clamped = values.float().clamp(self.minimum, self.maximum)
         unit = (clamped - self.minimum) / (self.maximum - self.minimum)
-        features = geometric_features(unit, self.linear.in_features)
-        return self.linear(features.to(self.linear.weight.dtype))[:, None]
+        return self.linear(self.features(unit).to(self.linear.weight.dtype))[:, None]
 
 
 class TextProjection(nn.Linear):

@@ -18,7 +18,7 @@ from auralith.config import MemoryDiTConfig
 from auralith.models.attention import KeyValue, Rotary, attend, rotary_table, rotate, split_heads
 from auralith.models.diffusion_transformer import DiffusionTransformer
 from auralith.models.dit import FeedForward, projection
-from auralith.models.embedders import geometric_features
+from auralith.models.embedders import GeometricFeatures
 from auralith.models.gradients import Linear
 
 HEAD_NORM_EPS = 1e-6
@@ -204,6 +204,7 @@ class MemoryDiT(DiffusionTransformer[Prepared]):
         self.config = config
         self.checkpoint_activations = False
         dim, channels = config.embed_dim, config.latent_channels
+        self.timestep_features = GeometricFeatures(TIMESTEP_FEATURES)
         self.timestep_embed = projection(TIMESTEP_FEATURES, dim, bias=True)
         self.context_embed = projection(config.context_dim, dim)
         self.global_embed = projection(config.global_dim, dim)
@@ -262,7 +263,7 @@ class MemoryDiT(DiffusionTransformer[Prepared]):
         t: Float[Tensor, " batch"],
         prepared: Prepared,
     ) -> tuple[Float[Tensor, "batch position dim"], Float[Tensor, "batch six_dims"]]:
-        features = geometric_features(t, TIMESTEP_FEATURES).to(latents.dtype)
+        features = self.timestep_features(t).to(latents.dtype)
         modulation = self.modulation(prepared.global_embed + self.timestep_embed(features))
         x = self.project_in((self.conv_in(latents) + latents).transpose(1, 2))
         return torch.cat((self.memory.expand(x.shape[0], -1, -1), x), dim=1), modulation

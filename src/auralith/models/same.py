@@ -202,10 +202,10 @@ class Transformer(nn.Module):
         self, x: Float[Tensor, "batch row dim"], blocks: Sequence[nn.Module], kept: slice
     ) -> Float[Tensor, "batch kept dim"]:
         chunks = x.unflatten(1, (-1, self.chunk)).flatten(0, 1)
-        size = max(1, SLICE_ROWS // self.chunk) if is_cpu_inference(x) else len(chunks)
         rotary = rotary_table(self.chunk, self.rotary_dim, x.device)
+        size = max(1, SLICE_ROWS // self.chunk)
         done = []
-        for part in chunks.split(size):
+        for part in chunks.split(size) if is_cpu_inference(x) else (chunks,):
             for index, block in enumerate(blocks):
                 part = block(part, rotary, kept if index == len(blocks) - 1 else ALL)
             done.append(part)
@@ -215,7 +215,9 @@ class Transformer(nn.Module):
         self, x: Float[Tensor, "batch row dim"], block: nn.Module, kept: slice
     ) -> Float[Tensor, "batch kept dim"]:
         rows, reach = x.shape[1], self.reach
-        length = SLICE_ROWS // self.group * self.group if is_cpu_inference(x) else rows
+        if not is_cpu_inference(x):
+            return block(x, rotary_table(rows, self.rotary_dim, x.device), kept)
+        length = SLICE_ROWS // self.group * self.group
         rotary = rotary_table(min(rows, length + 2 * reach), self.rotary_dim, x.device)
         pieces = []
         for start, end, first, last in tile_bounds(rows, length, reach):

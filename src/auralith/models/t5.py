@@ -159,6 +159,15 @@ class Stack(nn.Module):
         self.embed_tokens = embed_tokens
         self.block = nn.ModuleList(Block(config, i == 0) for i in range(config.num_layers))
         self.final_layer_norm = Norm(config)
+        self.register_buffer("held", None, persistent=False)
+        self.held: Tensor | None
+
+    def hold(self, num_tokens: int) -> None:
+        """Keep the buckets of so many tokens, so that they are a constant of an exported graph.
+
+        Where their logarithm is a whole number, its last bit decides the bucket.
+        """
+        self.held = self._buckets(num_tokens, self.embed_tokens.weight.device)
 
     def forward(
         self, ids: Int[Tensor, "batch token"], mask: Int[Tensor, "batch token"]
@@ -173,15 +182,18 @@ class Stack(nn.Module):
         return self.final_layer_norm(x)
 
     def _bias(self, num_tokens: int, device: torch.device) -> Float[Tensor, "1 head token key"]:
+        buckets = self._buckets(num_tokens, device) if self.held is None else self.held
+        first = self.block[0]
+        assert isinstance(first, Block)
+        return first.bias_of(buckets).permute(2, 0, 1).unsqueeze(0)
+
+    def _buckets(self, num_tokens: int, device: torch.device) -> Int[Tensor, "token key"]:
         positions = torch.arange(num_tokens, device=device)
-        buckets = distance_buckets(
+        return distance_buckets(
             positions - positions[:, None],
             self.config.relative_attention_num_buckets,
             self.config.relative_attention_max_distance,
         )
-        first = self.block[0]
-        assert isinstance(first, Block)
-        return first.bias_of(buckets).permute(2, 0, 1).unsqueeze(0)
 
 
 def distance_buckets(
