@@ -14,6 +14,8 @@ from auralith.foreign import read_json
 from auralith.tensor_files import PICKLE_SUFFIXES
 
 CONFIG_NAME = "model_config.json"
+EXPORT_MANIFEST = "auralith_export.json"
+"""Lies in the folder of an export (`auralith.exports`), which holds no checkpoint."""
 INDEX_NAME = "model_index.json"
 WEIGHTS_NAMES = ("model.safetensors", "model.ckpt")
 WEIGHTS_SUFFIXES = (".safetensors", *PICKLE_SUFFIXES)
