@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from auralith.checkpoints.attribution import attribution_of
-from auralith.checkpoints.choosing import FOUND, Files, find_weights, is_component
+from auralith.checkpoints.choosing import EXPORT_MANIFEST, FOUND, Files, find_weights, is_component
 from auralith.checkpoints.diffusers_folder import read_diffusers_autoencoder, read_diffusers_folder
 from auralith.checkpoints.hub import DEFAULTS, HubOptions, fetch_checkpoint, is_repository
 from auralith.checkpoints.quantization import place_int8, to_file
@@ -193,6 +193,10 @@ def locate(
             options=hub,
             only_diffusers=variant is not None,
             files=files,
+        )
+    if (path / EXPORT_MANIFEST).is_file():
+        raise CheckpointError(
+            f"{source} is an export, which can only generate and edit; use the model that it was made from here"
         )
     path = find_weights(path, files.weights, variant)
     if path.is_dir() and is_component(path):

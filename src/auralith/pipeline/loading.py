@@ -3,12 +3,22 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
+
 from auralith.checkpoints import Choice, Files, locate, open_adapters, open_located
+from auralith.errors import Field, InvalidRequest, shown
+from auralith.exports import is_export, open_export
 from auralith.models.quantized import warn_of_slow_int8
 from auralith.pipeline.model import Auralith
 from auralith.provenance import EMBEDDED_NAME
 from auralith.request import GenerationRequest
-from auralith.resources import choose_device, choose_format, give_large_blocks_back
+from auralith.resources import (
+    INT8,
+    NumberFormat,
+    choose_device,
+    choose_format,
+    give_large_blocks_back,
+)
 from auralith.result import Audio
 
 EMBEDDED = Path(__file__).parents[1] / "embedded"
@@ -35,12 +45,16 @@ def load(
     `dtype` is auto, float32, bfloat16, float16, or int8: the large products of the transformer in int8 and all else in
     float32, on a CPU. "auto" takes int8 only for weights that are stored so.
 
+    The folder of an export (`auralith.exports`) is computed by OpenVINO on the CPU, in the numbers it was written in.
+
     Raises:
         CheckpointError: the checkpoint or an adapter is missing, damaged, of another architecture, or not safe to read.
         InvalidRequest: an adapter's strength is out of its range.
         ResourceError: the device or the memory it needs is not there.
     """
     applied = open_adapters(adapters)
+    if source is not None and is_export(Path(source)):
+        return _load_export(Path(source), device, dtype, (text_encoder, weights, config, *applied))
     chosen = choose_device(device)
     choose_format(dtype, chosen)  # a wrong name is refused before the model is looked for
     files = Files(weights, config)
@@ -66,6 +80,26 @@ def load(
     name = EMBEDDED_NAME if source is None else _name_of(source)
     model = Auralith(checkpoint, name, chosen, number_format)
     return model.with_applied(applied) if applied else model
+
+
+def _load_export(folder: Path, device: str, dtype: str, others: Sequence[object]) -> Auralith:
+    if any(other is not None for other in others):
+        raise InvalidRequest(
+            f"{folder} is an export, whose weights and text encoder are fixed; export a model with its adapter merged, or "
+            "name nothing beside the folder"
+        )
+    if device not in ("auto", "cpu"):
+        raise InvalidRequest(
+            Field("device"), f" {device!r}: an export runs on a CPU; use auto or cpu"
+        )
+    checkpoint = open_export(folder)
+    number_format = INT8 if checkpoint.is_int8 else NumberFormat(torch.float32)
+    if dtype not in ("auto", number_format.name):
+        raise InvalidRequest(
+            Field("dtype"),
+            f" {shown(dtype)}: this export computes in {number_format.name}; leave it out",
+        )
+    return Auralith(checkpoint, _name_of(folder), torch.device("cpu"), number_format)
 
 
 def generate(prompt: str, seconds_total: float | None = None, seed: int | None = None) -> Audio:
