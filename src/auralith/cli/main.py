@@ -25,6 +25,7 @@ from auralith.cli.convert import convert
 from auralith.cli.curate import curate
 from auralith.cli.encode import encode
 from auralith.cli.evaluate import evaluate
+from auralith.cli.export import export
 from auralith.cli.extend import extend
 from auralith.cli.fields import name_options
 from auralith.cli.finetune import finetune
@@ -86,7 +87,7 @@ app = typer.Typer(
 )
 for sounds in (generate, batch, vary, inpaint, extend, loop, serve):
     app.command()(sounds)
-for models in (info, inspect, words, convert, encode, finetune, plan, train):
+for models in (info, inspect, words, convert, export, encode, finetune, plan, train):
     app.command()(models)
 for judges in (evaluate, memorization, attribute):
     app.command()(judges)
