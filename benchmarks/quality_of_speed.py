@@ -8,7 +8,7 @@
 Errors are relative, of the final latents against 200 exact steps of the first solver from the same noise. An evaluation
 is one of the whole network for one sound with or without its prompt, so a guided step takes two; of one that is reused
 the blocks that were computed count. `--objective rectified_flow` measures the same network on a flow's own path, time and
-schedule: its predictions of data and noise are those of a flow, too (Lipman et al. 2024, arXiv 2412.06264, section 4.8).
+schedule: its predictions of data and noise are those of a flow, too (Lipman et al. 2024, arXiv 2412.06264).
 """
 
 import json
