@@ -30,11 +30,15 @@ Step = Callable[[Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Candidate:
-    """`request(context, global_embed, frames)` gives the guided step v(x, t); `decode` gives waveforms."""
+    """`request(context, global_embed, frames)` gives the guided step v(x, t); `decode` gives waveforms.
+
+    `encode` gives the means of the latents of waveforms; None where it is not compared.
+    """
 
     name: str
     request: Callable[[Tensor, Tensor, int], Step]
     decode: Callable[[Tensor], Tensor]
+    encode: Callable[[Tensor], Tensor] | None = None
 
 
 def config_of(scale: str) -> ModelConfig:
@@ -71,10 +75,8 @@ def ours(networks: Networks) -> Candidate:
 
         return step
 
-    def decode(latents: Tensor) -> Tensor:
-        return LatentCodec(networks.autoencoder).decode(latents)
-
-    return Candidate("auralith", request, decode)
+    codec = LatentCodec(networks.autoencoder)
+    return Candidate("auralith", request, codec.decode, lambda sound: codec.encode(sound).mean)
 
 
 def guided(conditioned: Tensor, unconditioned: Tensor) -> Tensor:
@@ -140,7 +142,10 @@ def diffusers_candidate(transformer: StableAudioDiTModel, vae: AutoencoderOoblec
     def decode(latents: Tensor) -> Tensor:
         return vae.decoder(latents)
 
-    return Candidate("diffusers", request, decode)
+    def encode(sound: Tensor) -> Tensor:
+        return vae.encoder(sound).chunk(2, dim=1)[0]
+
+    return Candidate("diffusers", request, decode, encode)
 
 
 def stable_audio_tools(networks: Networks, config: ModelConfig, checkout: Path) -> Candidate:

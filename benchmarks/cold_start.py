@@ -5,6 +5,7 @@
 Each value is a median with the least and the most. The first round, which fills the file cache, doesn't count.
 """
 
+import json
 import os
 import statistics
 import subprocess
@@ -12,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -68,6 +69,7 @@ def main(
     rounds: Annotated[int, typer.Option(min=1, help="Rounds after the first.")] = 5,
     threads: Annotated[int, typer.Option(min=1, help="Threads of torch.")] = 1,
     stages: Annotated[bool, typer.Option(help="Show where the time goes, too.")] = False,
+    output: Annotated[Path | None, typer.Option(help="Seconds of all rounds as JSON.")] = None,
 ) -> None:
     """Time the first sound of a fresh process."""
     command = (*COMMAND, *(() if model is None else ("--model", str(model.resolve()))))
@@ -81,6 +83,9 @@ def main(
     for name, taken in times.items():
         clock, cpu = (shown([getattr(one, kind) for one in taken[1:]]) for kind in ("clock", "cpu"))
         print(f"{name:12}  {clock} s  {cpu} s of CPU")
+    if output is not None:
+        kept = {name: [asdict(one) for one in taken[1:]] for name, taken in times.items()}
+        output.write_text(json.dumps(kept, indent=1) + "\n")
 
 
 if __name__ == "__main__":

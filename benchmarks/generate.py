@@ -6,6 +6,7 @@ measured in the same run. Whole clips, loading and imports are measured in fresh
     import  `import auralith` (which defers), and the pipeline's class, against the peer's class
     step    one guided step at 216 latents (10 s) and 1024 latents (the trained window)
     decode  128 latents (5.9 s)
+    encode  as much sound, as training prepares its latents
     clip    loading, then 10 s of sound in 10 steps: ours at 216 latents, the peer at its whole window
 
 At the published size the set is meant for ten minutes on two cores; `clip` is more than half of it and wants 11 GB of
@@ -13,7 +14,6 @@ disk and 14 GB of free memory. `--scale small` tries the benchmark itself; its r
 """
 
 import json
-import platform
 import sys
 import tempfile
 import time
@@ -38,7 +38,7 @@ from auralith.models.t5 import T5Config, T5Encoder
 from auralith.text.encoder import TextEncoder
 from auralith.text.tokenizer import open_tokenizer
 
-PARTS = ("import", "step", "decode", "clip")
+PARTS = ("import", "step", "decode", "encode", "clip")
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 STEP_FRAMES = (216, 1_024)
 DECODE_FRAMES = 128
@@ -46,8 +46,6 @@ CLIP_STEPS = 10
 # seconds for one comparison; the first round counts where a second one does not fit
 BUDGET = 100.0
 TARGETS = {"step": 0.95, "decode": 0.8, "clip": 0.25, "clip memory": 0.8, "import": 0.3}
-INSTRUCTIONS = ("avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16")
-"""Flags of the CPU that say how fast it multiplies, and what."""
 PEER_IMPORT = "from diffusers import StableAudioPipeline"
 TOKENIZER = Path(__file__).parents[1] / "tests/golden/sao_tiny/t5"
 
@@ -85,7 +83,7 @@ class Bench:
         return found
 
     def networks(self, parts: tuple[str, ...], dtype: str) -> Iterator[Row]:
-        """Steps and decoding, in this process."""
+        """Steps, decoding and encoding, in this process."""
         number_format = DTYPES[dtype]
         ceiling = measure.gemm_ceiling(number_format)
         yield Row("GEMM ceiling, FLOP/s", "flop", {"machine": ceiling}, dtype)
@@ -100,9 +98,16 @@ class Bench:
             latents = self._noise(self.config.audio.latent_channels, DECODE_FRAMES).to(
                 number_format
             )
-            tasks = {c.name: self._decoding(c, latents) for c in found}
+            tasks = {c.name: bound(c.decode, latents) for c in found}
             flops = self._decode_flops(DECODE_FRAMES)
             yield self._compared("decode", tasks, dtype, DECODE_FRAMES, flops, ceiling)
+        if "encode" in parts:
+            audio = self.config.audio
+            sound = self._noise(audio.channels, DECODE_FRAMES * audio.samples_per_frame)
+            sound = sound.to(number_format) / 4
+            tasks = {c.name: bound(c.encode, sound) for c in found if c.encode is not None}
+            flops = self._encode_flops(sound)
+            yield self._compared("encode", tasks, dtype, DECODE_FRAMES, flops, ceiling)
 
     def _compared(
         self,
@@ -132,9 +137,6 @@ class Bench:
             step = candidate.request(context, global_embed, frames)
         return lambda: step(x, t)
 
-    def _decoding(self, candidate: peers.Candidate, latents: Tensor) -> Callable[[], Tensor]:
-        return lambda: candidate.decode(latents)
-
     def _noise(self, rows: int, columns: int) -> Tensor:
         return torch.randn(1, rows, columns, generator=torch.Generator().manual_seed(rows))
 
@@ -154,6 +156,11 @@ class Bench:
         networks = self._frozen()
         latents = torch.empty(1, self.config.audio.latent_channels, frames, device="meta")
         return flops_of(lambda: networks.autoencoder.decode(latents))
+
+    def _encode_flops(self, sound: Tensor) -> int:
+        networks = self._frozen()
+        shape = torch.empty(sound.shape, device="meta")
+        return flops_of(lambda: networks.autoencoder.encode(shape).mean)
 
     def imports(self) -> Iterator[Row]:
         pairs = {
@@ -213,6 +220,10 @@ class Bench:
         )
 
 
+def bound(compute: Callable[[Tensor], Tensor], given: Tensor) -> Callable[[], Tensor]:
+    return lambda: compute(given)
+
+
 def flops_of(task: Callable[[], Tensor]) -> int:
     """Counted on the meta device: nothing is computed."""
     with torch.inference_mode(), FlopCounterMode(display=False) as counter:
@@ -248,23 +259,6 @@ def shown(value: float | None, unit: str) -> str:
     return f"{value / 2**30:.2f} GiB" if unit == "byte" else f"{value:.3g} s"
 
 
-def machine(threads: int) -> dict[str, str | int]:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    cpu = names[0] if names else platform.processor()
-    flags = {flag for line in lines if line.startswith("flags") for flag in line.split()}
-    return {
-        "cpu": cpu,
-        "capability": torch.backends.cpu.get_cpu_capability(),
-        "instructions": " ".join(flag for flag in INSTRUCTIONS if flag in flags),
-        "threads": threads,
-    } | {
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-    }
-
-
 def measured(
     bench: Bench, parts: tuple[str, ...], dtypes: tuple[str, ...], console: Console
 ) -> Iterator[Row]:
@@ -274,8 +268,8 @@ def measured(
         sources["import"] = bench.imports()
     if "clip" in parts:
         sources["clip"] = bench.clips(dtypes)
-    if {"step", "decode"} & set(parts):
-        sources |= {f"step, decode in {dtype}": bench.networks(parts, dtype) for dtype in dtypes}
+    if {"step", "decode", "encode"} & set(parts):
+        sources |= {f"networks in {dtype}": bench.networks(parts, dtype) for dtype in dtypes}
     for name, source in sources.items():
         start = time.perf_counter()
         yield from source
@@ -287,7 +281,7 @@ def begun(scale: str, rounds: int, threads: int) -> tuple[Console, dict[str, str
     if threads:
         torch.set_num_threads(threads)
     console = Console(width=None if sys.stdout.isatty() else 130)
-    about = machine(torch.get_num_threads()) | {"scale": scale, "rounds": rounds}
+    about = measure.machine(torch.get_num_threads()) | {"scale": scale, "rounds": rounds}
     console.print(about)
     return console, about
 

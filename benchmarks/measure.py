@@ -1,6 +1,7 @@
 """Clocks: candidates in turn, the machine's GEMM ceiling, and what a fresh process reports about itself."""
 
 import json
+import platform
 import statistics
 import subprocess
 import sys
@@ -19,6 +20,9 @@ GEMM_SHAPE = (
     1_536,
     12_288,
 )  # rows, inputs, outputs: the feed-forward of a guided step at 1024 latents
+
+INSTRUCTIONS = ("avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16")
+"""Flags of the CPU that say how fast it multiplies, and what."""
 
 
 def alternate(
@@ -70,3 +74,21 @@ def in_fresh_process(*arguments: str, threads: int) -> dict[str, Any]:
     command = [sys.executable, str(FRESH_PROCESS), *arguments, "--threads", str(threads)]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     return json.loads(done.stdout.splitlines()[-1])
+
+
+def machine(threads: int) -> dict[str, str | int]:
+    """Return what a run is made on: the CPU, its instructions, and versions."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    cpu = names[0] if names else platform.processor()
+    flags = {flag for line in lines if line.startswith("flags") for flag in line.split()}
+    return {
+        "cpu": cpu,
+        "capability": torch.backends.cpu.get_cpu_capability(),
+        "instructions": " ".join(flag for flag in INSTRUCTIONS if flag in flags),
+        "threads": threads,
+    } | {
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+    }

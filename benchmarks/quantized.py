@@ -139,6 +139,7 @@ def memory(bench: Bench) -> Iterator[Row]:
         }
     for what, unit, key in (
         ("loading", "s", "load_seconds"),
+        (f"a 10 s clip in {MEMORY_STEPS} steps", "s", "clip_seconds"),
         ("peak of loading", "byte", "load_peak_bytes"),
         ("peak of a 10 s clip", "byte", "clip_peak_bytes"),
     ):

@@ -25,6 +25,7 @@ from typing import Annotated, Any
 
 import candidates as peers
 import measure
+import numpy as np
 import torch
 import typer
 from diffusers.models.embeddings import get_1d_rotary_pos_embed
@@ -35,10 +36,11 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
-from auralith.checkpoints import Spec
+from auralith.checkpoints import AdapterConfig, Spec, add_adapter
 from auralith.checkpoints.transform import to_diffusers, to_single_file
 from auralith.config import DiTConfig, ModelConfig, OobleckConfig
 from auralith.families.registry import Networks
+from auralith.models.diffusion_transformer import DiffusionTransformer
 from auralith.models.lazy_tensor import weights_of
 
 NAMES = ("auralith", "diffusers", "stable-audio-tools")
@@ -58,6 +60,8 @@ class Setting:
     precision: str
     checkpointing: bool
     threads: int
+    lora: int = 0
+    """Rank of an adapter that is trained in place of all weights; 0: all weights."""
 
     @property
     def config(self) -> ModelConfig:
@@ -83,10 +87,15 @@ class Step:
     device: torch.device
 
     def __post_init__(self) -> None:
-        self.network.to(self.device).train().requires_grad_(True)
+        self.network.to(self.device).train().requires_grad_(not self.setting.lora)
         for parameter in self.network.parameters():
             parameter.data = parameter.data.clone()  # candidates are given the same tensors
-        self.optimizer = torch.optim.AdamW(self.network.parameters(), lr=1e-4, fused=True)
+        trained = list(self.network.parameters())
+        if self.setting.lora:
+            assert isinstance(self.network, DiffusionTransformer)
+            adapter = AdapterConfig(rank=self.setting.lora)
+            trained = add_adapter(self.network, adapter, np.random.default_rng(0))
+        self.optimizer = torch.optim.AdamW(trained, lr=1e-4, fused=True)
         generator = torch.Generator().manual_seed(1)
         dit, rows = self.setting.config.dit, self.setting.batch
         shapes = (
@@ -189,14 +198,14 @@ def speed(
     """Seconds per step by candidate, and the largest relative difference of a peer's last loss from ours."""
     networks = peers.random_networks(setting.config, setting.dtype)
     steps: dict[str, Callable[[], Tensor]] = {
-        name: build(name, networks, setting, checkout, device) for name in names(checkout)
+        name: build(name, networks, setting, checkout, device) for name in names(checkout, setting)
     }
     del networks
     single = device.type == "cpu" and setting.threads == 1
     clock = time.process_time if single else time.perf_counter
     times, losses = measure.alternate(steps, rounds, BUDGET, clock)
     own = losses.pop("auralith")
-    difference = max(abs(float(loss / own) - 1) for loss in losses.values())
+    difference = max((abs(float(loss / own) - 1) for loss in losses.values()), default=0.0)
     return {name: measure.median(spent) for name, spent in times.items()}, difference
 
 
@@ -222,7 +231,10 @@ def peak_in_fresh_process(setting: Setting, name: str, checkout: Path | None) ->
     return int(done.stdout.splitlines()[-1])
 
 
-def names(checkout: Path | None) -> tuple[str, ...]:
+def names(checkout: Path | None, setting: Setting) -> tuple[str, ...]:
+    """Return the candidates; adapters of others are other programs' and not compared."""
+    if setting.lora:
+        return NAMES[:1]
     return NAMES if checkout else NAMES[:2]
 
 
@@ -232,6 +244,8 @@ def ratios(row: dict[str, Any]) -> dict[str, float]:
         row["seconds"]["auralith"],
         [v for n, v in row["seconds"].items() if n != "auralith"],
     )
+    if not others:
+        return {}
     found = {"step": min(others) / own}
     if row["bytes"]:
         others = [v for n, v in row["bytes"].items() if n != "auralith"]
@@ -251,7 +265,7 @@ def table_of(rows: list[dict[str, Any]]) -> Table:
             row["precision"],
             "on" if row["checkpointing"] else "off",
             *(f"{row['seconds'][name]:.3g} s" for name in candidates),
-            f"{found['step']:.2f} ×",
+            f"{found['step']:.2f} ×" if "step" in found else "",
             *memory,
             f"{found['memory']:.2f}" if "memory" in found else "",
             f"{row['difference']:.0e}",
@@ -268,6 +282,9 @@ def main(
     rounds: Annotated[int, typer.Option(min=1, help="Rounds after the warm-up.")] = 2,
     threads: Annotated[int, typer.Option(help="0: what torch chooses.")] = 0,
     memory: Annotated[bool, typer.Option(help="Measure peak memory too.")] = True,
+    lora: Annotated[
+        int, typer.Option(min=0, help="Rank of an adapter to train, ours alone; 0: all weights.")
+    ] = 0,
     stable_audio_tools: Annotated[
         Path | None, typer.Option(exists=True, help="A checkout; einops must be installed.")
     ] = None,
@@ -289,12 +306,13 @@ def main(
     rows = []
     for kind in precision.split(","):
         for switch in checkpointing.split(","):
-            setting = Setting(depth, frames, batch, kind, switch == "on", torch.get_num_threads())
+            used = torch.get_num_threads()
+            setting = Setting(depth, frames, batch, kind, switch == "on", used, lora)
             found: dict[str, int] = {}
             if memory:
                 found = {
                     name: peak_in_fresh_process(setting, name, stable_audio_tools)
-                    for name in names(stable_audio_tools)
+                    for name in names(stable_audio_tools, setting)
                 }
             seconds, difference = speed(setting, stable_audio_tools, device, rounds)
             row = asdict(setting) | {"device": str(device), "torch": torch.__version__}
