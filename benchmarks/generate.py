@@ -13,7 +13,6 @@ At the published size the set is meant for ten minutes on two cores; `clip` is m
 disk and 14 GB of free memory. `--scale small` tries the benchmark itself; its ratios mean nothing.
 """
 
-import json
 import sys
 import tempfile
 import time
@@ -310,13 +309,12 @@ def main(
         raise typer.BadParameter(f"unknown: {', '.join(unknown)}")
     console, about = begun(scale, rounds, threads)
     bench = Bench(peers.config_of(scale), stable_audio_tools, rounds, torch.get_num_threads())
-    rows = list(measured(bench, parts, dtypes, console))
+    rows: list[Row] = []
+    for row in measured(bench, parts, dtypes, console):
+        rows.append(row)
+        found = [asdict(r) | ({"ratio": r.ratio} if "auralith" in r.values else {}) for r in rows]
+        measure.write_json(output, {"machine": about, "rows": found})
     console.print(table_of(rows))
-    if output is not None:
-        results = [
-            asdict(row) | ({"ratio": row.ratio} if "auralith" in row.values else {}) for row in rows
-        ]
-        output.write_text(json.dumps({"machine": about, "rows": results}, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@
 Each is run once to warm up and once for the figure. `--device cpu --scale small` tries the benchmark itself.
 """
 
-import json
 import tempfile
 import time
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
+import measure
 import torch
 import train_step
 import typer
@@ -94,8 +94,7 @@ def main(
         for row in source() if name in parts else ():
             print(row, flush=True)
             rows.append(row)
-            if output is not None:  # what is there counts, should time run out
-                output.write_text(json.dumps([asdict(one) for one in rows], indent=1) + "\n")
+            measure.write_json(output, [asdict(one) for one in rows])
 
 
 if __name__ == "__main__":

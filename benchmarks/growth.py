@@ -18,6 +18,7 @@ from typing import Annotated
 
 import typer
 from fresh_process import peak_bytes
+from measure import write_json
 from rich.console import Console
 from rich.table import Table
 
@@ -120,12 +121,11 @@ def main(
         for amount in amounts[part]:
             point = in_fresh_process(part, amount, name, steps)
             points.append(point)
+            write_json(output, [asdict(one) for one in points])
             above = (point.peak_bytes - point.loaded_bytes) / MEGA
             row = f"{amount:g}", f"{point.seconds:.2f}", f"{point.loaded_bytes / MEGA:.0f}"
             table.add_row(part, *row, f"{above:.0f}")
     Console().print(table)
-    if output:
-        output.write_text(json.dumps([asdict(point) for point in points], indent=1))
     if png:
         draw(points, png)
 

@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from auralith.files import whole_file
+
 FRESH_PROCESS = Path(__file__).with_name("fresh_process.py")
 GEMM_SHAPE = (
     2_050,
@@ -92,3 +94,10 @@ def machine(threads: int) -> dict[str, str | int]:
         "torch": torch.__version__,
         "python": platform.python_version(),
     }
+
+
+def write_json(path: Path | None, data: Any) -> None:
+    """Write what was measured so far, whole, so that it stays if time runs out; nothing without a path."""
+    if path is not None:
+        with whole_file(path) as file:
+            file.write(json.dumps(data, indent=1).encode() + b"\n")

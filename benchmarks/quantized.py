@@ -11,7 +11,6 @@ timed where the CPU has it, and its drift is measured everywhere.
 
 import argparse
 import copy
-import json
 import statistics
 import sys
 import tempfile
@@ -253,12 +252,11 @@ def main(
     }
     rows: list[Row] = []
     for part, source in sources.items():
-        if part in parts:
-            rows += source()
+        for row in source() if part in parts else ():
+            rows.append(row)
+            results = [asdict(one) | {"ratio": one.ratio} for one in rows]
+            measure.write_json(output, {"machine": about, "rows": results})
     console.print(table_of(rows))
-    if output is not None:
-        results = [asdict(row) | {"ratio": row.ratio} for row in rows]
-        output.write_text(json.dumps({"machine": about, "rows": results}, indent=2) + "\n")
 
 
 if __name__ == "__main__":

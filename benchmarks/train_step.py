@@ -318,9 +318,8 @@ def main(
             row = asdict(setting) | {"device": str(device), "torch": torch.__version__}
             rows.append(row | {"seconds": seconds, "bytes": found, "difference": difference})
             console.print(rows[-1])
+            measure.write_json(output, rows)
     console.print(table_of(rows))
-    if output is not None:
-        output.write_text(json.dumps(rows, indent=2) + "\n")
 
 
 if __name__ == "__main__":
