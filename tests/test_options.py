@@ -122,8 +122,10 @@ def _in_a_folder_with_files(
     Path("recipe.toml").write_text('kind = "transformer"\n')
 
     def load(*arguments: object, device: str, dtype: str, **options: object) -> Any:
+        from auralith.models.compiled import check_choice
         from auralith.resources import choose_device, choose_format
 
+        check_choice(str(options.get("compile", "off")))
         choose_format(dtype, choose_device(device))
         return loaded
 

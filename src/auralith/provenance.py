@@ -56,6 +56,8 @@ class Provenance:
     """Edit of an existing sound, or of the end and the start of a loop."""
     source: SourceFile | None = None
     """The file that the edit started from; None if it was no file."""
+    compiled: bool = False
+    """Says whether torch had compiled the transformer, which rounds otherwise."""
 
     @property
     def keeps_level(self) -> bool:

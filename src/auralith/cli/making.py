@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from auralith.cli.adapter import parse_adapter
 from auralith.cli.fields import Given
-from auralith.cli.lines import warn
+from auralith.cli.lines import note, warn
 from auralith.cli.options import Loading, Place, Writing, request_fields
 from auralith.cli.output import Output
 from auralith.files import whole_file
@@ -118,6 +118,9 @@ def open_model(loading: Loading) -> "Auralith":
     """The model that was asked for, with its adapters."""
     from auralith.pipeline import load
 
+    choice = loading.compile or "off"
+    if choice != "off":
+        note("compiling the transformer, which takes about a minute the first time")
     return load(
         loading.model,
         device=loading.device or "auto",
@@ -126,6 +129,7 @@ def open_model(loading: Loading) -> "Auralith":
         weights=loading.weights,
         config=loading.config,
         adapters=[parse_adapter(text) for text in loading.adapter or ()],
+        compile=choice,
     )
 
 
@@ -143,7 +147,8 @@ def shared_devices(loading: Loading) -> "Devices | None":
     )
     adapters = tuple(parse_adapter(text) for text in loading.adapter or ())
     files = tuple((str(Path(path).absolute()), effect) for path, effect in adapters)
-    return named(loading.device or "auto", place, loading.dtype or "auto", files)
+    choice = loading.compile or "off"
+    return named(loading.device or "auto", place, loading.dtype or "auto", files, choice)
 
 
 def numbered(request: "GenerationRequest", n: int) -> list["GenerationRequest"]:

@@ -65,6 +65,10 @@ ConfigOption = Annotated[
     str | None, typer.Option(help="The model's config, if it is not beside the weights.")
 ]
 PathColumn = Annotated[str, typer.Option(help="Column of the sound files.")]
+COMPILE_HELP = (
+    "on, auto or off: have torch compile the transformer, about a minute the first time on a machine; auto does "
+    "without where there is no compiler. Left out: off."
+)
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
@@ -101,6 +105,7 @@ class Loading:
     dtype: Annotated[str | None, typer.Option(help="auto, float32, bfloat16, float16 or int8.")] = (
         None
     )
+    compile: Annotated[str | None, typer.Option(metavar="WHEN", help=COMPILE_HELP)] = None
 
 
 @dataclass(frozen=True)

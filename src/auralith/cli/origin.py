@@ -186,6 +186,9 @@ def differences(origin: "Provenance", made: "Provenance") -> list[str]:
         )
     if _hashes(origin) != _hashes(made):
         warnings.append("made with other adapters than the original, so the sound differs")
+    if origin.compiled != made.compiled:
+        choice = "on" if origin.compiled else "off"
+        warnings.append(f"the original was made with --compile {choice}, so its last bits differ")
     return warnings
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from auralith.request import GenerationRequest
     from auralith.sets import ServerModel
 
-OF_THE_SERVER = ("text_encoder", "weights", "config", "device", "dtype")
+OF_THE_SERVER = ("text_encoder", "weights", "config", "device", "dtype", "compile")
 """Options whose values the server has chosen when it was started."""
 TASKS_OF = {kind: task for task, kind in KINDS.items()}
 """Task that makes each kind of edit."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from auralith.cli.options import MODEL_HELP, TextEncoderOption
+from auralith.cli.options import COMPILE_HELP, MODEL_HELP, TextEncoderOption
 
 if TYPE_CHECKING:
     from auralith.server.nearest import NearestSounds
@@ -39,6 +39,7 @@ def serve(
         typer.Option(help="auto, cpu, cuda, cuda:1 or mps; repeatable, a process for each."),
     ] = None,
     dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16, float16 or int8.")] = "auto",
+    compile: Annotated[str, typer.Option(metavar="WHEN", help=COMPILE_HELP)] = "off",
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65_535, help="Port; 0 takes a free one.")] = 8765,
     allow_host: Annotated[
@@ -132,7 +133,13 @@ def serve(
     from auralith.errors import Field, InvalidRequest
     from auralith.jobs.lanes import Attempts
     from auralith.jobs.records import Limits
-    from auralith.server.run import Address, chosen_devices, require_fitting, serve
+    from auralith.server.run import (
+        Address,
+        chosen_devices,
+        require_compilable,
+        require_fitting,
+        serve,
+    )
     from auralith.server.service import ServiceSettings, model_places
     from auralith.server.webhooks import SECRET_VARIABLE, webhook_settings
 
@@ -141,6 +148,7 @@ def serve(
         models=model_places(model or (), text_encoder),
         devices=tuple(device or ("auto",)),
         dtype=dtype,
+        compile=compile,
         adapters=adapters,
         limits=Limits(queue, float(keep_days), int(keep_gib * GIB)),
         attempts=Attempts(retries, float(job_timeout)),
@@ -164,6 +172,7 @@ def serve(
     if replicas != 1:
         raise InvalidRequest(Field("replicas"), " are for a cluster; name it with --ray")
     chosen_devices(settings.devices, dtype)
+    require_compilable(settings)
     require_fitting(settings)
     known = nearest_sounds(training, training_work, training_null)
     serve(settings, address, partial(announce, has_review=review is not None), review, known)

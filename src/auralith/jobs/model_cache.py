@@ -81,6 +81,7 @@ class ModelCache:
             text_encoder=place.text_encoder,
             weights=place.weights,
             config=place.config,
+            compile=settings.compile,
         )
 
     def _merged(self, name: str, adapters: Adapters) -> "Auralith":

@@ -40,6 +40,8 @@ class WorkerSettings:
     """Load the models before the first job, the default last, as many as fit."""
     previews: bool = True
     """Make sounds to hear while a job runs."""
+    compile: str = "off"
+    """Whether torch compiles the transformer, as `load` takes it."""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,9 @@ import torch
 from auralith.checkpoints import Choice, Files, locate, open_adapters, open_located
 from auralith.errors import Field, InvalidRequest, shown
 from auralith.exports import is_export, open_export
+from auralith.models.compiled import check_choice, refuse_int8
 from auralith.models.quantized import warn_of_slow_int8
+from auralith.pipeline.compiling import compiled, compiled_where_possible
 from auralith.pipeline.model import Auralith
 from auralith.provenance import EMBEDDED_NAME
 from auralith.request import GenerationRequest
@@ -33,6 +35,7 @@ def load(
     adapters: Sequence[Choice] = (),
     weights: str | None = None,
     config: str | Path | None = None,
+    compile: str = "off",
 ) -> Auralith:
     """Load a model: the embedded one (None), a name on the Hub, a folder or a checkpoint file.
 
@@ -47,13 +50,19 @@ def load(
 
     The folder of an export (`auralith.exports`) is computed by OpenVINO on the CPU, in the numbers it was written in.
 
+    `compile` lets torch compile the transformer ("on"), which takes about a minute the first time on a machine and a few
+    seconds later; "auto" does without, with a warning, where there is no compiler. Results are equal to rounding.
+
     Raises:
         CheckpointError: the checkpoint or an adapter is missing, damaged, of another architecture, or not safe to read.
         InvalidRequest: an adapter's strength is out of its range.
-        ResourceError: the device or the memory it needs is not there.
+        ResourceError: the device, the memory it needs, or the compiler that `compile` needs is not there.
     """
+    check_choice(compile)
     applied = open_adapters(adapters)
     if source is not None and is_export(Path(source)):
+        if compile != "off":
+            raise InvalidRequest(Field("compile"), " is for torch; an export is compiled already")
         return _load_export(Path(source), device, dtype, (text_encoder, weights, config, *applied))
     chosen = choose_device(device)
     choose_format(dtype, chosen)  # a wrong name is refused before the model is looked for
@@ -64,6 +73,8 @@ def load(
         files=files,
     )
     number_format = choose_format(dtype, chosen, raw.is_int8)
+    if compile != "off":
+        refuse_int8(number_format.int8)
     if chosen.type == "cpu":
         give_large_blocks_back()
     checkpoint = open_located(
@@ -79,7 +90,10 @@ def load(
         warn_of_slow_int8()
     name = EMBEDDED_NAME if source is None else _name_of(source)
     model = Auralith(checkpoint, name, chosen, number_format)
-    return model.with_applied(applied) if applied else model
+    model = model.with_applied(applied) if applied else model
+    if compile == "off":
+        return model
+    return compiled(model) if compile == "on" else compiled_where_possible(model)
 
 
 def _load_export(folder: Path, device: str, dtype: str, others: Sequence[object]) -> Auralith:

@@ -32,6 +32,7 @@ from auralith.diffusion import OBJECTIVES, Guidance, Predictor
 from auralith.edits import Edit, SourceFile
 from auralith.errors import InvalidRequest, shown
 from auralith.guided import guided
+from auralith.models.compiled import compile_blocks
 from auralith.models.diffusion_transformer import DiffusionTransformer
 from auralith.models.latent_codec import LatentCodec
 from auralith.noise import ItemStreams, NoiseStream, ReferenceNoise
@@ -64,10 +65,13 @@ class Auralith(Resolver):
         number_format: NumberFormat,
         adapters: Sequence[Applied] = (),
         parts: Mapping[tuple[int, ...], DiffusionTransformer[Any]] | None = None,
+        *,
+        is_compiled: bool = False,
     ) -> None:
         """`adapters` says which ones are merged into the checkpoint already.
 
         Where some act at some noise levels only, `parts` has the transformer with each set of them that acts together.
+        With `is_compiled` torch compiles the transformer's blocks, in place, when they are first called.
         """
         super().__init__(checkpoint.config)
         self.checkpoint, self.name, self.adapters = checkpoint, name, tuple(adapters)
@@ -76,6 +80,10 @@ class Auralith(Resolver):
         self.dit, self.autoencoder = checkpoint.dit, checkpoint.autoencoder
         self.codec = LatentCodec(self.autoencoder, checkpoint.config.latent_scale)
         self.conditioner = Conditioner(checkpoint.config, checkpoint.numbers, checkpoint.text)
+        self.is_compiled = is_compiled
+        if is_compiled:
+            for dit in self.transformers:
+                compile_blocks(dit, device)
 
     def with_adapters(self, adapters: Sequence[Choice]) -> "Auralith":
         """The model with these (file, strength or `AdapterEffect`) merged into it in place of those it has now.
@@ -90,7 +98,8 @@ class Auralith(Resolver):
         for warning in adapter_warnings(applied, checkpoint.model_hash):
             log.warning(warning)
         parts = transformers_by_set(checkpoint, applied)
-        return Auralith(checkpoint, self.name, self.device, self.number_format, applied, parts)
+        where = (self.name, self.device, self.number_format)
+        return Auralith(checkpoint, *where, applied, parts, is_compiled=self.is_compiled)
 
     @property
     def transformers(self) -> tuple[DiffusionTransformer[Any], ...]:
@@ -320,6 +329,7 @@ class Auralith(Resolver):
             ),
             edit=edit,
             source=source,
+            compiled=self.is_compiled,
         )
 
     def audio(

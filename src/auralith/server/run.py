@@ -12,6 +12,8 @@ from auralith.errors import Field, InvalidRequest, ResourceError
 from auralith.extras import require
 from auralith.files import size_text
 from auralith.jobs.model_cache import needed_bytes
+from auralith.models.compiled import check_choice, refuse_int8, require_compiler
+from auralith.resources import INT8_NAME, choose_device
 from auralith.server.guard import Rules, allowed_hosts, is_loopback
 from auralith.server.keys import plain_key, read_keys
 from auralith.server.service import Service, ServiceSettings
@@ -136,11 +138,21 @@ def _bound(address: Address) -> socket.socket:
 
 def chosen_devices(names: Sequence[str], dtype: str) -> tuple[str, ...]:
     """Return the devices of a server; raise as `choose_device` and `choose_format` do."""
-    from auralith.resources import choose_device, choose_format
+    from auralith.resources import choose_format
 
     for name in names:
         choose_format(dtype, choose_device(name))
     return tuple(names)
+
+
+def require_compilable(settings: ServiceSettings) -> None:
+    """Raise `InvalidRequest` for an unknown choice and in int8, `ResourceError` if there is no compiler where one is asked for."""
+    check_choice(settings.compile)
+    if settings.compile != "off":
+        refuse_int8(settings.dtype == INT8_NAME)
+    if settings.compile == "on":
+        for name in settings.devices:
+            require_compiler(choose_device(name))
 
 
 def require_fitting(settings: ServiceSettings) -> None:

@@ -66,6 +66,8 @@ class ServiceSettings:
     devices: tuple[str, ...] = ("auto",)
     """Devices, each of which gets a process."""
     dtype: str = "auto"
+    compile: str = "off"
+    """Whether torch compiles the transformers, as `load` takes it."""
     adapters: Path | None = None
     """Folder of the adapters that requests may name."""
     limits: Limits = field(default_factory=Limits)
@@ -367,6 +369,7 @@ def worker_settings(settings: ServiceSettings) -> list[WorkerSettings]:
             sharers=kinds.count(kind) if kind == "cpu" else settings.devices.count(device),
             batch=settings.batch,
             preload=settings.preload,
+            compile=settings.compile,
         )
         for device, kind in zip(settings.devices, kinds, strict=True)
     ]

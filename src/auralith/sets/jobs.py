@@ -24,6 +24,7 @@ from auralith.jobs.orders import Making, Order, cost
 from auralith.jobs.records import Job, Limits, Unknown
 from auralith.jobs.store import JobStore
 from auralith.jobs.tasks import ModelPlace, WorkerSettings
+from auralith.models.compiled import check_choice
 from auralith.pipeline import Auralith
 from auralith.resources import choose_device, choose_format
 from auralith.sets.makers import Failed, Ready
@@ -46,6 +47,7 @@ class Devices:
     dtype: str = "auto"
     adapters: tuple[tuple[str, AdapterEffect], ...] = ()
     """Files and effects."""
+    compile: str = "off"
 
 
 def shared_devices(
@@ -53,6 +55,7 @@ def shared_devices(
     place: ModelPlace,
     dtype: str = "auto",
     adapters: tuple[tuple[str, AdapterEffect], ...] = (),
+    compile: str = "off",
 ) -> Devices | None:
     """Return the devices that a text names, as "cuda:0,cuda:1"; None for one. Raises as `choose_device` and `choose_format` do."""
     names = tuple(text.split(","))
@@ -60,7 +63,8 @@ def shared_devices(
         return None
     for name in names:
         choose_format(dtype, choose_device(name))
-    return Devices(names, place, dtype, adapters)
+    check_choice(compile)
+    return Devices(names, place, dtype, adapters, compile)
 
 
 def job_format(format: str, subtype: str | None) -> Format:
@@ -111,6 +115,7 @@ class JobMaker:
                 threads=torch.get_num_threads(),  # as in this process, for the same bits
                 sharers=self.devices.names.count(name),
                 previews=False,
+                compile=self.devices.compile,
             )
             for name in self.devices.names
         ]
