@@ -97,5 +97,6 @@ class LatentCodec:
         return self._fitting(latents * self.latent_scale)
 
     def _fitting(self, values: Tensor) -> Tensor:
-        weight = next(self.autoencoder.decoder.parameters())
+        # an encoder may have no weights yet, and the decoder of an export has none
+        weight = next(one for one in self.autoencoder.parameters() if not one.is_meta)
         return values.to(weight.device, weight.dtype)
