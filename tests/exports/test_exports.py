@@ -34,6 +34,7 @@ from tests.conftest import GOLDEN, open_tiny, relative_error
 from tests.rounding import DECODED, RUN
 
 TINY = GOLDEN / "sao_tiny"
+DOCS = Path(__file__).parents[2] / "docs" / "export.md"
 PARITY = 1e-4
 SIZES = (
     {"batch": 2, "context_row": 1, "token": 5, "frame": 30, "position": 1},
@@ -117,6 +118,27 @@ def test_the_manifest_says_what_the_files_are(as_onnx: Path) -> None:
         assert graph["difference_from_torch"] < PARITY
 
 
+def test_the_example_of_the_docs_takes_a_guided_step(as_onnx: Path, tiny: Auralith) -> None:
+    found = re.search(r"```python\n(.*?)```", DOCS.read_text(), re.DOTALL)
+    assert found is not None
+    program = found[1]
+    for published, own in (("OUT", str(as_onnx)), ("128", "32"), ("(1, 64, 216)", "(1, 16, 24)")):
+        assert published in program
+        program = program.replace(published, own)
+    made: dict[str, Any] = {}
+    exec(program, made)
+    numbers = {"seconds_start": [0.0], "seconds_total": [10.0]}
+    conditions = tiny.conditioner.both(["rain"], None, numbers, guided=True)
+    prepared = tiny.dit.prepare(conditions.context, conditions.global_embed, 24)
+    with torch.no_grad():
+        latents = torch.from_numpy(made["z"]).repeat(2, 1, 1)
+        conditioned, other = tiny.dit.step(latents, torch.ones(2), prepared)
+    assert (
+        relative_error(torch.from_numpy(made["velocity"]), other + 7 * (conditioned - other))
+        < PARITY
+    )
+
+
 REQUESTS = {
     "guided": GenerationRequest("rain", seconds_total=0.5, seed=5, steps=4),
     "negative": GenerationRequest("rain", negative_prompt="wind", seed=6, steps=3),
@@ -165,6 +187,23 @@ def test_the_embedded_model_runs_on_openvino_with_tiles_streams_and_edits(embedd
     assert isinstance(sound, Tensor) and isinstance(other, Tensor)
     assert float((sound - other).square().mean() / other.square().mean()) < 1e-2
     assert torch.cat(list(exported.stream(request)), dim=-1).shape[-1] == 44_100
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", ["small"])
+def test_stable_audio_3_runs_on_an_export(
+    sa3_folders: dict[str, Path], root: Path, size: str
+) -> None:
+    manifest = export(sa3_folders[size], root / size, "openvino")
+    assert max(graph.difference for graph in manifest.graphs.values()) < PARITY
+    exported, model = load(root / size), load(sa3_folders[size], device="cpu", dtype="float32")
+    request = GenerationRequest("rain", seed=2, steps=3)
+    latents = exported.denoise([exported.resolve(request)])
+    # the highest frequencies of the timestep turn one rounding into a hundredth of a radian
+    assert relative_error(latents, model.denoise([model.resolve(request)])) < 1e-3
+    assert relative_error(exported.decode(latents), model.decode(latents)) < PARITY  # pyright: ignore[reportArgumentType]
+    with pytest.raises(InvalidRequest, match="an export has no mask for padding"):
+        exported.generate(replace(request, noise="reference"))
 
 
 class TestRefusals:

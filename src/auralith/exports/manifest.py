@@ -49,7 +49,6 @@ class Manifest:
     """Tokens that the text encoder has."""
     has_special_tokens: bool
     graphs: Mapping[str, StoredGraph]
-    is_int8: bool = False
     files: Mapping[str, Json] = field(default_factory=dict[str, Json])
     """Bytes and SHA-256 of the other files by their path in the folder."""
 
@@ -138,7 +137,7 @@ def _to_json(manifest: Manifest) -> Json:
         "version": VERSION,
         "generator": f"auralith {__version__}",
         "target": manifest.target,
-        "numbers": "int8" if manifest.is_int8 else "float32",
+        "numbers": "float32",
         "source": {"name": manifest.source, "hash": manifest.source_hash},
         "most_frames": manifest.most_frames,
         "text": {
@@ -180,7 +179,6 @@ def _from_json(data: Json) -> Manifest:
         vocabulary=int(text["vocabulary"]),
         has_special_tokens=bool(text["special_tokens"]),
         graphs=graphs,
-        is_int8=data["numbers"] == "int8",
         files=files,
     )
 

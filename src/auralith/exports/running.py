@@ -79,7 +79,6 @@ def open_export(folder: Path) -> Checkpoint:
         hashing=hashing,
         source=str(folder),
         folder=folder,
-        is_int8=manifest.is_int8,
     )
 
 

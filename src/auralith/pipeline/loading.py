@@ -15,7 +15,6 @@ from auralith.pipeline.model import Auralith
 from auralith.provenance import EMBEDDED_NAME
 from auralith.request import GenerationRequest
 from auralith.resources import (
-    INT8,
     NumberFormat,
     choose_device,
     choose_format,
@@ -48,7 +47,7 @@ def load(
     `dtype` is auto, float32, bfloat16, float16, or int8: the large products of the transformer in int8 and all else in
     float32, on a CPU. "auto" takes int8 only for weights that are stored so.
 
-    The folder of an export (`auralith.exports`) is computed by OpenVINO on the CPU, in the numbers it was written in.
+    The folder of an export (`auralith.exports`) is computed by OpenVINO on the CPU, in float32.
 
     `compile` lets torch compile the transformer ("on"), which takes about a minute the first time on a machine and a few
     seconds later; "auto" does without, with a warning, where there is no compiler. Results are equal to rounding.
@@ -107,7 +106,7 @@ def _load_export(folder: Path, device: str, dtype: str, others: Sequence[object]
             Field("device"), f" {device!r}: an export runs on a CPU; use auto or cpu"
         )
     checkpoint = open_export(folder)
-    number_format = INT8 if checkpoint.is_int8 else NumberFormat(torch.float32)
+    number_format = NumberFormat(torch.float32)
     if dtype not in ("auto", number_format.name):
         raise InvalidRequest(
             Field("dtype"),
