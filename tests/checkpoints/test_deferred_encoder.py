@@ -41,7 +41,7 @@ def sound(model: Auralith, frames: int = 3) -> Tensor:
 def encoded_at_once(folder: Path, waveform: Tensor, scale: float, dtype: torch.dtype) -> Tensor:
     """Return the latents of an autoencoder that was opened whole."""
     whole = open_autoencoder(folder, device=CPU, dtype=dtype).autoencoder
-    assert not is_deferred(whole.encoder)
+    assert not is_deferred(whole.get_submodule("encoder"))
     with torch.no_grad():
         return LatentCodec(whole, scale).encode(waveform[None]).mean[0]
 
@@ -52,11 +52,11 @@ def test_generating_leaves_the_encoder_alone(folder: Path) -> None:
     request = GenerationRequest("rain", seconds_total=seconds, steps=1, seed=0)
     assert len(model.generate(request).waveform)
     list(model.stream(request))
-    assert is_deferred(model.autoencoder.encoder)
-    assert not is_deferred(model.autoencoder.decoder)
+    assert is_deferred(model.autoencoder.get_submodule("encoder"))
+    assert not is_deferred(model.autoencoder.get_submodule("decoder"))
     before = weights_size([model])
     model.encode(sound(model))
-    encoder = sum(p.nbytes for p in model.autoencoder.encoder.parameters())
+    encoder = sum(p.nbytes for p in model.autoencoder.get_submodule("encoder").parameters())
     assert weights_size([model]) == before + encoder
 
 
@@ -68,7 +68,9 @@ def test_it_encodes_as_if_it_had_been_there(folder: Path, dtype: str) -> None:
         found = model.encode(waveform)
     assert torch.equal(found, encoded_at_once(folder, waveform, scale, getattr(torch, dtype)))
     assert torch.equal(model.encode(waveform), found)
-    assert all(not p.is_inference() for p in model.autoencoder.encoder.parameters())
+    assert all(
+        not p.is_inference() for p in model.autoencoder.get_submodule("encoder").parameters()
+    )
 
 
 def test_its_state_is_whole(folder: Path) -> None:

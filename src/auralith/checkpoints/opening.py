@@ -240,7 +240,7 @@ def open_networks(
             found = {n: t.load(device, empty[n].dtype) for n, t in later.items()}
             return {n.removeprefix(OUR_ENCODER): tensor for n, tensor in found.items()}
 
-        defer(networks.autoencoder.encoder, read)
+        defer(networks.autoencoder.get_submodule("encoder"), read)
     state = {
         n: empty[n] if n in later else t.load(device, empty[n].dtype) for n, t in tensors.items()
     }

@@ -45,11 +45,12 @@ class Posterior:
 
 
 class Autoencoder(nn.Module, ABC):
-    """Interface of every autoencoder."""
+    """Interface of every autoencoder.
 
-    encoder: nn.Module
-    """Network of `encode`, which may be without weights until then (`models.deferred`)."""
-    decoder: nn.Module
+    Its networks are called `encoder`, which may be without weights until something is encoded (`models.deferred`), and
+    `decoder`.
+    """
+
     samples_per_frame: int
     encoder_halo: int
     """Frames per side that a latent frame's value depends on, or more."""
