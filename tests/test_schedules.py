@@ -387,7 +387,16 @@ def test_keys_are_as_they_were_before_requests_had_these_fields(
 ) -> None:
     (item,) = planned(model, tmp_path, "prompt,seed\nrain,4\n").items
     tags = item.origin.to_tags()
-    later = ("conditions", "schedule", "rho", "sigmas", "mix", "normalize")
+    later = (
+        "conditions",
+        "schedule",
+        "rho",
+        "sigmas",
+        "mix",
+        "normalize",
+        "fast",
+        "cache_threshold",
+    )
     settings = {name: value for name, value in tags["settings"].items() if name not in later}
     made_of = {"model_hash": tags["model_hash"], "settings": settings}
     made_of |= {"adapters": [], "edit": None, "source": None}

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -157,6 +158,27 @@ def test_the_pipeline_gives_the_same_sound_on_an_export(
     assert found.provenance.model_hash != expected.provenance.model_hash
     assert found.provenance.settings == expected.provenance.settings
     assert "openvino_telemetry" not in sys.modules
+
+
+def test_a_signal_comes_through_after_a_graph_is_freed_elsewhere(as_onnx: Path) -> None:
+    """In a process of its own, which would be lost otherwise."""
+    program = """
+import signal, sys, threading
+from pathlib import Path
+from auralith.exports.openvino import compiled
+graphs = [compiled(Path(sys.argv[1]))]
+freeing = threading.Thread(target=graphs.clear)
+freeing.start(); freeing.join()
+signal.signal(signal.SIGINT, lambda number, frame: print("came"))
+signal.raise_signal(signal.SIGINT)
+"""
+    found = subprocess.run(
+        [sys.executable, "-X", "faulthandler", "-c", program, str(as_onnx / "decoder.onnx")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (found.returncode, found.stdout) == (0, "came\n"), found.stderr[-2_000:]
 
 
 def test_edits_run_on_an_export(as_onnx: Path, tiny: Auralith) -> None:

@@ -1,6 +1,7 @@
 """OpenVINO: graphs read, written and computed on a CPU, in float32 also where the CPU would rather compute in bfloat16."""
 
 import sys
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +29,20 @@ def library() -> Any:
         del sys.modules[TELEMETRY]
 
 
+@lru_cache(maxsize=1)
+def _runtime(openvino: Any) -> Any:
+    """Return the one runtime of the process, which lives as long.
+
+    It gives the thread that loads it another stack for signal handlers, and takes that away when it is freed: if another
+    thread frees it, the next Ctrl-C ends in a segmentation fault.
+    """
+    return openvino.Core()
+
+
 def read_graph(path: Path) -> Any:
     """Return the graph in an ONNX file or in OpenVINO's format. Raises CheckpointError if it can't be read."""
     try:
-        return library().Core().read_model(path)
+        return _runtime(library()).read_model(path)
     except RuntimeError as error:
         raise _unusable(path, error) from None
 
@@ -51,7 +62,7 @@ def compiled(path: Path) -> "CompiledGraph":
         "ENABLE_CPU_PINNING": False,
     }
     try:
-        return CompiledGraph(library().Core().compile_model(graph, "CPU", options))
+        return CompiledGraph(_runtime(library()).compile_model(graph, "CPU", options))
     except RuntimeError as error:
         raise _unusable(path, error) from None
 

@@ -29,7 +29,7 @@ from auralith.sets.table import OWN_COLUMNS, Problem, PromptRow, PromptTable
 from auralith.tables.cells import named_file
 
 MAX_SEEDS = 10_000
-_LAST_BITS = ("generator", "model", "device", "dtype", "batch_index", "batch_size")
+_LAST_BITS = ("generator", "model", "device", "dtype", "compiled", "batch_index", "batch_size")
 _LATER: Mapping[str, object] = {
     "conditions": {}, "schedule": None, "rho": None, "sigmas": None, "mix": (), "normalize": True,
     "fast": None, "cache_threshold": 0.0,
