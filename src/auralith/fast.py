@@ -15,7 +15,7 @@ EVERYWHERE = (0.0, 1.0)
 
 @dataclass(frozen=True)
 class Level:
-    """What a request takes in place of fields that it leaves out; they have the same names."""
+    """Settings that a request takes in place of fields that it leaves out; they have the same names."""
 
     steps: int
     sampler: str

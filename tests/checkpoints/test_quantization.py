@@ -163,9 +163,8 @@ def test_memory_is_as_announced(stored: Path) -> None:
     announced = weight_bytes(stored, "auto", CPU)
     assert announced == weight_bytes(TINY, "int8", CPU) < weight_bytes(TINY, "float32", CPU)
     samples = model.config.audio.samples_per_frame
-    model.encode(
-        torch.zeros(model.config.audio.channels, 2 * samples)
-    )  # reads the encoder's weights
+    # the encoder's weights are read when something is encoded
+    model.encode(torch.zeros(model.config.audio.channels, 2 * samples))
     assert weights_size([model]) - text == pytest.approx(announced, rel=0.01)
 
 

@@ -90,9 +90,10 @@ def _opened(folder: Path, name: str, manifest: Manifest) -> CompiledGraph:
         (stored.inputs, network.network.inputs),
         (stored.outputs, network.network.outputs),
     ):
-        pairs = zip(ports, found, strict=False)
-        fits = (a.name in b.names and len(a.axes) == len(b.partial_shape) for a, b in pairs)
-        if len(ports) != len(found) or not all(fits):
+        if len(ports) != len(found) or not all(
+            port.name in one.names and len(port.axes) == len(one.partial_shape)
+            for port, one in zip(ports, found, strict=True)
+        ):
             raise CheckpointError(
                 f"{folder / stored.file} has other inputs or outputs than its manifest says; {AGAIN}"
             )

@@ -41,7 +41,7 @@ class WorkerSettings:
     previews: bool = True
     """Make sounds to hear while a job runs."""
     compile: str = "off"
-    """Whether torch compiles the transformer, as `load` takes it."""
+    """Says whether torch compiles the transformer, as `load` takes it."""
 
 
 @dataclass(frozen=True)

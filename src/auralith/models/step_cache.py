@@ -20,7 +20,7 @@ TINY = 1e-30
 
 @dataclass(frozen=True)
 class _Added:
-    """What the first block and all others added to the rows of a sound, a branch of guidance after the other."""
+    """Holds what the first block and all others added to the rows of a sound, a branch of guidance after the other."""
 
     by_first: Float[Tensor, "branch position dim"]
     by_others: Float[Tensor, "branch position dim"]

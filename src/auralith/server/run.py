@@ -13,7 +13,7 @@ from auralith.extras import require
 from auralith.files import size_text
 from auralith.jobs.model_cache import needed_bytes
 from auralith.models.compiled import check_choice, refuse_int8, require_compiler
-from auralith.resources import INT8_NAME, choose_device
+from auralith.resources import INT8_NAME, choose_device, choose_format
 from auralith.server.guard import Rules, allowed_hosts, is_loopback
 from auralith.server.keys import plain_key, read_keys
 from auralith.server.service import Service, ServiceSettings
@@ -138,8 +138,6 @@ def _bound(address: Address) -> socket.socket:
 
 def chosen_devices(names: Sequence[str], dtype: str) -> tuple[str, ...]:
     """Return the devices of a server; raise as `choose_device` and `choose_format` do."""
-    from auralith.resources import choose_format
-
     for name in names:
         choose_format(dtype, choose_device(name))
     return tuple(names)

@@ -67,7 +67,7 @@ class ServiceSettings:
     """Devices, each of which gets a process."""
     dtype: str = "auto"
     compile: str = "off"
-    """Whether torch compiles the transformers, as `load` takes it."""
+    """Says whether torch compiles the transformers, as `load` takes it."""
     adapters: Path | None = None
     """Folder of the adapters that requests may name."""
     limits: Limits = field(default_factory=Limits)
