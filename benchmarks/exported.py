@@ -1,6 +1,6 @@
-"""A guided step of the published width in torch, OpenVINO and ONNX Runtime, in turns: float32, random weights.
+"""A guided step of the published width in torch, OpenVINO and ONNX Runtime, in turns: float32, and OpenVINO in int8.
 
-Seconds of CPU show what other work on the machine hides. The blocks are alike, so a few stand for all.
+Seconds of CPU show what other work on the machine hides. Weights are random; the blocks are alike, so a few stand for all.
 """
 
 import statistics
@@ -17,12 +17,14 @@ import typer
 from torch import Tensor
 
 from auralith.config import DiTConfig
+from auralith.exporting.calibration import EXTRA, quantized
 from auralith.exporting.graphs import PREPARED
 from auralith.exporting.writing import write_graph
-from auralith.exports.openvino import compiled
+from auralith.exports.openvino import compiled, imported, read_graph, save_graph
 from auralith.models.dit import DiT
 
 CONTEXT_TOKENS, WINDOW = 130, 1_024
+CALIBRATION = 4
 
 
 def onnx_session(path: Path, threads: int) -> onnxruntime.InferenceSession:
@@ -46,6 +48,7 @@ def main(
     threads: Annotated[int, typer.Option(min=1, help="Threads of each runtime.")] = 1,
 ) -> None:
     """Print the median seconds of a step, its share of torch's, and the relative difference of its result."""
+    nncf = imported("nncf", EXTRA)
     torch.set_num_threads(threads)
     config = DiTConfig(depth=depth)
     torch.manual_seed(0)
@@ -57,9 +60,13 @@ def main(
     with tempfile.TemporaryDirectory() as name:
         path = Path(name) / write_graph(graph, Path(name), "onnx").file
         network, session = compiled(path), onnx_session(path, threads)
+        calibration = [graph.example(sizes, seed) for seed in range(1, 1 + CALIBRATION)]
+        save_graph(quantized(nncf, read_graph(path), calibration), path.with_suffix(".xml"))
+        in_int8 = compiled(path.with_suffix(".xml"))
         runs: dict[str, Callable[[], Tensor]] = {
             "torch": lambda: graph.module(*inputs),
             "openvino": lambda: network(*inputs)[0],
+            "in int8": lambda: in_int8(*inputs)[0],
             "onnxruntime": lambda: torch.from_numpy(np.asarray(session.run(None, feed)[0])),
         }
         with torch.inference_mode():

@@ -1,6 +1,7 @@
 """Exported graphs compute what torch does, in ONNX Runtime and OpenVINO, of any batch and length; the pipeline runs on them."""
 
 import json
+import math
 import re
 import shutil
 import subprocess
@@ -21,13 +22,14 @@ from torch import Tensor
 from auralith.cli.main import run
 from auralith.editing import Clip, Inpainting, Loop, Variation, inpaint, make_loop, vary
 from auralith.errors import AuralithError, CheckpointError, InvalidRequest, MissingExtra
-from auralith.exporting import export, writing
+from auralith.exporting import calibration, export, writing
 from auralith.exporting.graphs import graphs_of
 from auralith.exports import MANIFEST, read_manifest
-from auralith.exports.openvino import compiled
+from auralith.exports.openvino import compiled, read_graph
 from auralith.exports.ports import CONDITIONER, DECODER, PREPARE, STEP, TEXT_ENCODER
 from auralith.families.model_config import config_to_json
 from auralith.files import file_hash
+from auralith.models.quantized import INT8_LAYERS
 from auralith.models.spectral import Spectral, SpectralPrediction
 from auralith.pipeline import EMBEDDED, Auralith, load
 from auralith.request import GenerationRequest
@@ -165,7 +167,7 @@ def test_a_signal_comes_through_after_a_graph_is_freed_elsewhere(as_onnx: Path) 
     program = """
 import signal, sys, threading
 from pathlib import Path
-from auralith.exports.openvino import compiled
+from auralith.exports.openvino import compiled, read_graph
 graphs = [compiled(Path(sys.argv[1]))]
 freeing = threading.Thread(target=graphs.clear)
 freeing.start(); freeing.join()
@@ -226,6 +228,76 @@ def test_stable_audio_3_runs_on_an_export(
     assert relative_error(exported.decode(latents), model.decode(latents)) < PARITY  # pyright: ignore[reportArgumentType]
     with pytest.raises(InvalidRequest, match="an export has no mask for padding"):
         exported.generate(replace(request, noise="reference"))
+
+
+@pytest.fixture(scope="module")
+def in_int8(root: Path) -> Path:
+    shown: list[tuple[int, int]] = []
+    export(
+        TINY,
+        root / "int8",
+        "openvino",
+        quantize="int8",
+        calibration=("wind", "rain"),
+        show=lambda done, total: shown.append((done, total)),
+    )
+    assert shown == [(0, 2), (1, 2), (2, 2)]
+    return root / "int8"
+
+
+class TestInInt8:
+    def test_the_large_products_of_blocks_take_a_quarter(self, in_int8: Path) -> None:
+        stored = read_manifest(in_int8).graphs
+        assert {name for name, graph in stored.items() if graph.numbers == "int8"} == {STEP}
+        graph = read_graph(in_int8 / stored[STEP].file)
+        found = [node for node in graph.get_ordered_ops() if node.get_type_name() == "Constant"]
+        weights = [n for n in found if n.get_element_type().get_type_name() == "i8"]
+        codes = sum(math.prod(node.shape) for node in weights)
+        layers = open_tiny("sao_tiny").dit.named_modules()
+        linear = {name: m for name, m in layers if isinstance(m, torch.nn.Linear)}
+        expected = [m.weight.numel() for name, m in linear.items() if INT8_LAYERS.fullmatch(name)]
+        assert (len(weights), codes) == (len(expected), sum(expected))
+
+    def test_a_sound_is_as_near_as_the_manifest_says(self, in_int8: Path, tiny: Auralith) -> None:
+        exported, error = load(in_int8), read_manifest(in_int8).graphs[STEP].difference
+        request = replace(REQUESTS["guided"], prompt="a bell", cfg_scale=1.0)
+        latents = exported.denoise([exported.resolve(request)])
+        expected = tiny.denoise([tiny.resolve(request)])
+        assert 0 < relative_error(latents, expected) < 0.1
+        assert 0 < error < 0.1
+        sound = exported.generate(request)
+        assert sound.provenance.dtype == "int8"
+        with pytest.raises(InvalidRequest, match="computes in int8"):
+            load(in_int8, dtype="float32")
+
+    def test_what_it_can_not_be_made_of(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        out = tmp_path / "new"
+        arguments = ["export", str(TINY), str(out), "--quantize", "int8", "--to"]
+        assert run([*arguments, "onnx"]) == 2
+        assert "for OpenVINO alone" in capsys.readouterr().err
+        prompts = tmp_path / "prompts.txt"
+        prompts.write_text("rain\n")
+        assert run([*arguments, "openvino", "--calibration", str(prompts)]) == 2
+        assert "takes two prompts or more" in capsys.readouterr().err
+        with pytest.raises(InvalidRequest, match="'int4' is unknown; use int8"):
+            export(TINY, out, "openvino", quantize="int4")  # pyright: ignore[reportArgumentType]
+        monkeypatch.setitem(sys.modules, "nncf", None)
+        with pytest.raises(MissingExtra, match=re.escape("auralith[export-int8]")):
+            export(TINY, out, "openvino", quantize="int8")
+        assert not out.exists()
+
+    @pytest.mark.slow
+    def test_steps_that_are_too_far_off_are_not_written(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(calibration, "TOLERANCE", 0.0)
+        with pytest.raises(CheckpointError, match=r"in int8 a step differs by .* nothing was writ"):
+            export(
+                TINY, tmp_path / "new", "openvino", quantize="int8", calibration=("wind", "rain")
+            )
+        assert not list(tmp_path.iterdir())
 
 
 class TestRefusals:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from inspect import Parameter, signature
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,7 @@ from auralith.checkpoints.attribution import carry_attribution
 from auralith.checkpoints.choosing import FOUND, Files
 from auralith.checkpoints.quantization import require_floats
 from auralith.errors import CheckpointError, Field, InvalidRequest, shown
+from auralith.exporting.calibration import PROMPTS, Shown, in_int8, require_calibration
 from auralith.exporting.graphs import Graph, graphs_of
 from auralith.exports.manifest import (
     REST,
@@ -54,21 +55,24 @@ def export(
     out: str | Path,
     to: Target,
     *,
+    quantize: Literal["int8"] | None = None,
+    calibration: Sequence[str] = PROMPTS,
     text_encoder: str | Path | None = None,
     files: Files = FOUND,
+    show: Shown = lambda done, total: None,
 ) -> Manifest:
     """Write a model's graphs in float32 into the new folder `out`, with tokenizer and manifest, and return the manifest.
 
-    The encoder of the autoencoder and the networks of the conditions come along as weights. `out` appears whole or not
-    at all.
+    The encoder of the autoencoder and the networks of the conditions come along as weights. With `quantize` the large
+    products of `step` are in int8, scaled by what the model computes on the prompts of `calibration`; `show` is told
+    how many of these are done, of how many. `out` appears whole or not at all.
 
     Raises:
         CheckpointError: the model can't be opened or exported, or there is something under `out` already.
-        InvalidRequest: the target is unknown.
-        MissingExtra: onnx, onnxscript or openvino is not installed.
+        InvalidRequest: the target is unknown or can't be quantized, or there are fewer than two prompts.
+        MissingExtra: onnx, onnxscript, openvino or, to quantize, nncf is not installed.
     """
-    if to not in SUFFIXES:
-        raise InvalidRequest(Field("to"), f" {shown(to)} is unknown; use {' or '.join(SUFFIXES)}")
+    _check(to, quantize, calibration)
     library()
     for name in ("onnx", "onnxscript"):
         require(name, EXTRA)
@@ -79,7 +83,24 @@ def export(
         _write_rest(checkpoint, folder)
         carry_attribution(checkpoint.folder, folder)
         write_manifest(folder, manifest)
+        if quantize:
+            manifest = in_int8(folder, manifest, calibration, show)
+            write_manifest(folder, manifest)
     return manifest
+
+
+def _check(to: str, quantize: str | None, calibration: Sequence[str]) -> None:
+    if to not in SUFFIXES:
+        raise InvalidRequest(Field("to"), f" {shown(to)} is unknown; use {' or '.join(SUFFIXES)}")
+    if quantize is None:
+        return
+    if quantize != "int8":
+        raise InvalidRequest(Field("quantize"), f" {shown(quantize)} is unknown; use int8")
+    if to != "openvino":
+        raise InvalidRequest(
+            Field("quantize"), f" makes graphs for OpenVINO alone, not for {to}; use --to openvino"
+        )
+    require_calibration(calibration)
 
 
 def _open(source: str | Path, text_encoder: str | Path | None, files: Files) -> Checkpoint:

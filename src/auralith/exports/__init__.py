@@ -5,6 +5,13 @@ networks OpenVINO computes. `auralith.exporting` writes them.
 """
 
 from auralith.exports.manifest import MANIFEST, Manifest, is_export, read_manifest
-from auralith.exports.running import open_export
+from auralith.exports.running import ExportedTransformer, open_export
 
-__all__ = ["MANIFEST", "Manifest", "is_export", "open_export", "read_manifest"]
+__all__ = [
+    "MANIFEST",
+    "ExportedTransformer",
+    "Manifest",
+    "is_export",
+    "open_export",
+    "read_manifest",
+]

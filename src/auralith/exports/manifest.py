@@ -9,7 +9,7 @@ from auralith import __version__
 from auralith.checkpoints.choosing import EXPORT_MANIFEST as MANIFEST
 from auralith.config import ModelConfig
 from auralith.errors import CheckpointError, shown
-from auralith.exports.ports import NAMES, Port
+from auralith.exports.ports import NAMES, STEP, Port
 from auralith.families.model_config import config_from_json, config_to_json
 from auralith.files import file_hash, size_text
 from auralith.foreign import SHAPE_ERRORS, Json, read_json
@@ -19,6 +19,7 @@ VERSION = 1
 """The version of this form; another one is refused."""
 FORMAT = "auralith export"
 Target = Literal["onnx", "openvino"]
+Numbers = Literal["float32", "int8"]
 SUFFIXES: Mapping[str, str] = {"onnx": ".onnx", "openvino": ".xml"}
 REST, TOKENIZER = "rest.safetensors", "tokenizer"
 AGAIN = "export the model again with auralith export"
@@ -32,7 +33,10 @@ class StoredGraph:
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
     difference: float
-    """Largest difference from torch relative to the largest value, when it was written, on one random input."""
+    """Largest difference from torch relative to the largest value, when it was written, on one random input; in int8
+    the largest error (L2) of a step of a run."""
+    numbers: Numbers = "float32"
+    """Numbers of the large products; all others are of float32."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,11 @@ class Manifest:
     graphs: Mapping[str, StoredGraph]
     files: Mapping[str, Json] = field(default_factory=dict[str, Json])
     """Bytes and SHA-256 of the other files by their path in the folder."""
+
+    @property
+    def is_int8(self) -> bool:
+        """Return whether the steps are in int8."""
+        return self.graphs[STEP].numbers == "int8"
 
     @property
     def most_frames(self) -> int:
@@ -129,6 +138,7 @@ def _to_json(manifest: Manifest) -> Json:
             "inputs": [_port_to_json(port) for port in graph.inputs],
             "outputs": [_port_to_json(port) for port in graph.outputs],
             "difference_from_torch": graph.difference,
+            "numbers": graph.numbers,
         }
         for name, graph in manifest.graphs.items()
     }
@@ -137,7 +147,6 @@ def _to_json(manifest: Manifest) -> Json:
         "version": VERSION,
         "generator": f"auralith {__version__}",
         "target": manifest.target,
-        "numbers": "float32",
         "source": {"name": manifest.source, "hash": manifest.source_hash},
         "most_frames": manifest.most_frames,
         "text": {
@@ -158,6 +167,7 @@ def _from_json(data: Json) -> Manifest:
             tuple(map(_port_from_json, graph["inputs"])),
             tuple(map(_port_from_json, graph["outputs"])),
             float(graph["difference_from_torch"]),
+            _numbers(graph["numbers"]),
         )
         for name, graph in data["graphs"].items()
     }
@@ -181,6 +191,13 @@ def _from_json(data: Json) -> Manifest:
         graphs=graphs,
         files=files,
     )
+
+
+def _numbers(name: object) -> Numbers:
+    found: dict[object, Numbers] = {"float32": "float32", "int8": "int8"}
+    if name not in found:
+        raise ValueError(f"numbers are {shown(name)}")
+    return found[name]
 
 
 def _inner(name: object) -> str:

@@ -16,15 +16,20 @@ EXTRA, TELEMETRY = "export", "openvino_telemetry"
 
 
 def library() -> Any:
-    """Return OpenVINO, which tells its makers of every import unless its module for that can't be imported.
+    """Return OpenVINO. Raises MissingExtra."""
+    return imported("openvino", EXTRA)
+
+
+def imported(module: str, extra: str) -> Any:
+    """Return a library that tells its makers of every import unless its module for that can't be imported.
 
     Raises MissingExtra.
     """
     if TELEMETRY in sys.modules:
-        return require("openvino", EXTRA)
+        return require(module, extra)
     sys.modules[TELEMETRY] = None  # pyright: ignore[reportArgumentType] - makes an import fail
     try:
-        return require("openvino", EXTRA)
+        return require(module, extra)
     finally:
         del sys.modules[TELEMETRY]
 

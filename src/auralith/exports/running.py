@@ -175,14 +175,14 @@ def _rows(port: Port, values: Tensor, selection: slice) -> Tensor:
 
 
 class ExportedTransformer(DiffusionTransformer[ExportedPrepared]):
-    """A transformer of two graphs, in float32."""
+    """A transformer of two graphs, in float32 but for the large products of a quantized one."""
 
     def __init__(self, prepare: CompiledGraph, step: CompiledGraph, manifest: Manifest) -> None:
         super().__init__()
         self.prepare_graph, self.step_graph = prepare, step
         self.prepare_ports = manifest.graphs[PREPARE].inputs
         self.shared_ports = manifest.graphs[STEP].inputs[2:]
-        self.most_frames = manifest.most_frames
+        self.most_frames, self.is_int8 = manifest.most_frames, manifest.is_int8
 
     def prepare(
         self,

@@ -7,7 +7,7 @@ import torch
 
 from auralith.checkpoints import Choice, Files, locate, open_adapters, open_located
 from auralith.errors import Field, InvalidRequest, shown
-from auralith.exports import is_export, open_export
+from auralith.exports import ExportedTransformer, is_export, open_export
 from auralith.models.compiled import check_choice, refuse_int8
 from auralith.models.quantized import warn_of_slow_int8
 from auralith.pipeline.compiling import compiled, compiled_where_possible
@@ -15,6 +15,7 @@ from auralith.pipeline.model import Auralith
 from auralith.provenance import EMBEDDED_NAME
 from auralith.request import GenerationRequest
 from auralith.resources import (
+    INT8,
     NumberFormat,
     choose_device,
     choose_format,
@@ -106,7 +107,8 @@ def _load_export(folder: Path, device: str, dtype: str, others: Sequence[object]
             Field("device"), f" {device!r}: an export runs on a CPU; use auto or cpu"
         )
     checkpoint = open_export(folder)
-    number_format = NumberFormat(torch.float32)
+    assert isinstance(checkpoint.dit, ExportedTransformer)
+    number_format = INT8 if checkpoint.dit.is_int8 else NumberFormat(torch.float32)
     if dtype not in ("auto", number_format.name):
         raise InvalidRequest(
             Field("dtype"),
