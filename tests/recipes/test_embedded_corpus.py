@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tomllib
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -212,6 +213,21 @@ def test_fonts_play_the_same_whatever_was_played_before() -> None:
     first = player().play(piano, events, 0.8)
     player().play(Preset.parse("fluid:0:89"), [Event(0.0, 5.0, 50, 127)], 1.001)
     assert np.array_equal(player().play(piano, events, 0.8), first)
+
+
+@needs_fonts
+def test_threads_that_play_at_once_do_not_hear_each_other() -> None:
+    piano = Preset.parse("fluid:0:0")
+
+    def chord(root: int) -> np.ndarray:
+        events = [Event(0.0, 0.5, root + step, 100) for step in (0, 4, 7)]
+        return player().play(piano, events, 0.8)
+
+    roots = range(40, 72)
+    alone = [chord(root) for root in roots]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(chord, roots))
+    assert all(map(np.array_equal, alone, together))
 
 
 @needs_fonts

@@ -4,6 +4,7 @@ Samples are taken as floats, because fluidsynth dithers 16-bit ones with noise t
 """
 
 import ctypes
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -54,7 +55,7 @@ class Event:
 
 
 class Player:
-    """A synthesizer with the fonts loaded as they are needed."""
+    """A synthesizer with the fonts loaded as they are needed; threads play one after another."""
 
     def __init__(self) -> None:
         """Start fluidsynth without its reverb and chorus. Raise `ResourceError` without the library."""
@@ -83,13 +84,19 @@ class Player:
         self._synth.setting("synth.chorus.active", 0)
         self._fonts: dict[str, int] = {}
         self._written = 0
+        self._lock = threading.RLock()
 
     def name(self, preset: Preset) -> str | None:
         """Return what a font calls a preset, None if it lacks it."""
-        return self._synth.sfpreset_name(self._font(preset.font), preset.bank, preset.program)
+        with self._lock:
+            return self._synth.sfpreset_name(self._font(preset.font), preset.bank, preset.program)
 
     def play(self, preset: Preset, events: Sequence[Event], seconds: float) -> Stereo:
         """Return the sound of notes, exactly so many seconds from time 0."""
+        with self._lock:
+            return self._play(preset, events, seconds)
+
+    def _play(self, preset: Preset, events: Sequence[Event], seconds: float) -> Stereo:
         font = self._font(preset.font)
         self._silence()
         channel = 9 if preset.bank == 128 else 0
