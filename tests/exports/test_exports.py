@@ -214,7 +214,7 @@ def test_the_embedded_model_runs_on_openvino_with_tiles_streams_and_edits(embedd
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("size", ["small"])
+@pytest.mark.parametrize("size", ["small", "medium"])
 def test_stable_audio_3_runs_on_an_export(
     sa3_folders: dict[str, Path], root: Path, size: str
 ) -> None:

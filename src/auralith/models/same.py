@@ -112,8 +112,14 @@ class DifferentialAttention(nn.Module):
     ) -> Float[Tensor, "batch head block window head_dim"]:
         """Return blocks of rows, each with the `reach` rows on both sides of it; zeros beyond the ends."""
         missing = -x.shape[2] % self.block
-        padded = F.pad(x, (0, 0, reach, reach + missing))
-        return padded.unfold(2, self.block + 2 * reach, self.block).transpose(-1, -2)
+        beyond = self.block - 2 * reach if reach else 0
+        padded = F.pad(x, (0, 0, reach, reach + missing + beyond))
+        rows = padded[:, :, : x.shape[2] + missing].unflatten(2, (-1, self.block))
+        if not reach:
+            return rows
+        # unfold would say this in a word, but has no graph of any length
+        after = padded[:, :, self.block :].unflatten(2, (-1, self.block))[..., : 2 * reach, :]
+        return torch.cat((rows, after), dim=3)
 
 
 def difference(
@@ -140,7 +146,9 @@ def band(
 
     Rows beyond the end see what is beyond the end, so that their weights are numbers.
     """
-    num_blocks = -(-rows // block)
+    num_blocks = (
+        rows + block - 1
+    ) // block  # no number is negative: ONNX divides those another way
     row = torch.arange(num_blocks * block, device=device).view(num_blocks, block, 1)
     other = row[:, :1] - reach + torch.arange(block + 2 * reach, device=device)
     inside = (other >= 0) & (other < rows) | (row >= rows)
