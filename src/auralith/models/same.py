@@ -146,9 +146,8 @@ def band(
 
     Rows beyond the end see what is beyond the end, so that their weights are numbers.
     """
-    num_blocks = (
-        rows + block - 1
-    ) // block  # no number is negative: ONNX divides those another way
+    # without negative numbers, which ONNX divides another way
+    num_blocks = (rows + block - 1) // block
     row = torch.arange(num_blocks * block, device=device).view(num_blocks, block, 1)
     other = row[:, :1] - reach + torch.arange(block + 2 * reach, device=device)
     inside = (other >= 0) & (other < rows) | (row >= rows)
