@@ -17,10 +17,10 @@ import typer
 from torch import Tensor
 
 from auralith.config import DiTConfig
-from auralith.exporting.calibration import EXTRA, quantized
+from auralith.exporting.calibration import quantized
 from auralith.exporting.graphs import PREPARED
 from auralith.exporting.writing import write_graph
-from auralith.exports.openvino import compiled, imported, read_graph, save_graph
+from auralith.exports.openvino import compiled, read_graph, save_graph
 from auralith.models.dit import DiT
 
 CONTEXT_TOKENS, WINDOW = 130, 1_024
@@ -48,7 +48,6 @@ def main(
     threads: Annotated[int, typer.Option(min=1, help="Threads of each runtime.")] = 1,
 ) -> None:
     """Print the median seconds of a step, its share of torch's, and the relative difference of its result."""
-    nncf = imported("nncf", EXTRA)
     torch.set_num_threads(threads)
     config = DiTConfig(depth=depth)
     torch.manual_seed(0)
@@ -61,7 +60,7 @@ def main(
         path = Path(name) / write_graph(graph, Path(name), "onnx").file
         network, session = compiled(path), onnx_session(path, threads)
         calibration = [graph.example(sizes, seed) for seed in range(1, 1 + CALIBRATION)]
-        save_graph(quantized(nncf, read_graph(path), calibration), path.with_suffix(".xml"))
+        save_graph(quantized(read_graph(path), calibration), path.with_suffix(".xml"))
         in_int8 = compiled(path.with_suffix(".xml"))
         runs: dict[str, Callable[[], Tensor]] = {
             "torch": lambda: graph.module(*inputs),

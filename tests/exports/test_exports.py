@@ -167,7 +167,7 @@ def test_a_signal_comes_through_after_a_graph_is_freed_elsewhere(as_onnx: Path) 
     program = """
 import signal, sys, threading
 from pathlib import Path
-from auralith.exports.openvino import compiled, read_graph
+from auralith.exports.openvino import compiled
 graphs = [compiled(Path(sys.argv[1]))]
 freeing = threading.Thread(target=graphs.clear)
 freeing.start(); freeing.join()

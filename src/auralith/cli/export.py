@@ -38,13 +38,14 @@ def export(
     from auralith import exporting
     from auralith.checkpoints import Files
     from auralith.cli.progress import stage_progress
-    from auralith.evaluation.prompts import read_prompts
     from auralith.pipeline import EMBEDDED
     from auralith.provenance import EMBEDDED_NAME
 
     source = EMBEDDED if model == EMBEDDED_NAME else model
     prompts = exporting.PROMPTS
     if calibration is not None:
+        from auralith.evaluation.prompts import read_prompts
+
         prompts = tuple(prompt.text for prompt in read_prompts(calibration).prompts)
     with stage_progress() as show:
         exporting.export(

@@ -9,7 +9,7 @@ import io
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,7 @@ PROMPTS = (
     "a warm synthesizer pad",
     "footsteps on gravel",
 )
-"""What the model is run on unless other prompts are given. The last one only measures what was lost."""
+"""The model runs on these unless others are given; the last one only measures what was lost."""
 SECONDS = 10.0
 """Length of the runs, or the most that the model makes at once."""
 STEPS = 8
@@ -46,9 +46,15 @@ Shown = Callable[[int, int], None]
 log = logging.getLogger(__name__)
 
 
-def in_int8(
-    folder: Path, manifest: Manifest, prompts: Sequence[str], show: Shown = lambda done, total: None
-) -> Manifest:
+@dataclass(frozen=True)
+class Evaluation:
+    """A step in float32: what it is given, and the velocity."""
+
+    inputs: Inputs
+    output: Tensor
+
+
+def in_int8(folder: Path, manifest: Manifest, prompts: Sequence[str], show: Shown) -> Manifest:
     """Quantize the step of an export in place, and return the manifest that its folder should have.
 
     The model runs on all prompts; the last one's steps measure the error. `show` is told how many runs are done, of
@@ -58,13 +64,12 @@ def in_int8(
         CheckpointError: the quantized step is further from the exact one than `TOLERANCE`.
         MissingExtra: nncf is not installed.
     """
-    nncf = imported("nncf", EXTRA)
     runs = _runs(folder, prompts, show)
     path = folder / manifest.graphs[STEP].file
-    exact = compiled(path)
-    seen = [inputs for run in runs[:-1] for inputs in run]
-    _overwrite(path, quantized(nncf, read_graph(path), seen))
-    error = max(_error(compiled(path), exact, inputs) for inputs in runs[-1])
+    seen = [step.inputs for run in runs[:-1] for step in run]
+    _overwrite(path, quantized(read_graph(path), seen))
+    found = compiled(path)
+    error = max(_error(found(*step.inputs)[0], step.output) for step in runs[-1])
     log.debug("the step in int8 differs by %.1e", error)
     if not error <= TOLERANCE:
         raise CheckpointError(
@@ -77,14 +82,14 @@ def in_int8(
 
 def require_calibration(prompts: Sequence[str]) -> None:
     """Raise InvalidRequest, or MissingExtra, unless a model can be quantized on these prompts."""
-    imported("nncf", EXTRA)
     if len(prompts) < 2:
         raise InvalidRequest(
             f"int8 takes two prompts or more, of which the last measures the error, not {len(prompts)}"
         )
+    imported("nncf", EXTRA)
 
 
-def _runs(folder: Path, prompts: Sequence[str], show: Shown) -> list[list[Inputs]]:
+def _runs(folder: Path, prompts: Sequence[str], show: Shown) -> list[list[Evaluation]]:
     checkpoint, floats = open_export(folder), NumberFormat(torch.float32)
     model = Auralith(checkpoint, folder.name, torch.device("cpu"), floats)
     runs = []
@@ -96,21 +101,23 @@ def _runs(folder: Path, prompts: Sequence[str], show: Shown) -> list[list[Inputs
 
 
 class _Recorder(CompiledGraph):
-    """A graph that keeps what it is given."""
+    """A graph that keeps what it is given and what it makes of it."""
 
     def __init__(self, network: Any) -> None:
         super().__init__(network)
-        self.seen: list[Inputs] = []
+        self.seen: list[Evaluation] = []
 
     def forward(self, *inputs: Tensor) -> Inputs:
         # the first two change from step to step, in place with some samplers; the others stay
         latents, t, *shared = inputs
-        self.seen.append((latents.clone(), t.clone(), *shared))
-        return super().forward(*inputs)
+        given = (latents.clone(), t.clone(), *shared)
+        made = super().forward(*inputs)
+        self.seen.append(Evaluation(given, made[0].clone()))
+        return made
 
 
-def recorded(model: Auralith, prompt: str) -> list[Inputs]:
-    """Return what the step of an export is given on the way to a sound."""
+def recorded(model: Auralith, prompt: str) -> list[Evaluation]:
+    """Return the evaluations of an export's step on the way to a sound."""
     assert isinstance(model.dit, ExportedTransformer)
     recorder = _Recorder(model.dit.step_graph.network)
     model.dit.step_graph, before = recorder, model.dit.step_graph
@@ -123,8 +130,9 @@ def recorded(model: Auralith, prompt: str) -> list[Inputs]:
     return recorder.seen
 
 
-def quantized(nncf: Any, graph: Any, seen: Sequence[Inputs]) -> Any:
-    """Return a graph of the step with the products of its blocks in int8."""
+def quantized(graph: Any, seen: Sequence[Inputs]) -> Any:
+    """Return a graph of the step with the products of its blocks in int8. Raises MissingExtra."""
+    nncf = imported("nncf", EXTRA)
     names = [port.any_name for port in graph.inputs]
     samples = [{n: t.numpy() for n, t in zip(names, inputs, strict=True)} for inputs in seen]
     products = [node for node in graph.get_ordered_ops() if node.get_type_name() in PRODUCTS]
@@ -167,7 +175,6 @@ def _overwrite(path: Path, graph: Any) -> None:
     folder.rmdir()
 
 
-def _error(found: CompiledGraph, exact: CompiledGraph, inputs: Inputs) -> float:
-    """Return the relative error (L2) of a step."""
-    ours, true = found(*inputs)[0], exact(*inputs)[0]
-    return float((ours - true).norm() / true.norm())
+def _error(found: Tensor, exact: Tensor) -> float:
+    """Return the relative error (L2)."""
+    return float((found - exact).norm() / exact.norm())
