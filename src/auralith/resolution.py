@@ -21,8 +21,9 @@ Value = TypeVar("Value")
 class Resolver:
     """Answers about requests for models of a config."""
 
-    def __init__(self, config: ModelConfig) -> None:
-        self.config = config
+    def __init__(self, config: ModelConfig, *, is_export: bool = False) -> None:
+        """`is_export` says that the model's steps are computed whole, so that nothing of them is cached."""
+        self.config, self.is_export = config, is_export
 
     def resolve(self, request: GenerationRequest) -> GenerationRequest:
         """The request with every default filled in, checked against this model's limits; the seed is drawn here.
@@ -194,6 +195,15 @@ class Resolver:
             raise InvalidRequest(
                 Field("seconds_start"),
                 f" is {request.seconds_start:g} s; this model knows no start, leave it at 0",
+                limit=limit_of(most=0),
+            )
+        if self.is_export and request.cache_threshold:
+            raise InvalidRequest(
+                "an export computes every step whole, so nothing is cached; set ",
+                Field("cache_threshold"),
+                " to 0, and leave ",
+                Field("fast"),
+                " out",
                 limit=limit_of(most=0),
             )
         for name in ("prompt", "negative_prompt"):

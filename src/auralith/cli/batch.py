@@ -104,16 +104,13 @@ def _opened(place: Place, devices: "Devices | None") -> "Planner":
 
 def _read(prompts: Path, place: Place, server: "ServerModel | None") -> "PromptTable":
     """The table; the model is looked at only where a column may be one of its conditions."""
-    from auralith.checkpoints import Files, inspect_checkpoint
-    from auralith.pipeline import EMBEDDED
+    from auralith.checkpoints import Files
+    from auralith.pipeline.describing import describe
     from auralith.sets import UnknownColumn, read_rows
 
     try:
         return read_rows(prompts)
     except UnknownColumn:
-        if server is not None:
-            numbers = server.config.numbers
-        else:
-            source = EMBEDDED if place.model is None else place.model
-            numbers = inspect_checkpoint(source, Files(place.weights, place.config)).spec.numbers
-        return read_rows(prompts, [condition.id for condition in numbers])
+        files = Files(place.weights, place.config)
+        known = describe(place.model, files=files) if server is None else server
+        return read_rows(prompts, [condition.id for condition in known.config.numbers])

@@ -138,6 +138,7 @@ def serve(
         chosen_devices,
         require_compilable,
         require_fitting,
+        require_loadable,
         serve,
     )
     from auralith.server.service import ServiceSettings, model_places
@@ -173,6 +174,7 @@ def serve(
         raise InvalidRequest(Field("replicas"), " are for a cluster; name it with --ray")
     chosen_devices(settings.devices, dtype)
     require_compilable(settings)
+    require_loadable(settings)
     require_fitting(settings)
     known = nearest_sounds(training, training_work, training_null)
     serve(settings, address, partial(announce, has_review=review is not None), review, known)

@@ -24,25 +24,23 @@ def words(
 
     Notes and numbers are known besides. Published models read every word by its parts, and have no such list.
     """
-    from auralith.checkpoints.opening import locate
     from auralith.errors import InvalidRequest, shown
-    from auralith.pipeline import EMBEDDED
-    from auralith.server.words import PROMPTS, tokenizer_of
+    from auralith.pipeline.describing import describe
+    from auralith.provenance import EMBEDDED_NAME
+    from auralith.server.words import PROMPTS
     from auralith.text.vocabulary import Vocabulary
 
-    raw = locate(EMBEDDED if model is None else model, with_text_encoder=model is not None)
-    folder = tokenizer_of(raw, text_encoder)
-    if folder is None:
-        raise InvalidRequest(
-            f"{raw.source} has no text encoder beside it; name one by --text-encoder"
-        )
-    found = Vocabulary.read(folder).words(pattern or "")
+    name = EMBEDDED_NAME if model is None else model
+    facts = describe(model, text_encoder=text_encoder, with_text_encoder=model is not None)
+    if facts.tokenizer is None:
+        raise InvalidRequest(f"{name} has no text encoder beside it; name one by --text-encoder")
+    found = Vocabulary.read(facts.tokenizer).words(pattern or "")
     if found is None:
         raise InvalidRequest(
-            f"{raw.source} reads every word by its parts, so there is no list of those it knows"
+            f"{name} reads every word by its parts, so there is no list of those it knows"
         )
     if not found:
-        raise InvalidRequest(f"{raw.source} knows no word like {shown(pattern)}")
+        raise InvalidRequest(f"{name} knows no word like {shown(pattern)}")
     prompts = PROMPTS.read_text(encoding="utf-8").splitlines() if model is None else []
     examples = _examples(found, prompts)
     if as_json:

@@ -103,8 +103,8 @@ def _runs(folder: Path, prompts: Sequence[str], show: Shown) -> list[list[Evalua
 class _Recorder(CompiledGraph):
     """A graph that keeps what it is given and what it makes of it."""
 
-    def __init__(self, network: Any) -> None:
-        super().__init__(network)
+    def __init__(self, graph: CompiledGraph) -> None:
+        super().__init__(graph.network, graph.num_bytes)
         self.seen: list[Evaluation] = []
 
     def forward(self, *inputs: Tensor) -> Inputs:
@@ -119,7 +119,7 @@ class _Recorder(CompiledGraph):
 def recorded(model: Auralith, prompt: str) -> list[Evaluation]:
     """Return the evaluations of an export's step on the way to a sound."""
     assert isinstance(model.dit, ExportedTransformer)
-    recorder = _Recorder(model.dit.step_graph.network)
+    recorder = _Recorder(model.dit.step_graph)
     model.dit.step_graph, before = recorder, model.dit.step_graph
     request = model.resolve(GenerationRequest(prompt, steps=STEPS, seed=0))
     seconds = min(SECONDS, request.seconds_total or SECONDS)

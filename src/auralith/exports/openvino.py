@@ -67,9 +67,12 @@ def compiled(path: Path) -> "CompiledGraph":
         "ENABLE_CPU_PINNING": False,
     }
     try:
-        return CompiledGraph(_runtime(library()).compile_model(graph, "CPU", options))
+        network = _runtime(library()).compile_model(graph, "CPU", options)
     except RuntimeError as error:
         raise _unusable(path, error) from None
+    # weights may lie beside the graph
+    files = {path.with_suffix(".bin"), *path.parent.glob(f"{path.name}*")}
+    return CompiledGraph(network, sum(file.stat().st_size for file in files if file.is_file()))
 
 
 def _unusable(path: Path, error: RuntimeError) -> CheckpointError:
@@ -78,11 +81,11 @@ def _unusable(path: Path, error: RuntimeError) -> CheckpointError:
 
 
 class CompiledGraph(nn.Module):
-    """A graph as a network from tensors to tensors, on a CPU, which is not trained."""
+    """A graph as a network from tensors to tensors, on a CPU, which is not trained. `num_bytes` are those of its files."""
 
-    def __init__(self, network: Any) -> None:
+    def __init__(self, network: Any, num_bytes: int) -> None:
         super().__init__()
-        self.network = network
+        self.network, self.num_bytes = network, num_bytes
         # says where the network computes, and in what, as weights do
         self.weight = nn.Parameter(torch.empty(0), requires_grad=False)
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from auralith.checkpoints import Checkpoint
 from auralith.config import ModelConfig
-from auralith.errors import CheckpointError, Field, InvalidRequest
+from auralith.errors import CheckpointError, InvalidRequest
 from auralith.exports.manifest import (
     AGAIN,
     REST,
@@ -182,7 +182,7 @@ class ExportedTransformer(DiffusionTransformer[ExportedPrepared]):
         self.prepare_graph, self.step_graph = prepare, step
         self.prepare_ports = manifest.graphs[PREPARE].inputs
         self.shared_ports = manifest.graphs[STEP].inputs[2:]
-        self.most_frames, self.is_int8 = manifest.most_frames, manifest.is_int8
+        self.most_frames = manifest.most_frames
 
     def prepare(
         self,
@@ -229,13 +229,8 @@ class ExportedTransformer(DiffusionTransformer[ExportedPrepared]):
         prepared: ExportedPrepared,
         cache: StepCache | None = None,
     ) -> Float[Tensor, "batch channel frame"]:
-        """Return one evaluation. Raises InvalidRequest with a cache, which needs the blocks one by one."""
-        if cache is not None:
-            raise InvalidRequest(
-                "an export computes every step whole; leave --fast out, or set ",
-                Field("cache_threshold"),
-                " to 0",
-            )
+        """Return one evaluation. There can't be a cache, which needs the blocks one by one: `Resolver` refuses it."""
+        assert cache is None
         shared = (prepared.tensors[port] for port in self.shared_ports)
         return self.step_graph(latents.float(), t.float(), *shared)[0]
 

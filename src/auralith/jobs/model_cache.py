@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from auralith.adapter_effect import AdapterEffect
 from auralith.checkpoints import Files
-from auralith.checkpoints.opening import weight_bytes
 from auralith.errors import ResourceError
+from auralith.exports.openvino import CompiledGraph
 from auralith.files import size_text
 from auralith.jobs.tasks import Json, ModelPlace, WorkerSettings
-from auralith.models.quantized import quantized_layers
-from auralith.resources import choose_device, choose_format, empty_cache, total_memory
+from auralith.models.quantized import QuantizedLinear
+from auralith.resources import choose_device, empty_cache, total_memory
 
 if TYPE_CHECKING:
     from torch import nn
@@ -118,13 +118,10 @@ class ModelCache:
 
 
 def needed_bytes(place: ModelPlace, device: str, dtype: str) -> int:
-    """Return the bytes that the weights of a model take at least: its text encoder comes on top. Raises CheckpointError."""
-    from auralith.pipeline import EMBEDDED
+    """Return the bytes that the weights of a model take at least. Raises as `weight_bytes`."""
+    from auralith.pipeline.describing import weight_bytes
 
-    source = EMBEDDED if place.source is None else place.source
-    chosen = choose_device(device)
-    choose_format(dtype, chosen)  # a wrong name is refused before the model is looked for
-    return weight_bytes(source, dtype, chosen, Files(place.weights, place.config))
+    return weight_bytes(place.source, dtype, device, Files(place.weights, place.config))
 
 
 def weights_size(models: "Iterable[Auralith]") -> int:
@@ -153,7 +150,11 @@ def _storages_of(modules: "Iterable[nn.Module]") -> dict[int, int]:
             if tensor.is_meta:  # an encoder that nothing was encoded with
                 continue
             sizes[tensor.data_ptr()] = tensor.numel() * tensor.element_size()
-        sizes |= {id(layer): layer.num_bytes for layer in quantized_layers(module).values()}
+        sizes |= {
+            id(one): one.num_bytes
+            for one in module.modules()
+            if isinstance(one, QuantizedLinear | CompiledGraph)
+        }
     return sizes
 
 

@@ -7,7 +7,7 @@ import torch
 
 from auralith.checkpoints import Choice, Files, locate, open_adapters, open_located
 from auralith.errors import Field, InvalidRequest, shown
-from auralith.exports import ExportedTransformer, is_export, open_export
+from auralith.exports import is_export, open_export, read_manifest
 from auralith.models.compiled import check_choice, refuse_int8
 from auralith.models.quantized import warn_of_slow_int8
 from auralith.pipeline.compiling import compiled, compiled_where_possible
@@ -61,9 +61,8 @@ def load(
     check_choice(compile)
     applied = open_adapters(adapters)
     if source is not None and is_export(Path(source)):
-        if compile != "off":
-            raise InvalidRequest(Field("compile"), " is for torch; an export is compiled already")
-        return _load_export(Path(source), device, dtype, (text_encoder, weights, config, *applied))
+        others = (text_encoder, weights, config, *applied)
+        return _load_export(Path(source), device, dtype, compile, others)
     chosen = choose_device(device)
     choose_format(dtype, chosen)  # a wrong name is refused before the model is looked for
     files = Files(weights, config)
@@ -96,7 +95,22 @@ def load(
     return compiled(model) if compile == "on" else compiled_where_possible(model)
 
 
-def _load_export(folder: Path, device: str, dtype: str, others: Sequence[object]) -> Auralith:
+def _load_export(
+    folder: Path, device: str, dtype: str, compile: str, others: Sequence[object]
+) -> Auralith:
+    number_format = require_computable(folder, device, dtype, compile, others)
+    return Auralith(open_export(folder), _name_of(folder), torch.device("cpu"), number_format)
+
+
+def require_computable(
+    folder: Path, device: str, dtype: str, compile: str = "off", others: Sequence[object] = ()
+) -> NumberFormat:
+    """Return what an export computes in; raise `InvalidRequest` for what it does not do, and CheckpointError without a manifest.
+
+    `others` is what may be named beside a model, and beside an export may not.
+    """
+    if compile != "off":
+        raise InvalidRequest(Field("compile"), " is for torch; an export is compiled already")
     if any(other is not None for other in others):
         raise InvalidRequest(
             f"{folder} is an export, whose weights and text encoder are fixed; export a model with its adapter merged, or "
@@ -106,15 +120,14 @@ def _load_export(folder: Path, device: str, dtype: str, others: Sequence[object]
         raise InvalidRequest(
             Field("device"), f" {device!r}: an export runs on a CPU; use auto or cpu"
         )
-    checkpoint = open_export(folder)
-    assert isinstance(checkpoint.dit, ExportedTransformer)
-    number_format = INT8 if checkpoint.dit.is_int8 else NumberFormat(torch.float32)
+    is_int8 = read_manifest(folder, verify=False).is_int8
+    number_format = INT8 if is_int8 else NumberFormat(torch.float32)
     if dtype not in ("auto", number_format.name):
         raise InvalidRequest(
             Field("dtype"),
             f" {shown(dtype)}: this export computes in {number_format.name}; leave it out",
         )
-    return Auralith(checkpoint, _name_of(folder), torch.device("cpu"), number_format)
+    return number_format
 
 
 def generate(prompt: str, seconds_total: float | None = None, seed: int | None = None) -> Audio:

@@ -31,6 +31,7 @@ from auralith.conditioning import Conditioner, MaskedInput
 from auralith.diffusion import OBJECTIVES, Guidance, Predictor
 from auralith.edits import Edit, SourceFile
 from auralith.errors import InvalidRequest, shown
+from auralith.exports import ExportedTransformer
 from auralith.guided import guided
 from auralith.models.compiled import compile_blocks
 from auralith.models.diffusion_transformer import DiffusionTransformer
@@ -73,7 +74,8 @@ class Auralith(Resolver):
         Where some act at some noise levels only, `parts` has the transformer with each set of them that acts together.
         With `is_compiled` torch compiles the transformer's blocks, in place, when they are first called.
         """
-        super().__init__(checkpoint.config)
+        is_export = isinstance(checkpoint.dit, ExportedTransformer)
+        super().__init__(checkpoint.config, is_export=is_export)
         self.checkpoint, self.name, self.adapters = checkpoint, name, tuple(adapters)
         self.device, self.number_format, self.dtype = device, number_format, number_format.dtype
         self.parts = dict(parts or {})

@@ -17,8 +17,8 @@ from auralith.extras import require
 from auralith.jobs.store import JobStore
 from auralith.jobs.tasks import ModelPlace
 from auralith.server.guard import Asgi, Message, Receive, Rules, Scope, Send
-from auralith.server.run import Address, free_port, rules_of, url_of
-from auralith.server.service import Service, ServiceSettings, located
+from auralith.server.run import Address, free_port, require_loadable, rules_of, url_of
+from auralith.server.service import Service, ServiceSettings, described
 
 NAME = "auralith"
 """Name of the application in Ray Serve: another one of this name is replaced."""
@@ -118,7 +118,8 @@ def _check(settings: ServiceSettings) -> None:
             " must be auto, cpu or cuda on a cluster: each replica gets one device from Ray",
         )
     for place in settings.models:
-        located(place)
+        described(place)
+    require_loadable(settings)
     JobStore(settings.data, settings.limits, database=settings.database).close()
 
 

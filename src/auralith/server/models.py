@@ -12,6 +12,7 @@ from auralith.jobs.names import NAMES
 from auralith.jobs.orders import TASKS
 from auralith.jobs.records import Json
 from auralith.request import GenerationRequest
+from auralith.resolution import Resolver
 from auralith.samplers import SAMPLERS, sampler_names
 from auralith.server.schema import field_schemas
 
@@ -19,29 +20,32 @@ _ABOUT_DEFAULTS = r"[.;] (?:Default|the model's default)\b"
 """Beginning of what a docstring says of the defaults of models, which is told for the one that it is about."""
 
 
-def view_model(name: str, config: ModelConfig) -> Json:
+def view_model(name: str, model: Resolver) -> Json:
     """Return what a model makes.
 
     `settings` and, by task, `edits` are JSON schemas by the name of a field; their `default` is what the model takes
     where the field is left out, if that is one value.
     """
+    config = model.config
     return {
         "id": name,
         "sample_rate": config.audio.sample_rate,
         "channels": config.audio.channels,
         "seconds_max": config.audio.seconds(config.window_samples),
         "tasks": list(TASKS),
-        "settings": _settings(config),
+        "settings": _settings(config, model.is_export),
         "edits": {task: _with_defaults(schema, {}) for task, schema in EDITS.items()},
     }
 
 
-def _settings(config: ModelConfig) -> Json:
+def _settings(config: ModelConfig, is_export: bool) -> Json:
     names = sampler_names(OBJECTIVES[config.objective])
     usual = vars(level_of(None, config.objective, config.sampling))
     found = _with_defaults(GenerationRequest, vars(config.sampling) | usual)
-    if config.objective not in LEVELS:
+    if is_export or config.objective not in LEVELS:
         del found["fast"]
+    if is_export:
+        del found["cache_threshold"]
     found["sampler"]["enum"] = names
     known = dict.fromkeys(name for one in names for name in SAMPLERS[one].schedules)
     found["schedule"]["enum"] = list(known)

@@ -9,10 +9,12 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from auralith.errors import Field, InvalidRequest, ResourceError
+from auralith.exports import is_export
 from auralith.extras import require
 from auralith.files import size_text
 from auralith.jobs.model_cache import needed_bytes
 from auralith.models.compiled import check_choice, refuse_int8, require_compiler
+from auralith.pipeline.loading import require_computable
 from auralith.resources import INT8_NAME, choose_device, choose_format
 from auralith.server.guard import Rules, allowed_hosts, is_loopback
 from auralith.server.keys import plain_key, read_keys
@@ -151,6 +153,17 @@ def require_compilable(settings: ServiceSettings) -> None:
     if settings.compile == "on":
         for name in settings.devices:
             require_compiler(choose_device(name))
+
+
+def require_loadable(settings: ServiceSettings) -> None:
+    """Raise `InvalidRequest` for a device or setting that a model is not computed on or with, as an export's are."""
+    for place in settings.models:
+        if place.source is not None and is_export(Path(place.source)):
+            others = (place.text_encoder, place.weights, place.config)
+            for device in settings.devices:
+                require_computable(
+                    Path(place.source), device, settings.dtype, settings.compile, others
+                )
 
 
 def require_fitting(settings: ServiceSettings) -> None:

@@ -15,8 +15,6 @@ import torch
 
 from auralith.adapter_effect import AdapterEffect
 from auralith.checkpoints import Files, config_to_json, read_adapter
-from auralith.checkpoints.opening import locate
-from auralith.checkpoints.single_file import RawCheckpoint
 from auralith.errors import Field, InvalidRequest, ResourceError, shown
 from auralith.files import canonical_json
 from auralith.jobs.lanes import Attempts, Lanes
@@ -34,7 +32,7 @@ from auralith.jobs.records import Job, Json, Limits, Stored, Unknown
 from auralith.jobs.store import JobStore
 from auralith.jobs.tasks import ModelPlace, WorkerSettings
 from auralith.numbers import limit_of
-from auralith.pipeline import EMBEDDED
+from auralith.pipeline.describing import Description, describe
 from auralith.resolution import Resolver
 from auralith.resources import choose_device
 from auralith.server.bell import Bell
@@ -43,7 +41,7 @@ from auralith.server.keys import ApiKey, Caller
 from auralith.server.models import view_model
 from auralith.server.remaking import remaking
 from auralith.server.webhooks import Webhooks, WebhookSettings
-from auralith.server.words import KnownWords, prompts_of, tokenizer_of
+from auralith.server.words import KnownWords, prompts_of
 from auralith.sound.extent import SoundInfo
 from auralith.tensor_files import sha256_of
 
@@ -106,13 +104,12 @@ class Service:
         `training` are sounds that outputs are compared with.
         """
         self.settings, self.training, self.bell = settings, training, Bell()
-        found = {place: located(place) for place in settings.models}
-        self.models = {place.name: Resolver(raw.model) for place, raw in found.items()}
-        self._files = {place.name: raw.files for place, raw in found.items()}
-        self._words = {
-            place.name: KnownWords(tokenizer_of(raw, place.text_encoder))
-            for place, raw in found.items()
+        found = {place.name: described(place) for place in settings.models}
+        self.models = {
+            name: Resolver(facts.config, is_export=facts.is_export) for name, facts in found.items()
         }
+        self._files = {name: facts.files for name, facts in found.items()}
+        self._words = {name: KnownWords(facts.tokenizer) for name, facts in found.items()}
         self.store = JobStore(settings.data, settings.limits, database=settings.database)
         self.store.listeners.append(self.bell.changed)
         self.store.watchers.append(self.bell.ring)
@@ -222,6 +219,12 @@ class Service:
                 limit={"enum": list(self.models)},
             )
         self._require_adapters(order)
+        if order.making.adapters and self.models[place].is_export:
+            raise InvalidRequest(
+                Field("adapters"),
+                f" can't be merged into {place}, which is an export; leave them out, or export a model that has them",
+                limit={"maxItems": 0},
+            )
         source_id = order.making.source
         source = None if source_id is None else self._info(source_id, caller.owner)
         model = self.models[place]
@@ -269,8 +272,7 @@ class Service:
     def view_models(self) -> list[Json]:
         """Return what each model makes, and its license."""
         return [
-            view_model(name, model.config)
-            | {"license": read_card(self._files[name][0].parent)["license"]}
+            view_model(name, model) | {"license": read_card(self._files[name][0].parent)["license"]}
             for name, model in self.models.items()
         ]
 
@@ -375,10 +377,10 @@ def worker_settings(settings: ServiceSettings) -> list[WorkerSettings]:
     ]
 
 
-def located(place: ModelPlace) -> RawCheckpoint:
-    """Return what `load` would load, without its weights. Raises as `locate` does."""
-    source = EMBEDDED if place.source is None else place.source
-    return locate(source, files=Files(place.weights, place.config))
+def described(place: ModelPlace) -> Description:
+    """Describe a model of a server. Raises as `describe` does."""
+    files = Files(place.weights, place.config)
+    return describe(place.source, text_encoder=place.text_encoder, files=files)
 
 
 def _time(seconds: float | None) -> str | None:

@@ -5,11 +5,9 @@ from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 
-from auralith.checkpoints.single_file import RawCheckpoint
 from auralith.errors import CheckpointError
-from auralith.families.registry import text_encoder_kind
 from auralith.jobs.records import Json
-from auralith.text.vocabulary import FILE, Vocabulary
+from auralith.text.vocabulary import Vocabulary
 
 PROMPTS = Path(__file__).with_name("prompts.txt")
 """Prompts in the words that the embedded model knows, one a line; its recipe writes them."""
@@ -35,15 +33,6 @@ class KnownWords:
             with suppress(CheckpointError):  # who loads the model will say so
                 return Vocabulary.read(self._folder)
         return None
-
-
-def tokenizer_of(raw: RawCheckpoint, text_encoder: str | None) -> Path | None:
-    """Return the folder of a model's tokenizer, if it is on this machine: nothing is fetched for it."""
-    if not raw.model.is_conditional:
-        return None
-    folder = raw.folder if text_encoder is None else Path(text_encoder).expanduser()
-    found = text_encoder_kind(raw.model).find(folder)
-    return found.tokenizer if found and (found.tokenizer / FILE).is_file() else None
 
 
 def prompts_of(request: Json) -> Iterator[str]:
