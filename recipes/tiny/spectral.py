@@ -2,7 +2,8 @@
 
 The level's error is measured by the likelihood of a Laplace distribution whose scale the decoder predicts, weighted
 by loudness, so that what can't be heard costs little and what is noise by nature costs no more than it must. The mean
-absolute error beside it keeps the level exact where the scale has already explained the error.
+absolute error beside it keeps the level exact where the scale has already explained the error, and the error of the
+slope around peaks keeps partials in tune.
 """
 
 from collections.abc import Mapping
@@ -30,8 +31,10 @@ class SpectralSettings:
     """Crops of a step, over all processes and parts."""
     crop_frames: int = 28
     kl_weight: float = 1e-3
-    stereo_weight: float = 0.5
+    stereo_weight: float = 0.2
     error_weight: float = 1.0
+    tilt_weight: float = 0.5
+    """Of the slope around spectral peaks, from which the synthesis reads the frequency of a partial."""
     calibration_clips: int = 300
     """Clips over which mean and spread of the finished latents are measured."""
 
@@ -120,7 +123,9 @@ class SpectralTask:
         batch = self.batch(VALIDATION_STREAM, Share(0, 1))
         batch = {name: value.to(device) for name, value in batch.items()}
         losses = self.losses(batch, 0, networks)
-        return {name: float(losses[name]) for name in ("level", "likelihood", "stereo", "kl")}
+        return {
+            name: float(losses[name]) for name in ("level", "likelihood", "tilt", "stereo", "kl")
+        }
 
     def _crop(self, rng: np.random.Generator) -> Float[Tensor, "channel sample"]:
         waveform = torch.from_numpy(self.corpus.render(self.corpus.draw(rng), rng)).float()
@@ -145,8 +150,23 @@ def reconstruction_losses(
     likelihood = (loudness * (error / prediction.scale + prediction.scale.log())).mean()
     stereo = (prediction.spectrum.width - target.width).abs()
     stereo = stereo + (prediction.spectrum.balance - target.balance).abs()
+    tilt = _tilt_error(prediction.spectrum.level, target.level, loudness)
     return {
         "likelihood": likelihood,
         "level": settings.error_weight * (loudness * error).mean(),
+        "tilt": settings.tilt_weight * tilt,
         "stereo": settings.stereo_weight * (loudness * stereo).mean(),
     }
+
+
+def _tilt_error(
+    level: Float[Tensor, "batch band time"],
+    target: Float[Tensor, "batch band time"],
+    loudness: Float[Tensor, "batch band time"],
+) -> Float[Tensor, ""]:
+    """Return the mean error of the difference between a peak's two neighbours, over the peaks of the target."""
+    inner = target[:, 1:-1]
+    is_peak = (inner > target[:, :-2]) & (inner >= target[:, 2:])
+    weight = loudness[:, 1:-1] * is_peak
+    error = (level[:, 2:] - level[:, :-2]) - (target[:, 2:] - target[:, :-2])
+    return (weight * error.abs()).sum() / weight.sum().clamp(min=1e-6)

@@ -1,7 +1,8 @@
 """A VAE on log-magnitude spectra: the embedded model's autoencoder, small enough to train on two CPU cores.
 
 The encoder sees, per band of a warped frequency axis (linear below ~1.5 kHz, logarithmic above) and per STFT frame,
-the log level, the width (share of the side signal) and the balance (left against right). Patches of 4 bands × 4 frames
+the log level, the width (side against mid) and the balance (left against right), all as logarithms of ratios, so that a
+side signal 20 dB below the mid is as plain to it as one of its level. Patches of 4 bands × 4 frames
 pass ConvNeXt blocks (Liu et al. 2022) at two resolutions and become 16 positions × 4 channels = 64 latent channels per
 2,048 samples. The decoder predicts the same three values and the scale of a Laplace distribution around the level:
 large scale means noise, small means tone. `auralith.models.phase` turns levels and scales back into a waveform.
@@ -22,12 +23,17 @@ from auralith.models.phase import Stft, peak_advances, peak_phases, reach, recon
 
 FLOOR = 1e-10  # power of −100 dB re full scale
 LEVEL_MEAN, LEVEL_SPAN = -7.0, 2.5  # of natural-log magnitudes, to bring them near unit variance
+STEREO_SPAN = 2.0  # likewise, of widths and balances
+WIDTH_LIMIT, BALANCE_LIMIT = (
+    4.0,
+    3.0,
+)  # nepers: 35 dB between side and mid, 26 dB between right and left
 NOISE_SEED = 2407
 
 
 @dataclass(frozen=True)
 class Spectrum:
-    """Input of the encoder: log magnitude (natural), width in [0, 1] and balance in [−1, 1] per band and frame."""
+    """Input of the encoder, all natural logarithms of magnitudes: level, side against mid, left against right."""
 
     level: Float[Tensor, "batch band time"]
     width: Float[Tensor, "batch band time"]
@@ -285,13 +291,14 @@ class Spectral(Autoencoder):
         out = self.decoder(latents * self.latent_std + self.latent_mean).float()
         level, log_scale, width, balance = out.unbind(1)
         spectrum = Spectrum(
-            level * LEVEL_SPAN + LEVEL_MEAN, torch.sigmoid(width), torch.tanh(balance)
+            level * LEVEL_SPAN + LEVEL_MEAN, width * STEREO_SPAN, balance * STEREO_SPAN
         )
         return SpectralPrediction(spectrum, log_scale.clamp(-5, 3).exp() * LEVEL_SPAN)
 
     def features(self, spectrum: Spectrum) -> Float[Tensor, "batch kind band time"]:
         level = (spectrum.level - LEVEL_MEAN) / LEVEL_SPAN
-        return torch.stack((level, 2 * spectrum.width - 1, spectrum.balance), dim=1)
+        stereo = spectrum.width / STEREO_SPAN, spectrum.balance / STEREO_SPAN
+        return torch.stack((level, *stereo), dim=1)
 
     def analyze(self, waveform: Float[Tensor, "batch channel sample"]) -> Spectrum:
         """Levels, widths and balances of a stereo waveform, one STFT frame per hop."""
@@ -303,7 +310,13 @@ class Spectral(Autoencoder):
             (total, side, power_left - power_right)
         )
         mean = pooled[0] + FLOOR
-        return Spectrum(0.5 * mean.log(), pooled[1] / mean, pooled[2] / (2 * mean))
+        width = 0.5 * torch.logit(pooled[1] / mean, eps=1e-6)
+        balance = torch.atanh((pooled[2] / (2 * mean)).clamp(-1 + 1e-6, 1 - 1e-6))
+        return Spectrum(
+            0.5 * mean.log(),
+            width.clamp(-WIDTH_LIMIT, WIDTH_LIMIT),
+            balance.clamp(-BALANCE_LIMIT, BALANCE_LIMIT),
+        )
 
     def synthesize(
         self, prediction: SpectralPrediction, stft: Stft | None = None
@@ -325,7 +338,7 @@ class Spectral(Autoencoder):
         spread = self.bands(spectrum.level.device).spread
         # 0 where the level is certain (a tone), 1 where it scatters as white noise does
         noisiness = ((prediction.scale / noise.scatter[:, None] - 0.3) / 0.5).clamp(0, 1)
-        level = spectrum.level + 0.5 * torch.log1p(-spectrum.width.clamp(max=0.999))
+        level = spectrum.level + 0.5 * torch.log1p(-_side_share(spectrum).clamp(max=0.999))
         silent = (spectrum.level < 0.5 * torch.tensor(FLOOR).log() + 0.5).float()
         level = level - 20.0 * silent
         texture = 0.5 * (power(noise.spectrum) + FLOOR).log() - spread @ noise.level[:, None]
@@ -347,8 +360,8 @@ class Spectral(Autoencoder):
     ) -> Float[Tensor, "batch sample"]:
         """A part in phase with the mid signal (balance) and a part with scattered phases (width)."""
         mid = stft.forward_transform(waveform)
-        width = spectrum.width.clamp(max=0.98)
-        coherent = spectrum.balance / (2 * (1 - width))
+        width = _side_share(spectrum).clamp(max=0.98)
+        coherent = torch.tanh(spectrum.balance) / (2 * (1 - width))
         diffuse = (width / (1 - width) - coherent.square()).clamp(min=0).sqrt()
         generator = torch.Generator().manual_seed(NOISE_SEED)
         angles = 2 * torch.pi * torch.rand(mid.shape[1], 1, generator=generator).to(mid.device)
@@ -375,6 +388,11 @@ class Spectral(Autoencoder):
     def bands(self, device: torch.device) -> Bands:
         num_bins = self.config.window_size // 2 + 1
         return warped_bands(num_bins, self.config.bands, self.config.linear_bins, device)
+
+
+def _side_share(spectrum: Spectrum) -> Float[Tensor, "batch band time"]:
+    """Return the power of the side signal as a share of side and mid."""
+    return torch.sigmoid(2 * spectrum.width)
 
 
 def power(spectrum: Complex[Tensor, "*axes"]) -> Float[Tensor, "*axes"]:
