@@ -29,15 +29,7 @@ from auralith.sound.reading import read
 from auralith.sound.writing import write
 from recipes.embedded.corpus import Corpus, Library
 from recipes.embedded.evaluation.cases import Case, draw_cases, draw_references
-from recipes.embedded.evaluation.judging import (
-    MEDIANS,
-    RIGHT,
-    Judges,
-    Verdict,
-    judge,
-    medians,
-    shares,
-)
+from recipes.embedded.evaluation.judging import Judges, Verdict, figures, judge
 from recipes.embedded.evaluation.neighbors import Neighbors
 from recipes.embedded.evaluation.notes import Listener
 from recipes.tiny.synth.signals import SAMPLE_RATE, Stereo
@@ -138,15 +130,8 @@ def kept(path: Path, make: Maker, index: int, case: Case) -> Stereo:
 def table(verdicts: dict[str, list[Verdict]]) -> Table:
     """Return shares and medians of each column."""
     shown = Table("figure", "of", *verdicts)
-    answers = {name: shares(rows) for name, rows in verdicts.items()}
-    for question, title in RIGHT.items():
-        cells = [one[question] for one in answers.values() if question in one]
-        if cells:
-            shown.add_row(title, str(cells[0][1]), *(f"{share:.1%}" for share, _ in cells))
-    middles = {name: medians(rows) for name, rows in verdicts.items()}
-    for measure in MEDIANS:
-        cells = [f"{one[measure]:.2f}" for one in middles.values()]
-        shown.add_row(f"median of {measure}", str(len(verdicts["corpus"])), *cells)
+    for title, count, cells in figures(verdicts):
+        shown.add_row(title, str(count), *cells)
     return shown
 
 

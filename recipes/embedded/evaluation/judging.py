@@ -1,6 +1,6 @@
 """Figures of a set of sounds: the share that is right of each question, and medians of plain measures."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -132,3 +132,16 @@ def shares(verdicts: Iterable[Verdict]) -> dict[str, tuple[float, int]]:
 def medians(verdicts: Sequence[Verdict]) -> Mapping[str, float]:
     """Return the median of each measure."""
     return {name: float(np.median([v.values[name] for v in verdicts])) for name in MEDIANS}
+
+
+def figures(verdicts: Mapping[str, Sequence[Verdict]]) -> Iterator[tuple[str, int, list[str]]]:
+    """Yield each figure's name, the number of sounds that it is of, and its value for each column of sounds."""
+    answers = [shares(rows) for rows in verdicts.values()]
+    for question, title in RIGHT.items():
+        found = [one[question] for one in answers if question in one]
+        if found:
+            yield title, found[0][1], [f"{share:.1%}" for share, _ in found]
+    middles = [medians(rows) for rows in verdicts.values()]
+    for measure in MEDIANS:
+        count = len(next(iter(verdicts.values())))
+        yield f"median of {measure}", count, [f"{one[measure]:.2f}" for one in middles]
