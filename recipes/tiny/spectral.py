@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from auralith.errors import InvalidRequest
-from auralith.models.spectral import Spectral, SpectralPrediction, Spectrum
+from auralith.models.spectral import Spectral, normalized
 from auralith.training.optimizers import OptimizerSettings
 from auralith.training.task import Batch, Share, item_rng
 from recipes.tiny.corpus import Corpus
@@ -31,7 +31,6 @@ class SpectralSettings:
     """Crops of a step, over all processes and parts."""
     crop_frames: int = 28
     kl_weight: float = 1e-3
-    stereo_weight: float = 0.2
     error_weight: float = 1.0
     tilt_weight: float = 0.5
     """Of the slope around spectral peaks, from which the synthesis reads the frequency of a partial."""
@@ -44,18 +43,16 @@ class SpectralSettings:
 
 
 class Reconstruction(NamedTuple):
-    """A decoded spectrum as (batch, band, time) and what its latents were drawn from, as (batch, channel, frame)."""
+    """Decoded levels and scales as (batch, band, time) and what its latents were drawn from, as (batch, channel, frame)."""
 
     level: Tensor
-    width: Tensor
-    balance: Tensor
     scale: Tensor
     mean: Tensor
     log_var: Tensor
 
 
 class SpectralNetwork(nn.Module):
-    """A Spectral as it is trained: in one call from features to the decoded spectrum."""
+    """A Spectral as it is trained: in one call from levels to decoded ones."""
 
     def __init__(self, autoencoder: Spectral) -> None:
         super().__init__()
@@ -63,17 +60,14 @@ class SpectralNetwork(nn.Module):
 
     def forward(
         self,
-        features: Float[Tensor, "batch kind band time"],
+        level: Float[Tensor, "batch band time"],
         noise: Float[Tensor, "batch channel frame"],
     ) -> Reconstruction:
         network = self.autoencoder
-        mean, log_var = network.encoder(features).float().chunk(2, dim=1)
+        mean, log_var = network.encoder(normalized(level)).float().chunk(2, dim=1)
         latents = mean + (0.5 * log_var).exp() * noise
-        prediction = network.predict((latents - network.latent_mean) / network.latent_std)
-        spectrum = prediction.spectrum
-        return Reconstruction(
-            spectrum.level, spectrum.width, spectrum.balance, prediction.scale, mean, log_var
-        )
+        decoded, scale = network.levels(latents)
+        return Reconstruction(decoded, scale, mean, log_var)
 
 
 class SpectralTask:
@@ -99,7 +93,7 @@ class SpectralTask:
     def batch(self, step: int, share: Share) -> Batch:
         rngs = [item_rng(self.seed, step, p) for p in share.positions(self.settings.batch_size)]
         waveform = torch.stack([self._crop(rng) for rng in rngs])
-        shape = self.network.config.latent_channels, self.settings.crop_frames
+        shape = self.network.config.learned_channels, self.settings.crop_frames
         noise = np.stack([rng.standard_normal(shape, dtype=np.float32) for rng in rngs])
         return {
             "waveform": waveform,
@@ -110,11 +104,10 @@ class SpectralTask:
     def losses(
         self, batch: Batch, step: int, networks: Mapping[str, nn.Module]
     ) -> dict[str, Tensor]:
-        target = self.network.analyze(batch["waveform"])
-        made = networks["autoencoder"](self.network.features(target), batch["noise"])
+        target = self.network.analyze(batch["waveform"]).level
+        made = networks["autoencoder"](target, batch["noise"])
         kl = 0.5 * (made.mean.square() + made.log_var.exp() - made.log_var - 1).mean()
-        prediction = SpectralPrediction(Spectrum(made.level, made.width, made.balance), made.scale)
-        losses = reconstruction_losses(prediction, target, self.settings)
+        losses = reconstruction_losses(made.level, made.scale, target, self.settings)
         return losses | {"kl": self.settings.kl_weight * kl}
 
     def validate(self, networks: Mapping[str, nn.Module]) -> dict[str, float]:
@@ -123,9 +116,7 @@ class SpectralTask:
         batch = self.batch(VALIDATION_STREAM, Share(0, 1))
         batch = {name: value.to(device) for name, value in batch.items()}
         losses = self.losses(batch, 0, networks)
-        return {
-            name: float(losses[name]) for name in ("level", "likelihood", "tilt", "stereo", "kl")
-        }
+        return {name: float(losses[name]) for name in ("level", "likelihood", "tilt", "kl")}
 
     def _crop(self, rng: np.random.Generator) -> Float[Tensor, "channel sample"]:
         waveform = torch.from_numpy(self.corpus.render(self.corpus.draw(rng), rng)).float()
@@ -139,23 +130,21 @@ class SpectralTask:
 
 
 def reconstruction_losses(
-    prediction: SpectralPrediction, target: Spectrum, settings: SpectralSettings
+    level: Float[Tensor, "batch band time"],
+    scale: Float[Tensor, "batch band time"],
+    target: Float[Tensor, "batch band time"],
+    settings: SpectralSettings,
 ) -> dict[str, Tensor]:
-    error = (prediction.spectrum.level - target.level).abs()
-    loudness = ((target.level + 8.0) / 6.0).clamp(0.03, 1.0)
+    error = (level - target).abs()
+    loudness = ((target + 8.0) / 6.0).clamp(0.03, 1.0)
     # bands well below the loudest of their frame are masked by it
-    masked = target.level.amax(dim=1, keepdim=True) - target.level
+    masked = target.amax(dim=1, keepdim=True) - target
     loudness = loudness * (1 - masked / 8.0).clamp(0.1, 1.0)
     loudness = loudness / loudness.mean()
-    likelihood = (loudness * (error / prediction.scale + prediction.scale.log())).mean()
-    stereo = (prediction.spectrum.width - target.width).abs()
-    stereo = stereo + (prediction.spectrum.balance - target.balance).abs()
-    tilt = _tilt_error(prediction.spectrum.level, target.level, loudness)
     return {
-        "likelihood": likelihood,
+        "likelihood": (loudness * (error / scale + scale.log())).mean(),
         "level": settings.error_weight * (loudness * error).mean(),
-        "tilt": settings.tilt_weight * tilt,
-        "stereo": settings.stereo_weight * (loudness * stereo).mean(),
+        "tilt": settings.tilt_weight * _tilt_error(level, target, loudness),
     }
 
 

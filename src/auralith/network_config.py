@@ -34,11 +34,13 @@ class SpectralConfig:
     """The ConvNeXt VAE on a warped log-magnitude spectrogram: small enough to train on two CPU cores."""
 
     channels: int = 2
-    latent_channels: int = 64
+    latent_channels: int = 72
     sample_rate: int = 44_100
     window_size: int = 3_072
     hop: int = 512
     hops_per_frame: int = 4
+    stereo_bands: int = 4
+    """Broad bands whose width and balance are latent channels of their own, after those that are learned."""
     bands: int = 256
     linear_bins: int = 104
     band_patch: int = 4
@@ -49,6 +51,10 @@ class SpectralConfig:
     coarse_blocks: int = 6
     expansion: int = 2
     phase_iterations: int = 12
+
+    @property
+    def learned_channels(self) -> int:
+        return self.latent_channels - 2 * self.stereo_bands
 
     @property
     def samples_per_frame(self) -> int:

@@ -85,7 +85,7 @@ def test_silence_stays_silent(spectral: Spectral) -> None:
 @torch.inference_mode()
 def test_latents_have_one_frame_per_2048_samples_and_decode_repeatably(spectral: Spectral) -> None:
     latents = spectral.encode(tone(300, 0.7)).mean
-    assert latents.shape == (1, 64, int(0.7 * RATE) // 2048)
+    assert latents.shape == (1, 72, int(0.7 * RATE) // 2048)
     first, second = spectral.decode(latents), spectral.decode(latents)
     assert first.shape[-1] == latents.shape[-1] * 2048
     assert torch.equal(first, second)

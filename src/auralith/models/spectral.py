@@ -1,11 +1,13 @@
 """A VAE on log-magnitude spectra: the embedded model's autoencoder, small enough to train on two CPU cores.
 
-The encoder sees, per band of a warped frequency axis (linear below ~1.5 kHz, logarithmic above) and per STFT frame,
-the log level, the width (side against mid) and the balance (left against right), all as logarithms of ratios, so that a
-side signal 20 dB below the mid is as plain to it as one of its level. Patches of 4 bands × 4 frames
-pass ConvNeXt blocks (Liu et al. 2022) at two resolutions and become 16 positions × 4 channels = 64 latent channels per
-2,048 samples. The decoder predicts the same three values and the scale of a Laplace distribution around the level:
-large scale means noise, small means tone. `auralith.models.phase` turns levels and scales back into a waveform.
+The encoder sees the log level per band of a warped frequency axis (linear below ~1.5 kHz, logarithmic above) and per
+STFT frame. Patches of 4 bands × 4 frames pass ConvNeXt blocks (Liu et al. 2022) at two resolutions and become 16
+positions × 4 channels = 64 latent channels per 2,048 samples. The decoder predicts the levels and the scale of a Laplace
+distribution around each: large scale means noise, small means tone. `auralith.models.phase` turns levels and scales back
+into a waveform.
+
+Eight more channels are measured, not learned: width (side against mid) and balance (left against right) of four broad
+bands, as logarithms of ratios. A network that has to choose drops them, since levels are worth more to every loss.
 """
 
 from collections.abc import Iterator
@@ -23,7 +25,6 @@ from auralith.models.phase import Stft, peak_advances, peak_phases, reach, recon
 
 FLOOR = 1e-10  # power of −100 dB re full scale
 LEVEL_MEAN, LEVEL_SPAN = -7.0, 2.5  # of natural-log magnitudes, to bring them near unit variance
-STEREO_SPAN = 2.0  # likewise, of widths and balances
 WIDTH_LIMIT, BALANCE_LIMIT = (
     4.0,
     3.0,
@@ -33,11 +34,10 @@ NOISE_SEED = 2407
 
 @dataclass(frozen=True)
 class Spectrum:
-    """Input of the encoder, all natural logarithms of magnitudes: level, side against mid, left against right."""
+    """Natural logarithms of magnitudes per band, and of their ratios in broad bands: all widths, then all balances."""
 
     level: Float[Tensor, "batch band time"]
-    width: Float[Tensor, "batch band time"]
-    balance: Float[Tensor, "batch band time"]
+    stereo: Float[Tensor, "batch ratio frame"]
 
 
 @dataclass(frozen=True)
@@ -47,18 +47,13 @@ class SpectralPrediction:
     spectrum: Spectrum
     scale: Float[Tensor, "batch band time"]
 
-    def hops(self, first: int, last: int) -> "SpectralPrediction":
-        """Return the prediction of the hops [first, last)."""
-        level, width, balance, scale = (
-            values[..., first:last]
-            for values in (
-                self.spectrum.level,
-                self.spectrum.width,
-                self.spectrum.balance,
-                self.scale,
-            )
-        )
-        return SpectralPrediction(Spectrum(level, width, balance), scale)
+    def frames(self, first: int, last: int) -> "SpectralPrediction":
+        """Return the prediction of the latent frames [first, last)."""
+        stereo = self.spectrum.stereo
+        hops = self.scale.shape[-1] // stereo.shape[-1]
+        part = slice(first * hops, last * hops)
+        spectrum = Spectrum(self.spectrum.level[..., part], stereo[..., first:last])
+        return SpectralPrediction(spectrum, self.scale[..., part])
 
 
 @dataclass(frozen=True)
@@ -141,8 +136,8 @@ class SpectralEncoder(nn.Module):
         super().__init__()
         self.config = config
         fine, coarse = fine_positions(config), coarse_positions(config)
-        per_position = 2 * config.latent_channels // coarse
-        patch = 3 * config.band_patch * config.hops_per_frame
+        per_position = 2 * config.learned_channels // coarse
+        patch = config.band_patch * config.hops_per_frame
         self.patch_in = nn.Linear(patch, config.fine_width)
         self.fine = ConvNeXtStage(fine, config.fine_width, config.fine_blocks, config.expansion)
         self.merge = nn.Linear(config.band_merge * config.fine_width, config.coarse_width)
@@ -153,11 +148,11 @@ class SpectralEncoder(nn.Module):
         self.out = nn.Linear(config.coarse_width, per_position)
 
     def forward(
-        self, features: Float[Tensor, "batch kind band time"]
-    ) -> Float[Tensor, "batch twice_latent frame"]:
+        self, level: Float[Tensor, "batch band time"]
+    ) -> Float[Tensor, "batch twice_learned frame"]:
         config = self.config
-        x = features.unflatten(2, (-1, config.band_patch)).unflatten(4, (-1, config.hops_per_frame))
-        x = x.permute(0, 2, 4, 1, 3, 5).flatten(3)  # batch, position, frame, patch
+        x = level.unflatten(1, (-1, config.band_patch)).unflatten(3, (-1, config.hops_per_frame))
+        x = x.permute(0, 1, 3, 2, 4).flatten(3)  # batch, position, frame, patch
         x = self.fine(self.patch_in(x))
         x = x.unflatten(1, (-1, config.band_merge)).transpose(2, 3).flatten(3)
         x = self.out(self.norm(self.coarse(self.merge(x))))
@@ -171,8 +166,8 @@ class SpectralDecoder(nn.Module):
         super().__init__()
         self.config = config
         fine, coarse = fine_positions(config), coarse_positions(config)
-        per_position = config.latent_channels // coarse
-        patch = 4 * config.band_patch * config.hops_per_frame
+        per_position = config.learned_channels // coarse
+        patch = 2 * config.band_patch * config.hops_per_frame
         self.latent_in = nn.Linear(per_position, config.coarse_width)
         self.coarse = ConvNeXtStage(
             coarse, config.coarse_width, config.coarse_blocks, config.expansion
@@ -190,7 +185,7 @@ class SpectralDecoder(nn.Module):
         x = self.split(self.coarse(self.latent_in(x)))
         x = x.unflatten(3, (config.band_merge, -1)).transpose(2, 3).flatten(1, 2)
         x = self.out(self.norm(self.fine(x)))
-        x = x.unflatten(3, (4, config.band_patch, config.hops_per_frame))
+        x = x.unflatten(3, (2, config.band_patch, config.hops_per_frame))
         return x.permute(0, 3, 1, 4, 2, 5).flatten(4).flatten(2, 3)
 
 
@@ -223,8 +218,11 @@ class Spectral(Autoencoder):
     def encode(self, waveform: Float[Tensor, "batch channel sample"]) -> Posterior:
         usable = waveform.shape[-1] // self.samples_per_frame * self.samples_per_frame
         spectrum = self.analyze(waveform[..., :usable].float())
-        mean, log_var = self.encoder(self.features(spectrum).to(self.latent_mean.dtype)).chunk(2, 1)
-        std = (0.5 * log_var).exp() / self.latent_std
+        dtype = self.latent_mean.dtype
+        mean, log_var = self.encoder(normalized(spectrum.level).to(dtype)).chunk(2, 1)
+        stereo = spectrum.stereo.to(dtype)
+        mean = torch.cat((mean, stereo), dim=1)
+        std = torch.cat(((0.5 * log_var).exp(), torch.zeros_like(stereo)), dim=1) / self.latent_std
         return Posterior((mean - self.latent_mean) / self.latent_std, std)
 
     def decode(
@@ -237,9 +235,8 @@ class Spectral(Autoencoder):
         self, latents: Float[Tensor, "batch channel frame"]
     ) -> Float[Tensor, "batch audio_channel sample"]:
         """Decode one turn of a circle: the network sees the other end beyond each end, and so does the transform."""
-        context = self._network_reach * self.config.hops_per_frame
-        prediction = self.predict(wrapped(latents, self._network_reach))
-        turn = prediction.hops(context, prediction.scale.shape[-1] - context)
+        context = self._network_reach
+        turn = self.predict(wrapped(latents, context)).frames(context, context + latents.shape[-1])
         stft = Stft(self.config.window_size, self.config.hop, circular=True)
         return self.synthesize(turn, stft)
 
@@ -267,7 +264,7 @@ class Spectral(Autoencoder):
             first = start + network if start else 0
             last = end - network if end < num_frames else end
             predicted = self.predict(latents[..., start:end])
-            known = predicted.hops((first - start) * hops, (last - start) * hops)
+            known = predicted.frames(first - start, last - start)
             waveform, advances = self._synthesize(
                 known, noise.hops(first * hops, last * hops), self.stft, before
             )
@@ -288,35 +285,38 @@ class Spectral(Autoencoder):
 
     def predict(self, latents: Float[Tensor, "batch channel frame"]) -> SpectralPrediction:
         """The network's part of decoding, up to levels and scales per band, in float32."""
-        out = self.decoder(latents * self.latent_std + self.latent_mean).float()
-        level, log_scale, width, balance = out.unbind(1)
-        spectrum = Spectrum(
-            level * LEVEL_SPAN + LEVEL_MEAN, width * STEREO_SPAN, balance * STEREO_SPAN
+        values = latents * self.latent_std + self.latent_mean
+        learned, stereo = values.split(
+            (self.config.learned_channels, 2 * self.config.stereo_bands), dim=1
         )
-        return SpectralPrediction(spectrum, log_scale.clamp(-5, 3).exp() * LEVEL_SPAN)
+        level, scale = self.levels(learned)
+        return SpectralPrediction(Spectrum(level, stereo.float()), scale)
 
-    def features(self, spectrum: Spectrum) -> Float[Tensor, "batch kind band time"]:
-        level = (spectrum.level - LEVEL_MEAN) / LEVEL_SPAN
-        stereo = spectrum.width / STEREO_SPAN, spectrum.balance / STEREO_SPAN
-        return torch.stack((level, *stereo), dim=1)
+    def levels(
+        self, learned: Float[Tensor, "batch channel frame"]
+    ) -> tuple[Float[Tensor, "batch band time"], Float[Tensor, "batch band time"]]:
+        """Return the decoder's levels and scales for the learned channels as the encoder gives them, in float32."""
+        level, log_scale = self.decoder(learned).float().unbind(1)
+        return level * LEVEL_SPAN + LEVEL_MEAN, log_scale.clamp(-5, 3).exp() * LEVEL_SPAN
 
     def analyze(self, waveform: Float[Tensor, "batch channel sample"]) -> Spectrum:
-        """Levels, widths and balances of a stereo waveform, one STFT frame per hop."""
+        """Levels of a stereo waveform per band and hop; widths and balances per broad band and latent frame."""
         left, right = self.stft.forward_transform(waveform).unbind(1)
         power_left, power_right = power(left), power(right)
-        side = power((left - right) / 2)
-        total = (power_left + power_right) / 2
-        pooled = self.bands(waveform.device).pool @ torch.stack(
-            (total, side, power_left - power_right)
+        total, difference = (power_left + power_right) / 2, power_left - power_right
+        level = 0.5 * (self.bands(waveform.device).pool @ total + FLOOR).log()
+        broad = self._broad_bands(waveform.device).T @ torch.stack(
+            (total, power((left - right) / 2), difference)
         )
-        mean = pooled[0] + FLOOR
-        width = 0.5 * torch.logit(pooled[1] / mean, eps=1e-6)
-        balance = torch.atanh((pooled[2] / (2 * mean)).clamp(-1 + 1e-6, 1 - 1e-6))
-        return Spectrum(
-            0.5 * mean.log(),
+        mean, side, difference = broad.unflatten(-1, (-1, self.config.hops_per_frame)).mean(-1)
+        mean = mean + FLOOR
+        width = 0.5 * torch.logit(side / mean, eps=1e-6)
+        balance = torch.atanh((difference / (2 * mean)).clamp(-1 + 1e-6, 1 - 1e-6))
+        stereo = (
             width.clamp(-WIDTH_LIMIT, WIDTH_LIMIT),
             balance.clamp(-BALANCE_LIMIT, BALANCE_LIMIT),
         )
+        return Spectrum(level, torch.cat(stereo, dim=1))
 
     def synthesize(
         self, prediction: SpectralPrediction, stft: Stft | None = None
@@ -336,37 +336,56 @@ class Spectral(Autoencoder):
         """Return the waveform and the phase advances in it; `before` is the sum of the advances before them."""
         spectrum = prediction.spectrum
         spread = self.bands(spectrum.level.device).spread
+        width, balance = self._per_bin(spectrum)
         # 0 where the level is certain (a tone), 1 where it scatters as white noise does
         noisiness = ((prediction.scale / noise.scatter[:, None] - 0.3) / 0.5).clamp(0, 1)
-        level = spectrum.level + 0.5 * torch.log1p(-_side_share(spectrum).clamp(max=0.999))
         silent = (spectrum.level < 0.5 * torch.tensor(FLOOR).log() + 0.5).float()
-        level = level - 20.0 * silent
+        level = spread @ (spectrum.level - 20.0 * silent)
+        level = level + 0.5 * torch.log1p(-torch.sigmoid(2 * width))  # of the mid signal
         texture = 0.5 * (power(noise.spectrum) + FLOOR).log() - spread @ noise.level[:, None]
-        magnitude = (spread @ level + (spread @ noisiness) * texture).exp()
+        magnitude = (level + (spread @ noisiness) * texture).exp()
         advances = peak_advances(magnitude, stft)
         phases = torch.where(
             spread @ noisiness > 0.5, noise.spectrum.angle()[None], peak_phases(advances, before)
         )
         mid = reconstruct(magnitude, phases, stft, self.config.phase_iterations)
-        side = self._side(mid, spectrum, spread, stft)
+        side = self._side(mid, width, balance, stft)
         return torch.stack((mid + side, mid - side), dim=1), advances
 
     def _side(
         self,
         waveform: Float[Tensor, "batch sample"],
-        spectrum: Spectrum,
-        spread: Float[Tensor, "bin band"],
+        width: Float[Tensor, "batch bin time"],
+        balance: Float[Tensor, "batch bin time"],
         stft: Stft,
     ) -> Float[Tensor, "batch sample"]:
         """A part in phase with the mid signal (balance) and a part with scattered phases (width)."""
         mid = stft.forward_transform(waveform)
-        width = _side_share(spectrum).clamp(max=0.98)
-        coherent = torch.tanh(spectrum.balance) / (2 * (1 - width))
-        diffuse = (width / (1 - width) - coherent.square()).clamp(min=0).sqrt()
+        ratio = (2 * width).exp()  # of the powers of side and mid
+        coherent = 0.5 * torch.tanh(balance) * (1 + ratio)
+        diffuse = (ratio - coherent.square()).clamp(min=0).sqrt()
         generator = torch.Generator().manual_seed(NOISE_SEED)
         angles = 2 * torch.pi * torch.rand(mid.shape[1], 1, generator=generator).to(mid.device)
-        gain = torch.polar(spread @ diffuse, angles.expand(mid.shape)) + spread @ coherent
+        gain = torch.polar(diffuse, angles.expand(mid.shape)) + coherent
         return stft.inverse_transform(gain * mid)
+
+    def _per_bin(
+        self, spectrum: Spectrum
+    ) -> tuple[Float[Tensor, "batch bin time"], Float[Tensor, "batch bin time"]]:
+        """Return widths and balances between those of broad bands and frames."""
+        time = spectrum.level.shape[-1]
+        ratios = F.interpolate(spectrum.stereo, size=time, mode="linear", align_corners=False)
+        spread = self._broad_bands(spectrum.stereo.device)
+        width, balance = (spread @ part for part in ratios.chunk(2, dim=1))
+        return width.clamp(-WIDTH_LIMIT, WIDTH_LIMIT), balance.clamp(-BALANCE_LIMIT, BALANCE_LIMIT)
+
+    def _broad_bands(self, device: torch.device) -> Float[Tensor, "bin broad"]:
+        """Return the weights of broad bands at every bin, which sum to 1: hats over equal parts of the warped axis."""
+        count = self.config.stereo_bands
+        positions = torch.arange(self.config.bands, device=device) / self.config.bands * count - 0.5
+        centers = torch.arange(count, device=device)
+        hats = (1 - (positions.clamp(0, count - 1)[:, None] - centers).abs()).clamp(min=0)
+        return self.bands(device).spread @ hats
 
     def noise(self, num_hops: int, device: torch.device, circular: bool = False) -> Noise:
         """Return the noise of so many hops, from a fixed stream; `circular`: as one turn of a circle."""
@@ -390,9 +409,9 @@ class Spectral(Autoencoder):
         return warped_bands(num_bins, self.config.bands, self.config.linear_bins, device)
 
 
-def _side_share(spectrum: Spectrum) -> Float[Tensor, "batch band time"]:
-    """Return the power of the side signal as a share of side and mid."""
-    return torch.sigmoid(2 * spectrum.width)
+def normalized(level: Float[Tensor, "*axes"]) -> Float[Tensor, "*axes"]:
+    """Return log levels near unit variance."""
+    return (level - LEVEL_MEAN) / LEVEL_SPAN
 
 
 def power(spectrum: Complex[Tensor, "*axes"]) -> Float[Tensor, "*axes"]:

@@ -15,8 +15,10 @@ def _read(section: Section) -> SpectralConfig:
     config = read_fields(inner, SpectralConfig)
     section.finish()
     positions, rest = divmod(config.bands, config.band_patch * config.band_merge)
-    if rest or config.latent_channels % positions:
-        raise inner.error("bands", "must divide into patches, and these into latent_channels")
+    if config.stereo_bands < 1 or config.learned_channels < 1:
+        raise inner.error("stereo_bands", "must be positive, and twice that below latent_channels")
+    if rest or config.learned_channels % positions:
+        raise inner.error("bands", "must divide into patches, and these into the learned channels")
     inner.expect("channels", 2, config.channels)
     if not config.linear_bins < config.bands < config.window_size // 2:
         raise inner.error("bands", "must be above linear_bins and below half of window_size")
