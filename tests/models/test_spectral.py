@@ -78,6 +78,35 @@ def test_noise_stays_noise_of_the_same_level(spectral: Spectral) -> None:
 
 
 @torch.inference_mode()
+@pytest.mark.parametrize("side_db", [-25.0, -15.0, -6.0, 0.0])
+@pytest.mark.parametrize("balance_db", [-15.0, 0.0, 15.0])
+def test_the_stereo_latents_carry_width_and_balance(
+    spectral: Spectral, side_db: float, balance_db: float
+) -> None:
+    """Through the latents, of which the network's part is left as it is: only the measured ones are tested."""
+    generator = torch.Generator().manual_seed(3)
+    mid, side = 0.1 * torch.randn(2, 65_536, generator=generator)
+    side = side * 10 ** (side_db / 20)
+    gains = torch.tensor([10 ** (-balance_db / 40), 10 ** (balance_db / 40)])
+    waveform = torch.stack((mid + side, mid - side)) * gains[:, None]
+    latents = spectral.encode(waveform[None]).mean
+    spectrum = spectral.analyze(waveform[None])
+    decoded = spectral.predict(latents)
+    assert torch.allclose(decoded.spectrum.stereo, spectrum.stereo, atol=1e-4)
+    noise = spectral.noise(spectrum.level.shape[-1], waveform.device).scatter
+    scale = torch.ones_like(spectrum.level) * noise[:, None]
+    restored = spectral.synthesize(SpectralPrediction(spectrum, scale))[0]
+
+    def ratios(sound: Tensor) -> list[float]:
+        powers = sound.square().mean(-1)
+        middle = (sound[0] + sound[1]).square().mean(), (sound[0] - sound[1]).square().mean()
+        return [10 * math.log10(float(a / b)) for a, b in (powers.flip(0), middle[::-1])]
+
+    for found, wanted in zip(ratios(restored), ratios(waveform), strict=True):
+        assert abs(found - wanted) < 1.5
+
+
+@torch.inference_mode()
 def test_silence_stays_silent(spectral: Spectral) -> None:
     assert resynthesize(spectral, torch.zeros(1, 2, 32_768), 0.0).abs().max() < 1e-5
 

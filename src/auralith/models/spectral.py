@@ -30,6 +30,7 @@ WIDTH_LIMIT, BALANCE_LIMIT = (
     3.0,
 )  # nepers: 35 dB between side and mid, 26 dB between right and left
 NOISE_SEED = 2407
+TURN_BINS = 12  # after which the diffuse side signal changes its sign; fewer cost more of it where they meet
 
 
 @dataclass(frozen=True)
@@ -359,15 +360,17 @@ class Spectral(Autoencoder):
         balance: Float[Tensor, "batch bin time"],
         stft: Stft,
     ) -> Float[Tensor, "batch sample"]:
-        """A part in phase with the mid signal (balance) and a part with scattered phases (width)."""
+        """A part in phase with the mid signal (balance), and one a quarter of a turn before or behind it (width).
+
+        In quadrature it makes both channels equally loud at every frequency; its turns change so often that neither
+        leads.
+        """
         mid = stft.forward_transform(waveform)
         ratio = (2 * width).exp()  # of the powers of side and mid
         coherent = 0.5 * torch.tanh(balance) * (1 + ratio)
         diffuse = (ratio - coherent.square()).clamp(min=0).sqrt()
-        generator = torch.Generator().manual_seed(NOISE_SEED)
-        angles = 2 * torch.pi * torch.rand(mid.shape[1], 1, generator=generator).to(mid.device)
-        gain = torch.polar(diffuse, angles.expand(mid.shape)) + coherent
-        return stft.inverse_transform(gain * mid)
+        turn = 1 - 2 * (torch.arange(mid.shape[1], device=mid.device) // TURN_BINS % 2)
+        return stft.inverse_transform(torch.complex(coherent, diffuse * turn[:, None]) * mid)
 
     def _per_bin(
         self, spectrum: Spectrum
