@@ -90,16 +90,22 @@ class Corpus:
             source = sounds.play(sound, rng)
         return staged(source, frozenset(sound.descriptors), rng)
 
-    def caption(self, sound: AnySound, rng: np.random.Generator, *, held_out: bool = False) -> str:
-        """Return what a person might type to ask for a sound."""
+    def caption(
+        self,
+        sound: AnySound,
+        rng: np.random.Generator,
+        *,
+        held_out: bool = False,
+        plain: bool = False,
+    ) -> str:
+        """Return what a person might type to ask for a sound; plain: with nothing that says nothing of it."""
         if isinstance(sound, synth.Sound):
             text = synth.caption(sound, rng, held_out=held_out)
-            return text if held_out else captions.finished(text, sound.seconds, rng)
+            return text if held_out else captions.finished(text, sound.seconds, rng, plain=plain)
         if isinstance(sound, Recorded):
-            return captions.finished(
-                captions.with_descriptors(sound.text, sound.descriptors, rng), sound.seconds, rng
-            )
-        return captions.caption(sound, rng, held_out=held_out)
+            text = captions.with_descriptors(sound.text, sound.descriptors, rng)
+            return captions.finished(text, sound.seconds, rng, plain=plain)
+        return captions.caption(sound, rng, held_out=held_out, plain=plain)
 
     def label(self, sound: AnySound) -> Mapping[str, str]:
         """Return what a caption tells of a sound: its kind, and of music its form and its chord or key."""

@@ -37,18 +37,20 @@ def words() -> dict[str, dict[str, list[str]]]:
     return tomllib.loads((HERE / "words.toml").read_text("utf-8"))
 
 
-def caption(sound: Played, rng: np.random.Generator, *, held_out: bool = False) -> str:
-    """Return what a person might type to ask for a sound."""
+def caption(
+    sound: Played, rng: np.random.Generator, *, held_out: bool = False, plain: bool = False
+) -> str:
+    """Return what a person might type to ask for a sound; plain: with nothing that says nothing of it."""
     form = "chord" if sound.form == "power_chord" else sound.form
     shapes = words()["held_out" if held_out else "training"][form]
     text = _choice(rng, shapes).format(**_slots(sound, rng))
     text = with_descriptors(text, sound.descriptors, rng)
-    return finished(text, sound.seconds, rng)
+    return finished(text, sound.seconds, rng, plain=plain)
 
 
-def finished(text: str, seconds: float, rng: np.random.Generator) -> str:
-    """Return a text with articles, with what people add, and in the case of one typist."""
-    return typed(articles(_with_additions(text, seconds, rng)), rng)
+def finished(text: str, seconds: float, rng: np.random.Generator, *, plain: bool = False) -> str:
+    """Return a text with articles, with what people add unless it is to be plain, and in the case of one typist."""
+    return typed(articles(text if plain else _with_additions(text, seconds, rng)), rng)
 
 
 def with_descriptors(text: str, descriptors: tuple[str, ...], rng: np.random.Generator) -> str:

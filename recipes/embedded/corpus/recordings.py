@@ -150,11 +150,8 @@ def _entry(path: str, caption: str) -> Entry:
         )  # fmt: skip
         return Entry(path, texts, True, 0.5)
     head, _, tail = caption.partition(", ")
-    texts = tuple(
-        dict.fromkeys(
-            (f"~{head}, {tail}" if tail else f"~{head}", f"~{tail} {head}".strip(), f"a ~{head}")
-        )
-    )
+    texts = (f"~{head}, {tail}", f"~{tail} {head}") if tail else (f"~{head}",)
+    texts = (*texts, f"a ~{head}")
     return Entry(path, texts, _has_pitch(caption), 1.0)
 
 
