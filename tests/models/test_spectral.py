@@ -107,6 +107,19 @@ def test_the_stereo_latents_carry_width_and_balance(
 
 
 @torch.inference_mode()
+def test_a_sound_starts_from_silence_whole_and_in_tiles(spectral: Spectral) -> None:
+    latents = torch.randn(1, 72, 40, generator=torch.Generator().manual_seed(4))
+    whole = spectral.decode(latents)
+    first = next(spectral.decode_tiles(latents, 8))
+    for sound in (whole, first):
+        assert sound[..., 0].abs().max() == 0
+    assert whole[..., :44].abs().max() < 0.3 * whole[..., 132:4_096].abs().max()
+    assert torch.allclose(
+        first, whole[..., : first.shape[-1]], atol=1e-4 * float(whole.abs().max())
+    )
+
+
+@torch.inference_mode()
 def test_silence_stays_silent(spectral: Spectral) -> None:
     assert resynthesize(spectral, torch.zeros(1, 2, 32_768), 0.0).abs().max() < 1e-5
 

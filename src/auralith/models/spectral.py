@@ -30,6 +30,7 @@ WIDTH_LIMIT, BALANCE_LIMIT = (
     3.0,
 )  # nepers: 35 dB between side and mid, 26 dB between right and left
 NOISE_SEED = 2407
+RISE_SAMPLES = 132  # 3 ms
 TURN_BINS = 12  # after which the diffuse side signal changes its sign; fewer cost more of it where they meet
 
 
@@ -230,7 +231,7 @@ class Spectral(Autoencoder):
         self, latents: Float[Tensor, "batch channel frame"]
     ) -> Float[Tensor, "batch audio_channel sample"]:
         """A waveform; its noise comes from a fixed stream, so equal latents give equal audio."""
-        return self.synthesize(self.predict(latents))
+        return self._risen(self.synthesize(self.predict(latents)))
 
     def decode_circular(
         self, latents: Float[Tensor, "batch channel frame"]
@@ -269,9 +270,21 @@ class Spectral(Autoencoder):
             waveform, advances = self._synthesize(
                 known, noise.hops(first * hops, last * hops), self.stft, before
             )
-            yield waveform[..., (kept_start - first) * rate : (kept_end - first) * rate]
+            kept = waveform[..., (kept_start - first) * rate : (kept_end - first) * rate]
+            yield kept if kept_start else self._risen(kept)
             following = kept_end - context + network if kept_end > context else 0
             before = before + advances[..., : (following - first) * hops].sum(-1, keepdim=True)
+
+    def _risen(
+        self, waveform: Float[Tensor, "batch channel sample"]
+    ) -> Float[Tensor, "batch channel sample"]:
+        """Return a sound that rises from silence: its windows are longer than what comes before its first attack."""
+        size = min(RISE_SAMPLES, waveform.shape[-1])
+        position = torch.arange(size, device=waveform.device) / RISE_SAMPLES
+        return torch.cat(
+            (waveform[..., :size] * torch.sin(torch.pi / 2 * position) ** 2, waveform[..., size:]),
+            dim=-1,
+        )
 
     @property
     def _network_reach(self) -> int:
