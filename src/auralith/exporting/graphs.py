@@ -313,7 +313,7 @@ class Decode(nn.Module):
 
 
 class Predict(nn.Module):
-    """The network of a spectral decoder: levels, widths, balances and scales."""
+    """The network of a spectral decoder: levels and scales, and the stereo that latents carry."""
 
     def __init__(self, autoencoder: Spectral) -> None:
         super().__init__()
@@ -321,10 +321,9 @@ class Predict(nn.Module):
 
     def forward(
         self, latents: Float[Tensor, "batch channel frame"]
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor, Tensor]:
         found = self.autoencoder.predict(latents)
-        spectrum = found.spectrum
-        return spectrum.level, spectrum.width, spectrum.balance, found.scale
+        return found.spectrum.level, found.spectrum.stereo, found.scale
 
 
 def _waveform(autoencoder: Oobleck | Same) -> Graph:
@@ -336,7 +335,8 @@ def _waveform(autoencoder: Oobleck | Same) -> Graph:
 def _spectrum(autoencoder: Spectral) -> Graph:
     config = autoencoder.config
     axes = ("batch", config.bands, "hop")
-    outputs = tuple(Port(name, axes) for name in ("level", "width", "balance", "scale"))
+    stereo = Port("stereo", ("batch", 2 * config.stereo_bands, "frame"))
+    outputs = (Port("level", axes), stereo, Port("scale", axes))
     return Graph(DECODER, Predict(autoencoder), (_latents(config),), outputs)
 
 

@@ -296,8 +296,8 @@ class ExportedSpectral(Spectral):
         self.decoder = graph
 
     def predict(self, latents: Float[Tensor, "batch channel frame"]) -> SpectralPrediction:
-        level, width, balance, scale = self.decoder(latents)
-        return SpectralPrediction(Spectrum(level, width, balance), scale)
+        level, stereo, scale = self.decoder(latents)
+        return SpectralPrediction(Spectrum(level, stereo), scale)
 
 
 AUTOENCODERS: Mapping[type, Callable[[Any, CompiledGraph], Autoencoder]] = {
