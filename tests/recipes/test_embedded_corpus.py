@@ -29,7 +29,7 @@ from recipes.embedded.corpus.scores import (
 )
 from recipes.embedded.corpus.sounds import drums, groups, instruments, loop_events
 from recipes.embedded.corpus.stage import staged
-from recipes.tiny.synth.pitch import midi_number, note_hz
+from recipes.tiny.synth.pitch import midi_number, note_hz, note_name
 from recipes.tiny.synth.signals import SAMPLE_RATE
 
 has_fonts = all(path.is_file() for path in FONTS.values())
@@ -81,6 +81,24 @@ def test_sounds_are_of_their_side_and_come_back_from_json() -> None:
                 one = instruments()[sound.kind]
                 assert sound.preset in one["held_out" if held_out else "presets"]
             assert 0.5 <= sound.seconds <= sounds.LONGEST
+
+
+def test_every_note_of_an_instrument_is_trained_on_or_held_out_and_none_is_held_out_on_all() -> None:
+    rng = np.random.default_rng(4)
+    heard: dict[bool, set[tuple[str, str]]] = {False: set(), True: set()}
+    for held_out in heard:
+        for _ in range(4_000):
+            sound = sounds.draw_instrument(rng, held_out=held_out)
+            if sound.note is not None:
+                heard[held_out].add((sound.kind, sound.note))
+    assert not heard[True] & heard[False]
+    for kind in {kind for kind, _ in heard[True]}:
+        low, high = (midi_number(note) for note in instruments()[kind]["range"])
+        own = [note_name(key) for key in range(low, high + 1)]
+        reserved = [note for note in own if sounds.note_is_held_out(kind, note)]
+        assert 0.1 < len(reserved) / len(own) < 0.2
+    every_note = {note_name(key) for key in range(midi_number("C2"), midi_number("C6") + 1)}
+    assert every_note <= {note for _, note in heard[False]}
 
 
 def test_captions_state_what_is_played() -> None:

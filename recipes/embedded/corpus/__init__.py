@@ -65,7 +65,7 @@ class Corpus:
         self._shares = np.array(list(shares.values())) / sum(shares.values())
 
     def draw(self, rng: np.random.Generator, *, held_out: bool = False) -> AnySound:
-        """Return a sound; a held-out one has presets, notes, tempi and recordings of its own."""
+        """Return a sound; a held-out one has presets, notes on an instrument, tempi and recordings of its own."""
         source = str(rng.choice(self._names, p=self._shares))
         if source == "recording":
             assert self.library is not None
