@@ -8,7 +8,7 @@ between their neighbors.
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +31,13 @@ NUMBERS = tuple(str(n) for n in (*range(2_001), *range(2_050, 20_001, 50)))
 WORD = r"[a-g]#?[0-8](?![a-z0-9])|[0-9]+|[a-z]+|[^\sa-z0-9]"
 NONE = -1
 """Class of a sound that has none."""
+VALUES = {
+    "tempo": tuple(range(40, 241)),
+    "pitch": tuple(440.0 * 2 ** (k / 12) for k in range(-57, 51)),
+}
+"""What a tempo in bpm and a pitch in Hz are told apart from."""
+VALIDATION_STEP = 2**40
+"""Beyond all steps of training."""
 CYCLES_PER_OCTAVE = tuple(2.0**e for e in np.arange(-4, 3.51, 0.5))
 
 
@@ -44,6 +51,11 @@ class TextSettings:
     vocabulary_captions: int = 40_000
     batch_size: int = 256
     unknown_rate: float = 0.03
+    descriptor_weight: float = 1.0
+    """Weight of the mean error of all descriptors, each of which few captions have."""
+    value_weight: float = 1.0
+    """Weight of the mean error of the features of tempo and pitch."""
+    validation_captions: int = 1_024
 
 
 def build_tokenizer(captions: Iterable[str], max_tokens: int) -> PreTrainedTokenizerFast:
@@ -173,11 +185,21 @@ class TextTask:
         self, batch: Batch, step: int, networks: Mapping[str, nn.Module]
     ) -> dict[str, Tensor]:
         told = networks["text"](batch["ids"], batch["mask"])
-        return attribute_losses({name: value.float() for name, value in told.items()}, batch)
+        losses = attribute_losses({name: value.float() for name, value in told.items()}, batch)
+        weights = {"descriptors": self.settings.descriptor_weight}
+        weights |= dict.fromkeys(VALUES, self.settings.value_weight)
+        return {name: weights.get(name, 1.0) * loss for name, loss in losses.items()}
 
     def validate(self, networks: Mapping[str, nn.Module]) -> dict[str, float]:
-        """None: what the encoder is good for shows in what the transformer makes of it."""
-        return {}
+        """The share of what captions of no training step say that is told rightly, by its name."""
+        rights: dict[str, list[Tensor]] = {}
+        size = self.settings.batch_size
+        for part in range(-(-self.settings.validation_captions // size)):
+            batch = self.batch(VALIDATION_STEP + part, Share(0, 1))
+            told = networks["text"](batch["ids"], batch["mask"])
+            for name, right in told_rightly(told, batch):
+                rights.setdefault(name, []).append(right)
+        return {name: float(torch.cat(found).float().mean()) for name, found in rights.items()}
 
 
 def attributes(sounds: Sequence[Describable], corpus: Corpus[Any]) -> Batch:
@@ -216,6 +238,24 @@ def attribute_losses(told: Mapping[str, Tensor], target: Batch) -> dict[str, Ten
     }
     classes = {name: value for name, value in told.items() if name not in losses}
     return losses | {name: _class_loss(value, target[name]) for name, value in classes.items()}
+
+
+def told_rightly(told: Mapping[str, Tensor], target: Batch) -> Iterator[tuple[str, Tensor]]:
+    """Yield names and which of the sounds that have something of the name are told rightly.
+
+    A value is told by the nearest one of `VALUES`, a descriptor by more than one half.
+    """
+    for name, value in told.items():
+        wanted = target[name]
+        if name == "descriptors":
+            yield name, (value > 0)[wanted > 0]
+        elif name in VALUES:
+            features = torch.stack([numeric_features(one) for one in VALUES[name]]).float()
+            stated = wanted.isfinite().all(-1)
+            nearest = [torch.cdist(x.float(), features).argmin(-1) for x in (value, wanted)]
+            yield name, (nearest[0] == nearest[1])[stated]
+        else:
+            yield name, (value.argmax(-1) == wanted)[wanted != NONE]
 
 
 def _class_loss(

@@ -83,7 +83,9 @@ def test_sounds_are_of_their_side_and_come_back_from_json() -> None:
             assert 0.5 <= sound.seconds <= sounds.LONGEST
 
 
-def test_every_note_of_an_instrument_is_trained_on_or_held_out_and_none_is_held_out_on_all() -> None:
+def test_every_note_of_an_instrument_is_trained_on_or_held_out_and_none_is_held_out_on_all() -> (
+    None
+):
     rng = np.random.default_rng(4)
     heard: dict[bool, set[tuple[str, str]]] = {False: set(), True: set()}
     for held_out in heard:

@@ -1,4 +1,6 @@
-"""The tokenizer and the fixed embeddings of numbers and notes."""
+"""The tokenizer, the fixed embeddings of numbers and notes, and how well captions are understood."""
+
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,11 +11,13 @@ from auralith.training.task import Share
 from recipes.tiny.corpus import ProceduralCorpus
 from recipes.tiny.synth import numeric_value
 from recipes.tiny.text import (
+    NONE,
     TextNetwork,
     TextSettings,
     TextTask,
     build_tokenizer,
     numeric_features,
+    told_rightly,
 )
 
 
@@ -61,3 +65,47 @@ def test_numeric_embeddings_stay_fixed_while_words_learn(
     assert gradient[vocabulary["128"]].abs().max() == 0
     assert gradient[vocabulary["f#3"]].abs().max() == 0
     assert gradient[vocabulary["a"]].abs().max() > 0
+
+
+def test_what_is_told_rightly_is_counted_among_the_sounds_that_have_it() -> None:
+    tempi = torch.stack(
+        [numeric_features(120.0), numeric_features(96.0), torch.full((32,), torch.nan)]
+    )
+    target = {
+        "kind": torch.tensor([2, 0, NONE]),
+        "descriptors": torch.tensor([[1.0, 0.0], [0.0, 0.0], [1.0, 1.0]]),
+        "tempo": tempi,
+    }
+    told = {
+        "kind": torch.tensor([[0.0, 0.1, 0.2], [0.0, 0.9, 0.1], [1.0, 0.0, 0.0]]),
+        "descriptors": torch.tensor([[3.0, 2.0], [-1.0, -1.0], [1.0, -1.0]]),
+        "tempo": torch.stack([numeric_features(120.4), numeric_features(98.0), tempi[0]]),
+    }
+    found = {name: right.tolist() for name, right in told_rightly(told, target)}
+    assert found == {
+        "kind": [True, False],
+        "descriptors": [True, True, False],
+        "tempo": [True, False],
+    }
+
+
+def test_validation_tells_shares_and_weights_change_losses_alone(
+    tokenizer: PreTrainedTokenizerFast,
+) -> None:
+    settings = TextSettings(
+        d_model=48, d_ff=32, layers=1, heads=2, batch_size=16, validation_captions=40
+    )
+    corpus = ProceduralCorpus()
+    with torch.random.fork_rng():
+        network = TextNetwork(settings, tokenizer, corpus)
+    plain = TextTask(network, tokenizer, corpus, settings, OptimizerSettings(), 1)
+    weighed = replace(settings, descriptor_weight=30.0, value_weight=20.0)
+    other = TextTask(network, tokenizer, corpus, weighed, OptimizerSettings(), 1)
+    shares = plain.validate(plain.networks)
+    assert shares == other.validate(other.networks)
+    assert shares.keys() == {"kind", "descriptors", "tempo", "pitch"}
+    assert all(0 <= share <= 1 for share in shares.values())
+    batch = plain.batch(0, Share(0, 1))
+    before, after = (task.losses(batch, 0, task.networks) for task in (plain, other))
+    factors = {name: float((after[name] / before[name]).detach()) for name in before}
+    assert factors == pytest.approx({"kind": 1, "descriptors": 30, "tempo": 20, "pitch": 20})
