@@ -20,7 +20,7 @@ from recipes.tiny import synth
 from recipes.tiny.synth.signals import Stereo
 
 AnySound = Played | Recorded | synth.Sound
-SHARES = {"instrument": 0.54, "loop": 0.18, "hit": 0.05, "recording": 0.11, "procedural": 0.12}
+SHARES = {"instrument": 0.44, "loop": 0.28, "hit": 0.05, "recording": 0.11, "procedural": 0.12}
 UNLIKE = frozenset(
     (
         "footsteps_gravel",
