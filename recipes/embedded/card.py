@@ -24,13 +24,14 @@ from auralith.tensor_files import read_tensor_file
 from auralith.training.export import CARD_NAME
 from recipes.embedded.__main__ import RECIPE
 from recipes.embedded.corpus import Corpus, Library, Played, Recorded
+from recipes.embedded.corpus.sounds import instruments
 from recipes.embedded.evaluation.judging import Verdict, figures
 from recipes.tiny.__main__ import Changes
 from recipes.tiny.stages import Recipe
 
 SOUNDS = 4_000
 """Draws from which the hours of the corpus by kind are reckoned."""
-STAGES = ("text", "autoencoder", "dit")
+STAGES = {"text": "text encoder", "autoencoder": "autoencoder", "dit": "transformer"}
 
 
 def write_card(
@@ -60,9 +61,9 @@ def write_card(
 LIMITS = """## Limits
 
 No speech and no singing, no music with several instruments at once, no language but English. A prompt with words that it
-never saw gets a warning that names them, and a sound all the same; `auralith words` lists those it knows. Values
-between those of the training captions are met less surely than the shares above where they were never said in such
-words.
+never saw gets a warning that names them, and a sound all the same; `auralith words` lists those it knows. Phases are
+reconstructed from levels, so hits are softer and textures smoother than what it learned from. A continuation of a
+sustained note can fade by some dB at the default guidance; at guidance 1 it holds its level.
 
 Meant for tests, demonstrations, teaching and training at home, and for sketches of effects and notes in games. Weights
 and recipe are under the Apache License 2.0; `ATTRIBUTION` beside the weights names everybody whose sounds it learned
@@ -79,15 +80,11 @@ license: apache-2.0
 ---
 # The embedded model
 
-Single notes, chords, phrases and strums of about {len(_instruments())} instruments, drum loops at a tempo, hits, and
+Single notes, chords, phrases and strums of about {len(instruments())} instruments, drum loops at a tempo, hits, and
 sounds of nature, machines and things, in stereo at {config.audio.sample_rate} Hz, up to {recipe.model.longest_seconds:g} s.
 Small enough to be part of the package: {count / 1e6:.1f} million parameters, {_size(model):.0f} MB. Made by
 `python -m recipes.embedded`, whose page has every step.
 """
-
-
-def _instruments() -> list[str]:
-    return [kind for kind in Corpus().labels["kind"] if "/" not in kind]
 
 
 def _size(model: Path) -> float:
@@ -143,12 +140,15 @@ def _funnel(path: Path) -> Iterator[str]:
 
 
 def _training(recipe: Recipe) -> str:
-    steps = [f"{name} {getattr(recipe, f'{name}_loop').steps}" for name in STAGES]
+    steps = [
+        f"{getattr(recipe, f'{stage}_loop').steps:,} of the {name}"
+        for stage, name in STAGES.items()
+    ]
     sampling = recipe.config.sampling
     return f"""## Training
 
-From random weights, by the loop that users train with: steps of {", ".join(steps)}. By default {sampling.steps} steps of
-{sampling.sampler} at guidance {sampling.cfg_scale:g}.
+From random weights, by the loop that users train with. Steps: {", ".join(steps)}. A sound takes {sampling.steps} steps of
+{sampling.sampler} at guidance {sampling.cfg_scale:g} if nothing else is asked for.
 """
 
 
