@@ -21,9 +21,9 @@ RATE = 44_100
 STEADY = (
     "rain on a tin roof",
     "static noise",
-    "a warm pad, note C3",
-    "an engine idling",
-    "a pad, note A3",
+    "a church organ chord, C major",
+    "a stream of water",
+    "pink noise",
 )
 SEEDS = (1, 2, 3, 7)
 CASES = [(prompt, seed) for prompt in STEADY for seed in SEEDS]

@@ -120,4 +120,4 @@ def test_a_server_does_not_start_with_what_an_export_can_not_do(
 def test_words_of_an_export(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     export(EMBEDDED, tmp_path / "own", "onnx")
     assert run(["words", "pian*", "--model", str(tmp_path / "own")]) == 0
-    assert capsys.readouterr().out.split()[0] == "piano"
+    assert "piano" in capsys.readouterr().out.split()
