@@ -33,8 +33,13 @@ RIGHT = {
     "samples": "number of samples",
 }
 """Questions that a sound answers right or wrong."""
-MEDIANS = ("start", "last", "side", "gaps")
-"""Measures of every sound: levels of its first and last millisecond and of its side signal in dB, share of silence."""
+MEDIANS = {
+    "start": "level of the first millisecond, dB",
+    "last": "level of the last millisecond, dB",
+    "side": "level of the side signal, dB",
+    "gaps": "share of silence",
+}
+"""Measures of every sound, of which the median is told."""
 
 
 @dataclass(frozen=True)
@@ -142,6 +147,6 @@ def figures(verdicts: Mapping[str, Sequence[Verdict]]) -> Iterator[tuple[str, in
         if found:
             yield title, found[0][1], [f"{share:.1%}" for share, _ in found]
     middles = [medians(rows) for rows in verdicts.values()]
-    for measure in MEDIANS:
+    for measure, title in MEDIANS.items():
         count = len(next(iter(verdicts.values())))
-        yield f"median of {measure}", count, [f"{one[measure]:.2f}" for one in middles]
+        yield f"median {title}", count, [f"{one[measure]:.2f}" for one in middles]
