@@ -191,7 +191,7 @@ class TextTask:
         return {name: weights.get(name, 1.0) * loss for name, loss in losses.items()}
 
     def validate(self, networks: Mapping[str, nn.Module]) -> dict[str, float]:
-        """The share of what captions of no training step say that is told rightly, by its name."""
+        """Return the share that is told rightly of what captions of no training step say, by its name; none if none says it."""
         rights: dict[str, list[Tensor]] = {}
         size = self.settings.batch_size
         for part in range(-(-self.settings.validation_captions // size)):
@@ -199,7 +199,8 @@ class TextTask:
             told = networks["text"](batch["ids"], batch["mask"])
             for name, right in told_rightly(told, batch):
                 rights.setdefault(name, []).append(right)
-        return {name: float(torch.cat(found).float().mean()) for name, found in rights.items()}
+        answers = {name: torch.cat(found) for name, found in rights.items()}
+        return {name: float(a.float().mean()) for name, a in answers.items() if len(a)}
 
 
 def attributes(sounds: Sequence[Describable], corpus: Corpus[Any]) -> Batch:

@@ -80,7 +80,7 @@ class GenerationRequest:
     steps: int | None = None
     """Denoising steps; the model's default if left out: 100 (embedded model: 30)."""
     cfg_scale: float | None = None
-    """Guidance scale; 1 turns it off. Default 7 (embedded model: 4)."""
+    """Guidance scale; 1 turns it off. Default 7 (embedded model: 2.5)."""
     cfg_rescale: float = 0.0
     """Guidance rescale, 0 to 1."""
     cfg_interval: tuple[float, float] | None = None

@@ -496,7 +496,7 @@ def test_from_training_to_sound_with_the_embedded_model(
     assert run(["adapter", "list", "."]) == 0
     captured = capsys.readouterr()
     assert captured.out.count("\n") == 2 and "broken.safetensors" in captured.err
-    assert captured.out.splitlines()[1].split()[:5] == ["a.safetensors", "dora", "2", "2.0", "12"]
+    assert captured.out.splitlines()[1].split()[:5] == ["a.safetensors", "dora", "2", "2.0", "16"]
     assert run(["adapter", "list", "a.safetensors", "--json"]) == 0
     shown = json.loads(capsys.readouterr().out)
     assert (shown["steps"], shown["config"]["kind"], shown["base_model"]) == (

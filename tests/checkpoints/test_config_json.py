@@ -43,7 +43,7 @@ SMALL = ModelConfig(
     sampling=DISTILLED_SAMPLING,
 )
 OWN = ModelConfig(
-    autoencoder=SpectralConfig(),
+    autoencoder=SpectralConfig(latent_channels=64),
     dit=DiTConfig(
         embed_dim=256,
         depth=2,
@@ -88,7 +88,8 @@ def test_configs_come_back(config: ModelConfig) -> None:
 
 
 @pytest.mark.parametrize(
-    "autoencoder", [OobleckConfig(final_tanh=True, encoder_width=32), SpectralConfig()]
+    "autoencoder",
+    [OobleckConfig(final_tanh=True, encoder_width=32), SpectralConfig(latent_channels=64)],
 )
 def test_autoencoder_configs_come_back(autoencoder: OobleckConfig | SpectralConfig) -> None:
     spec = Spec(AudioFormat(), autoencoder)
