@@ -51,6 +51,7 @@ from recipes.tiny.spectral import SpectralSettings, SpectralTask
 from recipes.tiny.text import TextNetwork, TextSettings, TextTask, build_tokenizer
 
 AUTOENCODER_NAME = "autoencoder.safetensors"
+LEAST_SPREAD = 1e-2
 
 
 @dataclass(frozen=True)
@@ -192,7 +193,8 @@ def train_autoencoder(recipe: Recipe, corpus: Corpus[Any], folder: Path) -> Iter
     clips = [rendered(corpus, i) for i in range(recipe.autoencoder.calibration_clips)]
     latents = torch.cat([encoder.encode(torch.from_numpy(c).float())[0] for c in clips], dim=-1)
     network.latent_mean.copy_(latents.mean(1, keepdim=True))
-    network.latent_std.copy_(latents.std(1, keepdim=True))
+    spread = latents.std(1, keepdim=True)  # none of a side that no clip has
+    network.latent_std.copy_(spread.clamp(min=LEAST_SPREAD))
     write_safetensors(folder / AUTOENCODER_NAME, weights_of(network.state_dict()))
 
 

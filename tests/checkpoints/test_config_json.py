@@ -42,9 +42,12 @@ SMALL = ModelConfig(
     global_ids=("seconds_total",),
     sampling=DISTILLED_SAMPLING,
 )
+OWN_AUDIO = AudioFormat(latent_channels=72)
 OWN = ModelConfig(
-    autoencoder=SpectralConfig(latent_channels=64),
+    audio=OWN_AUDIO,
+    autoencoder=SpectralConfig(),
     dit=DiTConfig(
+        latent_channels=72,
         embed_dim=256,
         depth=2,
         num_heads=4,
@@ -88,11 +91,14 @@ def test_configs_come_back(config: ModelConfig) -> None:
 
 
 @pytest.mark.parametrize(
-    "autoencoder",
-    [OobleckConfig(final_tanh=True, encoder_width=32), SpectralConfig(latent_channels=64)],
+    "spec",
+    [
+        Spec(AudioFormat(), OobleckConfig(final_tanh=True, encoder_width=32)),
+        Spec(OWN_AUDIO, SpectralConfig()),
+    ],
+    ids=["oobleck", "spectral"],
 )
-def test_autoencoder_configs_come_back(autoencoder: OobleckConfig | SpectralConfig) -> None:
-    spec = Spec(AudioFormat(), autoencoder)
+def test_autoencoder_configs_come_back(spec: Spec) -> None:
     assert spec_from_json(json.loads(json.dumps(spec_to_json(spec)))) == spec
 
 

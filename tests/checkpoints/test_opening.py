@@ -367,11 +367,10 @@ def test_tokenizers_are_of_two_classes(folder: Path, stated: object, expected: s
 
 OWN = ModelConfig(
     window_samples=2_048 * 64,
-    autoencoder=SpectralConfig(
-        latent_channels=64, fine_width=8, coarse_width=16, fine_blocks=1, coarse_blocks=1
-    ),
+    audio=AudioFormat(latent_channels=72),
+    autoencoder=SpectralConfig(fine_width=8, coarse_width=16, fine_blocks=1, coarse_blocks=1),
     dit=DiTConfig(
-        embed_dim=64, depth=2, num_heads=2, context_dim=64, global_dim=128, qk_norm="ln",
+        latent_channels=72, embed_dim=64, depth=2, num_heads=2, context_dim=64, global_dim=128, qk_norm="ln",
         global_conditioning="adaln", max_positions=65,
     ),
     condition_dim=64,
