@@ -110,13 +110,26 @@ def test_the_stereo_latents_carry_width_and_balance(
 def test_a_sound_starts_from_silence_whole_and_in_tiles(spectral: Spectral) -> None:
     latents = torch.randn(1, 72, 40, generator=torch.Generator().manual_seed(4))
     whole = spectral.decode(latents)
-    first = next(spectral.decode_tiles(latents, 8))
+    pieces = list(spectral.decode_tiles(latents, 8))
+    first = pieces[0]
     for sound in (whole, first):
         assert sound[..., 0].abs().max() == 0
     assert whole[..., :44].abs().max() < 0.3 * whole[..., 132:4_096].abs().max()
     assert torch.allclose(
         first, whole[..., : first.shape[-1]], atol=1e-4 * float(whole.abs().max())
     )
+
+
+@torch.inference_mode()
+def test_ratios_of_a_part_are_those_of_the_whole(spectral: Spectral) -> None:
+    latents = torch.randn(1, 72, 40, generator=torch.Generator().manual_seed(5))
+    hops = spectral.config.hops_per_frame
+    whole = spectral.predict(latents).per_hop().hops(20 * hops, 24 * hops)
+    part = spectral.predict(latents[..., 9:35]).per_hop().hops(11 * hops, 15 * hops)
+    assert torch.allclose(part.spectrum.stereo, whole.spectrum.stereo, atol=1e-6)
+    own = spectral.predict(latents).spectrum.stereo
+    quarter = 0.875 * own[..., 20] + 0.125 * own[..., 21]
+    assert torch.allclose(whole.spectrum.stereo[..., 2], quarter, atol=1e-6)
 
 
 @torch.inference_mode()

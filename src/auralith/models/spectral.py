@@ -25,10 +25,8 @@ from auralith.models.phase import Stft, peak_advances, peak_phases, reach, recon
 
 FLOOR = 1e-10  # power of −100 dB re full scale
 LEVEL_MEAN, LEVEL_SPAN = -7.0, 2.5  # of natural-log magnitudes, to bring them near unit variance
-WIDTH_LIMIT, BALANCE_LIMIT = (
-    4.0,
-    3.0,
-)  # nepers: 35 dB between side and mid, 26 dB between right and left
+WIDTH_LIMIT = 4.0  # nepers, 35 dB, between side and mid
+BALANCE_LIMIT = 3.0  # nepers, 26 dB, between right and left
 NOISE_SEED = 2407
 RISE_SAMPLES = 132  # 3 ms
 TURN_BINS = 12  # after which the diffuse side signal changes its sign; fewer cost more of it where they meet
@@ -39,7 +37,7 @@ class Spectrum:
     """Natural logarithms of magnitudes per band, and of their ratios in broad bands: all widths, then all balances."""
 
     level: Float[Tensor, "batch band time"]
-    stereo: Float[Tensor, "batch ratio frame"]
+    stereo: Float[Tensor, "batch ratio frame_or_hop"]
 
 
 @dataclass(frozen=True)
@@ -49,13 +47,20 @@ class SpectralPrediction:
     spectrum: Spectrum
     scale: Float[Tensor, "batch band time"]
 
-    def frames(self, first: int, last: int) -> "SpectralPrediction":
-        """Return the prediction of the latent frames [first, last)."""
-        stereo = self.spectrum.stereo
-        hops = self.scale.shape[-1] // stereo.shape[-1]
-        part = slice(first * hops, last * hops)
-        spectrum = Spectrum(self.spectrum.level[..., part], stereo[..., first:last])
-        return SpectralPrediction(spectrum, self.scale[..., part])
+    def per_hop(self) -> "SpectralPrediction":
+        """Return the same with ratios for every hop, between those of frames: a part of it is as in the whole."""
+        stereo = F.interpolate(
+            self.spectrum.stereo, size=self.scale.shape[-1], mode="linear", align_corners=False
+        )
+        return SpectralPrediction(Spectrum(self.spectrum.level, stereo), self.scale)
+
+    def hops(self, first: int, last: int) -> "SpectralPrediction":
+        """Return the hops [first, last) of a prediction per hop."""
+        level, stereo, scale = (
+            values[..., first:last]
+            for values in (self.spectrum.level, self.spectrum.stereo, self.scale)
+        )
+        return SpectralPrediction(Spectrum(level, stereo), scale)
 
 
 @dataclass(frozen=True)
@@ -237,8 +242,9 @@ class Spectral(Autoencoder):
         self, latents: Float[Tensor, "batch channel frame"]
     ) -> Float[Tensor, "batch audio_channel sample"]:
         """Decode one turn of a circle: the network sees the other end beyond each end, and so does the transform."""
-        context = self._network_reach
-        turn = self.predict(wrapped(latents, context)).frames(context, context + latents.shape[-1])
+        context = self._network_reach * self.config.hops_per_frame
+        prediction = self.predict(wrapped(latents, self._network_reach)).per_hop()
+        turn = prediction.hops(context, prediction.scale.shape[-1] - context)
         stft = Stft(self.config.window_size, self.config.hop, circular=True)
         return self.synthesize(turn, stft)
 
@@ -265,8 +271,8 @@ class Spectral(Autoencoder):
             # what lies at the edges of a tile was predicted without its context, but for the true ends
             first = start + network if start else 0
             last = end - network if end < num_frames else end
-            predicted = self.predict(latents[..., start:end])
-            known = predicted.frames(first - start, last - start)
+            predicted = self.predict(latents[..., start:end]).per_hop()
+            known = predicted.hops((first - start) * hops, (last - start) * hops)
             waveform, advances = self._synthesize(
                 known, noise.hops(first * hops, last * hops), self.stft, before
             )
@@ -338,7 +344,7 @@ class Spectral(Autoencoder):
         """Waveform from levels: the mid signal by phase reconstruction, the side signal as a filtered copy of it."""
         stft, level = stft or self.stft, prediction.spectrum.level
         noise = self.noise(level.shape[-1], level.device, stft.circular)
-        return self._synthesize(prediction, noise, stft, 0.0)[0]
+        return self._synthesize(prediction.per_hop(), noise, stft, 0.0)[0]
 
     def _synthesize(
         self,
@@ -347,7 +353,7 @@ class Spectral(Autoencoder):
         stft: Stft,
         before: Float[Tensor, "batch bin 1"] | float,
     ) -> tuple[Float[Tensor, "batch channel sample"], Float[Tensor, "batch bin time"]]:
-        """Return the waveform and the phase advances in it; `before` is the sum of the advances before them."""
+        """Return the waveform of a prediction per hop, and the phase advances in it; `before` is the sum of those before them."""
         spectrum = prediction.spectrum
         spread = self.bands(spectrum.level.device).spread
         width, balance = self._per_bin(spectrum)
@@ -388,11 +394,9 @@ class Spectral(Autoencoder):
     def _per_bin(
         self, spectrum: Spectrum
     ) -> tuple[Float[Tensor, "batch bin time"], Float[Tensor, "batch bin time"]]:
-        """Return widths and balances between those of broad bands and frames."""
-        time = spectrum.level.shape[-1]
-        ratios = F.interpolate(spectrum.stereo, size=time, mode="linear", align_corners=False)
+        """Return widths and balances between those of broad bands."""
         spread = self._broad_bands(spectrum.stereo.device)
-        width, balance = (spread @ part for part in ratios.chunk(2, dim=1))
+        width, balance = (spread @ part for part in spectrum.stereo.chunk(2, dim=1))
         return width.clamp(-WIDTH_LIMIT, WIDTH_LIMIT), balance.clamp(-BALANCE_LIMIT, BALANCE_LIMIT)
 
     def _broad_bands(self, device: torch.device) -> Float[Tensor, "bin broad"]:
