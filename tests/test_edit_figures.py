@@ -1,6 +1,6 @@
-"""What is heard at ends and seams, measured on sixty sounds of the embedded model.
+"""What is heard at ends and seams, measured on 84 sounds of the embedded model.
 
-Twenty sounds, twenty continuations of them and twenty loops: levels at the ends, holes, level over time, seams by the
+28 sounds, 28 continuations of them and 28 loops: levels at the ends, holes, level over time, seams by the
 difference of neighboring samples. The kinds are steady ones, of which every stretch has the same level.
 """
 
@@ -25,8 +25,10 @@ STEADY = (
     "a stream of water",
     "pink noise",
 )
+SUSTAINED = ("a warm pad, note C3", "a pad, note A3")
+"""Of some seeds their continuations fade by up to 10 dB; all else is asked of them, too."""
 SEEDS = (1, 2, 3, 7)
-CASES = [(prompt, seed) for prompt in STEADY for seed in SEEDS]
+CASES = [(prompt, seed) for prompt in (*STEADY, *SUSTAINED) for seed in SEEDS]
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +90,8 @@ def test_a_continuation_has_no_hole_no_blip_and_holds_the_level(
     own = level_db(sound[:, RATE // 2 : 2 * RATE])
     assert min(levels_db(made[:, unchanged : 3 * RATE], 0.03)) > own - 10
     new = levels_db(made[:, 3 * RATE :], 0.5)
-    assert max(abs(level - own) for level in new) < 4
+    if case.prompt not in SUSTAINED:
+        assert max(abs(level - own) for level in new) < 4
     assert abs(level_db(made[:, -3_000:-500]) - new[-1]) < 6
     assert largest_step(made[:, unchanged : 3 * RATE]) < 2 * largest_step(sound)
     assert made[:, -1].abs().max() < 1e-3

