@@ -52,6 +52,7 @@ from recipes.tiny.text import TextNetwork, TextSettings, TextTask, build_tokeniz
 
 AUTOENCODER_NAME = "autoencoder.safetensors"
 LEAST_SPREAD = 1e-2
+"""Stands for the spread of a latent that is the same in all clips, as those of the side are where every clip is mono."""
 
 
 @dataclass(frozen=True)
@@ -193,8 +194,7 @@ def train_autoencoder(recipe: Recipe, corpus: Corpus[Any], folder: Path) -> Iter
     clips = [rendered(corpus, i) for i in range(recipe.autoencoder.calibration_clips)]
     latents = torch.cat([encoder.encode(torch.from_numpy(c).float())[0] for c in clips], dim=-1)
     network.latent_mean.copy_(latents.mean(1, keepdim=True))
-    spread = latents.std(1, keepdim=True)  # none of a side that no clip has
-    network.latent_std.copy_(spread.clamp(min=LEAST_SPREAD))
+    network.latent_std.copy_(latents.std(1, keepdim=True).clamp(min=LEAST_SPREAD))
     write_safetensors(folder / AUTOENCODER_NAME, weights_of(network.state_dict()))
 
 

@@ -6,12 +6,10 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import jaxtyping
 import numpy as np
 import onnxruntime
 import pytest
@@ -45,14 +43,6 @@ SIZES = (
     {"batch": 4, "context_row": 4, "token": 3, "frame": 16, "position": 16},
 )
 """With guidance, where half of the rows has a context; of one row; and with negative prompts."""
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _untyped_tracing() -> Iterator[None]:
-    """Let torch trace with sizes that are symbols, which are no instances of int."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @pytest.fixture(scope="module")

@@ -147,6 +147,6 @@ def figures(verdicts: Mapping[str, Sequence[Verdict]]) -> Iterator[tuple[str, in
         if found:
             yield title, found[0][1], [f"{share:.1%}" for share, _ in found]
     middles = [medians(rows) for rows in verdicts.values()]
+    count = len(next(iter(verdicts.values())))
     for measure, title in MEDIANS.items():
-        count = len(next(iter(verdicts.values())))
         yield f"median {title}", count, [f"{one[measure]:.2f}" for one in middles]

@@ -1,4 +1,4 @@
-"""What is known of a model before it is loaded: a server answers about models, and refuses some, without their weights."""
+"""Describe a model before it is loaded: a server answers about models, and refuses some, without their weights."""
 
 from dataclasses import dataclass
 from pathlib import Path

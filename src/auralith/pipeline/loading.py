@@ -61,8 +61,9 @@ def load(
     check_choice(compile)
     applied = open_adapters(adapters)
     if source is not None and is_export(Path(source)):
-        others = (text_encoder, weights, config, *applied)
-        return _load_export(Path(source), device, dtype, compile, others)
+        folder, others = Path(source), (text_encoder, weights, config, *applied)
+        number_format = require_computable(folder, device, dtype, compile, others)
+        return Auralith(open_export(folder), _name_of(folder), torch.device("cpu"), number_format)
     chosen = choose_device(device)
     choose_format(dtype, chosen)  # a wrong name is refused before the model is looked for
     files = Files(weights, config)
@@ -93,13 +94,6 @@ def load(
     if compile == "off":
         return model
     return compiled(model) if compile == "on" else compiled_where_possible(model)
-
-
-def _load_export(
-    folder: Path, device: str, dtype: str, compile: str, others: Sequence[object]
-) -> Auralith:
-    number_format = require_computable(folder, device, dtype, compile, others)
-    return Auralith(open_export(folder), _name_of(folder), torch.device("cpu"), number_format)
 
 
 def require_computable(
