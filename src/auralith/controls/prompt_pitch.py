@@ -57,8 +57,11 @@ _NOTE = re.compile(
 )
 _MIDDLE_C = re.compile(r"\bmiddle[\s-]c\b", re.I)
 _CLASS = re.compile(
-    r"\b(?:note|pitch)(?:\s+of|\s*[:=])?\s+(?P<letter>[A-Ga-g])(?P<accidental>#|b|[\s-](?:sharp|flat))?(?![\w#'])"
+    r"\b(?:note|pitch)(?P<of>\s+of|\s*[:=])?\s+(?P<letter>[A-Ga-g])(?P<accidental>#|b|[\s-](?:sharp|flat))?(?![\w#'])"
     r"(?=\s*(?:$|[,.;!?|)]|on\b|played|held|in\b))"
+)
+_THING_AFTER = re.compile(
+    r"\s*(?:played|held)\s+(?!(?:on|by|with|for|at|in|long|softly|loudly)\b)\w", re.I
 )
 _NOT_NOTE_BEFORE = re.compile(
     r"(?:hammond|audi|vitamin|highway|route|road|motorway|autobahn|formula|channel|level|grade|gate|seat|row|model"
@@ -127,7 +130,8 @@ def notes(text: str) -> Iterator[tuple[Note, int, int]]:
     for match in stated_matches(_MIDDLE_C, text):
         yield Note(0, 4), *match.span()
     for match in stated_matches(_CLASS, text):
-        yield _note(match, None), *match.span()
+        if not _is_article(match, text):
+            yield _note(match, None), *match.span()
 
 
 def frequencies(text: str) -> Iterator[tuple[float, int, int]]:
@@ -171,6 +175,13 @@ def _is_tonic(match: re.Match[str], text: str) -> bool:
     if not before.strip() or before.rstrip()[-1] in ".!?":  # an article may begin a sentence
         return after is not None
     return not re.match(r"\s*key\b", text[match.end() :], re.I) or named
+
+
+def _is_article(match: re.Match[str], text: str) -> bool:
+    """Return whether the "a" of a match begins what has the note, as in "a note of a held trombone"."""
+    is_a = match["letter"] == "a" or (match["letter"] == "A" and text.isupper())
+    is_alone = is_a and match["of"] and not match["accidental"]
+    return bool(is_alone) and _THING_AFTER.match(text, match.end()) is not None
 
 
 def _is_tag(match: re.Match[str], text: str) -> bool:
