@@ -107,7 +107,7 @@ def test_captions_state_what_is_played() -> None:
     rng = np.random.default_rng(5)
     stated: Counter[bool] = Counter()
     for sound in drawn(600):
-        text = caption(sound, rng)
+        text = caption(sound, rng, bare=False)
         assert "{" not in text
         assert "~" not in text
         said = read_prompt(text)
@@ -121,6 +121,30 @@ def test_captions_state_what_is_played() -> None:
             elif said.note is not None:
                 assert said.note.value.hz == pytest.approx(note_hz(sound.note)), text
     assert stated[True] > 0.95 * stated.total()
+
+
+@pytest.mark.parametrize("held_out", [False, True])
+def test_bare_captions_state_one_value_or_none_and_no_other(held_out: bool) -> None:
+    rng = np.random.default_rng(6)
+    silent = 0
+    for sound in drawn(600):
+        text = caption(sound, rng, held_out=held_out, plain=True, bare=True)
+        assert "{" not in text
+        assert "~" not in text
+        said = read_prompt(text)
+        assert said.note is None and said.frequency is None, text
+        if said.tempo is not None:
+            assert said.key is None, text
+            assert said.tempo.value == pytest.approx(sound.bpm), text
+        silent += said.tempo is None and said.key is None
+    assert silent >= 450
+
+
+def test_a_quarter_of_captions_is_bare() -> None:
+    rng = np.random.default_rng(7)
+    loops = [sound for sound in drawn(3_000) if sound.form == "loop"]
+    timeless = sum(read_prompt(caption(sound, rng)).tempo is None for sound in loops)
+    assert 0.1 < timeless / len(loops) < 0.3
 
 
 def test_numbers_and_chords_are_written_as_people_do() -> None:

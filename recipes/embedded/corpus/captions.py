@@ -25,6 +25,8 @@ SHORT_CHORDS = {
 }  # fmt: skip
 LONG_CHORDS = {"7": ("7", "dominant 7th", "seventh"), "minor 7": ("minor 7", "minor seventh"),
                "major 7": ("major 7", "major seventh"), "power": ("power", "5")}  # fmt: skip
+BARE_RATE = 0.25
+"""Share of captions that name an instrument or a style with one of its values at most, as most people type."""
 UNKNOWN_RATE = 0.12
 PHRASE_RATE = 0.22
 SECONDS_RATE = 0.1
@@ -38,11 +40,25 @@ def words() -> dict[str, dict[str, list[str]]]:
 
 
 def caption(
-    sound: Played, rng: np.random.Generator, *, held_out: bool = False, plain: bool = False
+    sound: Played,
+    rng: np.random.Generator,
+    *,
+    held_out: bool = False,
+    plain: bool = False,
+    bare: bool | None = None,
 ) -> str:
-    """Return what a person might type to ask for a sound; plain: with nothing that says nothing of it."""
+    """Return what a person might type to ask for a sound.
+
+    Args:
+        held_out: In a wording that no other caption has.
+        plain: With nothing that says nothing of it.
+        bare: With one of its pitch, chord, key, tempo, style and kit at most; by chance if None.
+    """
+    if bare is None:
+        bare = rng.random() < BARE_RATE
     form = "chord" if sound.form == "power_chord" else sound.form
-    shapes = words()["held_out" if held_out else "training"][form]
+    wordings = {(False, False): "training", (False, True): "bare", (True, False): "held_out"}
+    shapes = words()[wordings.get((held_out, bare), "held_out_bare")][form]
     text = _choice(rng, shapes).format(**_slots(sound, rng))
     text = with_descriptors(text, sound.descriptors, rng)
     return finished(text, sound.seconds, rng, plain=plain)
