@@ -73,10 +73,10 @@ def end(waveform: Waveform) -> float:
 
 
 def longest_pause(waveform: Waveform) -> float:
-    """Seconds of the longest run of moments below the threshold of `end`, before the end."""
+    """Seconds of the longest run of moments below the threshold of `end`, from the start to the end; 0 for silence."""
     levels = _levels(waveform)
     sounding = np.flatnonzero(levels > levels.max() * 10 ** (END_DB / 20))
-    return float(np.diff(sounding).max(initial=1) - 1) * _LEVEL_HOP / SAMPLE_RATE
+    return float(np.diff(sounding, prepend=-1).max(initial=1) - 1) * _LEVEL_HOP / SAMPLE_RATE
 
 
 def _levels(waveform: Waveform) -> Float[np.ndarray, " moment"]:

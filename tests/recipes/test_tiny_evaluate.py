@@ -75,6 +75,8 @@ def test_end_and_pause() -> None:
     assert measures.end(sound) == pytest.approx(2, abs=0.03)
     sound[:, RATE // 2 : RATE] = 0
     assert measures.longest_pause(sound) == pytest.approx(0.5, abs=0.03)
+    late = np.concatenate([np.zeros((2, RATE), np.float32), sound], axis=1)
+    assert measures.longest_pause(late) == pytest.approx(1, abs=0.03)
     assert measures.end(np.zeros((2, RATE), np.float32)) == 0
 
 

@@ -2,22 +2,24 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import count
+from itertools import count, islice
 
 import numpy as np
 
 from recipes.embedded.corpus import AnySound, Corpus, Recorded
+from recipes.embedded.corpus.captions import caption
 from recipes.embedded.corpus.sounds import CHORDAL, Played, instruments
 from recipes.tiny import synth
 from recipes.tiny.synth.signals import Stereo
 
 SHARES: Mapping[str, float] = {
     "note": 0.26, "bass": 0.08, "chord": 0.14, "phrase": 0.14, "loop": 0.18, "hit": 0.05, "recording": 0.07,
-    "procedural": 0.08,
+    "procedural": 0.08, "bare": 0.1,
 }  # fmt: skip
+"""Kinds of sounds; and prompts that name hardly more than an instrument or a style."""
 PITCHED = ("note", "bass")
-CASES, REFERENCES = 31, 32
-"""Streams of random numbers: the prompts, and the sounds that neighbors are looked for among."""
+CASES, REFERENCES, BARE = 31, 32, 33
+"""Streams of random numbers: the prompts, the sounds that neighbors are looked for among, and the bare prompts."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ class Case:
 
 
 def group_of(sound: AnySound) -> str:
-    """Return the key of `SHARES` that a sound counts to."""
+    """Return the key of `SHARES` that a sound counts to if its prompt is not bare."""
     if isinstance(sound, Recorded):
         return "recording"
     if isinstance(sound, synth.Sound):
@@ -59,9 +61,10 @@ def quotas(number: int, corpus: Corpus) -> dict[str, int]:
 def draw_cases(corpus: Corpus, number: int, seed: int) -> Iterator[Case]:
     """Yield held-out cases; the same ones for the same seed."""
     left = quotas(number, corpus)
+    bare = left.pop("bare")
     for index in count():
         if not any(left.values()):
-            return
+            break
         rng = np.random.default_rng((seed, index, CASES))
         sound = corpus.draw(rng, held_out=True)
         group = group_of(sound)
@@ -69,6 +72,16 @@ def draw_cases(corpus: Corpus, number: int, seed: int) -> Iterator[Case]:
             left[group] -= 1
             prompt = corpus.caption(sound, rng, held_out=True)
             yield Case(prompt, group, sound, corpus.render(sound, rng))
+    yield from islice(_bare_cases(corpus, seed), bare)
+
+
+def _bare_cases(corpus: Corpus, seed: int) -> Iterator[Case]:
+    for index in count():
+        rng = np.random.default_rng((seed, index, BARE))
+        sound = corpus.draw(rng, held_out=True)
+        if isinstance(sound, Played) and sound.form != "hit":
+            prompt = caption(sound, rng, held_out=True, bare=True)
+            yield Case(prompt, "bare", sound, corpus.render(sound, rng))
 
 
 def draw_references(corpus: Corpus, per_name: int, seed: int) -> Iterator[tuple[Played, Stereo]]:

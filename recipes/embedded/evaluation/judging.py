@@ -7,12 +7,12 @@ import numpy as np
 
 from recipes.embedded.corpus import Recorded
 from recipes.embedded.corpus.scores import QUALITIES
-from recipes.embedded.corpus.sounds import CHORDAL, Played
+from recipes.embedded.corpus.sounds import CHORDAL, Played, drums
 from recipes.embedded.evaluation import measures
 from recipes.embedded.evaluation.cases import PITCHED, Case, timbre_of
 from recipes.embedded.evaluation.neighbors import Neighbors
 from recipes.embedded.evaluation.notes import Listener
-from recipes.tiny.measures import end, tempo
+from recipes.tiny.measures import end, longest_pause, tempo
 from recipes.tiny.synth.pitch import midi_number
 from recipes.tiny.synth.signals import SAMPLE_RATE, Stereo
 
@@ -20,15 +20,17 @@ CENTS = 20.0
 HARMONIC_DB = 12.0
 TEMPO = 0.02
 END_SECONDS = 0.25
+PAUSE_SECONDS = 0.5
 RIGHT = {
     "cents": f"pitch of notes within {CENTS:.0f} cents",
     "semitone": "semitone of notes, by basic-pitch",
     "harmonics": f"three harmonics of bass notes within {HARMONIC_DB:.0f} dB of the corpus",
     "chord": "all notes of chords, by basic-pitch",
     "instrument": "instrument, by the nearest neighbor",
-    "kit": "kit of loops, by the nearest neighbor",
+    "kit": "kit of loops whose prompt names it, by the nearest neighbor",
     "tempo": f"tempo of loops within {TEMPO:.0%}, octave-tolerant",
     "place": "left, right, wide or mono as asked",
+    "pause": f"no pause longer than the corpus's by {PAUSE_SECONDS} s",
     "end": f"end within {END_SECONDS} s",
     "samples": "number of samples",
 }
@@ -63,7 +65,9 @@ class Verdict:
 
 def judge(case: Case, waveform: Stereo, judges: Judges) -> Verdict:
     """Return the answers of a sound to every question that its case asks."""
+    longest = longest_pause(case.waveform) + PAUSE_SECONDS
     right = {
+        "pause": longest_pause(waveform) <= longest,
         "end": abs(end(waveform) - end(case.waveform)) <= END_SECONDS,
         "samples": waveform.shape[1] == round(case.sound.seconds * SAMPLE_RATE),
     }
@@ -89,13 +93,14 @@ def _judge_music(
 ) -> None:  # fmt: skip
     if case.group in PITCHED:
         _judge_note(case, sound, waveform, judges, right, values)
-    if sound.form in CHORDAL and judges.listener is not None:
+    says_values = case.group != "bare"
+    if says_values and sound.form in CHORDAL and judges.listener is not None:
         asked = {((sound.root or 0) + step) % 12 for step in QUALITIES[sound.quality or "major"]}
         right["chord"] = asked <= judges.listener.pitch_classes(waveform)
-    if sound.form == "loop":
+    if says_values and sound.form == "loop":
         assert sound.bpm is not None
         right["tempo"] = tempo_is(tempo(waveform), sound.bpm)
-    if judges.neighbors is not None and sound.form != "hit":
+    if judges.neighbors is not None and _names_timbre(case.prompt, sound):
         what, name = timbre_of(sound)
         heard[what] = judges.neighbors.name(waveform, what)
         right[what] = heard[what] == name
@@ -116,6 +121,14 @@ def _judge_note(
         wanted = measures.harmonic_levels(case.waveform, sound.hz)
         levels = measures.harmonic_levels(waveform, sound.hz)
         right["harmonics"] = bool(np.all(levels >= wanted - HARMONIC_DB))
+
+
+def _names_timbre(prompt: str, sound: Played) -> bool:
+    """Return whether a prompt names the instrument, which all but those of drums do, or the kit of a loop."""
+    if sound.form == "loop":
+        words = drums()["kits"][timbre_of(sound)[1]]["words"]
+        return any(word.lower() in prompt.lower() for word in words)
+    return sound.form != "hit"
 
 
 def tempo_is(found: float | None, wanted: float) -> bool:

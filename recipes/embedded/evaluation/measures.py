@@ -13,6 +13,8 @@ EDGE_SECONDS = 0.001
 HARMONICS = 3
 LEANING_DB, WIDE_DB, MONO_DB = 3.0, -13.0, -30.0
 """Levels from which a sound lies on one side, is wide, and below which it is mono."""
+LEAST_CLARITY = 0.15
+"""Autocorrelation of what has a pitch at a period: noise has 0.03, the roughest notes of the corpus 0.2."""
 _SKIPPED, _LONGEST = 0.12, 1.2
 """Seconds of a note that are skipped for its attack, and where the part ends that is measured."""
 _NEAR = 0.06
@@ -29,7 +31,7 @@ def cents_off(waveform: Stereo, hz: float) -> float | None:
     correlation = np.fft.irfft(np.abs(np.fft.rfft(part * np.hanning(len(part)), size)) ** 2)
     period = SAMPLE_RATE / hz
     found = _peak(correlation, period, _NEAR * period)
-    if found is None or correlation[0] <= 0:
+    if found is None or correlation[round(found)] < LEAST_CLARITY * correlation[0]:
         return None
     for turns in (2, 4, 8):
         if turns * found > 0.25 * len(part):
