@@ -13,12 +13,13 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.optim import AdamW, Muon, Optimizer
+from torch.optim import AdamW, Optimizer
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from auralith.errors import Field, InvalidRequest
 from auralith.extras import require
 from auralith.numbers import check_integer, check_number
+from auralith.training.muon import Muon
 
 
 @dataclass(frozen=True)
@@ -95,9 +96,8 @@ def build_optimizers(network: nn.Module, settings: OptimizerSettings) -> list[Op
         optimizers.append(
             Muon(
                 [trained[name] for name in trained if name in hidden],
-                lr=settings.muon_learning_rate,
-                weight_decay=settings.weight_decay,
-                adjust_lr_fn="match_rms_adamw",
+                settings.muon_learning_rate,
+                settings.weight_decay,
             )
         )
     return optimizers
