@@ -2,7 +2,7 @@
 
     solvers  each solver at few steps
     grid     solver, steps, guidance interval and cache threshold: the choices that no other one beats
-    levels   the usual settings and `--fast` 1 to 3 on held-out prompts, with the figures of recipes/tiny/evaluate.py
+    levels   the usual settings and `--fast` 1 to 3 on held-out prompts, with the figures of recipes/embedded/evaluation
     cost     seconds of a step of the 1.0 architecture with random weights: guided, without guidance, and reused
 
 Errors are relative, of the final latents against 200 exact steps of the first solver from the same noise. An evaluation
@@ -13,7 +13,6 @@ schedule: its predictions of data and noise are those of a flow, too (Lipman et 
 
 import json
 import statistics
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -21,6 +20,7 @@ from itertools import product
 from pathlib import Path
 from typing import Annotated, Any
 
+import following
 import measure
 import torch
 import typer
@@ -40,23 +40,10 @@ from auralith.models.step_cache import StepCache
 from auralith.pipeline import Auralith, load
 from auralith.request import GenerationRequest
 
-sys.path.append(str(Path(__file__).parents[1]))
-from recipes.tiny import evaluate
-
 PARTS = ("solvers", "grid", "levels", "cost")
 EXACT_STEPS = 200
 SECONDS = 3.0
-PROMPTS = (
-    "kick drum loop at 120 BPM",
-    "a plucked string, note A4",
-    "rain on a roof",
-    "a bell, short",
-    "a bass note, E2",
-    "hi-hat loop at 90 BPM",
-    "footsteps",
-    "an electric piano, note C4",
-)
-"""Of `solvers` and `grid`; the seed is the place."""
+"""Of `solvers` and `grid`."""
 SOLVERS: Mapping[ObjectiveName, tuple[str, ...]] = {
     "v": ("dpmpp-2m", "k-lms", "k-heun", "k-dpm-2", "v-ddim", "dpmpp-3m-sde"),
     "rectified_flow": ("dpmpp", "euler", "dpmpp-bounded", "rk4"),
@@ -210,13 +197,6 @@ def compared(
     return rows, latents
 
 
-def drawn() -> list[GenerationRequest]:
-    return [
-        GenerationRequest(prompt, seconds_total=SECONDS, seed=seed)
-        for seed, prompt in enumerate(PROMPTS)
-    ]
-
-
 def solvers(counted: Counted) -> list[Row]:
     names = SOLVERS[counted.model.config.objective]
     variants = {
@@ -226,7 +206,7 @@ def solvers(counted: Counted) -> list[Row]:
         }
         for solver, steps in product(names, (12, 16, 20, 32))
     }
-    return compared(counted, drawn(), variants)[0]
+    return compared(counted, following.drawn(SECONDS), variants)[0]
 
 
 def grid(counted: Counted) -> list[Row]:
@@ -241,7 +221,7 @@ def grid(counted: Counted) -> list[Row]:
         }
         for solver, steps, (low, high), threshold in product(names, STEPS, INTERVALS, THRESHOLDS)
     }
-    rows, _ = compared(counted, drawn(), variants)
+    rows, _ = compared(counted, following.drawn(SECONDS), variants)
     return sorted(_unbeaten(rows), key=lambda row: row.evaluations)
 
 
@@ -259,12 +239,7 @@ def _unbeaten(rows: list[Row]) -> Iterator[Row]:
 def levels(counted: Counted, sounds: int) -> list[Row]:
     """Return the rows of the levels on held-out prompts with the shares of right sounds, in per cent."""
     model = counted.model
-    classifier = evaluate.fit_classifier(24, 0)
-    cases = list(evaluate.draw_cases(sounds, 0))
-    requests = [
-        GenerationRequest(case.prompt, seconds_total=case.sound.seconds, seed=seed)
-        for seed, case in enumerate(cases)
-    ]
+    cases, requests = zip(*following.held_out(sounds), strict=True)
     variants: dict[str, Settings] = {
         f"--fast {number}": {"fast": number}
         for number, _ in enumerate(LEVELS[model.config.objective], 1)
@@ -272,13 +247,11 @@ def levels(counted: Counted, sounds: int) -> list[Row]:
     rows, latents = compared(counted, requests, variants)
     found = []
     for row in rows:
-        outcomes = []
-        for case, made in zip(cases, latents[row.name], strict=True):
-            waveform = model.decode(made)[0, :, : case.waveform.shape[1]].numpy()
-            outcomes.append(evaluate.judge(case, waveform, classifier))
-        table = evaluate.figures_of(outcomes)
-        figures = {f"{name} ({of['of']:.0f})": 100 * of["right"] for name, of in table.items()}
-        found.append(replace(row, figures=figures))
+        waveforms = (
+            model.decode(made)[0, :, : case.waveform.shape[1]].numpy()
+            for case, made in zip(cases, latents[row.name], strict=True)
+        )
+        found.append(replace(row, figures=following.figures(cases, waveforms)))
     return found
 
 

@@ -9,17 +9,17 @@
 timed where the CPU has it, and its drift is measured everywhere.
 """
 
-import argparse
 import copy
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
+import candidates as peers
+import following
 import measure
 import torch
 import typer
@@ -35,25 +35,13 @@ from auralith.models.lazy_tensor import meta_device, weights_of
 from auralith.models.quantized import quantized_layers
 from auralith.pipeline import Auralith, load
 from auralith.request import GenerationRequest
+from auralith.resolution import known
 from auralith.resources import cpu_has_bfloat16
-
-sys.path.append(str(Path(__file__).parents[1]))
-import candidates as peers
-
-from recipes.tiny import evaluate
 
 PARTS = ("step", "memory", "drift", "follow")
 FRAMES = (216, 1_024)
 MEMORY_STEPS = 2
-PROMPTS = (
-    "kick drum loop at 120 BPM",
-    "a plucked string, note A4",
-    "rain on a roof",
-    "a bell, short",
-    "a bass note, E2",
-    "hi-hat loop at 90 BPM",
-)
-CASES_SEED = 0
+DRIFT_PROMPTS, DRIFT_SECONDS = 6, 4.0
 Clock = Callable[[], float]
 
 
@@ -149,9 +137,9 @@ def drift(num_steps: int) -> Iterator[Row]:
     models = {name: load(dtype=name) for name in ("float32", "int8", "bfloat16")}
     exact = models.pop("float32")
     found: dict[str, list[tuple[float, float, float, float]]] = {}
-    for seed, prompt in enumerate(PROMPTS):
-        request = GenerationRequest(prompt, seconds_total=4.0, steps=num_steps, seed=seed)
-        other = GenerationRequest(prompt, seconds_total=4.0, steps=num_steps, seed=seed + 1_000)
+    for drawn in following.drawn(DRIFT_SECONDS, DRIFT_PROMPTS):
+        request = replace(drawn, steps=num_steps)
+        other = replace(request, seed=known(request.seed) + 1_000)
         expected = _run(exact, request)
         runs = {name: _run(model, request) for name, model in models.items()}
         for name, run in (runs | {"another seed": _run(exact, other)}).items():
@@ -190,17 +178,14 @@ def _distances(
 
 
 def follow(sounds: int, formats: tuple[str, ...]) -> Iterator[Row]:
-    classifier = evaluate.fit_classifier(24, CASES_SEED)
-    cases = sorted(evaluate.draw_cases(sounds, CASES_SEED), key=lambda case: case.sound.seconds)
-    options = argparse.Namespace(steps=None, cfg=None, sampler=None, batch=16)
-    tables: dict[str, dict[str, dict[str, float]]] = {}
+    cases, requests = zip(*following.held_out(sounds), strict=True)
+    tables: dict[str, dict[str, float]] = {}
     for name in formats:
-        waveforms = evaluate.generated(load(dtype=name), cases, options)
-        pairs = zip(cases, waveforms, strict=True)
-        tables[name] = evaluate.figures_of([evaluate.judge(c, w, classifier) for c, w in pairs])
-    for figure, of in tables[formats[0]].items():
-        values = {name: 100 * table[figure]["right"] for name, table in tables.items()}
-        yield Row(f"{figure}, of {of['of']:.0f}", "points", values)
+        model = load(dtype=name)
+        made = (model.generate(request).waveform.numpy() for request in requests)
+        tables[name] = following.figures(cases, made)
+    for figure in tables[formats[0]]:
+        yield Row(figure, "points", {name: table[figure] for name, table in tables.items()})
 
 
 def table_of(rows: list[Row]) -> Table:
