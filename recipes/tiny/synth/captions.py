@@ -102,4 +102,5 @@ def typed(text: str, rng: np.random.Generator) -> str:
         text = text[0].upper() + text[1:]
     elif habit < 0.65:
         text = text.lower()
-    return f"{text}." if rng.random() < 0.2 and " | " not in text else text
+    ends = rng.random() < 0.2 and " | " not in text and not text.endswith(".")
+    return f"{text}." if ends else text
