@@ -15,7 +15,7 @@ import pytest
 import soundfile
 
 from auralith.controls.prompt import read_prompt
-from recipes.embedded.corpus import Corpus, Library, Played, of_json, sounds, to_json
+from recipes.embedded.corpus import Corpus, Library, Played, sounds
 from recipes.embedded.corpus.captions import caption, chord_name, number_words
 from recipes.embedded.corpus.check import deviation
 from recipes.embedded.corpus.fonts import FONTS, Event, Preset, player
@@ -69,9 +69,10 @@ def test_tables_agree_with_each_other() -> None:
 
 
 def test_sounds_are_of_their_side_and_come_back_from_json() -> None:
+    corpus = Corpus()
     for held_out in (False, True):
         for sound in drawn(300, held_out=held_out):
-            assert of_json(json.loads(json.dumps(to_json(sound)))) == sound
+            assert corpus.of_json(json.loads(json.dumps(corpus.to_json(sound)))) == sound
             if sound.bpm is not None:
                 assert (sound.bpm % 7 == 3) == held_out
             if sound.form in ("loop", "hit"):
@@ -245,7 +246,7 @@ def test_recordings_are_named_and_varied(tmp_path: Path) -> None:
     corpus = Corpus(library)
     for _ in range(20):
         sound = library.draw(rng)
-        assert of_json(json.loads(json.dumps(to_json(sound)))) == sound
+        assert corpus.of_json(json.loads(json.dumps(corpus.to_json(sound)))) == sound
         waveform = corpus.render(sound, rng)
         assert waveform.shape == (2, round(sound.seconds * SAMPLE_RATE))
         assert np.abs(waveform[:, :441]).max() > 0.005  # the silence before it is cut off

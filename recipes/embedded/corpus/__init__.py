@@ -20,6 +20,7 @@ from recipes.tiny import synth
 from recipes.tiny.synth.signals import Stereo
 
 AnySound = Played | Recorded | synth.Sound
+_TYPES: Mapping[str, type[Any]] = {"Played": Played, "Recorded": Recorded, "Sound": synth.Sound}
 SHARES = {"instrument": 0.44, "loop": 0.28, "hit": 0.05, "recording": 0.11, "procedural": 0.12}
 UNLIKE = frozenset(
     (
@@ -125,10 +126,14 @@ class Corpus:
         return labels
 
     def to_json(self, sound: AnySound) -> dict[str, Any]:
-        return to_json(sound)
+        """Return a sound as JSON values."""
+        return {"type": type(sound).__name__, **asdict(sound)}
 
     def of_json(self, values: dict[str, Any]) -> AnySound:
-        return of_json(values)
+        """Return the sound that `to_json` gave."""
+        values = dict(values)
+        kind = _TYPES[values.pop("type")]
+        return kind(**values | {"descriptors": tuple(values["descriptors"])})
 
     def clip(self, seed: int, *, held_out: bool = False) -> Clip:
         """Return the clip of a seed, the same every time."""
@@ -136,19 +141,6 @@ class Corpus:
         sound = self.draw(rng, held_out=held_out)
         text = self.caption(sound, rng, held_out=held_out)
         return Clip(self.render(sound, rng), text, sound)
-
-
-def to_json(sound: AnySound) -> dict[str, Any]:
-    """Return a sound as JSON values."""
-    return {"type": type(sound).__name__, **asdict(sound)}
-
-
-def of_json(values: dict[str, Any]) -> AnySound:
-    """Return the sound that `to_json` gave."""
-    values = dict(values)
-    kinds: dict[str, Any] = {"Played": Played, "Recorded": Recorded, "Sound": synth.Sound}
-    kind = kinds[values.pop("type")]
-    return kind(**values | {"descriptors": tuple(values["descriptors"])})
 
 
 def _labels(library: Library | None) -> dict[str, tuple[str, ...]]:
@@ -179,7 +171,5 @@ __all__ = [
     "Library",
     "Played",
     "Recorded",
-    "of_json",
     "recordings",
-    "to_json",
 ]
