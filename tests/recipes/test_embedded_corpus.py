@@ -146,6 +146,8 @@ def test_a_quarter_of_captions_is_bare() -> None:
     loops = [sound for sound in drawn(3_000) if sound.form == "loop"]
     timeless = sum(read_prompt(caption(sound, rng)).tempo is None for sound in loops)
     assert 0.1 < timeless / len(loops) < 0.3
+    held_out = [sound for sound in drawn(3_000, held_out=True) if sound.form == "loop"]
+    assert all(read_prompt(caption(sound, rng, held_out=True)).tempo for sound in held_out)
 
 
 def test_numbers_and_chords_are_written_as_people_do() -> None:

@@ -52,13 +52,13 @@ def caption(
     Args:
         held_out: In a wording that no other caption has.
         plain: With nothing that says nothing of it.
-        bare: With one of its pitch, chord, key, tempo, style and kit at most; by chance if None.
+        bare: With one of its pitch, chord, key, tempo, style and kit at most; if None by chance, but never where held out.
     """
     if bare is None:
-        bare = rng.random() < BARE_RATE
+        bare = not held_out and rng.random() < BARE_RATE
     form = "chord" if sound.form == "power_chord" else sound.form
-    wordings = {(False, False): "training", (False, True): "bare", (True, False): "held_out"}
-    shapes = words()[wordings.get((held_out, bare), "held_out_bare")][form]
+    training, own = ("bare", "held_out_bare") if bare else ("training", "held_out")
+    shapes = words()[own if held_out else training][form]
     text = _choice(rng, shapes).format(**_slots(sound, rng))
     text = with_descriptors(text, sound.descriptors, rng)
     return finished(text, sound.seconds, rng, plain=plain)

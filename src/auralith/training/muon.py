@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from auralith.resources import choose_dtype
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
-"""Of a polynomial that takes singular values from 0.01 to 1 to between 0.7 and 1.2 in five iterations."""
+"""They make a polynomial that takes singular values from 0.01 to 1 to between 0.7 and 1.2 in five iterations."""
 ITERATIONS = 5
 ADAMW_RMS = 0.2
 """Root mean square of an update of AdamW, which those of a matrix of any shape are given (Liu et al. 2025, arXiv 2502.16982)."""
