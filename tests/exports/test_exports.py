@@ -17,6 +17,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from auralith.checkpoints import open_checkpoint
 from auralith.cli.main import run
 from auralith.editing import Clip, Inpainting, Loop, Variation, inpaint, make_loop, vary
 from auralith.errors import AuralithError, CheckpointError, InvalidRequest, MissingExtra
@@ -186,6 +187,25 @@ def test_edits_run_on_an_export(as_onnx: Path, tiny: Auralith) -> None:
 
 
 @pytest.mark.slow
+def test_words_of_an_export(embedded: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["words", "pian*", "--model", str(embedded)]) == 0
+    shown = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in shown] == ["pianissimo", "piano"]
+
+
+@pytest.mark.parametrize("kind", ["sao", pytest.param("sa3", marks=pytest.mark.slow)])
+def test_sizes_do_not_grow_from_block_to_block(kind: str, sa3_folders: dict[str, Path]) -> None:
+    """Nested minima made torch take ten minutes for eight blocks, and would take days for 24."""
+    folder = TINY if kind == "sao" else sa3_folders["small"]
+    checkpoint = open_checkpoint(folder, device=torch.device("cpu"), dtype=torch.float32)
+    step = next(graph for graph in graphs_of(checkpoint) if graph.name == STEP)
+    program = writing._traced(step, step.example(writing.MADE_WITH))
+    values = [value for node in program.model.graph for value in node.outputs]
+    sizes = {str(size) for value in values for size in value.shape or ()}
+    assert len(sizes) > 5
+    assert not [size for size in sizes if "Max" in size or size.count("Min") > 1]
+
+
 def test_the_embedded_model_runs_on_openvino_with_tiles_streams_and_edits(embedded: Path) -> None:
     exported, model = load(embedded), load(device="cpu", dtype="float32")
     request = GenerationRequest("a drum loop at 120 bpm", seconds_total=1.0, seed=3, steps=6)

@@ -14,7 +14,7 @@ from auralith.exporting import export
 from auralith.exports import read_manifest
 from auralith.jobs.model_cache import needed_bytes, weights_size
 from auralith.jobs.tasks import ModelPlace
-from auralith.pipeline import EMBEDDED, load
+from auralith.pipeline import load
 from auralith.request import GenerationRequest
 from auralith.server.service import Service, ServiceSettings
 from tests.conftest import GOLDEN
@@ -106,10 +106,3 @@ def test_a_server_does_not_start_with_what_an_export_can_not_do(
     assert run(arguments) == 2
     shown = capsys.readouterr().err
     assert message in " ".join(shown.split()) and "Traceback" not in shown
-
-
-def test_words_of_an_export(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    export(EMBEDDED, tmp_path / "own", "onnx")
-    assert run(["words", "pian*", "--model", str(tmp_path / "own")]) == 0
-    shown = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in shown] == ["pianissimo", "piano"]

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
@@ -50,7 +50,11 @@ def test_a_batch_that_comes_again_is_not_encoded_again(text: TextEncoder) -> Non
     assert recent.encode(text, ["rain"], LIMIT + 1).states.shape[1] == LIMIT + 1
 
 
-@given(st.lists(st.lists(st.sampled_from(["rain", "wind", "", "a drum"]), min_size=1, max_size=2)))
+PROMPTS = st.lists(st.sampled_from(["rain", "wind", "", "a drum"]), min_size=1, max_size=2)
+
+
+@settings(max_examples=30)
+@given(st.lists(PROMPTS, max_size=5))
 @torch.no_grad()
 def test_states_are_those_of_the_encoder_in_every_order(batches: list[list[str]]) -> None:
     text, recent = open_tiny("sao_tiny").text, RecentStates(3 * LIMIT * 64 * 4)

@@ -6,6 +6,7 @@ cross-attention: without biases, an all-zero context contributes exactly zero.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 import torch
@@ -143,3 +144,16 @@ class DiffusionTransformer(nn.Module, ABC, Generic[Prepared]):
     ) -> Float[Tensor, "batch channel frame"]:
         prepared = self.prepare(context, global_embed, latents.shape[-1], extra, valid)
         return self.step(latents, t, prepared)
+
+
+def change_first(
+    x: Float[Tensor, "batch position dim"],
+    count: int,
+    change: Callable[[Float[Tensor, "conditional position dim"]], Tensor],
+) -> Float[Tensor, "batch position dim"]:
+    """Return `x` with what `change` makes of its first `count` items: those that have a context to attend to."""
+    if count == x.shape[0]:
+        return change(x)
+    # split, not sliced: torch.export gives slices sizes of nested minima, which grow with every block
+    first, others = x.split((count, x.shape[0] - count))
+    return torch.cat((change(first), others))

@@ -20,7 +20,7 @@ from auralith.models.attention import (
     SelfAttention,
     rotary_table,
 )
-from auralith.models.diffusion_transformer import DiffusionTransformer
+from auralith.models.diffusion_transformer import DiffusionTransformer, change_first
 from auralith.models.embedders import Fourier
 from auralith.models.gradients import Linear, Recipe, normalize, swiglu
 
@@ -156,10 +156,12 @@ class Block(nn.Module):
     ) -> Float[Tensor, "batch position dim"]:
         if memory is None:
             return x
-        rows, norm = memory.key.shape[0], self.cross_attention_norm
-        first = x[:rows]
-        attended = first + self.cross_attention(norm(first), memory, norm.recipe(first))
-        return attended if rows == x.shape[0] else torch.cat((attended, x[rows:]))
+        norm, attention = self.cross_attention_norm, self.cross_attention
+        return change_first(
+            x,
+            memory.key.shape[0],
+            lambda rows: rows + attention(norm(rows), memory, norm.recipe(rows)),
+        )
 
 
 class DiT(DiffusionTransformer[Prepared]):

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from auralith.config import MemoryDiTConfig
 from auralith.models.attention import KeyValue, Rotary, attend, rotary_table, rotate, split_heads
-from auralith.models.diffusion_transformer import DiffusionTransformer
+from auralith.models.diffusion_transformer import DiffusionTransformer, change_first
 from auralith.models.dit import FeedForward, projection
 from auralith.models.embedders import GeometricFeatures
 from auralith.models.gradients import Linear
@@ -190,10 +190,10 @@ class MemoryBlock(nn.Module):
     ) -> Float[Tensor, "batch position dim"]:
         if not memories:
             return x
-        rows = memories[0].key.shape[0]
-        first = x[:rows]
-        attended = first + self.cross_attention(self.cross_attention_norm(first), memories)
-        return attended if rows == x.shape[0] else torch.cat((attended, x[rows:]))
+        norm, attention = self.cross_attention_norm, self.cross_attention
+        return change_first(
+            x, memories[0].key.shape[0], lambda rows: rows + attention(norm(rows), memories)
+        )
 
 
 class MemoryDiT(DiffusionTransformer[Prepared]):
