@@ -105,7 +105,9 @@ def test_a_verdict_says_what_is_wrong() -> None:
     assert not judge(case, late[:, : tone(220.0).shape[1]], Judges()).right["pause"]
     left = replace(NOTE, descriptors=("left",))
     beside = tone(220.0) * np.array([[0.2], [1.0]], np.float32)
-    assert not judge(Case("", "note", left, tone(220.0)), beside, Judges()).right["place"]
+    assert not judge(Case("A3, Panned left", "note", left, tone(220.0)), beside, Judges()).right[
+        "place"
+    ]
     assert shares([judge(case, tone(220.0), Judges())])["cents"] == (1.0, 1)
 
 
@@ -134,6 +136,21 @@ def test_a_timbre_is_asked_for_where_the_prompt_names_it_and_values_are_not_wher
     assert asked("someone playing an 808 kit", "bare", LOOP) == {"kit"}
     assert asked("a note of a piano", "bare", NOTE) == {"instrument"}
     assert asked("a piano, A3", "note", NOTE) == {"instrument", "cents"}
+
+
+@pytest.mark.parametrize(
+    ("prompt", "asked"),
+    [
+        ("a piano, A3", set()),
+        ("a piano, A3, from the left side", {"place"}),
+        ("Staccato piano | A3", {"end"}),
+        ("a short piano note, A3, on the left", {"place", "end"}),
+    ],
+)
+def test_only_what_a_prompt_says_is_asked(prompt: str, asked: set[str]) -> None:
+    short = replace(NOTE, descriptors=("short", "left"))
+    right = judge(Case(prompt, "note", short, tone(220.0)), tone(220.0), Judges()).right
+    assert right.keys() & {"place", "end"} == asked
 
 
 @pytest.mark.parametrize("number", [1, 17, 400])

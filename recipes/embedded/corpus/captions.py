@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from recipes.embedded.corpus.sounds import CHORDAL, HERE, IN_KEY, ROOTS, Played, drums, instruments
-from recipes.tiny.synth.captions import articles, typed
+from recipes.tiny.synth.captions import WORDS, articles, typed
 
 ONES = (
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
@@ -81,6 +81,13 @@ def with_descriptors(text: str, descriptors: tuple[str, ...], rng: np.random.Gen
             tails.append(_choice(rng, words()["tails"][word]))
     text = text.replace("~", "".join(f"{word} " for word in adjectives), 1).replace("~", "")
     return (" | " if " | " in text else ", ").join([text, *tails])
+
+
+def says(text: str, descriptor: str) -> bool:
+    """Return whether a caption has one of the phrases of a descriptor, those of computed sounds included."""
+    said = text.casefold()
+    tables = (words()["adjectives"], words()["tails"], WORDS["adjectives"], WORDS["tails"])
+    return any(phrase in said for table in tables for phrase in table.get(descriptor, ()))
 
 
 def number_words(number: int) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from recipes.embedded.corpus import Recorded
+from recipes.embedded.corpus.captions import says
 from recipes.embedded.corpus.scores import QUALITIES
 from recipes.embedded.corpus.sounds import CHORDAL, Played, drums
 from recipes.embedded.evaluation import measures
@@ -19,6 +20,8 @@ from recipes.tiny.synth.signals import SAMPLE_RATE, Stereo
 CENTS = 20.0
 HARMONIC_DB = 12.0
 TEMPO = 0.02
+PLACES, LENGTHS = {"left", "right", "wide", "mono"}, {"short", "sustained"}
+"""Descriptors that are asked of a sound, and those that its end hangs on; captions leave one in five out."""
 END_SECONDS = 0.25
 PAUSE_SECONDS = 0.5
 RIGHT = {
@@ -66,11 +69,11 @@ class Verdict:
 def judge(case: Case, waveform: Stereo, judges: Judges) -> Verdict:
     """Return the answers of a sound to every question that its case asks."""
     longest = longest_pause(case.waveform) + PAUSE_SECONDS
-    right = {
-        "pause": longest_pause(waveform) <= longest,
-        "end": abs(end(waveform) - end(case.waveform)) <= END_SECONDS,
-        "samples": waveform.shape[1] == round(case.sound.seconds * SAMPLE_RATE),
-    }
+    said = {word for word in case.sound.descriptors if says(case.prompt, word)}
+    right = {"pause": longest_pause(waveform) <= longest}
+    if LENGTHS & set(case.sound.descriptors) <= said:
+        right["end"] = abs(end(waveform) - end(case.waveform)) <= END_SECONDS
+    right["samples"] = waveform.shape[1] == round(case.sound.seconds * SAMPLE_RATE)
     start, last = measures.edge_levels(waveform)
     values = {
         "start": start,
@@ -79,9 +82,8 @@ def judge(case: Case, waveform: Stereo, judges: Judges) -> Verdict:
         "gaps": measures.silent_share(waveform),
     }
     heard: dict[str, str] = {}
-    asked = {"left", "right", "wide", "mono"} & set(case.sound.descriptors)
-    if asked and not isinstance(case.sound, Recorded):
-        right["place"] = measures.place_heard(waveform) in asked
+    if PLACES & said and not isinstance(case.sound, Recorded):
+        right["place"] = measures.place_heard(waveform) in said
     if isinstance(case.sound, Played):
         _judge_music(case, case.sound, waveform, judges, right, values, heard)
     return Verdict(case.prompt, case.group, right, values, heard)
