@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
+from auralith import load
 from auralith.cli.main import run
 from auralith.errors import InvalidRequest
 from auralith.escaping import markdown
@@ -25,7 +26,7 @@ from auralith.training.export import CARD_NAME
 from recipes.embedded.__main__ import RECIPE
 from recipes.embedded.corpus import Corpus, Library, Played, Recorded
 from recipes.embedded.corpus.sounds import instruments
-from recipes.embedded.evaluation.judging import Verdict, figures
+from recipes.embedded.evaluation.judging import SETTINGS, VERDICTS, Verdict, figures
 from recipes.tiny.__main__ import Changes
 from recipes.tiny.stages import Recipe
 
@@ -172,18 +173,25 @@ def _figures(verdicts: Mapping[str, Sequence[Verdict]] | None) -> str:
     return "\n".join(lines)
 
 
-def read_verdicts(folder: Path) -> dict[str, list[Verdict]]:
+def read_verdicts(folder: Path, model: Path) -> dict[str, list[Verdict]]:
     """Return the verdicts of an evaluation's folder.
 
     Raises:
-        InvalidRequest: it holds none, or others than the evaluation writes.
+        InvalidRequest: it holds none, others than the evaluation writes, or those of another model.
     """
-    path = folder / "verdicts.json"
     try:
-        found: dict[str, list[dict[str, Any]]] = json.loads(path.read_bytes())
-        return {name: [Verdict(**row) for row in rows] for name, rows in found.items()}
-    except (OSError, ValueError, TypeError) as error:
-        raise InvalidRequest(f"{path} can't be read ({error}); run the evaluation first") from error
+        judged: str = json.loads((folder / SETTINGS).read_bytes())["model"]
+        found: dict[str, list[dict[str, Any]]] = json.loads((folder / VERDICTS).read_bytes())
+        verdicts = {name: [Verdict(**row) for row in rows] for name, rows in found.items()}
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise InvalidRequest(
+            f"the figures in {folder} can't be read ({error}); run the evaluation first"
+        ) from error
+    if judged != load(model).checkpoint.model_hash:
+        raise InvalidRequest(
+            f"{folder} judges another model than {model}; run the evaluation of this one"
+        )
+    return verdicts
 
 
 def main(
@@ -195,9 +203,9 @@ def main(
 ) -> None:
     """Write the card of a finished model, and print its path."""
     settings = load_settings(Recipe, recipe, set or ())
-    print(
-        write_card(folder / "model", settings, recordings, evaluation and read_verdicts(evaluation))
-    )
+    model = folder / "model"
+    verdicts = read_verdicts(evaluation, model) if evaluation else None
+    print(write_card(model, settings, recordings, verdicts))
 
 
 app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False)

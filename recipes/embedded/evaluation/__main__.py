@@ -29,7 +29,7 @@ from auralith.sound.reading import read
 from auralith.sound.writing import write
 from recipes.embedded.corpus import Corpus, Library
 from recipes.embedded.evaluation.cases import Case, draw_cases, draw_references
-from recipes.embedded.evaluation.judging import Judges, Verdict, figures, judge
+from recipes.embedded.evaluation.judging import SETTINGS, VERDICTS, Judges, Verdict, figures, judge
 from recipes.embedded.evaluation.neighbors import Neighbors
 from recipes.embedded.evaluation.notes import Listener
 from recipes.tiny.synth.signals import SAMPLE_RATE, Stereo
@@ -89,13 +89,13 @@ def evaluate(
         ]
     Console().print(table(verdicts))
     found = {name: [asdict(verdict) for verdict in rows] for name, rows in verdicts.items()}
-    with whole_file(output / "verdicts.json") as file:
+    with whole_file(output / VERDICTS) as file:
         file.write((json.dumps(found, indent=1) + "\n").encode())
 
 
 def claim(folder: Path, settings: dict[str, Any]) -> None:
     """Write what a folder's sounds are made of, or raise InvalidRequest if it holds those of something else."""
-    path = folder / "settings.json"
+    path = folder / SETTINGS
     text = json.dumps(settings, indent=1) + "\n"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)

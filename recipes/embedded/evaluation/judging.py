@@ -17,6 +17,8 @@ from recipes.tiny.measures import end, longest_pause, tempo
 from recipes.tiny.synth.pitch import midi_number
 from recipes.tiny.synth.signals import SAMPLE_RATE, Stereo
 
+SETTINGS, VERDICTS = "settings.json", "verdicts.json"
+"""Files in an evaluation's folder: what its sounds are made of, and the answers."""
 CENTS = 20.0
 HARMONIC_DB = 12.0
 TEMPO = 0.02
