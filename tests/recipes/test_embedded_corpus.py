@@ -29,6 +29,7 @@ from recipes.embedded.corpus.scores import (
 )
 from recipes.embedded.corpus.sounds import drums, groups, instruments, loop_events
 from recipes.embedded.corpus.stage import staged
+from recipes.tiny.synth.captions import articles
 from recipes.tiny.synth.pitch import midi_number, note_hz, note_name
 from recipes.tiny.synth.signals import SAMPLE_RATE
 
@@ -66,6 +67,18 @@ def test_tables_agree_with_each_other() -> None:
     for name, hit in drums()["hits"].items():
         assert name in keys
         assert set(hit["kits"]) <= kits.keys()
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Chord: A augmented | Instrument: strings", "Chord: A augmented | Instrument: strings"),
+        ("a A augmented organ chord", "an A augmented organ chord"),
+        ("a Aaug organ chord and an piano", "an Aaug organ chord and a piano"),
+    ],
+)
+def test_the_root_of_a_chord_is_no_article(text: str, expected: str) -> None:
+    assert articles(text) == expected
 
 
 def test_sounds_are_of_their_side_and_come_back_from_json() -> None:

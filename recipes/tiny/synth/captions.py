@@ -13,7 +13,8 @@ import numpy as np
 from recipes.tiny.synth.sounds import CHARACTER_AXES, TEST_TONES, Sound
 
 WORDS = tomllib.loads(Path(__file__).with_name("words.toml").read_text(encoding="utf-8"))
-_ARTICLE = re.compile(r"\b([Aa])n? (?=(\S+))")
+_ARTICLE = re.compile(r"\b([Aa])n? (?=(?!aug)(\S+))")
+"""Not before "augmented", which follows the root of a chord."""
 _VOWEL_SOUND = re.compile(r"[aeio]|u(?!ni|ku)|8\d|11\b|18\b|[aef]#?\d$", re.IGNORECASE)
 _CONSONANT_SOUND = re.compile(r"one\b|once\b", re.IGNORECASE)
 _MOST_STATED = 2
