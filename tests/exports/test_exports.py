@@ -392,9 +392,21 @@ class TestRefusals:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(writing, "TOLERANCE", 0.0)
+        monkeypatch.setattr(writing, "OWN_ERRORS", 0.0)
         with pytest.raises(CheckpointError, match=r"differs from torch by .* nothing was written"):
             export(TINY, tmp_path / "new", "openvino")
         assert not list(tmp_path.iterdir())
+
+    def test_what_rounding_alone_does_to_torch_is_let_pass(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(writing, "TOLERANCE", 0.0)
+        step = next(graph for graph in graphs_of(open_tiny("sao_tiny")) if graph.name == STEP)
+        stored = writing.write_graph(step, tmp_path, "onnx")
+        assert 0 < stored.difference < PARITY
+        monkeypatch.setattr(writing, "_distance", lambda expected, found: math.nan)
+        with pytest.raises(CheckpointError, match="differs from torch by nan"):
+            writing.write_graph(step, tmp_path, "onnx")
 
     def test_a_missing_library_is_named(
         self, as_onnx: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
