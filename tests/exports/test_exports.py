@@ -186,7 +186,6 @@ def test_edits_run_on_an_export(as_onnx: Path, tiny: Auralith) -> None:
     assert relative_error(found.waveform, expected.waveform) < RUN
 
 
-@pytest.mark.slow
 def test_words_of_an_export(embedded: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["words", "pian*", "--model", str(embedded)]) == 0
     shown = capsys.readouterr().out.splitlines()
@@ -206,6 +205,7 @@ def test_sizes_do_not_grow_from_block_to_block(kind: str, sa3_folders: dict[str,
     assert not [size for size in sizes if "Max" in size or size.count("Min") > 1]
 
 
+@pytest.mark.slow
 def test_the_embedded_model_runs_on_openvino_with_tiles_streams_and_edits(embedded: Path) -> None:
     exported, model = load(embedded), load(device="cpu", dtype="float32")
     request = GenerationRequest("a drum loop at 120 bpm", seconds_total=1.0, seed=3, steps=6)
